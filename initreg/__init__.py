@@ -1,0 +1,115 @@
+"""Initialise TensorFlow variables from weights that somebody else saved.
+
+>>> from initreg import SmartInit
+>>> SmartInit(["base.npz", overrides]).init(session)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives. They are imported on first use: `initreg probe`, and a plugin that
+# needs no more than `hookimpl` and `Claim`, must not pay for the rest.
+_HOME = {
+    "SmartInit": "smart_init",
+    "open": "smart_init",
+    "load": "smart_init",
+    "probe": "registry",
+    "Probe": "registry",
+    "ArrayMap": "arrays",
+    "ArraySpec": "arrays",
+    "Extent": "arrays",
+    "LazyArray": "arrays",
+    "SlicedExtent": "arrays",
+    "Plan": "plan",
+    "Row": "plan",
+    "Claim": "claim",
+    "Confidence": "claim",
+    "OpenOptions": "hookspecs",
+    "hookimpl": "hookspecs",
+    "Source": "source",
+    "Target": "target",
+    "VariableSpec": "target",
+    "CastWarning": "errors",
+    "AmbiguousSource": "errors",
+    "DamagedFile": "errors",
+    "DuplicateName": "errors",
+    "InitregError": "errors",
+    "InitregWarning": "errors",
+    "MismatchError": "errors",
+    "MismatchWarning": "errors",
+    "MissingLibrary": "errors",
+    "MissingWarning": "errors",
+    "NothingMatched": "errors",
+    "PartialRestoreError": "errors",
+    "PlanError": "errors",
+    "PluginError": "errors",
+    "RefusedFile": "errors",
+    "ReshapeWarning": "errors",
+    "SourceNotFound": "errors",
+    "TargetError": "errors",
+    "UnknownFormat": "errors",
+    "UnknownTarget": "errors",
+    "UnreadableFile": "errors",
+    "UnusedWarning": "errors",
+}
+
+if TYPE_CHECKING:
+    from initreg.arrays import ArrayMap as ArrayMap
+    from initreg.arrays import ArraySpec as ArraySpec
+    from initreg.arrays import Extent as Extent
+    from initreg.arrays import LazyArray as LazyArray
+    from initreg.arrays import SlicedExtent as SlicedExtent
+    from initreg.claim import Claim as Claim
+    from initreg.claim import Confidence as Confidence
+    from initreg.errors import AmbiguousSource as AmbiguousSource
+    from initreg.errors import CastWarning as CastWarning
+    from initreg.errors import DamagedFile as DamagedFile
+    from initreg.errors import DuplicateName as DuplicateName
+    from initreg.errors import InitregError as InitregError
+    from initreg.errors import InitregWarning as InitregWarning
+    from initreg.errors import MismatchError as MismatchError
+    from initreg.errors import MismatchWarning as MismatchWarning
+    from initreg.errors import MissingLibrary as MissingLibrary
+    from initreg.errors import MissingWarning as MissingWarning
+    from initreg.errors import NothingMatched as NothingMatched
+    from initreg.errors import PartialRestoreError as PartialRestoreError
+    from initreg.errors import PlanError as PlanError
+    from initreg.errors import PluginError as PluginError
+    from initreg.errors import RefusedFile as RefusedFile
+    from initreg.errors import ReshapeWarning as ReshapeWarning
+    from initreg.errors import SourceNotFound as SourceNotFound
+    from initreg.errors import TargetError as TargetError
+    from initreg.errors import UnknownFormat as UnknownFormat
+    from initreg.errors import UnknownTarget as UnknownTarget
+    from initreg.errors import UnreadableFile as UnreadableFile
+    from initreg.errors import UnusedWarning as UnusedWarning
+    from initreg.hookspecs import OpenOptions as OpenOptions
+    from initreg.hookspecs import hookimpl as hookimpl
+    from initreg.plan import Plan as Plan
+    from initreg.plan import Row as Row
+    from initreg.registry import Probe as Probe
+    from initreg.registry import probe as probe
+    from initreg.smart_init import SmartInit as SmartInit
+    from initreg.smart_init import load as load
+    from initreg.smart_init import open as open
+    from initreg.source import Source as Source
+    from initreg.target import Target as Target
+    from initreg.target import VariableSpec as VariableSpec
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'initreg' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"initreg.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

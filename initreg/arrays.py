@@ -1,0 +1,257 @@
+"""The lazy array map that a format opens, and where the bytes of one array lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from initreg import dtypes
+from initreg.errors import DamagedFile, DuplicateName, InitregError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ATTRIBUTE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class ArrayLike(Protocol):
+    """What a format may return for one array, besides an extent: numpy, h5py, zarr, ..."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __array__(self) -> np.ndarray[Any, Any]: ...
+
+
+class ArrayReader(Protocol):
+    """What turns a lazy array of a map into a real one: :class:`initreg.reading.Reader`."""
+
+    def read(self, array: LazyArray) -> np.ndarray[Any, Any]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where one array's bytes lie: ``length`` bytes at ``offset`` of ``file``.
+
+    Unpacked by ``codec`` they are ``skip`` bytes that are not the array's (a header inside a
+    member), then the array's own, in ``order`` "C" or "F". ``dtype`` is a name as in
+    :mod:`initreg.dtypes`, or numpy's type string where the bytes are big-endian (``">f4"``).
+
+    ``codec``: None if the bytes are as they are, ``"deflate"`` for a raw deflate stream as in a
+    zip member. ``checksum``: ``("crc32", value)`` as in a zip member or ``("crc32c", value)``,
+    unmasked, of all unpacked bytes, those skipped included.
+    """
+
+    file: Path
+    offset: int
+    length: int
+    shape: tuple[int, ...]
+    dtype: str
+    order: str = "C"
+    skip: int = 0
+    codec: str | None = None
+    checksum: tuple[str, int] | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlicedExtent:
+    """One array whose slices lie in extents of their own: a partitioned variable.
+
+    ``slices``: for each, the index of its first element on every axis, and its extent. Together
+    they cover the array without overlapping.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    slices: tuple[tuple[tuple[int, ...], Extent], ...]
+    aliases: tuple[str, ...] = ()
+
+
+def normalise(name: str) -> str:
+    """The name as it is compared, on both sides: without ``:0`` and without the attribute suffix
+    of object-based checkpoints. Nothing else is guessed."""
+    return name.removesuffix(":0").removesuffix(_ATTRIBUTE_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One array of a source, without its values. ``dtype`` as in :mod:`initreg.dtypes`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of the array in memory; None where that is unknown before reading (strings)."""
+        size = dtypes.itemsize(self.dtype)
+        if size is None:
+            return None
+        for axis in self.shape:
+            size *= axis
+        return size
+
+
+class LazyArray:
+    """One array of an open map: its shape and dtype are known, its values not yet read.
+
+    ``np.asarray(a)`` and ``a[...]`` read it; ``a[2:4]`` gives that slice.
+    """
+
+    __slots__ = ("_owner", "spec", "value")
+
+    def __init__(self, spec: ArraySpec, value: Any, owner: ArrayMap) -> None:
+        self.spec = spec
+        self.value = value  # what the format returned: an extent, or something array-like
+        self._owner = owner
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.spec.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        given = self.value.dtype
+        if isinstance(given, str):
+            return dtypes.to_numpy(given).newbyteorder("=")
+        return dtypes.to_numpy(dtypes.name_of(given)) if not hasattr(given, "kind") else given
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return self.spec.aliases
+
+    def __len__(self) -> int:
+        if not self.spec.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.spec.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<{self.spec.name!r} {self.spec.shape} {self.spec.dtype}>"
+
+    def read(self) -> np.ndarray[Any, Any]:
+        """The whole array, in memory of its own that nobody else holds, native byte order.
+
+        Raises DamagedFile if the bytes are not what the file says they are.
+        """
+        return self._owner.read_array(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError(f"{self.spec.name!r} is not in memory, so it cannot be had uncopied")
+        array = self.read()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.read()[index]
+
+
+class ArrayMap(Mapping[str, LazyArray]):
+    """A lazy, read-only map from names to arrays, and a context manager that closes the file.
+
+    Names are normalised, and iterate in the order in which the format gave them. ``label`` is what
+    to call the source in a message, ``format`` the name of the format that opened it.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        label: str,
+        format: str,
+        reader: ArrayReader,
+    ) -> None:
+        self.label = label
+        self.format = format
+        self._reader = reader
+        self._source = arrays
+        self._closed = False
+        self._arrays: dict[str, LazyArray] = {}
+        for given, value in arrays.items():
+            if not isinstance(given, str):
+                raise DuplicateName(f"{label}: a name is a str, not {given!r}")
+            name = normalise(given)
+            if name in self._arrays:
+                raise DuplicateName(
+                    f"{label}: two arrays are called {name!r} (one of them as {given!r}): "
+                    "a trailing ':0' does not tell names apart. Rename or drop one of them"
+                )
+            self._arrays[name] = LazyArray(_spec(name, value, label), value, self)
+
+    def __getitem__(self, name: str) -> LazyArray:
+        try:
+            return self._arrays[normalise(name)]
+        except KeyError:
+            raise KeyError(f"{self.label} has no array {name!r}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and normalise(name) in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"<ArrayMap {self.label}: {len(self)} arrays, format {self.format!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def specs(self) -> list[ArraySpec]:
+        """Names, shapes and dtypes of all arrays; nothing is read."""
+        return [array.spec for array in self._arrays.values()]
+
+    def read_array(self, array: LazyArray) -> np.ndarray[Any, Any]:
+        """What :meth:`LazyArray.read` calls."""
+        if self._closed:
+            raise InitregError(f"{self.label} is closed: read {array.name!r} inside its 'with'")
+        return self._reader.read(array)
+
+    def close(self) -> None:
+        """Close the file. Arrays that were read stay; reading another one is an error."""
+        if not self._closed:
+            self._closed = True
+            self._reader.close()
+            close = getattr(self._source, "close", None)
+            if callable(close):
+                close()
+
+
+def _spec(name: str, value: Any, label: str) -> ArraySpec:
+    try:
+        shape = tuple(int(axis) for axis in value.shape)
+        dtype = value.dtype
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedFile(
+            f"{label}: array {name!r} has no usable shape and dtype: {type(value).__name__}"
+        ) from error
+    if isinstance(dtype, str):
+        dtype = dtypes.name_of_descr(dtype) or dtype
+    else:
+        dtype = dtypes.name_of(dtype)
+    aliases = tuple(dict.fromkeys(normalise(alias) for alias in getattr(value, "aliases", ())))
+    return ArraySpec(name, shape, dtype, tuple(alias for alias in aliases if alias != name))

@@ -1,0 +1,46 @@
+"""List the arrays of a source: names, shapes, dtypes and sizes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from initreg.report import listing_text
+from initreg.smart_init import open as open_source
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="a file, folder or checkpoint's prefix")
+    parser.add_argument("--format", help="the format's name, where the source does not show it")
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="open a pickle, which can run any code: only for files that you made yourself",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, or 2 if the source cannot be opened."""
+    with open_source(
+        options.source, format=options.format, allow_pickle=options.allow_pickle
+    ) as arrays:
+        specs = arrays.specs()
+        if not options.json:
+            print(listing_text(specs))
+            return 0
+        answer = {
+            "source": arrays.label,
+            "format": arrays.format,
+            "arrays": [
+                {
+                    "name": spec.name,
+                    "shape": list(spec.shape),
+                    "dtype": spec.dtype,
+                    "nbytes": spec.nbytes,
+                    "aliases": list(spec.aliases),
+                }
+                for spec in specs
+            ],
+        }
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    return 0

@@ -1,0 +1,36 @@
+"""List the plugins that are installed, from which distribution, and what each can do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from initreg.cli.probe import broken_text, lacking_text
+from initreg.registry import default_registry
+from initreg.report import table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No arguments besides --json."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 if every plugin works, 1 if one is broken."""
+    records = default_registry().records
+    broken = [record for record in records if record.broken is not None]
+    if options.json:
+        print(json.dumps([r.to_dict() for r in records], indent=2, ensure_ascii=False))
+        return 1 if broken else 0
+    working = [record for record in records if record.broken is None]
+    rows = [
+        (r.name, ", ".join(r.kinds), f"{r.distribution} {r.version}".strip(), r.module)
+        for r in working
+    ]
+    if rows:
+        print("\n".join(table([("NAME", "KIND", "DISTRIBUTION", "MODULE"), *rows])))
+    for record in working:
+        if record.missing:
+            print(f"lacks a library  {lacking_text(record)}")
+    for record in broken:
+        print(f"broken  {broken_text(record)}")
+    return 1 if broken else 0

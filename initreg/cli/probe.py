@@ -1,0 +1,70 @@
+"""Show which format claims a file, how surely and why, and who else was asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from initreg.registry import PluginRecord, Probe, default_registry
+from initreg.source import Source
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="a file, a folder or a checkpoint's prefix")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 claimed, 1 claimed by nobody; ambiguous is 2, as is what raises."""
+    probe = default_registry().probe(Source(options.path))
+    if options.json:
+        answer: dict[str, Any] = probe.to_dict()
+        error = probe.error()
+        if error is not None:
+            answer |= {"error": type(error).__name__, "message": str(error)}
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        print(text(probe))
+    if probe.winner is not None:
+        return 0
+    return 2 if probe.tied else 1
+
+
+def text(probe: Probe) -> str:
+    """The answer first, then who else was asked."""
+    lines: list[str] = []
+    claims = dict(probe.claims)
+    if probe.winner is not None:
+        claim = claims[probe.winner]
+        lines.append(f"{probe.source}: {probe.winner} ({claim.confidence.name}: {claim.reason})")
+    elif probe.tied:
+        lines.append(f"{probe.source}: ambiguous; choose with format={probe.tied[0]!r}, or:")
+        lines += [f"  {name} ({claims[name].confidence.name}: {claims[name].reason})"
+                  for name in probe.tied]
+    else:
+        lines.append(f"{probe.source}: no installed format claims it")
+        if probe.hint:
+            lines.append(f"  it looks like this: {probe.hint}")
+    others = [
+        f"  {name} ({claim.confidence.name}: {claim.reason})"
+        for name, claim in probe.claims
+        if name != probe.winner and name not in probe.tied
+    ]
+    if others:
+        lines += ["also claimed by", *others]
+    if probe.declined:
+        lines.append(f"declined by  {', '.join(probe.declined)}")
+    lines += [f"failed while claiming  {name}: {why}" for name, why in probe.failed.items()]
+    lines += [f"broken  {broken_text(record)}" for record in probe.broken]
+    lines += [f"lacks a library  {lacking_text(record)}" for record in probe.lacking]
+    return "\n".join(lines)
+
+
+def broken_text(record: PluginRecord) -> str:
+    where = f" (of {record.distribution} {record.version})" if record.distribution else ""
+    return f"{record.name}{where}: {record.broken}"
+
+
+def lacking_text(record: PluginRecord) -> str:
+    needs = "; ".join(f"{library}: {remedy}" for library, remedy in record.missing.items())
+    return f"{record.name} needs {needs}"

@@ -1,0 +1,115 @@
+"""dtypes as plain names, so that claiming, listing and matching need no numpy.
+
+A dtype is named as numpy and ml_dtypes name it, in native byte order: ``"float32"``,
+``"bfloat16"``, ``"float8_e4m3fn"``, ``"bool"``. Bytes and text of any width are ``"string"``;
+anything else (objects, structured dtypes, dates) keeps numpy's own spelling and matches only
+itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STRING = "string"
+
+_FLOAT = re.compile(r"b?float\d+(_\w+)?")
+_INTEGER = re.compile(r"(u?)int(\d+)")
+
+# numpy's one-letter kinds and item sizes, as in the '<f4' of an .npy header.
+_KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
+
+
+def name_of(dtype: Any) -> str:
+    """The name of a numpy dtype (or anything that has one's ``.name``, ``.kind``)."""
+    name: str = getattr(dtype, "name", None) or str(dtype)
+    if getattr(dtype, "kind", "") in "SUT" or name == STRING:
+        return STRING
+    return name
+
+
+def name_of_descr(descr: str) -> str | None:
+    """The name of an array-protocol type string: ``'<f4'`` -> ``'float32'``; None if unknown.
+
+    Source: numpy's array interface, ``typestr``.
+    """
+    match = re.fullmatch(r"([<>|=])([a-zA-Z])(\d*)", descr)
+    if match is None:
+        return None
+    _, kind, size = match.groups()
+    if kind == "b":
+        return "bool"
+    if kind in "SUa":
+        return STRING
+    if kind == "O":
+        return "object"
+    if kind in _KINDS and size:
+        return f"{_KINDS[kind]}{8 * int(size)}"
+    return None
+
+
+def is_float(name: str) -> bool:
+    """True of every real floating-point dtype, bfloat16 and the float8 family included."""
+    return _FLOAT.fullmatch(name) is not None
+
+
+def integer_bits(name: str) -> tuple[bool, int] | None:
+    """``(signed, bits)`` of an integer dtype, None of any other."""
+    match = _INTEGER.fullmatch(name)
+    return None if match is None else (not match[1], int(match[2]))
+
+
+def can_cast(source: str, target: str) -> bool:
+    """Whether initreg casts by itself: float to float, and integer to a wider integer.
+
+    Wider means that every value of ``source`` is a value of ``target``: int32 to int64 and uint8
+    to int16, but neither int64 to int32 nor int32 to uint32.
+    """
+    if source == target:
+        return True
+    if is_float(source) and is_float(target):
+        return True
+    a, b = integer_bits(source), integer_bits(target)
+    if a is None or b is None:
+        return False
+    (source_signed, source_bits), (target_signed, target_bits) = a, b
+    if source_signed == target_signed:
+        return source_bits <= target_bits
+    return target_signed and source_bits < target_bits
+
+
+@functools.cache
+def to_numpy(name: str) -> np.dtype[Any]:
+    """The numpy dtype of a name or of a type string. Raises TypeError if there is none."""
+    import numpy as np
+
+    if name == STRING:
+        return np.dtype(object)
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        kind = getattr(ml_dtypes, name, None)
+        if kind is None:
+            raise TypeError(f"{name!r} is no dtype of numpy or ml_dtypes") from None
+        return np.dtype(kind)
+
+
+def itemsize(name: str) -> int | None:
+    """Bytes of one element, None for strings and for names that numpy does not know."""
+    if name == STRING:
+        return None
+    if name == "bool":
+        return 1
+    match = re.fullmatch(r"(?:b?float|u?int|complex)(\d+)(?:_\w+)?", name)
+    if match is not None:
+        return max(int(match[1]), 8) // 8
+    try:
+        return int(to_numpy(name).itemsize)
+    except TypeError:
+        return None

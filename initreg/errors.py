@@ -1,0 +1,137 @@
+"""Every exception and every warning that initreg raises, one class per kind.
+
+Each error is an :class:`InitregError`, so ``except InitregError`` is always enough. Those that
+also mean something to Python at large are that as well: a missing file is a
+:class:`FileNotFoundError`, a missing library an :class:`ImportError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class InitregError(Exception):
+    """The base of every error that initreg raises on purpose."""
+
+
+# --- the source -------------------------------------------------------------------------------
+
+
+class SourceNotFound(InitregError, FileNotFoundError):
+    """The path names nothing: no file, no folder, and no prefix of a checkpoint."""
+
+    __str__ = Exception.__str__  # OSError would print the errno, which nobody needs here
+
+
+class UnreadableFile(InitregError, OSError):
+    """The file is there, but the system does not let it be read."""
+
+    __str__ = Exception.__str__
+
+
+class UnknownFormat(InitregError):
+    """No installed format claims the source, or the format asked for is not installed."""
+
+
+class AmbiguousSource(InitregError):
+    """Two formats claim the source with the same confidence; ``format=`` decides."""
+
+
+class DamagedFile(InitregError):
+    """The file is of a known format, but truncated, corrupt or inconsistent with itself."""
+
+
+class RefusedFile(InitregError):
+    """The file could be opened, but doing so is unsafe: a pickle, or a link out of the file."""
+
+
+# --- plugins ----------------------------------------------------------------------------------
+
+
+class MissingLibrary(InitregError, ImportError):
+    """A plugin needs a library that is not installed.
+
+    Parameters: ``plugin`` as in ``"format 'h5'"``; ``library``, its import name; ``remedy``, the
+    command that installs it.
+    """
+
+    def __init__(self, plugin: str, library: str, remedy: str) -> None:
+        super().__init__(f"{plugin} needs {library}: {remedy}")
+        self.plugin = plugin
+        self.library = library
+        self.remedy = remedy
+
+
+class PluginError(InitregError):
+    """A plugin broke the contract of ``hookspecs.py``."""
+
+
+# --- names and matching -----------------------------------------------------------------------
+
+
+class DuplicateName(InitregError):
+    """Two arrays of one source, or two variables of one target, have the same name."""
+
+
+class UnknownTarget(InitregError):
+    """No installed target knows how to write into the object."""
+
+
+class TargetError(InitregError):
+    """The target cannot be written: a read-only array, a closed session, an unbuilt model."""
+
+
+class PlanError(InitregError):
+    """The plan cannot be carried out, and nothing was written. ``plan`` holds all of it."""
+
+    def __init__(self, message: str, plan: Any = None) -> None:
+        super().__init__(message)
+        self.plan = plan
+
+
+class MismatchError(PlanError):
+    """Arrays that do not fit the variables of their names; the message lists all of them."""
+
+
+class NothingMatched(PlanError):
+    """No name of the source is a name of the target."""
+
+
+class PartialRestoreError(InitregError):
+    """Reading or writing failed after some variables had already been written.
+
+    ``written`` and ``not_written`` are the names of the target's variables.
+    """
+
+    def __init__(self, message: str, written: Sequence[str], not_written: Sequence[str]) -> None:
+        super().__init__(message)
+        self.written = tuple(written)
+        self.not_written = tuple(not_written)
+
+
+# --- warnings ---------------------------------------------------------------------------------
+
+
+class InitregWarning(UserWarning):
+    """The base of every warning that initreg gives."""
+
+
+class MissingWarning(InitregWarning):
+    """Variables of the target that no source supplies: they keep their values."""
+
+
+class UnusedWarning(InitregWarning):
+    """Arrays of a source that the target has no variable for."""
+
+
+class ReshapeWarning(InitregWarning):
+    """Arrays whose axes of length 1 are added or dropped to fit their variables."""
+
+
+class CastWarning(InitregWarning):
+    """Arrays that are cast to the dtype of their variables."""
+
+
+class MismatchWarning(InitregWarning):
+    """Arrays that do not fit and were passed over, as ``ignore_mismatch=True`` asks."""

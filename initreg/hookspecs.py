@@ -1,0 +1,66 @@
+"""The plugin contract, whole.
+
+A plugin is a module (or object) named by an entry point of the group ``initreg``; the entry
+point's name is the format's name::
+
+    [project.entry-points.initreg]
+    gguf = "initreg_gguf"
+
+A *format* implements ``initreg_claim`` and ``initreg_open``; a *target* implements
+``initreg_target``. Both may set ``initreg_requires = {"gguf": "pip install initreg-gguf"}``: the
+libraries they import inside those functions, and the command that installs each. Neither imports
+such a library at module level: claiming a file must stay cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from initreg.claim import Claim
+
+if TYPE_CHECKING:
+    from initreg.arrays import ArrayLike
+    from initreg.source import Source
+    from initreg.target import Target
+
+PROJECT = "initreg"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """What the user asked for. ``allow_pickle``: unpickle, which can run any code in the file.
+    ``verify``: check the format's checksums; the kernel does it for an ``Extent``."""
+
+    allow_pickle: bool = False
+    verify: bool = True
+
+
+@hookspec
+def initreg_claim(source: Source) -> Claim | None:
+    """Say whether ``source`` is yours, how surely and why; None if it is not.
+
+    Look at ``source.path``, ``.suffix``, ``.head`` and ``.obj``. Never raise because the file is
+    odd: a damaged file of yours is still yours, and ``initreg_open`` says what is wrong with it.
+    """
+
+
+@hookspec(firstresult=True)
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, ArrayLike]:
+    """Return every array of ``source`` by name, having read no more than names and shapes.
+
+    A value is an ``Extent`` where you know the bytes (initreg then reads, checks and copies them),
+    or anything with ``.shape``, ``.dtype`` and ``__array__``. It may have ``.aliases``, a tuple of
+    other names it answers to; the mapping may have ``.close()``. Called for the winner alone.
+    Raise ``DamagedFile`` or ``RefusedFile``, naming the file and what is wrong.
+    """
+
+
+@hookspec
+def initreg_target(obj: object) -> Target | None:
+    """Return a ``Target`` that writes into ``obj``, or None if ``obj`` is not yours."""

@@ -1,0 +1,249 @@
+"""Names, shapes and dtypes of a chain against those of a target: the plan. Pure, and no numpy."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from initreg import dtypes
+from initreg.arrays import ArraySpec, normalise
+from initreg.errors import DuplicateName
+from initreg.plan import Kind, Plan, Row
+from initreg.target import VariableSpec
+
+# <variable>/<slot>: what TF1's optimisers and object-based checkpoints call the optimiser's own
+# copies of a variable. Source: tf.compat.v1.train.*Optimizer's slot names; TensorFlow's
+# trackable_object_graph.proto.
+_SLOT = re.compile(
+    r"(?P<variable>.+)/(?:(?:Adam|AMSGrad|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|FtrlV2"
+    r"|ProximalAdagrad|PowerSign|AddSign|LAMB|LARS|AccumGrad)(?:_\d+)?|\.OPTIMIZER_SLOT/.+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpecs:
+    """One source of a chain: its label, and its arrays without their values."""
+
+    label: str
+    arrays: Sequence[ArraySpec]
+    ignore_mismatch: bool = False
+
+
+@dataclass(slots=True)
+class _Names:
+    """The names of one side. ``by_name`` are the first names, ``by_alias`` the others: those that
+    are nobody's first name and that one entry alone answers to."""
+
+    by_name: dict[str, int] = field(default_factory=dict)
+    by_alias: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Iterable[ArraySpec | VariableSpec], label: str) -> _Names:
+        names = cls()
+        aliases: Counter[str] = Counter()
+        entries = list(entries)
+        for index, entry in enumerate(entries):
+            name = normalise(entry.name)
+            if name in names.by_name:
+                raise DuplicateName(
+                    f"{label}: two variables are called {name!r}, so no name tells which is "
+                    "meant. Give them different names, or pass only one of them"
+                )
+            names.by_name[name] = index
+        for index, entry in enumerate(entries):
+            for alias in {normalise(alias) for alias in entry.aliases}:
+                if alias not in names.by_name:
+                    aliases[alias] += 1
+                    names.by_alias[alias] = index
+        for alias, count in aliases.items():
+            if count > 1:
+                del names.by_alias[alias]
+        return names
+
+
+def _pair(
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    source: _Names,
+    target: _Names,
+) -> dict[int, int]:
+    """Which array of one source is meant for which variable: ``{variable: array}``.
+
+    First names go first; an alias matches only what they left over, so that one array never goes
+    into two variables because of a second name.
+    """
+    pairs: dict[int, int] = {}
+    for name, variable in target.by_name.items():
+        array = source.by_name.get(name)
+        if array is not None:
+            pairs[variable] = array
+    if not source.by_alias and not target.by_alias:
+        return pairs
+    taken = set(pairs.values())
+    for index, spec in enumerate(variables):
+        if index in pairs:
+            continue
+        name = normalise(spec.name)
+        aliases = [a for a in map(normalise, spec.aliases) if target.by_alias.get(a) == index]
+        tries = [source.by_alias.get(name)]
+        tries += [source.by_name.get(alias) for alias in aliases]
+        tries += [source.by_alias.get(alias) for alias in aliases]
+        for array in tries:
+            if array is not None and array not in taken:
+                pairs[index] = array
+                taken.add(array)
+                break
+    return pairs
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    if wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        b is None or a == b for a, b in zip(shape, wanted, strict=True)
+    )
+
+
+def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
+    """What becomes of ``array`` in ``variable``: MATCHED, RESHAPED, CAST or MISMATCHED, and why.
+
+    Shapes must be equal, or differ by axes of length 1 only; dtypes must be equal, both floating,
+    or the variable's the wider of two integers.
+    """
+    shape, wanted = array.shape, variable.shape
+    same = _fits(shape, wanted)
+    squeezable = not same and _squeeze(shape) == _squeeze(wanted or ())
+    reasons = []
+    if not same and not squeezable:
+        reasons.append(f"shape {shape} does not fit {wanted}")
+    if not dtypes.can_cast(array.dtype, variable.dtype):
+        reasons.append(f"dtype {array.dtype} is not cast to {variable.dtype}")
+    if reasons:
+        return Kind.MISMATCHED, " and ".join(reasons)
+    if squeezable:
+        return Kind.RESHAPED, f"axes of length 1: {shape} to {wanted}"
+    if array.dtype != variable.dtype:
+        return Kind.CAST, f"{array.dtype} to {variable.dtype}"
+    return Kind.MATCHED, ""
+
+
+def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return tuple(axis for axis in shape if axis != 1)
+
+
+def match(
+    sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec], target: str
+) -> Plan:
+    """The plan for a whole chain.
+
+    The last source that has a variable's name supplies it, and what it overrides is not checked.
+    A source with ``ignore_mismatch`` is passed over where it does not fit. Raises DuplicateName.
+    """
+    target_names = _Names.of(variables, target)
+    pairs: list[dict[int, int]] = []
+    for source in sources:
+        source_names = _Names.of(source.arrays, source.label)
+        pairs.append(_pair(source.arrays, variables, source_names, target_names))
+
+    rows: list[Row] = []
+    restored: set[str] = set()
+    for index, variable in enumerate(variables):
+        found = _rows_of(variable, index, sources, pairs)
+        rows += found
+        name = normalise(variable.name)
+        if not found:
+            rows.append(Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype))
+        for row in found:
+            if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
+                restored |= {name, *map(normalise, variable.aliases)}
+                if row.array is not None:
+                    restored.add(row.array)
+    for number, source in enumerate(sources):
+        used = set(pairs[number].values())
+        for position, array in enumerate(source.arrays):
+            if position not in used:
+                rows.append(_array_row(Kind.ONLY_IN_SOURCE, array, number))
+    return Plan(_mark_slots(rows, restored), [source.label for source in sources], target)
+
+
+def _rows_of(
+    variable: VariableSpec,
+    index: int,
+    sources: Sequence[SourceSpecs],
+    pairs: Sequence[Mapping[int, int]],
+) -> list[Row]:
+    """One variable: the row of its supplier first, then of those passed over or overridden."""
+    rows: list[Row] = []
+    supplier: int | None = None
+    for number in reversed(range(len(sources))):
+        position = pairs[number].get(index)
+        if position is None:
+            continue
+        array = sources[number].arrays[position]
+        if supplier is not None:
+            rows.append(_pair_row(Kind.OVERRIDDEN, variable, array, number, "", supplier))
+            continue
+        kind, reason = judge(array, variable)
+        if kind is Kind.MISMATCHED and sources[number].ignore_mismatch:
+            rows.append(_pair_row(Kind.PASSED_OVER, variable, array, number, reason))
+            continue
+        supplier = number
+        rows.insert(0, _pair_row(kind, variable, array, number, reason))
+    return rows
+
+
+def _pair_row(
+    kind: Kind,
+    variable: VariableSpec,
+    array: ArraySpec,
+    source: int,
+    reason: str,
+    by: int | None = None,
+) -> Row:
+    return Row(
+        kind,
+        normalise(variable.name),
+        variable.shape,
+        variable.dtype,
+        source,
+        array.name,
+        array.shape,
+        array.dtype,
+        by,
+        reason,
+    )
+
+
+def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
+    return Row(
+        kind,
+        array.name,
+        source=source,
+        array=array.name,
+        array_shape=array.shape,
+        array_dtype=array.dtype,
+    )
+
+
+def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
+    """Give the slots of restored variables a kind of their own."""
+    marked = []
+    for row in rows:
+        if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
+            slot = _SLOT.fullmatch(row.name)
+            if slot is not None and slot["variable"] in restored:
+                row = Row(
+                    Kind.SLOT,
+                    row.name,
+                    row.shape,
+                    row.dtype,
+                    row.source,
+                    row.array,
+                    row.array_shape,
+                    row.array_dtype,
+                    reason=f"of {slot['variable']}",
+                )
+        marked.append(row)
+    return marked

@@ -1,0 +1,298 @@
+"""SmartInit: a chain of sources -> a plan -> writes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initreg import dtypes
+from initreg.arrays import ArrayMap, LazyArray, normalise
+from initreg.errors import (
+    CastWarning,
+    InitregWarning,
+    MismatchError,
+    MismatchWarning,
+    MissingWarning,
+    NothingMatched,
+    PartialRestoreError,
+    ReshapeWarning,
+    UnusedWarning,
+)
+from initreg.hints import hints, transposed
+from initreg.hookspecs import OpenOptions
+from initreg.matching import SourceSpecs, match
+from initreg.plan import Kind, Plan, Row
+from initreg.registry import Registry, default_registry
+from initreg.report import names_text, plural, row_note, shape_text, source_text
+from initreg.source import Source
+from initreg.target import Target, VariableSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger("initreg")
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One source of the chain, and how to open it."""
+
+    source: Any
+    format: str | None
+    options: OpenOptions
+    ignore_mismatch: bool
+
+
+class SmartInit:
+    """Initialise variables from weights that somebody else saved, each from the array of its name.
+
+    ``source``: a path (``str`` or ``Path``), a mapping of names to arrays, an open ``ArrayMap``,
+    another ``SmartInit``, or a list of these, nested as you like: a chain, in which the last
+    source that has a name supplies it. ``None``, ``""``, ``{}`` and ``[]`` restore nothing, and
+    the log says so.
+
+    ``format``: the format's name, where the source does not show it. ``ignore_mismatch``: pass
+    over an array that does not fit its variable, with a warning, instead of raising. ``verify``:
+    check the checksums that the format carries. ``allow_pickle``: open pickles, **which can run
+    any code**; only for files that you made yourself.
+
+    >>> SmartInit(["base.npz", {"head/b": zeros}]).init(session)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        format: str | None = None,
+        ignore_mismatch: bool = False,
+        verify: bool = True,
+        allow_pickle: bool = False,
+    ) -> None:
+        self.source = source
+        self.ignore_mismatch = ignore_mismatch
+        options = OpenOptions(allow_pickle=allow_pickle, verify=verify)
+        self._links = tuple(_flatten(source, format, options, ignore_mismatch))
+
+    def __repr__(self) -> str:
+        return f"SmartInit({self.source!r})"
+
+    def plan(self, target: Any) -> Plan:
+        """What :meth:`init` would do, having read names, shapes and dtypes and written nothing.
+
+        Raises what opening the sources raises; a plan that cannot be carried out is returned.
+        """
+        with ExitStack() as stack:
+            return _Restore(self._links, target, stack).plan
+
+    def init(self, target: Any) -> Plan:
+        """Write each variable of ``target`` that a source has an array for; return the plan.
+
+        ``target``: a TF1 session, ``tf.Variable``s, a ``tf.Module``, a Keras model, or a dict of
+        numpy arrays, filled in place. Warns, once for each kind, of names on one side only and of
+        arrays that are cast, reshaped or passed over. Raises MismatchError and NothingMatched with
+        nothing written; PartialRestoreError if a file turns out to be damaged midway.
+        """
+        if not self._links:
+            logger.warning("initreg: no source (%r): nothing is restored", self.source)
+            return Plan((), (), type(target).__name__)
+        with ExitStack() as stack:
+            restore = _Restore(self._links, target, stack)
+            restore.raise_if_failed()
+            restore.warn()
+            restore.write()
+            return restore.plan
+
+
+def open(  # the name that people know from gzip, zipfile and safetensors
+    source: Any,
+    *,
+    format: str | None = None,
+    verify: bool = True,
+    allow_pickle: bool = False,
+) -> ArrayMap:
+    """Open one source as a lazy map of its arrays; use it in a ``with``.
+
+    Options as for :class:`SmartInit`. Raises SourceNotFound, UnknownFormat, AmbiguousSource,
+    MissingLibrary, DamagedFile, RefusedFile.
+
+    >>> with initreg.open("base.npz") as m:  # doctest: +SKIP
+    ...     m["fc/W"].shape, np.asarray(m["fc/W"])
+    """
+    options = OpenOptions(allow_pickle=allow_pickle, verify=verify)
+    return default_registry().open(Source(source), options, format)
+
+
+def load(
+    source: Any,
+    *,
+    format: str | None = None,
+    verify: bool = True,
+    allow_pickle: bool = False,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Read all arrays of one source, or of a chain, into a dict; later sources win.
+
+    Every array is the caller's own: native byte order, C order, writable.
+    """
+    options = OpenOptions(allow_pickle=allow_pickle, verify=verify)
+    suppliers: dict[str, LazyArray] = {}
+    with ExitStack() as stack:
+        for link in _flatten(source, format, options, False):
+            suppliers.update(_open(link, stack, default_registry()).items())
+        return {name: array.read() for name, array in suppliers.items()}
+
+
+def _flatten(
+    source: Any, format: str | None, options: OpenOptions, ignore_mismatch: bool
+) -> Iterator[_Link]:
+    if isinstance(source, SmartInit):
+        yield from source._links
+    elif isinstance(source, (list, tuple)):
+        for each in source:
+            yield from _flatten(each, format, options, ignore_mismatch)
+    elif source is None or source == "" or (isinstance(source, Mapping) and not source):
+        return
+    else:
+        yield _Link(source, format, options, ignore_mismatch)
+
+
+def _open(link: _Link, stack: ExitStack, registry: Registry) -> ArrayMap:
+    if isinstance(link.source, ArrayMap):
+        return link.source  # the caller opened it, and closes it
+    opened = registry.open(Source(link.source), link.options, link.format)
+    return stack.enter_context(opened)
+
+
+class _Restore:
+    """One run: the maps, the target, the plan, then the writes."""
+
+    def __init__(self, links: Sequence[_Link], target: Any, stack: ExitStack) -> None:
+        registry = default_registry()
+        self.target: Target = registry.target(target)
+        self.maps = [_open(link, stack, registry) for link in links]
+        variables = list(self.target.variables())
+        self.variables = {normalise(v.name): v for v in variables}
+        sources = [
+            SourceSpecs(m.label, m.specs(), link.ignore_mismatch)
+            for m, link in zip(self.maps, links, strict=True)
+        ]
+        self.plan = match(sources, variables, self.target.label)
+
+    def raise_if_failed(self) -> None:
+        plan = self.plan
+        mismatched = plan.of(Kind.MISMATCHED)
+        if mismatched:
+            lines = "\n".join(f"  {self._mismatch_line(row)}" for row in mismatched)
+            raise MismatchError(
+                f"{plural(len(mismatched), 'array')} of {_chain(plan)} do not fit "
+                f"{plan.target}, and nothing was written:\n{lines}\n"
+                "Rename or drop them, or pass ignore_mismatch=True to restore all others",
+                plan,
+            )
+        if not any(row.array is not None and row.in_target for row in plan):
+            specs = [spec for m in self.maps for spec in m.specs()]
+            found = hints(specs, list(self.variables.values()))
+            advice = "".join(f"\n  {hint}" for hint in found)
+            raise NothingMatched(
+                f"no name of {_chain(plan)} is a name of {plan.target}, and nothing was "
+                f"written{advice}\n{_examples(specs, self.variables)}",
+                plan,
+            )
+
+    def _mismatch_line(self, row: Row) -> str:
+        assert row.source is not None and row.array is not None
+        text = f"{row.name}: {row.reason}  [{source_text(self.plan, row.source)}]"
+        spec = self.maps[row.source][row.array].spec
+        if transposed(spec, self.variables[row.name]):
+            text += "  (it is the transpose: pass {name: array.T})"
+        return text
+
+    def warn(self) -> None:
+        """One warning for each kind of thing that the user should know of."""
+        plan = self.plan
+        for kind, category, text in (
+            (Kind.PASSED_OVER, MismatchWarning, "do not fit and were passed over"),
+            (Kind.RESHAPED, ReshapeWarning, "are reshaped by axes of length 1"),
+            (Kind.ONLY_IN_TARGET, MissingWarning, "get no value and keep the one they have"),
+            (Kind.ONLY_IN_SOURCE, UnusedWarning, "are not used: the target has no such variable"),
+        ):
+            rows = plan.of(kind)
+            noun = "variable" if kind is Kind.ONLY_IN_TARGET else "array"
+            _warn(rows, plan, category, noun, text)
+        cast = [row for row in plan if row.is_cast]
+        _warn(cast, plan, CastWarning, "array", "are cast to the dtype of their variables")
+
+    def write(self) -> None:
+        """Read, convert and write every restored variable, in the order of the files."""
+        rows = sorted(self.plan.restored, key=self._position)
+        written: list[str] = []
+        logger.info("Restoring %s from %s", plural(len(rows), "variable"), _chain(self.plan))
+        try:
+            for name in self.target.write(map(self._read, rows)):
+                written.append(normalise(name))
+        except Exception as error:
+            if not written:
+                raise
+            left = sorted({row.name for row in rows} - set(written))
+            raise PartialRestoreError(
+                f"{self.plan.target}: {plural(len(written), 'variable')} written, then: {error}. "
+                f"Not written: {'; '.join(names_text((n, '') for n in left))}",
+                written,
+                left,
+            ) from error
+        logger.info("Restored %s", plural(len(written), "variable"))
+
+    def _position(self, row: Row) -> tuple[int, str, int]:
+        """Where the array lies: sources in order, then file and offset."""
+        assert row.source is not None and row.array is not None
+        value = self.maps[row.source][row.array].value
+        return row.source, str(getattr(value, "file", "")), getattr(value, "offset", 0)
+
+    def _read(self, row: Row) -> tuple[VariableSpec, np.ndarray[Any, Any]]:
+        assert row.source is not None and row.array is not None
+        variable = self.variables[row.name]
+        array = self.maps[row.source][row.array].read()
+        if row.kind is Kind.RESHAPED:
+            assert variable.shape is not None
+            shape = [-1 if axis is None else axis for axis in variable.shape]
+            array = array.reshape(shape)
+        wanted = dtypes.to_numpy(variable.dtype)
+        if array.dtype != wanted:
+            array = array.astype(wanted)
+        return variable, array
+
+
+def _chain(plan: Plan) -> str:
+    return " + ".join(dict.fromkeys(plan.sources)) or "nothing"
+
+
+def _examples(specs: Sequence[Any], variables: Mapping[str, VariableSpec]) -> str:
+    have = ", ".join(f"{s.name} {shape_text(s.shape)}" for s in specs[:3])
+    want = ", ".join(f"{n} {shape_text(v.shape)}" for n, v in list(variables.items())[:3])
+    return f"  the source has {have or 'nothing'}, ...; the target has {want or 'nothing'}, ..."
+
+
+def _warn(
+    rows: Sequence[Row], plan: Plan, category: type[InitregWarning], noun: str, text: str
+) -> None:
+    if not rows:
+        return
+    lines = names_text((row.name, row_note(row, plan)) for row in rows)
+    shown = "\n".join(f"  {line}" for line in lines)
+    message = f"{plural(len(rows), noun)} {text} ({_chain(plan)} -> {plan.target}):\n{shown}"
+    warnings.warn(message, category, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """The stacklevel, seen from our caller, of the first frame that is not initreg's."""
+    here = os.fspath(Path(__file__).parent)
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame, level = frame.f_back, level + 1
+    return level

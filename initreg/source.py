@@ -1,0 +1,175 @@
+"""What the caller handed in, with what every format needs to recognise it."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import functools
+import os
+import stat
+from collections.abc import Mapping, Sized
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from initreg.errors import InitregError, RefusedFile, SourceNotFound, UnreadableFile
+
+HEAD_BYTES = 4096  # an HDF5 signature may stand at 0, 512, 1024 or 2048
+
+# What people try to open and no format reads: (first bytes, what it is, what to do).
+_FOREIGN = (
+    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file of before 1.6", "torch"),
+    (b"\x80", "a Python pickle", "pickle"),
+    (b"PK\x03\x04", "a zip archive", ""),
+    (b"PK\x05\x06", "an empty zip archive", ""),
+    (b"\x1f\x8b", "gzip-compressed: unpack it first", ""),
+    (b"\xfd7zXZ", "xz-compressed: unpack it first", ""),
+    (b"BZh", "bzip2-compressed: unpack it first", ""),
+    (b"(\xb5/\xfd", "zstd-compressed: unpack it first", ""),
+    (b"<!DOCTYPE", "an HTML page: the download gave a web page, not the file", ""),
+    (b"<html", "an HTML page: the download gave a web page, not the file", ""),
+    (b"version https://git-lfs", "a git-lfs pointer: run 'git lfs pull' to get the file", ""),
+)
+_CONVERT = (
+    "; if you trust it, convert it where it was made: "
+    "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
+)
+
+
+class Source:
+    """A path, or any other object, that a format may claim.
+
+    ``obj``: what the caller handed in. ``path``: the path, with ``~`` expanded, or None if the
+    source is no path. ``suffix``: the lower-case suffix of the path with its dot, or ``""``.
+    """
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+        self.path: Path | None = None
+        if isinstance(obj, (str, os.PathLike)):
+            text = os.fspath(obj)
+            if not isinstance(text, str):
+                raise SourceNotFound(f"{obj!r}: a path is a str or a pathlib.Path, not bytes")
+            self.path = Path(os.path.expanduser(text))
+        self.suffix = self.path.suffix.lower() if self.path is not None else ""
+
+    def __repr__(self) -> str:
+        return f"Source({self.label})"
+
+    @property
+    def label(self) -> str:
+        """What to call the source in a message: its path, or what kind of object it is."""
+        if self.path is not None:
+            return str(self.path)
+        if isinstance(self.obj, Mapping):
+            return f"{type(self.obj).__name__} of {len(self.obj)}"
+        size = f" of {len(self.obj)}" if isinstance(self.obj, Sized) else ""
+        return f"{type(self.obj).__name__}{size}"
+
+    @functools.cached_property
+    def _stat(self) -> os.stat_result | None:
+        if self.path is None:
+            return None
+        try:
+            return self.path.stat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in it
+            return None
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+                return None
+            raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    @property
+    def exists(self) -> bool:
+        """Whether the path names a file or folder. A checkpoint's prefix is a path that does not."""
+        return self._stat is not None
+
+    @property
+    def is_dir(self) -> bool:
+        return self._stat is not None and stat.S_ISDIR(self._stat.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        return self._stat is not None and stat.S_ISREG(self._stat.st_mode)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; 0 of anything else."""
+        return self._stat.st_size if self._stat is not None and self.is_file else 0
+
+    @functools.cached_property
+    def head(self) -> bytes:
+        """The first bytes of the file, at most ``HEAD_BYTES``: read once, for all formats.
+
+        Empty for a folder, for a path that names nothing, and for a source that is no path.
+        Raises UnreadableFile if the system does not let it be read, RefusedFile for a pipe or a
+        device.
+        """
+        if self._stat is None or self.is_dir:
+            return b""
+        if not self.is_file:
+            raise RefusedFile(f"{self.path}: neither a file nor a folder, so it is not opened")
+        return self.read(0, HEAD_BYTES)
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names in the folder, sorted; empty if the source is no folder."""
+        if not self.is_dir:
+            return ()
+        assert self.path is not None
+        try:
+            return tuple(sorted(os.listdir(self.path)))
+        except OSError as error:
+            raise UnreadableFile(f"{self.path}: cannot be listed: {error.strerror}") from error
+
+    def open(self) -> BinaryIO:
+        """The file, opened for reading bytes. Raises UnreadableFile."""
+        if self.path is None:
+            raise InitregError(f"{self.label} is no file")
+        try:
+            return open(self.path, "rb")
+        except OSError as error:
+            raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def read(self, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``offset``; from the end of the file if it is negative."""
+        with self.open() as file:
+            try:
+                file.seek(offset if offset >= 0 else max(0, self.size + offset))
+                return file.read(length)
+            except OSError as error:
+                raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def not_found(self) -> SourceNotFound:
+        """The error for a path that names nothing, with the nearest names of its folder."""
+        assert self.path is not None
+        folder = self.path.parent
+        try:
+            names = os.listdir(folder)
+        except (OSError, ValueError):
+            return SourceNotFound(f"{self.path}: no such file, and no folder {str(folder)!r}")
+        near = difflib.get_close_matches(self.path.name, names[:10_000], n=3, cutoff=0.6)
+        near += sorted(n for n in names if n.startswith(self.path.name) and n not in near)[:3]
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        return SourceNotFound(f"{self.path}: no such file or checkpoint{hint}")
+
+    def looks_like(self) -> str:
+        """What an unclaimed source seems to be, and what to do with it; "" if that is unknown."""
+        if self.path is None:
+            return f"initreg opens paths, mappings and lists of them, not a {type(self.obj).__name__}"
+        if self.is_dir:
+            shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
+            return f"a folder with {shown}" if self.names else "an empty folder"
+        if not self.head:
+            return "the file is empty"
+        torch = self.suffix in (".pt", ".pth") or self._is_torch_zip()
+        for magic, what, kind in _FOREIGN:
+            if self.head.startswith(magic):
+                if torch or kind == "torch":
+                    return f"a PyTorch file, which is a pickle and can run code{_CONVERT}"
+                if kind == "pickle":
+                    return "a Python pickle, which can run code and is not opened"
+                return what
+        return ""
+
+    def _is_torch_zip(self) -> bool:
+        return self.head.startswith(b"PK\x03\x04") and b"/data.pkl" in self.head[:256]

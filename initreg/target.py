@@ -1,0 +1,48 @@
+"""What the arrays go into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class VariableSpec:
+    """One variable of a target, without its value.
+
+    ``name`` is unique in its target. ``shape`` is None if the variable takes any shape, and an
+    axis of it is None if that axis takes any length. ``dtype`` is a name as in
+    :mod:`initreg.dtypes`. ``aliases`` are other names that an array may come under.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    aliases: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Something with named variables that can be written.
+
+    ``label`` says what it is, for people: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
+    """
+
+    label: str
+
+    def variables(self) -> Sequence[VariableSpec]:
+        """Every variable that a restore may write. Nothing is created, run or written."""
+        ...
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, np.ndarray[Any, Any]]]) -> Iterator[str]:
+        """Write each array into its variable; yield the variable's name once that has happened.
+
+        Every array has the shape and dtype of its variable, and nobody else holds its memory: the
+        target may keep it. ``arrays`` is lazy: drawing the next pair reads it from the file, and
+        may raise. A target that writes in batches yields after each batch.
+        """
+        ...

@@ -1,0 +1,153 @@
+"""numpy's ``.npz``: a zip archive of ``.npy`` members, stored or deflated.
+
+An array is called by its member's name without ``.npy``. Source of the layout:
+``numpy.savez``, and PKWARE's APPNOTE for the archive.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from initreg import (
+    Claim,
+    Confidence,
+    DamagedFile,
+    DuplicateName,
+    Extent,
+    OpenOptions,
+    Source,
+    hookimpl,
+)
+from initreg_formats import npy
+
+_LOCAL_HEADER = 30  # bytes, then the name and the extra field
+_ENCRYPTED = 0x1
+_FIRST_READ = 512  # covers the local header and the usual .npy header
+
+
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    if not source.head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if source.suffix == ".npz" and source.is_file:
+            return Claim(Confidence.NAME, "is named .npz, but is no zip archive")
+        return None
+    try:
+        with source.open() as file, zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+        if source.suffix == ".npz" or b".npy" in source.head[:_FIRST_READ]:
+            return Claim(Confidence.CONTENT, "begins like an .npz, but the archive has no end")
+        return None
+    if names and all(name.endswith(".npy") for name in names):
+        return Claim(Confidence.EXACT, "zip archive whose members are all .npy")
+    if source.suffix == ".npz":
+        return Claim(Confidence.CONTENT, "zip archive named .npz")
+    return None
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    if not source.head:
+        raise DamagedFile(f"{source.label}: the file is empty")
+    arrays: dict[str, Any] = {}
+    with source.open() as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            raise DamagedFile(
+                f"{source.label}: not a whole zip archive ({error}): the file is truncated or "
+                "corrupt. Download or copy it again"
+            ) from error
+        for member in members:
+            if member.filename.endswith("/"):
+                continue  # a folder, which holds no bytes
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise DuplicateName(f"{source.label}: two members are called {name!r}")
+            arrays[name] = _array(source, file, member, options)
+    return arrays
+
+
+def _array(
+    source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: OpenOptions
+) -> Any:
+    what = f"{source.label}: member {member.filename!r}"
+    if member.flag_bits & _ENCRYPTED:
+        raise DamagedFile(f"{what} is encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DamagedFile(
+            f"{what} is packed by method {member.compress_type}; numpy writes, and initreg "
+            "reads, stored and deflated members"
+        )
+    offset = _data_offset(file, member, what)
+    header = npy.parse_header(_npy_head(file, offset, member, what), what)
+    if header.is_pickle or isinstance(header.descr, list):
+        return _by_numpy(source, member.filename, header, what, options)
+    assert source.path is not None
+    return Extent(
+        file=source.path,
+        offset=offset,
+        length=member.compress_size,
+        shape=header.shape,
+        dtype=header.descr,
+        order=header.order,
+        skip=header.size,
+        codec="deflate" if member.compress_type == zipfile.ZIP_DEFLATED else None,
+        checksum=("crc32", member.CRC),
+    )
+
+
+def _data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:
+    """Where the member's own bytes begin: the local header's lengths decide, not the central's."""
+    file.seek(member.header_offset)
+    head = file.read(_LOCAL_HEADER)
+    if len(head) < _LOCAL_HEADER or not head.startswith(b"PK\x03\x04"):
+        raise DamagedFile(f"{what} has no local header where the archive's directory says")
+    names = int.from_bytes(head[26:28], "little")
+    extra = int.from_bytes(head[28:30], "little")
+    return member.header_offset + _LOCAL_HEADER + names + extra
+
+
+def _npy_head(file: BinaryIO, offset: int, member: zipfile.ZipInfo, what: str) -> bytes:
+    """The member's first unpacked bytes: its whole .npy header."""
+
+    def unpacked(count: int) -> bytes:
+        file.seek(offset)
+        if member.compress_type == zipfile.ZIP_STORED:
+            return file.read(min(count, member.compress_size))
+        try:
+            packed = file.read(min(count + 1024, member.compress_size))
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, count)
+        except zlib.error as error:
+            raise DamagedFile(f"{what} cannot be unpacked: {error}") from error
+
+    head = unpacked(_FIRST_READ)
+    size = npy.header_size(head, what)
+    return head if size <= len(head) else unpacked(size)
+
+
+def _by_numpy(
+    source: Source, filename: str, header: npy.Header, what: str, options: OpenOptions
+) -> npy.Structured:
+    """Pickled objects, and structured dtypes, are left to numpy, and read only when asked for."""
+    import numpy as np
+
+    def read() -> Any:
+        if header.is_pickle and not options.allow_pickle:
+            raise npy.refuse_pickle(what)
+        try:
+            with source.open() as file, zipfile.ZipFile(file) as archive:
+                with archive.open(filename) as member:
+                    if header.is_pickle:
+                        return npy.read_pickled(member, what)
+                    return np.lib.format.read_array(member, allow_pickle=False)
+        except (zipfile.BadZipFile, ValueError, EOFError, zlib.error) as error:
+            raise DamagedFile(f"{what} cannot be read: {error}") from error
+
+    if header.is_pickle:
+        return npy.Structured(header, np.dtype(object), read)
+    return npy.Structured(header, npy.structured_dtype(header.descr, what), read)

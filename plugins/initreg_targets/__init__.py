@@ -1,0 +1,1 @@
+"""The targets in the wheel, one module each, registered as entry points like anybody's."""
