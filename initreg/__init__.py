@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from initreg.target import Target as Target
     from initreg.target import VariableSpec as VariableSpec
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

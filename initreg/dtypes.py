@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def to_numpy(name: str) -> np.dtype[Any]:
     if name == STRING:
         return np.dtype(object)
     try:
-        return np.dtype(name)
+        return cast("np.dtype[Any]", np.dtype(name))
     except TypeError:
         import ml_dtypes
 

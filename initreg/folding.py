@@ -102,7 +102,7 @@ def _escape(token: str) -> str:
 
 
 def _ranges(tokens: Iterable[str]) -> list[str]:
-    """``0, 1, 2, 5`` as ``0..2, 5``. Numbers of another width (``007``) have ranges of their own."""
+    """``0, 1, 2, 5`` as ``0..2, 5``. Padded numbers (``007``) have ranges of their own."""
     ranges: list[list[str]] = []
     for token in sorted(tokens, key=lambda t: (_padding(t), int(t))):
         last = ranges[-1][-1] if ranges else None
@@ -110,11 +110,7 @@ def _ranges(tokens: Iterable[str]) -> list[str]:
             ranges[-1].append(token)
         else:
             ranges.append([token])
-    return [
-        text
-        for run in ranges
-        for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)
-    ]
+    return [text for run in ranges for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)]
 
 
 def _padding(token: str) -> int:

@@ -4,66 +4,98 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from initreg.arrays import ArraySpec, normalise
 from initreg.target import VariableSpec
 
 _MOST = 3
-_NEAR_POOL = 2_000  # names that the nearest ones are sought among: comparing is quadratic
+_NEAR_POOL = 1_000  # names that the nearest ones are sought among: comparing them is slow
+_SEPARATORS = "/."
 
 
-def hints(arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]) -> list[str]:
-    """At most three sentences, the most helpful first; empty if nothing is known to help."""
+def hints(
+    arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec], source: str = "source"
+) -> list[str]:
+    """At most three sentences, the most helpful first; empty if nothing is known to help.
+
+    ``source`` is the code that names the source, for the remedies that the sentences end in.
+    """
     have = [array.name for array in arrays]
     want = [normalise(variable.name) for variable in variables]
     if not have:
         return ["the source holds no arrays"]
     if not want:
         return ["the target has no variables: create them before restoring"]
-    found = _renaming(have, want)
-    if not found:
-        found = _nearest(have, want)
-    return found[:_MOST]
-
-
-def _renaming(have: Sequence[str], want: Sequence[str]) -> list[str]:
-    """One renaming of all names that makes many of them match."""
-    wanted = set(want)
-    found: list[tuple[int, str]] = []
-    for prefix, _ in _prefixes(have).most_common(8):
-        hits = sum(n[len(prefix) :] in wanted for n in have if n.startswith(prefix))
-        code = f"{{n.removeprefix({prefix!r}): a for n, a in initreg.load(source).items()}}"
-        found.append((hits, f"after removing {prefix!r} from the source's: SmartInit({code})"))
-    stripped = set(have)
-    for prefix, _ in _prefixes(want).most_common(8):
-        hits = sum(n[len(prefix) :] in stripped for n in want if n.startswith(prefix))
-        code = f"{{{prefix!r} + n: a for n, a in initreg.load(source).items()}}"
-        found.append((hits, f"after adding {prefix!r} to the source's: SmartInit({code})"))
-    for old, new in (("/", "."), (".", "/")):
-        hits = sum(name.replace(old, new) in wanted for name in have if old in name)
-        code = f"{{n.replace({old!r}, {new!r}): a for n, a in initreg.load(source).items()}}"
-        found.append((hits, f"after replacing {old!r} by {new!r}: SmartInit({code})"))
-    found.sort(key=lambda item: -item[0])
-    return [
-        f"{hits:,} of {len(have):,} names match {how}" for hits, how in found if hits > 0
+    renamings = sorted(_renamings(have, want), key=lambda found: -found[0])
+    best = renamings[0][0] if renamings else 0
+    shown = [
+        f"{hits:,} of {len(have):,} names match after {how}: "
+        f"SmartInit({{{code}: a for n, a in initreg.load({source}).items()}})"
+        for hits, how, code in renamings
+        if hits * 4 >= best
     ]
+    return (shown or _nearest(have, want))[:_MOST]
 
 
-def _prefixes(names: Sequence[str]) -> Counter[str]:
-    """Every leading part of the names that ends in a separator, with how many names it starts."""
-    counts: Counter[str] = Counter()
-    for name in names:
-        for i, character in enumerate(name):
-            if character in "/.":
-                counts[name[: i + 1]] += 1
-    # The longest of those that start equally many names says most.
-    longest: dict[tuple[int, str], str] = {}
-    for prefix, count in counts.items():
-        key = (count, prefix.split("/", 1)[0].split(".", 1)[0])
-        if len(prefix) > len(longest.get(key, "")):
-            longest[key] = prefix
-    return Counter({p: counts[p] for p in counts if p in set(longest.values()) or p.count("/") < 2})
+def _renamings(have: Sequence[str], want: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """``(names that match, the renaming in words, its code for a name n)``."""
+    spellings: list[tuple[str, str, Callable[[str], str]]] = [("", "n", lambda name: name)]
+    for old, new in ((".", "/"), ("/", ".")):
+        if any(old in name for name in have):
+            code = f"n.replace({old!r}, {new!r})"
+            spellings.append((f"replacing {old!r} by {new!r}", code, _replacer(old, new)))
+    for words, code, spell in spellings:
+        names = [spell(name) for name in have]
+        also = f"{words} and " if words else ""
+        if words:
+            hits = len(set(names) & set(want))
+            if hits:
+                yield hits, words, code
+        removed = _leading(names, want)
+        added = _leading(want, names)
+        for prefix, hits in removed.most_common(_MOST):
+            yield hits, f"{also}removing {prefix!r}", f"{code}.removeprefix({prefix!r})"
+        for prefix, hits in added.most_common(_MOST):
+            yield hits, f"{also}adding {prefix!r}", f"{prefix!r} + {code}"
+        for (old, new), hits in _swapped(names, want).most_common(_MOST):
+            how = f"{also}replacing the prefix {old!r} by {new!r}"
+            yield hits, how, f"{new!r} + {code}.removeprefix({old!r})"
+
+
+def _replacer(old: str, new: str) -> Callable[[str], str]:
+    return lambda name: name.replace(old, new)
+
+
+def _leading(longer: Sequence[str], shorter: Sequence[str]) -> Counter[str]:
+    """The prefixes that, removed from names of ``longer``, give names of ``shorter``."""
+    known = set(shorter)
+    return Counter(
+        name[: i + 1]
+        for name in longer
+        for i, character in enumerate(name)
+        if character in _SEPARATORS and name[i + 1 :] in known
+    )
+
+
+def _swapped(have: Sequence[str], want: Sequence[str]) -> Counter[tuple[str, str]]:
+    """Pairs of first parts, where all that follows the first separator is equal."""
+    by_rest: dict[str, list[str]] = {}
+    for name in want:
+        first, rest = _split(name)
+        if first and len(by_rest.setdefault(rest, [])) < 8:
+            by_rest[rest].append(first)
+    counts: Counter[tuple[str, str]] = Counter()
+    for name in have:
+        first, rest = _split(name)
+        if first:
+            counts.update((first, other) for other in by_rest.get(rest, ()) if other != first)
+    return counts
+
+
+def _split(name: str) -> tuple[str, str]:
+    at = min((i for i in (name.find(s) for s in _SEPARATORS) if i >= 0), default=-1)
+    return name[: at + 1], name[at + 1 :]
 
 
 def _nearest(have: Sequence[str], want: Sequence[str]) -> list[str]:
@@ -72,7 +104,7 @@ def _nearest(have: Sequence[str], want: Sequence[str]) -> list[str]:
     for name in want[:20]:
         near = difflib.get_close_matches(name, have[:_NEAR_POOL], n=1, cutoff=0.7)
         if near:
-            pairs.append(f"{near[0]!r} in the source is like {name!r} in the target")
+            pairs.append(f"{near[0]!r} of the source is like {name!r} of the target")
         if len(pairs) == _MOST:
             break
     return pairs

@@ -23,7 +23,7 @@ import pluggy
 from initreg.claim import Claim
 
 if TYPE_CHECKING:
-    from initreg.arrays import ArrayLike
+    from initreg.arrays import ArrayLike, Extent, SlicedExtent
     from initreg.source import Source
     from initreg.target import Target
 
@@ -51,12 +51,15 @@ def initreg_claim(source: Source) -> Claim | None:
 
 
 @hookspec(firstresult=True)
-def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, ArrayLike]:
+def initreg_open(  # type: ignore[empty-body]
+    source: Source, options: OpenOptions
+) -> Mapping[str, ArrayLike | Extent | SlicedExtent]:
     """Return every array of ``source`` by name, having read no more than names and shapes.
 
     A value is an ``Extent`` where you know the bytes (initreg then reads, checks and copies them),
-    or anything with ``.shape``, ``.dtype`` and ``__array__``. It may have ``.aliases``, a tuple of
-    other names it answers to; the mapping may have ``.close()``. Called for the winner alone.
+    a ``SlicedExtent`` where they lie in several places, or anything with ``.shape``, ``.dtype``
+    and ``__array__``. It may have ``.aliases``, a tuple of other names it answers to; the mapping
+    may have ``.close()``. Called for the winner alone.
     Raise ``DamagedFile`` or ``RefusedFile``, naming the file and what is wrong.
     """
 

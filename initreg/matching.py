@@ -123,9 +123,9 @@ def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
     if reasons:
         return Kind.MISMATCHED, " and ".join(reasons)
     if squeezable:
-        return Kind.RESHAPED, f"axes of length 1: {shape} to {wanted}"
+        return Kind.RESHAPED, ""
     if array.dtype != variable.dtype:
-        return Kind.CAST, f"{array.dtype} to {variable.dtype}"
+        return Kind.CAST, ""
     return Kind.MATCHED, ""
 
 
@@ -133,9 +133,7 @@ def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return tuple(axis for axis in shape if axis != 1)
 
 
-def match(
-    sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec], target: str
-) -> Plan:
+def match(sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec], target: str) -> Plan:
     """The plan for a whole chain.
 
     The last source that has a variable's name supplies it, and what it overrides is not checked.

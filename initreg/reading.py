@@ -172,9 +172,9 @@ class Reader:
         if extent.codec is None:
             head = bytearray(extent.skip)
             self._fill(name, extent, extent.offset, memoryview(head))
-            self._fill(name, extent, extent.offset + extent.skip, memoryview(raw))
+            self._fill(name, extent, extent.offset + extent.skip, raw.data)
         elif extent.codec == "deflate":
-            head = self._inflate(name, extent, memoryview(raw))
+            head = self._inflate(name, extent, raw.data)
         else:
             raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
         if self._verify and extent.checksum is not None:
@@ -196,7 +196,8 @@ class Reader:
         file = self._files.get(path)
         if file is None:
             try:
-                file = self._files[path] = open(path, "rb", buffering=0)
+                file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+                self._files[path] = file
             except OSError as error:
                 raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
         return file
@@ -281,7 +282,7 @@ class Reader:
 
 
 def _crc32(head: bytes, body: np.ndarray[Any, Any]) -> int:
-    return zlib.crc32(body, zlib.crc32(head))
+    return zlib.crc32(body.data, zlib.crc32(head))
 
 
 def _crc32c(head: bytes, body: np.ndarray[Any, Any]) -> int:

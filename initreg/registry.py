@@ -357,5 +357,5 @@ def _default() -> Registry:
 
 
 def probe(source: Any) -> Probe:
-    """Ask every installed format whether ``source`` is its own. Raises as :meth:`Registry.probe`."""
+    """Ask every installed format whether ``source`` is its own; raises as Registry.probe does."""
     return default_registry().probe(Source(source))

@@ -16,15 +16,15 @@ _WIDTH = 160
 
 # Kind -> what it means for the user. In the order in which a plan is told.
 _TITLES = {
-    "mismatched": "do not fit",
-    "matched": "restored as they are",
+    "mismatched": "not fitting",
+    "matched": "restored as in the source",
     "reshaped": "restored, reshaped by axes of length 1",
     "cast": "restored, cast",
-    "passed over": "do not fit, passed over",
+    "passed over": "not fitting, passed over",
     "overridden": "overridden by a later source",
     "optimiser slot": "optimiser slots of restored variables, on one side only",
-    "only in target": "only in the target: keep their values",
-    "only in source": "only in a source: not used",
+    "only in target": "only in the target, left unchanged",
+    "only in source": "only in the source, not used",
 }
 
 
@@ -79,18 +79,26 @@ def _shorten(text: str) -> str:
 
 def row_note(row: Row, plan: Plan) -> str:
     """What a plan says of one row besides its name."""
-    if row.kind == "only in target":
-        return f"{shape_text(row.shape)} {row.dtype}"
     if row.array_dtype is None:
-        return f"{shape_text(row.shape)} {row.dtype}  {row.reason}".rstrip()
-    notes = [f"{shape_text(row.array_shape)} {row.array_dtype}"]
-    if row.kind == "overridden" and row.by is not None:
-        notes.append(f"by {source_text(plan, row.by)}")
-    elif row.reason and row.kind != "optimiser slot":
-        notes.append(row.reason)
-    if len(plan.sources) > 1 and row.source is not None:
-        notes.append(f"[{source_text(plan, row.source)}]")
-    return "  ".join(notes)
+        return f"{shape_text(row.shape)} {row.dtype}"
+    note = f"{shape_text(row.array_shape)} {row.array_dtype}"
+    if row.kind == "reshaped":
+        note += f" -> {shape_text(row.shape)}"
+        note += f" {row.dtype}" if row.is_cast else ""
+    elif row.kind == "cast":
+        note += f" -> {row.dtype}"
+    elif row.kind in ("mismatched", "passed over"):
+        note += f"  {row.reason}"
+    elif row.kind == "overridden" and row.by is not None:
+        note += f"  by {source_text(plan, row.by)}"
+    return note + source_note(row, plan)
+
+
+def source_note(row: Row, plan: Plan) -> str:
+    """Which source the row's array is from, where there is more than one."""
+    if len(plan.sources) < 2 or row.source is None:
+        return ""
+    return f"  [{source_text(plan, row.source)}]"
 
 
 def source_text(plan: Plan, index: int) -> str:

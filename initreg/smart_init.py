@@ -30,7 +30,7 @@ from initreg.hookspecs import OpenOptions
 from initreg.matching import SourceSpecs, match
 from initreg.plan import Kind, Plan, Row
 from initreg.registry import Registry, default_registry
-from initreg.report import names_text, plural, row_note, shape_text, source_text
+from initreg.report import names_text, plural, row_note, shape_text, source_note
 from initreg.source import Source
 from initreg.target import Target, VariableSpec
 
@@ -88,6 +88,8 @@ class SmartInit:
 
         Raises what opening the sources raises; a plan that cannot be carried out is returned.
         """
+        if not self._links:
+            return Plan((), (), type(target).__name__)
         with ExitStack() as stack:
             return _Restore(self._links, target, stack).plan
 
@@ -100,8 +102,8 @@ class SmartInit:
         nothing written; PartialRestoreError if a file turns out to be damaged midway.
         """
         if not self._links:
-            logger.warning("initreg: no source (%r): nothing is restored", self.source)
-            return Plan((), (), type(target).__name__)
+            logger.warning("No source (%r): nothing is restored", self.source)
+            return self.plan(target)
         with ExitStack() as stack:
             restore = _Restore(self._links, target, stack)
             restore.raise_if_failed()
@@ -197,7 +199,8 @@ class _Restore:
             )
         if not any(row.array is not None and row.in_target for row in plan):
             specs = [spec for m in self.maps for spec in m.specs()]
-            found = hints(specs, list(self.variables.values()))
+            code = repr(plan.sources[0]) if len(plan.sources) == 1 else "source"
+            found = hints(specs, list(self.variables.values()), code)
             advice = "".join(f"\n  {hint}" for hint in found)
             raise NothingMatched(
                 f"no name of {_chain(plan)} is a name of {plan.target}, and nothing was "
@@ -206,10 +209,8 @@ class _Restore:
             )
 
     def _mismatch_line(self, row: Row) -> str:
-        assert row.source is not None and row.array is not None
-        text = f"{row.name}: {row.reason}  [{source_text(self.plan, row.source)}]"
-        spec = self.maps[row.source][row.array].spec
-        if transposed(spec, self.variables[row.name]):
+        text = f"{row.name}: {row.reason}{source_note(row, self.plan)}"
+        if transposed(self._array(row).spec, self.variables[row.name]):
             text += "  (it is the transpose: pass {name: array.T})"
         return text
 
@@ -217,16 +218,14 @@ class _Restore:
         """One warning for each kind of thing that the user should know of."""
         plan = self.plan
         for kind, category, text in (
-            (Kind.PASSED_OVER, MismatchWarning, "do not fit and were passed over"),
-            (Kind.RESHAPED, ReshapeWarning, "are reshaped by axes of length 1"),
-            (Kind.ONLY_IN_TARGET, MissingWarning, "get no value and keep the one they have"),
-            (Kind.ONLY_IN_SOURCE, UnusedWarning, "are not used: the target has no such variable"),
+            (Kind.PASSED_OVER, MismatchWarning, "{n:,} not fitting, passed over"),
+            (Kind.RESHAPED, ReshapeWarning, "{n:,} reshaped by axes of length 1"),
+            (Kind.ONLY_IN_TARGET, MissingWarning, "{n:,} only in the target, left unchanged"),
+            (Kind.ONLY_IN_SOURCE, UnusedWarning, "{n:,} only in the source, not used"),
         ):
-            rows = plan.of(kind)
-            noun = "variable" if kind is Kind.ONLY_IN_TARGET else "array"
-            _warn(rows, plan, category, noun, text)
-        cast = [row for row in plan if row.is_cast]
-        _warn(cast, plan, CastWarning, "array", "are cast to the dtype of their variables")
+            _warn(plan.of(kind), plan, category, text)
+        cast = [row for row in plan if row.is_cast and row.kind is not Kind.RESHAPED]
+        _warn(cast, plan, CastWarning, "{n:,} cast")
 
     def write(self) -> None:
         """Read, convert and write every restored variable, in the order of the files."""
@@ -235,6 +234,7 @@ class _Restore:
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), _chain(self.plan))
         try:
             for name in self.target.write(map(self._read, rows)):
+                logger.debug("Restored %s", name)
                 written.append(normalise(name))
         except Exception as error:
             if not written:
@@ -248,16 +248,20 @@ class _Restore:
             ) from error
         logger.info("Restored %s", plural(len(written), "variable"))
 
+    def _array(self, row: Row) -> LazyArray:
+        """The array of a row that has a source."""
+        if row.source is None or row.array is None:
+            raise ValueError(f"{row.name!r} has no source")
+        return self.maps[row.source][row.array]
+
     def _position(self, row: Row) -> tuple[int, str, int]:
         """Where the array lies: sources in order, then file and offset."""
-        assert row.source is not None and row.array is not None
-        value = self.maps[row.source][row.array].value
-        return row.source, str(getattr(value, "file", "")), getattr(value, "offset", 0)
+        value = self._array(row).value
+        return row.source or 0, str(getattr(value, "file", "")), getattr(value, "offset", 0)
 
     def _read(self, row: Row) -> tuple[VariableSpec, np.ndarray[Any, Any]]:
-        assert row.source is not None and row.array is not None
         variable = self.variables[row.name]
-        array = self.maps[row.source][row.array].read()
+        array = self._array(row).read()
         if row.kind is Kind.RESHAPED:
             assert variable.shape is not None
             shape = [-1 if axis is None else axis for axis in variable.shape]
@@ -273,19 +277,22 @@ def _chain(plan: Plan) -> str:
 
 
 def _examples(specs: Sequence[Any], variables: Mapping[str, VariableSpec]) -> str:
-    have = ", ".join(f"{s.name} {shape_text(s.shape)}" for s in specs[:3])
-    want = ", ".join(f"{n} {shape_text(v.shape)}" for n, v in list(variables.items())[:3])
-    return f"  the source has {have or 'nothing'}, ...; the target has {want or 'nothing'}, ..."
+    have = _some([f"{spec.name} {shape_text(spec.shape)}" for spec in specs])
+    want = _some([f"{name} {shape_text(spec.shape)}" for name, spec in variables.items()])
+    return f"  the source has {have}; the target has {want}"
 
 
-def _warn(
-    rows: Sequence[Row], plan: Plan, category: type[InitregWarning], noun: str, text: str
-) -> None:
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return (", ".join(names[:3]) or "nothing") + more
+
+
+def _warn(rows: Sequence[Row], plan: Plan, category: type[InitregWarning], text: str) -> None:
     if not rows:
         return
     lines = names_text((row.name, row_note(row, plan)) for row in rows)
     shown = "\n".join(f"  {line}" for line in lines)
-    message = f"{plural(len(rows), noun)} {text} ({_chain(plan)} -> {plan.target}):\n{shown}"
+    message = f"{_chain(plan)} -> {plan.target}: {text.format(n=len(rows))}:\n{shown}"
     warnings.warn(message, category, stacklevel=_outside())
 
 

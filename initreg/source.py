@@ -80,7 +80,7 @@ class Source:
 
     @property
     def exists(self) -> bool:
-        """Whether the path names a file or folder. A checkpoint's prefix is a path that does not."""
+        """Whether the path names a file or folder; a checkpoint's prefix does not."""
         return self._stat is not None
 
     @property
@@ -155,7 +155,8 @@ class Source:
     def looks_like(self) -> str:
         """What an unclaimed source seems to be, and what to do with it; "" if that is unknown."""
         if self.path is None:
-            return f"initreg opens paths, mappings and lists of them, not a {type(self.obj).__name__}"
+            kind = type(self.obj).__name__
+            return f"initreg opens paths, mappings and lists of them, not a {kind}"
         if self.is_dir:
             shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
             return f"a folder with {shown}" if self.names else "an empty folder"

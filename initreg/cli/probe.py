@@ -39,8 +39,10 @@ def text(probe: Probe) -> str:
         lines.append(f"{probe.source}: {probe.winner} ({claim.confidence.name}: {claim.reason})")
     elif probe.tied:
         lines.append(f"{probe.source}: ambiguous; choose with format={probe.tied[0]!r}, or:")
-        lines += [f"  {name} ({claims[name].confidence.name}: {claims[name].reason})"
-                  for name in probe.tied]
+        lines += [
+            f"  {name} ({claims[name].confidence.name}: {claims[name].reason})"
+            for name in probe.tied
+        ]
     else:
         lines.append(f"{probe.source}: no installed format claims it")
         if probe.hint:

@@ -12,7 +12,7 @@ import ast
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from initreg import (
     Claim,
@@ -121,7 +121,7 @@ def structured_dtype(descr: list[Any], what: str) -> Any:
     return dtype
 
 
-def read_pickled(file: BinaryIO, what: str) -> Any:
+def read_pickled(file: IO[bytes], what: str) -> Any:
     """Unpickle an object array, Python 2's too. **Runs whatever code the file holds.**"""
     import numpy as np
 
@@ -181,7 +181,8 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
 def _load(source: Source) -> Any:
     import numpy as np
 
-    return np.load(source.path, allow_pickle=False)
+    with source.open() as file:
+        return np.load(file, allow_pickle=False)
 
 
 def _open_pickle(source: Source) -> Mapping[str, Any]:

@@ -72,9 +72,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     return arrays
 
 
-def _array(
-    source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: OpenOptions
-) -> Any:
+def _array(source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: OpenOptions) -> Any:
     what = f"{source.label}: member {member.filename!r}"
     if member.flag_bits & _ENCRYPTED:
         raise DamagedFile(f"{what} is encrypted")
