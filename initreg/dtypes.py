@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,14 +90,15 @@ def to_numpy(name: str) -> np.dtype[Any]:
     if name == STRING:
         return np.dtype(object)
     try:
-        return cast("np.dtype[Any]", np.dtype(name))
+        return np.dtype(name)
     except TypeError:
         import ml_dtypes
 
         kind = getattr(ml_dtypes, name, None)
         if kind is None:
             raise TypeError(f"{name!r} is no dtype of numpy or ml_dtypes") from None
-        return np.dtype(kind)
+        found: np.dtype[Any] = np.dtype(kind)
+        return found
 
 
 def itemsize(name: str) -> int | None:

@@ -102,15 +102,17 @@ def _escape(token: str) -> str:
 
 
 def _ranges(tokens: Iterable[str]) -> list[str]:
-    """``0, 1, 2, 5`` as ``0..2, 5``. Padded numbers (``007``) have ranges of their own."""
-    ranges: list[list[str]] = []
-    for token in sorted(tokens, key=lambda t: (_padding(t), int(t))):
-        last = ranges[-1][-1] if ranges else None
-        if last is not None and int(token) == int(last) + 1 and _padding(token) == _padding(last):
-            ranges[-1].append(token)
+    """``0, 1, 2, 5`` as ``0..2, 5``, and ``08, 09, 10`` as ``08..10``."""
+    runs: list[list[str]] = []
+    for token in sorted(tokens, key=lambda token: (int(token), len(token))):
+        run = runs[-1] if runs else None
+        if run is not None and token == str(int(run[-1]) + 1).zfill(_padding(run[0])):
+            run.append(token)
         else:
-            ranges.append([token])
-    return [text for run in ranges for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)]
+            runs.append([token])
+    return [
+        text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)
+    ]
 
 
 def _padding(token: str) -> int:

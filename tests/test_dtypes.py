@@ -1,0 +1,93 @@
+"""initreg.dtypes: names of dtypes, and which are cast."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from initreg import dtypes
+
+NUMPY = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16"]
+NUMPY += ["uint32", "uint64", "bool", "complex64", "complex128"]
+ML = ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "int4"]
+
+
+@pytest.mark.parametrize("name", NUMPY + ML)
+def test_name_and_numpy_dtype_are_inverse(name):
+    """A name gives the numpy dtype that has this name, of the item size that initreg says."""
+    dtype = dtypes.to_numpy(name)
+    assert dtypes.name_of(dtype) == name
+    assert dtypes.itemsize(name) == dtype.itemsize
+
+
+@pytest.mark.parametrize("name", NUMPY)
+@pytest.mark.parametrize("order", "<>")
+def test_type_strings_name_the_dtype_without_its_byte_order(name, order):
+    """'<f4' and '>f4' are both float32: the order of bytes is no property of the values."""
+    assert dtypes.name_of_descr(np.dtype(name).newbyteorder(order).str) == name
+
+
+def test_strings_of_any_width_are_one_dtype():
+    """'S5' and 'U7' are both 'string'; python objects and raw bytes are not."""
+    assert dtypes.name_of(np.dtype("S5")) == dtypes.name_of(np.dtype("<U7")) == "string"
+    assert dtypes.name_of_descr("|S5") == dtypes.name_of_descr("<U7") == "string"
+    assert dtypes.name_of_descr("|O") == dtypes.name_of(np.dtype(object)) == "object"
+    assert dtypes.name_of_descr("|V2") is None
+    assert dtypes.name_of_descr("rubbish") is None
+
+
+def _range(name):
+    if name == "bool":
+        return None
+    if name.startswith("int4"):
+        return -8, 7
+    info = np.iinfo(name)
+    return info.min, info.max
+
+
+@pytest.mark.parametrize("source", [n for n in NUMPY + ML if "int" in n])
+@pytest.mark.parametrize("target", [n for n in NUMPY + ML if "int" in n])
+def test_integers_are_cast_where_every_value_fits(source, target):
+    """An integer is cast exactly to the integers whose range holds all of its own."""
+    (low, high), (to_low, to_high) = _range(source), _range(target)
+    assert dtypes.can_cast(source, target) == (to_low <= low and high <= to_high)
+
+
+FLOATS = ["float16", "float64", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+
+
+@pytest.mark.parametrize("source", FLOATS)
+@pytest.mark.parametrize("target", FLOATS)
+def test_every_float_is_cast_to_every_float(source, target):
+    """Floats are cast in both directions, bfloat16 and float8 included."""
+    assert dtypes.can_cast(source, target)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("int32", "float32"),
+        ("float32", "int32"),
+        ("bool", "int8"),
+        ("uint8", "bool"),
+        ("complex64", "complex128"),
+        ("float32", "complex64"),
+        ("string", "float32"),
+        ("object", "string"),
+    ],
+)
+def test_nothing_else_is_cast(source, target):
+    """Between kinds nothing is cast: an int32 restored as float32 would be a silent surprise."""
+    assert not dtypes.can_cast(source, target)
+
+
+def test_unknown_names_are_no_dtype():
+    """A name that neither numpy nor ml_dtypes has raises TypeError and has no item size."""
+    with pytest.raises(TypeError, match="float9"):
+        dtypes.to_numpy("float9_e1")
+    assert dtypes.itemsize("nonsense") is None
+    assert dtypes.itemsize("string") is None
+
+
+def test_ml_dtypes_is_what_tensorflow_uses():
+    """bfloat16 is ml_dtypes' own type, so that TensorFlow takes the arrays as they are."""
+    assert dtypes.to_numpy("bfloat16").type is ml_dtypes.bfloat16

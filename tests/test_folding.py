@@ -1,0 +1,64 @@
+"""initreg.folding: long lists of names in few lines, without losing one."""
+
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from initreg.folding import expand, fold
+
+
+def texts(names):
+    return [line.text for line in fold(names)]
+
+
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        (["a"], ["a"]),
+        (["l0/w", "l1/w", "l2/w"], ["l{0..2}/w"]),
+        (["l0/w", "l2/w"], ["l{0,2}/w"]),
+        (["l0/w", "l1/w"], ["l{0,1}/w"]),
+        (["x/kernel", "x/bias"], ["x/{bias,kernel}"]),
+        (["l08/w", "l09/w", "l10/w"], ["l{08..10}/w"]),
+        (["b2", "b10", "b9", "b1"], ["b{1,2,9,10}"]),
+        ([f"l{i}/{p}" for i in range(3) for p in "kb"], ["l{0..2}/{b,k}"]),
+        (["l0/a", "l1/a", "l1/b"], ["l{0,1}/a", "l1/b"]),
+        (["v1.5", "v1.6"], ["v1.{5,6}"]),
+        (["odd{1}", "odd{2}"], [r"odd\{{1,2}\}"]),
+        (["", "a"], ["", "a"]),
+    ],
+)
+def test_folds(names, lines):
+    """Ranges have no holes, products are complete, and special characters are escaped."""
+    assert texts(names) == lines
+
+
+def test_a_transformer_is_a_few_lines():
+    """12 layers of 16 variables each fold to a screen, and the counts add up."""
+    parts = [f"attention/{p}/{w}" for p in ("query", "key", "value") for w in ("kernel", "bias")]
+    names = [f"encoder/layer_{i}/{part}" for i in range(12) for part in parts]
+    lines = fold(names)
+    assert [line.text for line in lines] == [
+        "encoder/layer_{0..11}/attention/{key,query,value}/{bias,kernel}"
+    ]
+    assert lines[0].count == 72
+
+
+segments = st.text(string.ascii_lowercase + "{},\\é_", min_size=1, max_size=3)
+numbers = st.integers(0, 30).map(str) | st.sampled_from(["00", "01", "007"])
+names = st.lists(st.tuples(segments, numbers, segments).map("/".join), max_size=40, unique=True)
+
+
+@given(names | st.lists(st.text(max_size=6), unique=True, max_size=30))
+@example(["0", "00", "1", "01"])
+@example(["٣", "٤", "٥"])
+@example(["a..b", "a..c"])
+@example(["1..3", "1..4"])
+def test_expanding_gives_back_exactly_the_names(names):
+    """Whatever the names, the lines stand for them and for nothing else, each once."""
+    lines = fold(names)
+    expanded = [name for line in lines for name in expand(line.text)]
+    assert sorted(expanded) == sorted(names)
+    assert [line.count for line in lines] == [len(expand(line.text)) for line in lines]
