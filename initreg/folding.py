@@ -110,9 +110,7 @@ def _ranges(tokens: Iterable[str]) -> list[str]:
             run.append(token)
         else:
             runs.append([token])
-    return [
-        text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)
-    ]
+    return [text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)]
 
 
 def _padding(token: str) -> int:

@@ -88,7 +88,7 @@ def row_note(row: Row, plan: Plan) -> str:
     elif row.kind == "cast":
         note += f" -> {row.dtype}"
     elif row.kind in ("mismatched", "passed over"):
-        note += f"  {row.reason}"
+        note = row.reason
     elif row.kind == "overridden" and row.by is not None:
         note += f"  by {source_text(plan, row.by)}"
     return note + source_note(row, plan)
@@ -132,7 +132,7 @@ def _slot_lines(rows: Iterable[Row]) -> list[str]:
         key = (row.name.rsplit("/", 1)[-1], row.in_target)
         counts[key] = counts.get(key, 0) + 1
     return [
-        f"{count:,} x .../{slot}, only in {'the target' if in_target else 'a source'}"
+        f"{count:,} x .../{slot}, only in {'the target' if in_target else 'the source'}"
         for (slot, in_target), count in counts.items()
     ]
 
