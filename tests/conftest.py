@@ -1,0 +1,22 @@
+"""What holds for every test: a quiet TensorFlow, and hypothesis without a clock."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports TensorFlow: its C++ side reads these once, when it is loaded. Subprocesses
+# that the tests start inherit them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no banners on stderr, which some tests read
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # sums in one order: the same bits everywhere
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the tests are about the CPU
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+from hypothesis import HealthCheck, settings
+
+# No deadline: the first example may import TensorFlow, and machines differ. In CI the examples are
+# the same each time, so that a failure there is about the change and not about luck.
+settings.register_profile(
+    "initreg", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("ci", settings.get_profile("initreg"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "initreg")
