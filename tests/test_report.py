@@ -24,7 +24,7 @@ def test_a_whole_plan():
             "dict of 2",
             [ArraySpec("w", (2,), "float32"), ArraySpec("o", (9,), "int8")],
             ignore_mismatch=True,
-        ),  # fmt: skip
+        ),
     ]
     variables = [
         VariableSpec("w", (2,), "float32"),

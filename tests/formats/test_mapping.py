@@ -1,0 +1,112 @@
+"""The mapping format: dicts, nested dicts, and other things that are mappings."""
+
+import types
+
+import numpy as np
+import pytest
+
+import initreg
+from initreg import DamagedFile, DuplicateName
+
+
+def test_a_dict_of_arrays():
+    """Values, shapes and dtypes are those of the dict."""
+    with initreg.open({"a": np.arange(3, dtype=">i2"), "b": np.asfortranarray(np.eye(2))}) as m:
+        assert m.format == "mapping"
+        assert [(s.name, s.shape, s.dtype) for s in m.specs()] == [
+            ("a", (3,), "int16"),
+            ("b", (2, 2), "float64"),
+        ]
+        assert m["a"].read().tolist() == [0, 1, 2]
+        assert m["a"].read().dtype.isnative
+        assert m["b"].read().flags.c_contiguous
+
+
+def test_nested_dicts_join_their_keys():
+    """{'fc': {'W': w}} is fc/W, however deep."""
+    nested = {"a": {"b": {"c": np.zeros(1)}, "d": np.zeros(2)}, "e": np.zeros(3), "empty": {}}
+    found = initreg.load(nested)
+    assert {name: array.shape for name, array in found.items()} == {
+        "a/b/c": (1,),
+        "a/d": (2,),
+        "e": (3,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([1, 2], np.array([1, 2])),
+        (2.5, np.array(2.5)),
+        ([[True], [False]], np.array([[True], [False]])),
+        ((), np.zeros(0)),
+        ("text", np.array("text")),
+        (b"bytes", np.array(b"bytes")),
+        (np.float32(3), np.float32(3)),
+        (range(3), np.arange(3)),
+        (memoryview(b"ab"), np.array([97, 98], "u1")),
+    ],
+)
+def test_anything_that_asarray_takes_is_a_value(value, expected):
+    """Lists, scalars and buffers become arrays."""
+    (found,) = initreg.load({"x": value}).values()
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_strings_are_strings_even_as_objects():
+    """An object array of str or bytes is a string array; other objects are refused."""
+    with initreg.open({"s": np.array([b"a", b"long\0"], dtype=object)}) as arrays:
+        assert arrays["s"].spec.dtype == "string"
+        assert arrays["s"].read().tolist() == [b"a", b"long\0"]
+    with pytest.raises(DamagedFile, match="the value of 'o', a ndarray, is no array of numbers"):
+        initreg.open({"o": np.array([{}], dtype=object)})
+
+
+@pytest.mark.parametrize("value", [None, {1, 2}, object(), [[1], [2, 3]]])
+def test_what_is_no_array_is_refused_by_name(value):
+    """The message names the key and the type."""
+    with pytest.raises(DamagedFile, match=f"'x', a {type(value).__name__}, is no array"):
+        initreg.open({"x": value})
+
+
+def test_a_name_is_a_str():
+    """Other keys are refused, not turned into text."""
+    with pytest.raises(DamagedFile, match="a name is a str, not 3"):
+        initreg.open({3: np.zeros(1)})
+
+
+def test_paths_that_join_to_one_name_are_an_error():
+    """{'a/b': x, 'a': {'b': y}} names a/b twice."""
+    with pytest.raises(DuplicateName, match="'a/b'"):
+        initreg.open({"a/b": np.zeros(1), "a": {"b": np.zeros(1)}})
+
+
+def test_a_dict_that_holds_itself_is_refused():
+    """Nesting without end is one error, not a RecursionError."""
+    loop = {}
+    loop["a"] = loop
+    with pytest.raises(DamagedFile, match="nested more than 100 levels"):
+        initreg.open(loop)
+
+
+def test_other_mappings(tmp_path):
+    """A mapping proxy, an open npz and an open map of initreg are mappings like any."""
+    assert list(initreg.load(types.MappingProxyType({"a": 1}))) == ["a"]
+    np.savez(tmp_path / "m.npz", a=np.ones(2))
+    with np.load(tmp_path / "m.npz") as opened:
+        assert initreg.load(opened)["a"].tolist() == [1, 1]
+    with initreg.open(tmp_path / "m.npz") as opened:
+        renamed = {f"new/{name}": array for name, array in opened.items()}
+        assert initreg.load(renamed)["new/a"].tolist() == [1, 1]
+
+
+def test_a_lazy_value_is_not_read_before_it_is_needed(tmp_path):
+    """Opening a dict of lazy arrays reads none of them."""
+    np.savez(tmp_path / "m.npz", a=np.ones(2))
+    opened = initreg.open(tmp_path / "m.npz")
+    arrays = initreg.open({"b": opened["a"]})
+    opened.close()
+    assert arrays["b"].shape == (2,)
+    with pytest.raises(initreg.InitregError, match="is closed"):
+        arrays["b"].read()

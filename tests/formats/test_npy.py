@@ -1,0 +1,169 @@
+"""The npy format: plain arrays, and the pickled dicts of old model zoos."""
+
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+import initreg
+from initreg import Confidence, DamagedFile, RefusedFile
+
+
+def test_a_plain_array_is_called_by_its_files_stem(tmp_path):
+    """np.save gives no name, so the file's is taken."""
+    array = np.asfortranarray(np.random.default_rng(0).random((3, 4)).astype("f4"))
+    np.save(tmp_path / "conv1.W.npy", array)
+    with initreg.open(tmp_path / "conv1.W.npy") as arrays:
+        assert arrays.format == "npy"
+        assert list(arrays) == ["conv1.W"]
+        assert arrays["conv1.W"].read().tobytes() == array.tobytes()
+
+
+def test_a_structured_array(tmp_path):
+    """A structured dtype is read by numpy, and its length is checked first."""
+    array = np.array([(1, 2.0)], dtype=[("a", "<i4"), ("b", "<f8")])
+    np.save(tmp_path / "m.npy", array)
+    assert initreg.load(tmp_path / "m.npy")["m"] == array
+    os.truncate(tmp_path / "m.npy", 130)
+    with pytest.raises(DamagedFile, match="holds fewer than the 12 bytes"):
+        initreg.open(tmp_path / "m.npy")
+
+
+def test_a_pickled_dict_is_refused_unless_allowed(tmp_path):
+    """The message says what the danger is and what to pass."""
+    weights = {"conv1": {"W": np.ones((2, 2), "f4"), "b": np.zeros(2)}, "fc:0": np.arange(3)}
+    np.save(tmp_path / "zoo.npy", weights)
+    with pytest.raises(RefusedFile, match=r"zoo\.npy: holds a pickle.*pass allow_pickle=True"):
+        initreg.open(tmp_path / "zoo.npy")
+    found = initreg.load(tmp_path / "zoo.npy", allow_pickle=True)
+    assert list(found) == ["conv1/W", "conv1/b", "fc"]
+    assert found["conv1/W"].tolist() == [[1, 1], [1, 1]]
+    assert found["fc"].tolist() == [0, 1, 2]
+
+
+def test_smart_init_refuses_and_allows_alike(tmp_path):
+    """allow_pickle is SmartInit's own option; refused, nothing is written."""
+    np.save(tmp_path / "zoo.npy", {"a": np.ones(2)})
+    target = {"a": np.zeros(2)}
+    with pytest.raises(RefusedFile):
+        initreg.SmartInit(tmp_path / "zoo.npy").init(target)
+    assert target["a"].tolist() == [0, 0]
+    initreg.SmartInit(tmp_path / "zoo.npy", allow_pickle=True).init(target)
+    assert target["a"].tolist() == [1, 1]
+
+
+def _python_2_pickle(values):
+    """A 0-d object array around ``{name: float32 array}`` as Python 2's cPickle wrote it: protocol
+    2, names and bytes both as its 8-bit ``str`` (opcode ``U`` or ``T``)."""
+
+    def text(data):
+        if len(data) < 256:
+            return b"U" + bytes([len(data)]) + data
+        return b"T" + struct.pack("<I", len(data)) + data
+
+    def array(value):
+        return b"".join(
+            [
+                b"cnumpy.core.multiarray\n_reconstruct\n",
+                b"cnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R",
+                b"(K\x01" + b"(" + b"".join(b"K" + bytes([n]) for n in value.shape) + b"t",
+                b"cnumpy\ndtype\n" + text(b"f4") + b"K\x00K\x01\x87R",
+                b"(K\x03" + text(b"<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+                b"\x89" + text(value.tobytes()) + b"tb",
+            ]
+        )
+
+    items = b"".join(text(name.encode("latin1")) + array(v) for name, v in values.items())
+    mapping = b"}(" + items + b"u"
+    outer = b"cnumpy.core.multiarray\n_reconstruct\n" + b"cnumpy\nndarray\nK\x00\x85"
+    outer += text(b"b") + b"\x87R(K\x01)cnumpy\ndtype\n" + text(b"O8") + b"K\x00K\x01\x87R"
+    outer += b"(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89]" + mapping
+    return b"\x80\x02" + outer + b"atb."
+
+
+def test_a_python_2_pickle(tmp_path):
+    """The oldest zoo files: bytes that are not text survive, and names are str."""
+    values = {"conv1_1": np.array([[1.5, -2], [np.nan, 3e38]], "f4"), "caf\xe9": np.zeros(3, "f4")}
+    data = _python_2_pickle(values)
+    with pytest.raises(UnicodeDecodeError):
+        pickle.loads(data)  # it really is of Python 2
+    header = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+    (tmp_path / "vgg.npy").write_bytes(npy)
+    found = initreg.load(tmp_path / "vgg.npy", allow_pickle=True)
+    assert {name: a.tobytes() for name, a in found.items()} == {
+        name: a.tobytes() for name, a in values.items()
+    }
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_code_runs_unless_allowed(tmp_path):
+    """Opening, listing and probing a pickle run none of its code."""
+    np.save(tmp_path / "evil.npy", np.array(Evil(tmp_path / "pwned")), allow_pickle=True)
+    with pytest.raises(RefusedFile):
+        initreg.load(tmp_path / "evil.npy")
+    assert initreg.probe(tmp_path / "evil.npy").winner == "npy"
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1, 2], "holds a pickled list, not a dict of arrays"),
+        ({1: np.zeros(1)}, "a name is a str, not 1"),
+        ({"a": None}, "the value of 'a', a NoneType, is no array"),
+        ({"a": [np.zeros(1), np.zeros(2)]}, "the value of 'a', a list, is no array"),
+    ],
+)
+def test_a_pickle_of_something_else_is_damaged(tmp_path, value, message):
+    """What is no dict of arrays is named, with its type."""
+    wrapped = np.empty((), dtype=object)
+    wrapped[()] = value
+    np.save(tmp_path / "m.npy", wrapped, allow_pickle=True)
+    with pytest.raises(DamagedFile, match=message):
+        initreg.open(tmp_path / "m.npy", allow_pickle=True)
+
+
+def test_a_broken_pickle_is_damaged(tmp_path):
+    """A truncated pickle is one clear error."""
+    np.save(tmp_path / "m.npy", {"a": np.zeros(100)})
+    os.truncate(tmp_path / "m.npy", 200)
+    with pytest.raises(DamagedFile, match="cannot be unpickled"):
+        initreg.open(tmp_path / "m.npy", allow_pickle=True)
+
+
+def test_a_truncated_file_is_damaged_wherever_it_ends(tmp_path):
+    """Every length but the whole one is refused."""
+    np.save(tmp_path / "m.npy", np.arange(20.0))
+    whole = (tmp_path / "m.npy").read_bytes()
+    for length in range(len(whole)):
+        (tmp_path / "cut.npy").write_bytes(whole[:length])
+        with pytest.raises(DamagedFile, match=r"cut\.npy"):
+            initreg.load(tmp_path / "cut.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "confidence"),
+    [("m.npy", b"x", Confidence.NAME), ("m.dat", b"\x93NUMPY\x01\x00", Confidence.EXACT)],
+)
+def test_claims(tmp_path, name, content, confidence):
+    """numpy's magic is exact, the suffix alone is weak."""
+    (tmp_path / name).write_bytes(content)
+    assert dict(initreg.probe(tmp_path / name).claims)["npy"].confidence == confidence
+
+
+def test_an_unknown_version_is_named(tmp_path):
+    """A version of the future is refused by its number."""
+    (tmp_path / "m.npy").write_bytes(b"\x93NUMPY\x09\x00" + b"\0" * 20)
+    with pytest.raises(DamagedFile, match="version 9 is unknown"):
+        initreg.open(tmp_path / "m.npy")
