@@ -1,0 +1,31 @@
+"""The public names, imported on first use."""
+
+import importlib
+
+import pytest
+
+import initreg
+
+
+@pytest.mark.parametrize("name", initreg.__all__)
+def test_every_public_name_is_there(name):
+    """Each name of __all__ can be had, and is the one of its module."""
+    found = getattr(initreg, name)
+    assert name == "hookimpl" or found.__name__ == name
+    home = importlib.import_module(f"initreg.{initreg._HOME[name]}")
+    assert getattr(home, name) is found
+    assert name in dir(initreg)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """A misspelt name fails as in any module."""
+    with pytest.raises(AttributeError, match="'initreg' has no attribute 'SmartInt'"):
+        _ = initreg.SmartInt
+
+
+def test_the_public_names_are_typed():
+    """Type checkers see every name that is imported lazily."""
+    with open(initreg.__file__) as file:
+        text = file.read()
+    for name in initreg.__all__:
+        assert f" import {name} as {name}\n" in text
