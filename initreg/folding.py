@@ -24,74 +24,68 @@ class Folded:
     count: int
 
 
+# A line is a tuple of positions, each a token or the set of tokens that may stand there.
+_Line = tuple[str | frozenset[str], ...]
+
+
 def fold(names: Iterable[str]) -> list[Folded]:
     """Fold the names into lines that stand for exactly them. Repeated names count once."""
-    # A line is a tuple of positions, each the set of tokens that may stand there.
-    by_length: dict[int, list[tuple[frozenset[str], ...]]] = {}
-    order: dict[str, int] = {}
-    for name in names:
-        if name not in order:
-            order[name] = len(order)
-            tokens = tuple(frozenset((token,)) for token in _TOKEN.findall(name))
-            by_length.setdefault(len(tokens), []).append(tokens)
-    lines = [line for group in by_length.values() for line in _merge(group)]
-    first = {line: min(map(order.__getitem__, _names(line)), default=0) for line in lines}
-    return [Folded(_text(line), _count(line)) for line in sorted(lines, key=first.__getitem__)]
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    by_length: dict[int, list[_Line]] = {}
+    for name in order:
+        tokens = tuple(_TOKEN.findall(name))
+        by_length.setdefault(len(tokens), []).append(tokens)
+    found: list[tuple[int, Folded]] = []
+    for group in by_length.values():
+        for line in _merge(group):
+            names_of_line = _names(line)
+            first = min(order[name] for name in names_of_line)
+            found.append((first, Folded("".join(map(_brace, line)), len(names_of_line))))
+    return [folded for _, folded in sorted(found, key=lambda item: item[0])]
 
 
-def _merge(lines: list[tuple[frozenset[str], ...]]) -> list[tuple[frozenset[str], ...]]:
+def _merge(lines: list[_Line]) -> list[_Line]:
     """Merge lines that differ in one position only, until none do."""
     positions = range(len(lines[0]))
-    changed = True
-    while changed:
-        changed = False
+    before = -1
+    while len(lines) != before:
+        before = len(lines)
         for position in positions:
-            groups: dict[tuple[frozenset[str], ...], list[tuple[frozenset[str], ...]]] = {}
+            groups: dict[tuple[object, ...], list[_Line]] = {}
             for line in lines:
-                key = (*line[:position], *line[position + 1 :])
+                # Numbers fold with numbers and words with words; separators do not fold.
+                key = (_kind(line[position]), *line[:position], *line[position + 1 :])
                 groups.setdefault(key, []).append(line)
-            if len(groups) == len(lines):
-                continue
-            merged = []
-            for key, group in groups.items():
-                for alike in _alike(group, position):
-                    union = frozenset().union(*(line[position] for line in alike))
-                    merged.append((*key[:position], union, *key[position:]))
-            if len(merged) < len(lines):
-                lines, changed = merged, True
+            if len(groups) < len(lines):
+                lines = [_union(group, position) for group in groups.values()]
     return lines
 
 
-def _alike(
-    group: list[tuple[frozenset[str], ...]], position: int
-) -> list[list[tuple[frozenset[str], ...]]]:
-    """Numbers fold with numbers and words with words; separators do not fold."""
-    kinds: dict[str, list[tuple[frozenset[str], ...]]] = {}
-    for line in group:
-        token = next(iter(line[position]))
-        kind = "number" if token.isdecimal() else token if token in "/.:" else "word"
-        kinds.setdefault(kind, []).append(line)
-    return list(kinds.values())
+def _kind(tokens: str | frozenset[str]) -> str:
+    token = tokens if isinstance(tokens, str) else next(iter(tokens))
+    return "number" if token.isdecimal() else token if token in "/.:" else "word"
 
 
-def _names(line: tuple[frozenset[str], ...]) -> Iterable[str]:
-    return map("".join, itertools.product(*line))
+def _union(lines: list[_Line], position: int) -> _Line:
+    first = lines[0]
+    if len(lines) == 1:
+        return first
+    tokens: set[str] = set()
+    for line in lines:
+        token = line[position]
+        tokens |= {token} if isinstance(token, str) else token
+    return (*first[:position], frozenset(tokens), *first[position + 1 :])
 
 
-def _count(line: tuple[frozenset[str], ...]) -> int:
-    count = 1
-    for tokens in line:
-        count *= len(tokens)
-    return count
+def _names(line: _Line) -> list[str]:
+    if all(isinstance(tokens, str) for tokens in line):
+        return ["".join(line)]  # type: ignore[arg-type]
+    return list(map("".join, itertools.product(*([t] if isinstance(t, str) else t for t in line))))
 
 
-def _text(line: tuple[frozenset[str], ...]) -> str:
-    return "".join(map(_brace, line))
-
-
-def _brace(tokens: frozenset[str]) -> str:
-    if len(tokens) == 1:
-        return _escape(next(iter(tokens)))
+def _brace(tokens: str | frozenset[str]) -> str:
+    if isinstance(tokens, str):
+        return _escape(tokens)
     if all(token.isascii() and token.isdecimal() for token in tokens):
         return "{" + ",".join(_ranges(tokens)) + "}"
     return "{" + ",".join(map(_escape, sorted(tokens))) + "}"

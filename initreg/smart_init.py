@@ -16,6 +16,7 @@ from initreg import dtypes
 from initreg.arrays import ArrayMap, LazyArray, normalise
 from initreg.errors import (
     CastWarning,
+    InitregError,
     InitregWarning,
     MismatchError,
     MismatchWarning,
@@ -23,6 +24,7 @@ from initreg.errors import (
     NothingMatched,
     PartialRestoreError,
     ReshapeWarning,
+    TargetError,
     UnusedWarning,
 )
 from initreg.hints import hints, transposed
@@ -158,7 +160,7 @@ def _flatten(
     elif isinstance(source, (list, tuple)):
         for each in source:
             yield from _flatten(each, format, options, ignore_mismatch)
-    elif source is None or source == "" or (isinstance(source, Mapping) and not source):
+    elif source is None or (isinstance(source, (str, Mapping)) and not source):
         return
     else:
         yield _Link(source, format, options, ignore_mismatch)
@@ -237,8 +239,13 @@ class _Restore:
                 logger.debug("Restored %s", name)
                 written.append(normalise(name))
         except Exception as error:
-            if not written:
+            if not written and isinstance(error, InitregError):
                 raise
+            if not written:
+                reason = f"{type(error).__name__}: {error}"
+                raise TargetError(
+                    f"{self.plan.target}: writing failed, and nothing was written: {reason}"
+                ) from error
             left = sorted({row.name for row in rows} - set(written))
             raise PartialRestoreError(
                 f"{self.plan.target}: {plural(len(written), 'variable')} written, then: {error}. "

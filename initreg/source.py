@@ -156,6 +156,8 @@ class Source:
         """What an unclaimed source seems to be, and what to do with it; "" if that is unknown."""
         if self.path is None:
             kind = type(self.obj).__name__
+            if isinstance(self.obj, (list, tuple)):
+                return f"a {kind} is a chain: give it to SmartInit or initreg.load"
             return f"initreg opens paths, mappings and lists of them, not a {kind}"
         if self.is_dir:
             shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")

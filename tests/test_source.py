@@ -139,6 +139,7 @@ def test_a_folder_and_an_object_are_described(tmp_path):
     for i in range(7):
         (tmp_path / f"f{i}").touch()
     assert Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, ..."
+    assert "give it to SmartInit" in Source(["a.npz"]).looks_like()
     assert "not a int" in Source(3).looks_like()
     assert Source({"a": 1, "b": 2}).label == "dict of 2"
     assert Source({1, 2, 3}).label == "set of 3"
