@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from initreg import dtypes
 from initreg.arrays import Extent, LazyArray, SlicedExtent
-from initreg.errors import DamagedFile, UnreadableFile
+from initreg.errors import DamagedFile, InitregError, UnreadableFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -266,8 +266,16 @@ class Reader:
         """A value that is no extent: the user's own array, an h5py dataset, ..."""
         import numpy as np
 
-        # copy=True is honoured by __array__ implementations themselves, so this copies once.
-        found = np.array(array.value, copy=True, order="C")
+        try:
+            # copy=True is honoured by __array__ implementations themselves, so this copies once.
+            found = np.array(array.value, copy=True, order="C")
+        except InitregError:
+            raise
+        except Exception as error:  # whatever a plugin's library makes of damaged bytes
+            raise DamagedFile(
+                f"{self._label}: array {array.name!r} cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         kind = dtypes.name_of(found.dtype)
         if kind == "object" and array.spec.dtype == dtypes.STRING:
             kind = dtypes.STRING
