@@ -134,8 +134,10 @@ class Source:
         """At most ``length`` bytes from ``offset``; from the end of the file if it is negative."""
         with self.open() as file:
             try:
-                file.seek(offset if offset >= 0 else max(0, self.size + offset))
-                return file.read(length)
+                start = offset if offset >= 0 else max(0, self.size + offset)
+                file.seek(start)
+                # Never more than there is: read() allocates what it is asked for before it looks.
+                return file.read(max(0, min(length, self.size - start)))
             except OSError as error:
                 raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
 
