@@ -14,7 +14,7 @@ import pluggy
 
 from initreg import hookspecs
 from initreg.arrays import ArrayMap
-from initreg.claim import Claim
+from initreg.claim import Claim, Confidence
 from initreg.errors import (
     AmbiguousSource,
     DamagedFile,
@@ -30,6 +30,11 @@ from initreg.target import Target
 
 GROUP = "initreg"
 _HOME = "initreg"  # the distribution whose plugins win when two have one name
+
+# What a stranger's code may raise and must not break the others. SystemExit too: a module that
+# calls sys.exit() when it is imported would otherwise end every program that uses initreg.
+# Ctrl-C still means what the user means by it.
+_FAULTS = (Exception, SystemExit)
 
 
 @dataclass(slots=True)
@@ -145,7 +150,7 @@ class Registry:
             return
         try:
             plugin = point.load()
-        except Exception as error:  # a stranger's module may raise anything
+        except _FAULTS as error:
             record.broken = f"cannot be imported: {_brief(error)}"
             self.records.append(record)
             return
@@ -160,14 +165,12 @@ class Registry:
             self._manager.register(plugin, name=record.name)
             hooks = {c.name for c in self._manager.get_hookcallers(plugin) or ()}
             self._reject_unknown(plugin, hooks)
+            record.missing = _missing(plugin)
             record.kinds = _kinds(hooks)
-        except Exception as error:  # as above; pluggy prints the offending signature
+        except _FAULTS as error:  # pluggy prints the offending signature
             record.broken = f"breaks the contract: {_brief(error)}"
             if self._manager.has_plugin(record.name):
                 self._manager.unregister(name=record.name)
-            return record
-        needs = getattr(plugin, "initreg_requires", {})
-        record.missing = {name: fix for name, fix in needs.items() if not _is_installed(name)}
         return record
 
     def _reject_unknown(self, plugin: object, hooks: set[str]) -> None:
@@ -199,15 +202,14 @@ class Registry:
         failed: dict[str, str] = {}
         for impl in self._implementations("initreg_claim"):
             try:
-                claim = _call(impl, source=source)
+                claim = _checked(_call(impl, source=source))
                 if claim is None:
                     declined.append(impl.plugin_name)
-                elif isinstance(claim, Claim):
-                    claims.append((impl.plugin_name, claim))
                 else:
-                    kind = type(claim).__name__
-                    failed[impl.plugin_name] = f"initreg_claim returned a {kind}, not a Claim"
-            except Exception as error:  # one plugin's fault must not break the others
+                    claims.append((impl.plugin_name, claim))
+            except PluginError as error:
+                failed[impl.plugin_name] = str(error)
+            except _FAULTS as error:
                 failed[impl.plugin_name] = _brief(error)
         claims.sort(key=lambda item: (-item[1].confidence, item[0]))
         top = [name for name, claim in claims if claim.confidence == claims[0][1].confidence]
@@ -243,11 +245,15 @@ class Registry:
         try:
             reading.check(arrays.items(), label)
             return ArrayMap(arrays, label=label, format=name, reader=reader)
-        except BaseException:
+        except BaseException as error:
             close = getattr(arrays, "close", None)
             if callable(close):
                 close()
-            raise
+            if isinstance(error, InitregError) or not isinstance(error, _FAULTS):
+                raise
+            raise DamagedFile(
+                f"{label}: format {name!r} could not list its arrays: {_brief(error)}"
+            ) from error
 
     def _choose(self, source: Source, format: str | None) -> str:
         if format is None:
@@ -258,6 +264,8 @@ class Registry:
                 raise error
             return probe.winner
         _ = source.head
+        if source.path is not None and not source.exists:
+            self.probe(source)  # raises SourceNotFound, unless it is a prefix
         if format not in self.formats():
             broken = [r.broken for r in self.records if r.name == format and r.broken]
             if broken:
@@ -279,7 +287,7 @@ class Registry:
             raise
         except MemoryError as error:
             raise DamagedFile(f"{source.label}: format {name!r} ran out of memory") from error
-        except Exception as error:
+        except _FAULTS as error:
             if source.path is not None and not source.exists:
                 raise source.not_found() from error
             raise DamagedFile(
@@ -299,7 +307,7 @@ class Registry:
                 target = _call(impl, obj=obj)
             except InitregError:
                 raise
-            except Exception as error:  # one plugin's fault must not break the others
+            except _FAULTS as error:
                 failed[impl.plugin_name] = _brief(error)
                 continue
             if target is not None:
@@ -324,6 +332,31 @@ def _kinds(hooks: set[str]) -> tuple[str, ...]:
 
 def _is_ours(point: metadata.EntryPoint) -> bool:
     return point.dist is not None and point.dist.name == _HOME
+
+
+def _checked(claim: Any) -> Claim | None:
+    """The claim, if it is one; raises PluginError, for a confidence of any other type cannot be
+    weighed against the others."""
+    if claim is None:
+        return None
+    if not isinstance(claim, Claim):
+        raise PluginError(f"initreg_claim returned a {type(claim).__name__}, not a Claim")
+    if not isinstance(claim.confidence, Confidence) or not isinstance(claim.reason, str):
+        raise PluginError(f"initreg_claim returned {claim!r}; give a Confidence and a str")
+    return claim
+
+
+def _missing(plugin: object) -> dict[str, str]:
+    """What of ``initreg_requires`` is not installed; raises PluginError if it is no such dict."""
+    needs = getattr(plugin, "initreg_requires", {})
+    if not isinstance(needs, Mapping) or not all(
+        isinstance(text, str) for item in needs.items() for text in item
+    ):
+        raise PluginError(
+            f"initreg_requires is {needs!r}, not a dict of libraries and the commands that "
+            "install them"
+        )
+    return {library: remedy for library, remedy in needs.items() if not _is_installed(library)}
 
 
 def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
