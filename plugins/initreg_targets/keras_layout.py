@@ -1,0 +1,144 @@
+"""What a ``.weights.h5`` or ``.keras`` file calls each variable of a model: the file's layout.
+
+Keras walks a model when it saves it; the same walk, with a store that notes variables instead of
+writing them, gives the names for nested, shared, listed and custom layers alike.
+
+Source: ``keras/src/saving/saving_lib.py`` and ``tf_keras/src/saving/saving_lib.py``; a variable of
+the object at ``path`` is the dataset ``path/vars/key``.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from initreg_targets.frameworks import is_a, is_module, is_variable
+
+logger = logging.getLogger("initreg")
+
+
+def layout(model: Any) -> list[tuple[str, Any]]:
+    """``("layers/dense/vars/0", variable)`` for all that the file holds and that is a variable.
+
+    The state of a built optimizer is part of it; of metrics nothing is. Empty, with a warning in
+    the log, if this Keras saves in another way than is known here.
+    """
+    try:
+        found = list(_keras2(model) if is_module(model) else _keras3(model))
+    except Exception as error:  # the walk is private to Keras, and runs layers' own code
+        logger.warning(
+            "The names that Keras gives the variables of %r in its files cannot be had (%s: %s); "
+            "variables are matched by path only",
+            getattr(model, "name", model),
+            type(error).__name__,
+            error,
+        )
+        found = []
+    found += _optimizer(getattr(model, "optimizer", None), "optimizer")
+    return [(name, variable) for name, variable in found if is_variable(variable)]
+
+
+def _key(path: str, key: str) -> str:
+    return f"{path}/vars/{key}" if path else f"vars/{key}"
+
+
+def _optimizer(optimizer: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The optimizer's variables, in the order of its ``save_own_variables``.
+
+    Not asked to save, because it would copy all of its state. One that is not built has not got
+    its state yet, and Keras, too, restores nothing into it.
+    """
+    if optimizer is None or not _is_built(optimizer):
+        return
+    for index, variable in enumerate(_variables(optimizer)):
+        yield _key(path, str(index)), variable
+    # A LossScaleOptimizer saves what it wraps twice: as its own, and here.
+    yield from _optimizer(getattr(optimizer, "inner_optimizer", None), f"{path}/inner_optimizer")
+
+
+def _is_built(optimizer: Any) -> bool:
+    built = getattr(optimizer, "built", None)
+    return bool(getattr(optimizer, "_built", False) if built is None else built)
+
+
+def _variables(optimizer: Any) -> list[Any]:
+    variables = optimizer.variables
+    return list(variables() if callable(variables) else variables)
+
+
+# --- Keras 3 ----------------------------------------------------------------------------------
+
+
+def _keras3(model: Any) -> Iterator[tuple[str, Any]]:
+    from keras.src.saving import saving_lib  # type: ignore[import-untyped]
+
+    class Notes(saving_lib.NpzIOStore):  # type: ignore[misc]  # the walk insists on its own stores
+        def __init__(self) -> None:
+            self.noted: dict[str, dict[str, Any]] = {}
+
+        def make(self, path: str, metadata: Any = None) -> dict[str, Any]:
+            return self.noted.setdefault(path, {})
+
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", None)
+    notes = Notes()
+    saving_lib._save_state(
+        model,
+        weights_store=notes,
+        assets_store=None,
+        inner_path="",
+        visited_saveables={id(optimizer), id(inner)},
+    )
+    for path, entries in notes.noted.items():
+        for key, variable in entries.items():
+            yield _key(path, key), variable
+
+
+# --- Keras 2 ----------------------------------------------------------------------------------
+
+
+def _keras2(model: Any) -> Iterator[tuple[str, Any]]:
+    """The walk of Keras 2, whose layers save copies in which no variable can be recognised."""
+    visited = {id(getattr(model, "optimizer", None))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of attributes that are deprecated, and looked at here
+        yield from _walk(model, "", visited)
+
+
+def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, Any]]:
+    from tf_keras.src.saving import saving_lib  # type: ignore[import-untyped]
+    from tf_keras.src.utils import generic_utils  # type: ignore[import-untyped]
+
+    if id(trackable) in visited:
+        return
+    visited.add(id(trackable))
+    own = getattr(trackable, "_trainable_weights", None)
+    if own is not None and _saves_as_usual(trackable):
+        for index, variable in enumerate([*own, *trackable._non_trainable_weights]):
+            yield _key(path, str(index)), variable
+    for attribute, child in saving_lib._walk_trackable(trackable):
+        below = f"{path}/{attribute}" if path else attribute
+        if saving_lib._is_keras_trackable(child):
+            yield from _walk(child, below, visited)
+        elif isinstance(child, (list, dict, tuple, set)):
+            used: dict[str, int] = {}
+            for each in child.values() if isinstance(child, dict) else child:
+                if not saving_lib._is_keras_trackable(each) or id(each) in visited:
+                    continue
+                name = generic_utils.to_snake_case(type(each).__name__)
+                count = used[name] = used.get(name, -1) + 1
+                yield from _walk(
+                    each, f"{below}/{name}_{count}" if count else f"{below}/{name}", visited
+                )
+
+
+def _saves_as_usual(trackable: Any) -> bool:
+    """Whether ``save_own_variables`` is that of every layer; metrics are left out."""
+    from tf_keras.src.engine import base_layer  # type: ignore[import-untyped]
+
+    if is_a(trackable, "tf_keras", "metrics.Metric"):
+        return False
+    usual = base_layer.Layer.save_own_variables
+    return getattr(type(trackable), "save_own_variables", None) is usual

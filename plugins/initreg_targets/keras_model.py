@@ -1,0 +1,68 @@
+"""A Keras model or layer: of Keras 3 by variable path, of Keras 2 (``tf_keras``) by weight name.
+
+Every variable also answers to its name in a ``.weights.h5`` or ``.keras`` file of the model, and
+to its key in an object-based checkpoint of it. Where two variables are called the same, as in
+nested models, the name in the file is their first name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg_targets import variables as eager
+from initreg_targets.frameworks import KERAS, is_a, is_keras_layer
+from initreg_targets.keras_layout import layout
+from initreg_targets.tf_variables import Variables
+
+
+@hookimpl
+def initreg_target(obj: object) -> Target | None:
+    return Model(obj) if is_keras_layer(obj) else None
+
+
+class Model(Variables):
+    """All state that Keras saves with the model, and the rest of ``model.variables``: weights,
+    moving statistics, seeds, and the state of the optimizer if that is built. Not metrics."""
+
+    def __init__(self, model: Any) -> None:
+        kind = "model" if any(is_a(model, keras, "Model") for keras in KERAS) else "layer"
+        self.label = f"Keras {kind} {model.name!r}"
+        if not model.built:
+            raise TargetError(
+                f"{self.label}: it is not built, so it has no variables yet: call it on some data, "
+                "or build(input_shape), before init()"
+            )
+        self._aliases: dict[int, list[str]] = {}
+        self._keys: dict[int, str] = {}
+        saved = layout(model)
+        for name, variable in saved:
+            self._aliases.setdefault(_identity(variable), []).append(name)
+        objects, paths = eager.object_paths(model)
+        self._objects = objects  # keeps the ids of the paths in use
+        for each in objects:
+            self._keys.setdefault(id(each), paths[id(each)])
+        super().__init__([*model.variables, *(variable for _, variable in saved)])
+
+    def _specs(self) -> list[VariableSpec]:
+        aliases = [self._aliases_of(v) for v in self._variables]
+        names = eager.distinct(
+            [eager.name_of(v) for v in self._variables],
+            [found[0] if found else None for found in aliases],
+        )
+        return [
+            eager.spec(v, name, [alias for alias in found if alias != name])
+            for v, name, found in zip(self._variables, names, aliases, strict=True)
+        ]
+
+    def _aliases_of(self, variable: Any) -> list[str]:
+        found = list(self._aliases.get(_identity(variable), []))
+        for each in (variable, eager.unwrapped(variable)):
+            key = self._keys.get(id(each))
+            if key is not None and key not in found:
+                found.append(key)
+        return found
+
+
+def _identity(variable: Any) -> int:
+    return id(eager.unwrapped(variable))

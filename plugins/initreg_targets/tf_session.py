@@ -1,0 +1,189 @@
+"""A TF1 session: the global variables of its graph.
+
+A variable is written by running its own initializer with the initial value fed, so no op is added
+to the graph, which may be finalized. Source: ``tf.compat.v1.Variable.load`` works the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg_targets.frameworks import is_a
+from initreg_targets.variables import dtype_of, shape_of
+
+# One run costs the more the larger the graph is, and holds all it feeds in memory.
+_MOST_VARIABLES = 500
+_MOST_BYTES = 1 << 28
+
+
+@hookimpl
+def initreg_target(obj: object) -> Target | None:
+    if is_a(obj, "tensorflow", "compat.v1.Session") or is_a(
+        obj, "tensorflow", "compat.v1.InteractiveSession"
+    ):
+        return Session(obj)
+    for kind in ("MonitoredSession", "SingularMonitoredSession"):
+        if is_a(obj, "tensorflow", f"compat.v1.train.{kind}"):
+            return Session(_monitored(obj))
+    return None
+
+
+def _monitored(wrapper: Any) -> Any:
+    """The session in a monitored one. Its hooks do not see what is run there."""
+    try:
+        return wrapper.run_step_fn(lambda step_context: step_context.session)
+    except RuntimeError as error:
+        raise TargetError(f"TF1 session: it is closed, or was told to stop: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A variable, or one part of a partitioned variable: the op that writes it, the tensor that
+    the op reads, and which box of the whole array goes there (None: all of it)."""
+
+    write: Any
+    feed: Any
+    box: tuple[slice, ...] | None
+
+
+class Session:
+    """The global variables of the session's graph; a partitioned one is shown as a whole."""
+
+    label = "TF1 session"
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._parts: dict[str, list[_Part]] = {}
+
+    def variables(self) -> Sequence[VariableSpec]:
+        if getattr(self._session, "_closed", False):
+            raise TargetError("TF1 session: it is closed: open a new one")
+        graph = self._session.graph
+        specs: list[VariableSpec] = []
+        unwritable: list[str] = []
+        self._parts = {}
+        for variable in _unique(graph.get_collection("variables")):
+            writer = _writer(variable, graph)
+            if writer is None:
+                unwritable.append(variable.name)
+                continue
+            spec, part = _described(variable, *writer)
+            if part.box is None or spec.name not in self._parts:
+                specs.append(spec)
+                self._parts.setdefault(spec.name, [])
+            self._parts[spec.name].append(part)
+        if unwritable:
+            raise TargetError(
+                f"TF1 session: {len(unwritable)} variables cannot be written without adding ops to "
+                f"the graph, because no initial value of theirs can be fed: "
+                f"{', '.join(unwritable[:20])}. Remove them from the collection of global "
+                "variables to restore the others"
+            )
+        return specs
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
+        batch = _Batch(self._session)
+        for variable, array in arrays:
+            parts = self._parts[variable.name]
+            if batch.is_full or any(batch.feeds(part) for part in parts):
+                yield from batch.run()
+            batch.add(variable.name, parts, array)
+            del array  # only the batch holds it now
+        yield from batch.run()
+
+
+class _Batch:
+    """What one run writes."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names: list[str] = []
+        self._fetches: list[Any] = []
+        self._feeds: dict[str, Any] = {}  # by the tensor's name, which is unique in a graph
+        self._nbytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._names) >= _MOST_VARIABLES or self._nbytes >= _MOST_BYTES
+
+    def feeds(self, part: _Part) -> bool:
+        """Whether the part's tensor is fed already: variables may share their initial value."""
+        return part.feed.name in self._feeds
+
+    def add(self, name: str, parts: Sequence[_Part], array: Any) -> None:
+        for part in parts:
+            if self.feeds(part):  # parts of one variable may share theirs, too
+                self._flush()
+            # A copy of its own for each part, so that no part keeps the memory of the others.
+            value = array if part.box is None else array[part.box].copy()
+            self._fetches.append(part.write)
+            self._feeds[part.feed.name] = value
+            self._nbytes += value.nbytes
+        self._names.append(name)
+
+    def run(self) -> Iterator[str]:
+        """Write all that was added, let go of the arrays, and yield the names."""
+        self._flush()
+        names, self._names = self._names, []
+        yield from names
+
+    def _flush(self) -> None:
+        if not self._fetches:
+            return
+        import tensorflow as tf  # type: ignore[import-untyped]
+
+        try:
+            self._session.run(self._fetches, self._feeds)
+        except (RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
+            text = " ".join(str(error).split())
+            raise TargetError(
+                f"TF1 session: writing {len(self._fetches)} variables failed: {text[:500]}"
+            ) from error
+        self._fetches, self._feeds, self._nbytes = [], {}, 0
+
+
+def _unique(variables: Iterable[Any]) -> list[Any]:
+    """Each variable once: a collection may hold one twice, and as two objects after an import."""
+    found: dict[Any, Any] = {}
+    for variable in variables:
+        found.setdefault(variable.name, variable)
+    return list(found.values())
+
+
+def _writer(variable: Any, graph: Any) -> tuple[Any, Any] | None:
+    """The op that assigns to the variable and the tensor it reads, which can be fed."""
+    ops = []
+    with contextlib.suppress(AttributeError, ValueError):
+        ops.append(variable.initializer)
+    # Besides its initializer, a Saver or an earlier assignment may have left an op that will do.
+    for holder in ("handle", "_variable"):  # of a resource variable, of a reference variable
+        tensor: Any = getattr(variable, holder, None)
+        ops += tensor.consumers() if hasattr(tensor, "consumers") else []
+    for op in ops:
+        if getattr(op, "type", None) not in ("Assign", "AssignVariableOp"):
+            continue
+        if len(op.inputs) > 1 and graph.is_feedable(op.inputs[1]):
+            return op, op.inputs[1]
+    return None
+
+
+def _described(variable: Any, write: Any, feed: Any) -> tuple[VariableSpec, _Part]:
+    name = variable.name.removesuffix(":0")
+    dtype = dtype_of(variable.dtype)
+    info = getattr(variable, "_save_slice_info", None)
+    if info is not None:
+        # As tf.compat.v1.train.Saver does: the parts are one variable under their common name.
+        box = tuple(
+            slice(start, start + length)
+            for start, length in zip(info.var_offset, info.var_shape, strict=True)
+        )
+        shape = tuple(int(axis) for axis in info.full_shape)
+        return VariableSpec(info.full_name, shape, dtype), _Part(write, feed, box)
+    # A variable of unknown shape still takes no more than its initial value's tensor can be fed.
+    shape_ = variable.shape
+    shape_ = shape_.merge_with(feed.shape) if shape_.is_compatible_with(feed.shape) else feed.shape
+    return VariableSpec(name, shape_of(shape_), dtype), _Part(write, feed, None)

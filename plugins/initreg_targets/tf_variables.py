@@ -1,0 +1,92 @@
+"""``tf.Variable``s of TF2: an iterable of them, one alone, or a ``tf.Module``.
+
+Variables of Keras 3 (``model.weights``) may stand among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg_targets import variables as eager
+from initreg_targets.frameworks import (
+    find,
+    is_keras_layer,
+    is_module,
+    is_variable,
+)
+
+
+@hookimpl
+def initreg_target(obj: object) -> Target | None:
+    if isinstance(obj, (str, bytes, Mapping)):
+        return None
+    if find("tensorflow", "Variable") is None and find("keras", "Variable") is None:
+        return None
+    if is_keras_layer(obj):
+        return None  # keras_model's, though those of Keras 2 are tf.Modules as well
+    if is_variable(obj):
+        return Variables([obj])
+    if is_module(obj):
+        return Module(obj)
+    if hasattr(obj, "shape") or not isinstance(obj, Iterable):
+        return None  # an array is iterable, too
+    found = list(obj)
+    strangers = [each for each in found if not is_variable(each)]
+    if not strangers:
+        return Variables(found)
+    if len(strangers) < len(found):
+        raise TargetError(
+            f"TF variables: a {type(strangers[0]).__name__} is among them, which is no variable"
+        )
+    return None
+
+
+class Variables:
+    """Variables by name; those of Keras 3 by their path."""
+
+    label = "TF variables"
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self._variables = eager.unique(variables)
+        self._by_name: dict[str, Any] = {}
+
+    def variables(self) -> Sequence[VariableSpec]:
+        eager.check_writable(self._variables, self.label)
+        specs = self._specs()
+        self._by_name = {spec.name: v for spec, v in zip(specs, self._variables, strict=True)}
+        return specs
+
+    def _specs(self) -> list[VariableSpec]:
+        return [eager.spec(v, eager.name_of(v)) for v in self._variables]
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
+        eager.check_writable(self._variables, self.label)
+        for spec, array in arrays:
+            eager.assign(self._by_name[spec.name], array)
+            del array
+            yield spec.name
+
+
+class Module(Variables):
+    """All variables of a ``tf.Module``, and those of Keras layers in it.
+
+    Each also answers to its key in an object-based checkpoint of the module, which is its first
+    name where two variables are called the same.
+    """
+
+    def __init__(self, module: Any) -> None:
+        objects, self._paths = eager.object_paths(module)
+        self._objects = objects  # keeps the ids of self._paths in use
+        inside = [each for each in objects if is_variable(each)]
+        super().__init__([*module.variables, *inside])
+        self.label = f"tf.Module {type(module).__name__!r}"
+
+    def _specs(self) -> list[VariableSpec]:
+        paths = [self._paths.get(id(v)) for v in self._variables]
+        names = eager.distinct([eager.name_of(v) for v in self._variables], paths)
+        return [
+            eager.spec(v, name, () if path is None else (path,))
+            for v, name, path in zip(self._variables, names, paths, strict=True)
+        ]

@@ -1,0 +1,149 @@
+"""One eager variable, of TensorFlow or of Keras 3: its spec, its names, and writing it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+from initreg import TargetError, VariableSpec
+from initreg_targets.frameworks import find, is_a, is_keras_variable
+
+# The classes whose handle names one resource and nothing more: not copies on several devices, nor
+# a wrapper that casts. They are written by one op; `assign` takes four times as long.
+_PLAIN = ("ResourceVariable", "UninitializedVariable")
+
+
+def unwrapped(variable: Any) -> Any:
+    """The ``tf.Variable`` in a ``keras.Variable``; anything else is returned as it is."""
+    if is_keras_variable(variable):
+        value = variable.value
+        return value if is_a(value, "tensorflow", "Variable") else variable
+    return variable
+
+
+def name_of(variable: Any) -> str:
+    """What the variable is called, without ``:0``; for a ``keras.Variable`` its path."""
+    name = variable.path if is_keras_variable(variable) else variable.name
+    return str(name).removesuffix(":0")
+
+
+def shape_of(shape: Any) -> tuple[int | None, ...] | None:
+    """A ``tf.TensorShape`` or a tuple as :class:`initreg.VariableSpec` has it."""
+    if getattr(shape, "rank", 0) is None:
+        return None
+    axes = shape.as_list() if hasattr(shape, "as_list") else shape
+    return tuple(None if axis is None else int(axis) for axis in axes)
+
+
+def dtype_of(dtype: Any) -> str:
+    """A ``tf.DType``, of a reference too, or Keras's string as :mod:`initreg.dtypes` names it."""
+    if isinstance(dtype, str):
+        return dtype
+    return str(dtype.base_dtype.name)
+
+
+def spec(variable: Any, name: str, aliases: Sequence[str] = ()) -> VariableSpec:
+    inner = unwrapped(variable)
+    return VariableSpec(name, shape_of(inner.shape), dtype_of(inner.dtype), tuple(aliases))
+
+
+def check_writable(variables: Sequence[Any], label: str) -> None:
+    """Raise TargetError for variables of a graph, and inside of one: there nothing is written
+    until a session runs it."""
+    tensorflow = [v for v in map(unwrapped, variables) if is_a(v, "tensorflow", "Variable")]
+    if not tensorflow:
+        return
+    import tensorflow as tf  # type: ignore[import-untyped]
+
+    for variable in tensorflow:
+        if _is_of_graph(variable):
+            raise TargetError(
+                f"{label}: variable {variable.name!r} belongs to a TF1 graph, where only a session "
+                "holds its value: pass the session instead"
+            )
+    if not tf.executing_eagerly():
+        raise TargetError(
+            f"{label}: inside a graph or a tf.function nothing is written when it is asked for: "
+            "call init() outside of it"
+        )
+
+
+def _is_of_graph(variable: Any) -> bool:
+    reference = find("tensorflow", "Variable") is not None and not hasattr(variable, "handle")
+    if reference and not hasattr(variable, "values"):
+        return True
+    return bool(getattr(variable, "_in_graph_mode", False))
+
+
+def assign(variable: Any, array: Any) -> None:
+    """Write ``array``, of the variable's dtype and of a shape that it takes, and which nobody else
+    holds: TensorFlow keeps its memory where it is aligned."""
+    inner = unwrapped(variable)
+    if not is_a(inner, "tensorflow", "Variable"):
+        inner.assign(array)  # another backend of Keras, or a sharded variable
+        return
+    import tensorflow as tf
+
+    try:
+        value = tf.convert_to_tensor(array, dtype=inner.dtype.base_dtype)
+        if type(inner).__name__ in _PLAIN:
+            tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
+        else:
+            inner.assign(value)
+    except (tf.errors.OpError, RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise TargetError(
+            f"variable {name_of(variable)!r} cannot be written: {text[:500]}"
+        ) from error
+
+
+def unique(variables: Sequence[Any]) -> list[Any]:
+    """Each variable once, in order."""
+    return list({id(unwrapped(variable)): variable for variable in reversed(variables)}.values())[
+        ::-1
+    ]
+
+
+def distinct(names: Sequence[str], others: Sequence[str | None]) -> list[str]:
+    """``names``, in which those that occur more than once are replaced by their ``others``."""
+    chosen = list(names)
+    while True:
+        counts = Counter(chosen)
+        clashing = [
+            (index, other)
+            for index, (name, other) in enumerate(zip(chosen, others, strict=True))
+            if counts[name] > 1 and other is not None and other != name
+        ]
+        if not clashing:
+            return chosen
+        for index, other in clashing:
+            chosen[index] = other
+
+
+def object_paths(root: Any) -> tuple[list[Any], dict[int, str]]:
+    """What an object-based checkpoint of ``root`` calls everything it tracks.
+
+    Returns all tracked objects, breadth first, and their keys by ``id``, as
+    ``tf.train.Checkpoint(root)`` writes them without ``/.ATTRIBUTES/VARIABLE_VALUE``. Source: the
+    docstring of TensorFlow's ``trackable_object_graph.proto``, and ``escape_local_name``.
+    """
+    view = find("tensorflow", "train.TrackableView")
+    objects: list[Any] = [root]
+    paths: dict[int, str] = {id(root): ""}
+    if view is None or not hasattr(root, "_trackable_children"):
+        return objects, paths
+    queue = deque(objects)
+    while queue:
+        parent = queue.popleft()
+        try:
+            children = view.children(parent)  # type: ignore[attr-defined]
+        except (ValueError, AttributeError):  # a list or dict that cannot be in a checkpoint
+            continue
+        prefix = f"{paths[id(parent)]}/" if paths[id(parent)] else ""
+        for name, child in children.items():
+            if id(child) not in paths:
+                paths[id(child)] = prefix + name.replace(".", "..").replace("/", ".S")
+                objects.append(child)  # which also keeps its id from being used again
+                queue.append(child)
+    return objects, paths
