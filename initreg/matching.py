@@ -16,6 +16,8 @@ from initreg.target import VariableSpec
 # <variable>/<slot>: what TF1's optimisers and object-based checkpoints call the optimiser's own
 # copies of a variable. Source: tf.compat.v1.train.*Optimizer's slot names; TensorFlow's
 # trackable_object_graph.proto.
+# A partitioned variable's slots are <variable>/<a piece of its name again>/part_<n>/<slot>.
+_PART = re.compile(r".+/part_\d+")
 _SLOT = re.compile(
     r"(?P<variable>.+)/(?:(?:Adam|AMSGrad|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|FtrlV2"
     r"|ProximalAdagrad|PowerSign|AddSign|LAMB|LARS|AccumGrad)(?:_\d+)?|\.OPTIMIZER_SLOT/.+)"
@@ -230,8 +232,8 @@ def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
     marked = []
     for row in rows:
         if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
-            slot = _SLOT.fullmatch(row.name)
-            if slot is not None and slot["variable"] in restored:
+            variable = _variable_of_slot(row.name, restored)
+            if variable is not None:
                 row = Row(
                     Kind.SLOT,
                     row.name,
@@ -241,7 +243,19 @@ def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
                     row.array,
                     row.array_shape,
                     row.array_dtype,
-                    reason=f"of {slot['variable']}",
+                    reason=f"of {variable}",
                 )
         marked.append(row)
     return marked
+
+
+def _variable_of_slot(name: str, restored: set[str]) -> str | None:
+    """The restored variable that ``name`` is an optimiser slot of, None if it is none."""
+    slot = _SLOT.fullmatch(name)
+    if slot is None:
+        return None
+    variable = slot["variable"]
+    if _PART.fullmatch(variable):
+        while variable and variable not in restored:
+            variable = variable.rpartition("/")[0]
+    return variable if variable in restored else None

@@ -29,6 +29,10 @@ _FOREIGN = (
     (b"<html", "an HTML page: the download gave a web page, not the file", ""),
     (b"version https://git-lfs", "a git-lfs pointer: run 'git lfs pull' to get the file", ""),
 )
+_BY_SUFFIX = {
+    ".onnx": "an ONNX model: a graph, whose weights have other names than the variables they were",
+    ".pb": "a frozen graph: its weights are constants, not variables",
+}
 _CONVERT = (
     "; if you trust it, convert it where it was made: "
     "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
@@ -174,7 +178,12 @@ class Source:
                 if kind == "pickle":
                     return "a Python pickle, which can run code and is not opened"
                 return what
-        return ""
+        if self.head[4:8] == b"TFL3":
+            return "a TensorFlow Lite model: convert it where it was made"
+        return _BY_SUFFIX.get(self.suffix, "")
 
     def _is_torch_zip(self) -> bool:
-        return self.head.startswith(b"PK\x03\x04") and b"/data.pkl" in self.head[:256]
+        # torch.save writes archive/data.pkl first, torch.jit.save archive/data/0.
+        return self.head.startswith(b"PK\x03\x04") and (
+            b"/data.pkl" in self.head[:256] or b"/data/0" in self.head[:256]
+        )

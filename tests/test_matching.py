@@ -147,6 +147,22 @@ def test_slots_of_restored_variables_are_a_kind_of_their_own():
     assert [row.name for row in plan.of("only in target")] == ["lost/RMSProp"]
 
 
+def test_slots_of_partitioned_variables():
+    """TF1 names them after the variable, a piece of its name again, and the part."""
+    arrays = [
+        array("dnn/hidden/kernel"),
+        array("dnn/hidden/kernel/idden/kernel/part_0/RMSProp_1"),
+        array("dnn/hidden/kernel/part_12/Adam"),
+        array("dnn/other/kernel/part_0/Adam"),
+    ]
+    plan = plan_of([arrays], [variable("dnn/hidden/kernel")])
+    assert [(row.name, row.reason) for row in plan.of("optimiser slot")] == [
+        ("dnn/hidden/kernel/idden/kernel/part_0/RMSProp_1", "of dnn/hidden/kernel"),
+        ("dnn/hidden/kernel/part_12/Adam", "of dnn/hidden/kernel"),
+    ]
+    assert [row.name for row in plan.of("only in source")] == ["dnn/other/kernel/part_0/Adam"]
+
+
 def test_a_slot_on_both_sides_is_restored_like_any_variable():
     """Continuing a training restores the optimiser's slots as well."""
     plan = plan_of([[array("w"), array("w/Adam")]], [variable("w"), variable("w/Adam")])
