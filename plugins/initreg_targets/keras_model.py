@@ -34,14 +34,10 @@ class Model(Variables):
                 "or build(input_shape), before init()"
             )
         self._aliases: dict[int, list[str]] = {}
-        self._keys: dict[int, str] = {}
         saved = layout(model)
         for name, variable in saved:
             self._aliases.setdefault(_identity(variable), []).append(name)
-        objects, paths = eager.object_paths(model)
-        self._objects = objects  # keeps the ids of the paths in use
-        for each in objects:
-            self._keys.setdefault(id(each), paths[id(each)])
+        self._objects, self._keys = eager.object_paths(model)  # the objects keep the ids in use
         super().__init__([*model.variables, *(variable for _, variable in saved)])
 
     def _specs(self) -> list[VariableSpec]:
@@ -59,8 +55,13 @@ class Model(Variables):
         found = list(self._aliases.get(_identity(variable), []))
         for each in (variable, eager.unwrapped(variable)):
             key = self._keys.get(id(each))
-            if key is not None and key not in found:
-                found.append(key)
+            if key is None or key in found:
+                continue
+            # A weight that is tracked by nothing but the optimizer has a number for its key, which
+            # changes with what is trainable: in another model it is another weight's.
+            if key.startswith("optimizer/") and not any(n.startswith("optimizer/") for n in found):
+                continue
+            found.append(key)
         return found
 
 

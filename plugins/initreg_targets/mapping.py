@@ -24,14 +24,38 @@ class Arrays:
         from initreg import dtypes
 
         return [
-            VariableSpec(name, array.shape, dtypes.name_of(array.dtype))
+            VariableSpec(name, array.shape, _dtype(array, dtypes.name_of(array.dtype)))
             for name, array in self._arrays.items()
         ]
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         for variable, array in arrays:
-            self._arrays[variable.name][...] = array
+            _fill(variable.name, self._arrays[variable.name], array)
             yield variable.name
+
+
+def _dtype(array: Any, name: str) -> str:
+    """An object array whose elements are strings takes strings, as it gives them."""
+    if name == "object" and all(isinstance(each, (str, bytes)) for each in array.flat):
+        return "string"
+    return name
+
+
+def _fill(name: str, into: Any, array: Any) -> None:
+    if into.dtype.kind in "SU":  # of a fixed width, to which numpy would cut in silence
+        try:
+            width = array.astype(into.dtype.kind).dtype.itemsize
+        except UnicodeError as error:
+            raise TargetError(
+                f"dict of arrays: {name!r} of dtype {into.dtype} cannot hold its strings: {error}; "
+                "give an object array"
+            ) from error
+        if width > into.dtype.itemsize:
+            raise TargetError(
+                f"dict of arrays: {name!r} of dtype {into.dtype} would cut its strings short; "
+                "give an object array"
+            )
+    into[...] = array
 
 
 def _walk(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
