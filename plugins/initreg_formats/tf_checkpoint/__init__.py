@@ -1,0 +1,64 @@
+"""TensorFlow checkpoints: V2, which is read without TensorFlow, and V1, which it reads itself.
+
+An array is called by its key. A checkpoint is given as its prefix, one of its files, its state
+file, or the folder of either or of a SavedModel. The modules: ``locate`` and ``state`` find the
+index, ``leveldb``, ``snappy`` and ``proto`` read it, ``bundle``, ``entry``, ``strings`` and
+``graph`` say what lies where, ``v1`` is for the older format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source, hookimpl
+from initreg_formats.tf_checkpoint import leveldb
+from initreg_formats.tf_checkpoint.locate import locate
+
+# The header of a V1 file begins with its field 1, a message; that of a V2 index has numbers there.
+_V1_HEADER = b"\x0a"
+
+
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    found = locate(source)
+    if found is None:
+        return None
+    if found.table is None:
+        return Claim(found.confidence, f"{found.how}, but cannot be opened: {found.problem}")
+    table = Source(found.table)
+    first = leveldb.first_entry(table)
+    if first is None:
+        sure = Confidence.CONTENT if leveldb.has_magic(table) else Confidence.NAME
+        return Claim(sure, f"{found.how}, but {found.table.name} is damaged or something else")
+    key, header = first
+    if key:  # a table of LevelDB's own
+        return Claim(Confidence.NAME, f"{found.how}, but has no header") if found.prefix else None
+    if header.startswith(_V1_HEADER):
+        return Claim(Confidence.EXACT, f"{found.how}: a V1 TensorFlow checkpoint")
+    return Claim(Confidence.EXACT, f"{found.how}: a TensorFlow checkpoint, whose index is a table")
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    from initreg_formats.tf_checkpoint import bundle, v1
+
+    found = locate(source)
+    if found is None:
+        if source.path is not None and not source.exists:
+            raise source.not_found()
+        raise DamagedFile(f"{source.label}: no TensorFlow checkpoint is there")
+    if found.table is None:
+        raise DamagedFile(found.problem)
+    table = Source(found.table)
+    first = leveldb.first_entry(table)
+    if first is not None and first[1].startswith(_V1_HEADER) and not first[0]:
+        return v1.open_v1(found.table, options)
+    if found.prefix is None:
+        with leveldb.Table(table, options.verify) as opened:
+            opened.check()
+        raise DamagedFile(
+            f"{source.label}: looks like the index of a TensorFlow checkpoint, but is not named "
+            "<prefix>.index, so its data files cannot be found. Give it its name back"
+        )
+    return bundle.open_bundle(table, found.prefix, options)

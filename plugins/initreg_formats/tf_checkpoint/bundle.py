@@ -1,0 +1,250 @@
+"""A V2 checkpoint: an ``.index`` that says where each tensor lies in the ``.data`` files.
+
+Source: TensorFlow's core/protobuf/tensor_bundle.proto and core/util/tensor_bundle/.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from initreg import DamagedFile, Extent, OpenOptions, SlicedExtent, Source
+from initreg_formats.tf_checkpoint import graph
+from initreg_formats.tf_checkpoint.entry import (
+    DTYPES,
+    NO_ARRAYS,
+    STRING,
+    Entry,
+    covers,
+    parse_entry,
+    parse_slice,
+    slice_key,
+)
+from initreg_formats.tf_checkpoint.leveldb import Table
+from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, Malformed, fields, signed
+from initreg_formats.tf_checkpoint.strings import Piece, Strings, check_piece, read_strings
+
+HEADER_KEY = b""
+_VERSION = 1  # kTensorBundleVersion
+# Slices of one variable; fixed-size partitioners make one for each parameter server.
+_MOST_SLICES = 4096
+_NAMES_SHOWN = 5
+_LETTERS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
+
+
+# The slices of one tensor: first index on every axis, key, entry.
+_Parts: TypeAlias = list[tuple[tuple[int, ...], bytes, Entry]]
+
+
+class Header(NamedTuple):
+    """``BundleHeaderProto``. ``byteorder``: that of the machine that wrote the data."""
+
+    shards: int
+    byteorder: str
+
+
+def open_bundle(index: Source, prefix: Path, options: OpenOptions) -> dict[str, Any]:
+    """Every variable of the checkpoint by its key, in the order of the keys; nothing is read but
+    the index and the object graph. Raises DamagedFile."""
+    with Table(index, options.verify) as table:
+        found = dict(table.entries())
+    return _Bundle(index.label, prefix, found, options.verify).arrays()
+
+
+class _Bundle:
+    def __init__(self, what: str, prefix: Path, found: dict[bytes, bytes], verify: bool) -> None:
+        self._what = what
+        self._prefix = prefix
+        self._verify = verify
+        header = found.pop(HEADER_KEY, None)
+        if header is None:
+            raise DamagedFile(f"{what}: has no header: it is no index of a TensorFlow checkpoint")
+        try:
+            self._header = _parse_header(header)
+        except Malformed as error:
+            raise DamagedFile(f"{what}: its header is damaged: it has {error}") from error
+        self._dtypes: dict[int, str] = {}  # as _dtype found them
+        self._entries: dict[bytes, Entry] = {}
+        for key, value in found.items():
+            try:
+                self._entries[key] = parse_entry(value)
+            except Malformed as error:
+                raise self._damaged(key, error) from error
+        self._files, self._sizes = self._shards(self._entries.values())
+
+    def arrays(self) -> dict[str, Any]:
+        """The variables, each as an Extent, a SlicedExtent or Strings."""
+        parts = self._parts()
+        slices = {key for pieces in parts.values() for _, key, _ in pieces}
+        aliases = self._aliases()
+        arrays: dict[str, Any] = {}
+        for key, entry in self._entries.items():
+            if key in slices or entry.dtype in NO_ARRAYS:
+                continue
+            try:
+                name = key.decode()
+                if entry.dtype == STRING:
+                    if not graph.is_bookkeeping(name):
+                        arrays[name] = self._strings(name, entry, parts.get(key), aliases.get(key))
+                elif entry.slices:
+                    arrays[name] = self._sliced(entry, parts[key], aliases.get(key, ()))
+                else:
+                    arrays[name] = self._extent(entry, aliases.get(key, ()))
+            except UnicodeDecodeError as error:
+                raise self._damaged(key, "a name that is not UTF-8") from error
+            except Malformed as error:
+                raise self._damaged(key, error) from error
+        return arrays
+
+    def _strings(
+        self, name: str, entry: Entry, parts: _Parts | None, aliases: tuple[str, ...] | None
+    ) -> Strings:
+        if parts is None:
+            pieces = [((0,) * len(entry.shape), self._piece(entry))]
+        else:
+            pieces = [(start, self._piece(part)) for start, _, part in parts]
+        what = f"{self._what}: array {name!r}"
+        return Strings(what, entry.shape, tuple(pieces), aliases or (), self._verify)
+
+    def _sliced(self, entry: Entry, parts: _Parts, aliases: tuple[str, ...]) -> SlicedExtent:
+        extents = tuple((start, self._extent(part)) for start, _, part in parts)
+        return SlicedExtent(entry.shape, self._dtype(entry.dtype), extents, aliases)
+
+    def _extent(self, entry: Entry, aliases: tuple[str, ...] = ()) -> Extent:
+        dtype, shape, shard, offset, size, crc, _ = entry
+        # By position, and order, skip and codec at their defaults: twice as fast as by name.
+        return Extent(
+            self._files[shard],
+            offset,
+            size,
+            shape,
+            self._dtypes.get(dtype) or self._dtype(dtype),
+            "C",
+            0,
+            None,
+            ("crc32c", crc),
+            aliases,
+        )
+
+    def _dtype(self, number: int) -> str:
+        """A dtype's name, or numpy's type string where the bytes are big-endian."""
+        try:
+            name = DTYPES[number]
+        except KeyError:
+            raise Malformed(f"dtype number {number}, which is unknown") from None
+        if self._header.byteorder == "little":
+            self._dtypes[number] = name
+            return name
+        match = re.fullmatch(r"(float|u?int|complex)(16|32|64|128)", name)
+        if match is not None:
+            return f">{_LETTERS[match[1]]}{int(match[2]) // 8}"
+        if name == "bfloat16":
+            raise Malformed("big-endian bfloat16, which is not read")
+        return name  # a byte has no order
+
+    def _piece(self, entry: Entry) -> Piece:
+        file = self._files[entry.shard]
+        order = self._header.byteorder
+        piece = Piece(file, entry.offset, entry.size, entry.shape, entry.crc, order)
+        check_piece(piece, self._sizes[file])
+        return piece
+
+    def _parts(self) -> dict[bytes, _Parts]:
+        """For each partitioned variable its slices: first indices, key, entry."""
+        found = {}
+        for key, entry in self._entries.items():
+            if entry.slices:
+                try:
+                    found[key] = self._parts_of(key, entry)
+                except Malformed as error:
+                    raise self._damaged(key, error) from error
+        return found
+
+    def _parts_of(self, key: bytes, entry: Entry) -> _Parts:
+        if len(entry.slices) > _MOST_SLICES:
+            raise Malformed(f"{len(entry.slices):,} slices; {_MOST_SLICES:,} are the most read")
+        parts: _Parts = []
+        for data in entry.slices:
+            part = parse_slice(data)
+            start, shape = covers(entry.shape, part)
+            part_key = slice_key(key, part)
+            stored = self._entries.get(part_key)
+            if stored is None or stored.slices:
+                raise Malformed(f"a slice of shape {shape} at {start} that the index does not hold")
+            if stored.shape != shape or stored.dtype != entry.dtype:
+                raise Malformed(f"a slice at {start} of shape {stored.shape} instead of {shape}")
+            if any(a + n > axis for a, n, axis in zip(start, shape, entry.shape, strict=True)):
+                raise Malformed(f"a slice of shape {shape} at {start}, outside of {entry.shape}")
+            parts.append((start, part_key, stored))
+        elements = sum(math.prod(stored.shape) for _, _, stored in parts)
+        if elements != math.prod(entry.shape):
+            raise Malformed(f"slices of {elements:,} elements in all for shape {entry.shape}")
+        return parts
+
+    def _aliases(self) -> dict[bytes, tuple[str, ...]]:
+        """The ``full_name`` of each variable, if the checkpoint is object-based."""
+        entry = self._entries.get(graph.KEY.encode())
+        if entry is None or entry.dtype != STRING:
+            return {}
+        try:
+            piece = self._piece(entry)
+            strings = read_strings(piece, f"{self._what}: {graph.KEY}", self._verify)
+            names = graph.full_names(b"".join(strings))
+            return {key: tuple(name.decode() for name in found) for key, found in names.items()}
+        except (Malformed, UnicodeDecodeError) as error:
+            raise DamagedFile(f"{self._what}: its object graph is damaged: {error}") from error
+
+    def _shards(self, entries: Iterable[Entry]) -> tuple[dict[int, Path], dict[Path, int]]:
+        """The data files in use, and the size of each. Their names come from the prefix alone."""
+        count = self._header.shards
+        used = sorted({entry.shard for entry in entries if not entry.slices})
+        if used and used[-1] >= count:
+            raise DamagedFile(
+                f"{self._what}: an array lies in data file {used[-1]}, but there are only {count}"
+            )
+        files = {n: Path(f"{self._prefix}.data-{n:05d}-of-{count:05d}") for n in used}
+        sizes: dict[Path, int] = {}
+        missing = []
+        for file in files.values():
+            try:
+                status = os.stat(file)
+            except (OSError, ValueError):
+                missing.append(file.name)
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                raise DamagedFile(f"{file}: is no file, so the checkpoint's data is not read")
+            sizes[file] = status.st_size
+        if missing:
+            more = ", ..." if len(missing) > _NAMES_SHOWN else ""
+            raise DamagedFile(
+                f"{self._what}: {len(missing)} of the {count} data files missing: "
+                f"{', '.join(missing[:_NAMES_SHOWN])}{more}. Copy them into {file.parent}"
+            )
+        return files, sizes
+
+    def _damaged(self, key: bytes, error: object) -> DamagedFile:
+        name = key.decode(errors="backslashreplace")
+        return DamagedFile(f"{self._what}: array {name!r} is damaged: it has {error}")
+
+
+def _parse_header(data: bytes) -> Header:
+    shards = endianness = needs = 0
+    for number, wire, value, content in fields(data):
+        if number == 1 and wire == VARINT:
+            shards = signed(value)
+        elif number == 2 and wire == VARINT:
+            endianness = value
+        elif number == 3 and wire == BYTES:
+            for inner, kind, version, _ in fields(content):
+                if inner == 2 and kind == VARINT:
+                    needs = version
+    if shards < 0 or endianness > 1:
+        raise Malformed(f"{shards} data files and endianness {endianness}")
+    if needs > _VERSION:
+        raise Malformed(f"a version that needs a reader of version {needs}; this is {_VERSION}")
+    return Header(shards, "big" if endianness else "little")

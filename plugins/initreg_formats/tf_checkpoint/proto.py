@@ -1,0 +1,79 @@
+"""Protocol buffers, as far as a checkpoint's few messages need them: no library, no recursion.
+
+Every loop here ends, because each step moves forward in bytes that are already in memory.
+Source of the encoding: protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_LONGEST_VARINT = 10  # bytes; 64 bits in groups of 7
+
+
+class Malformed(Exception):
+    """Bytes that are not what they should be. Whoever knows the file makes a DamagedFile of it."""
+
+
+def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """The unsigned 64-bit number at ``at``, and where it ends. Raises Malformed."""
+    value = shift = 0
+    last = min(end, at + _LONGEST_VARINT)
+    while at < last:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value >> 64:
+                raise Malformed("a number of more than 64 bits")
+            return value, at
+        shift += 7
+    raise Malformed("a number that does not end")
+
+
+def signed(value: int) -> int:
+    """An int32 or int64 field from its unsigned varint: two's complement in 64 bits."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def field(data: bytes, at: int, end: int) -> tuple[int, int, int, bytes, int]:
+    """The field at ``at``: ``(number, wire type, value, content, where it ends)``.
+
+    ``value`` is that of a number, ``content`` that of bytes, a string or a message inside; the
+    other one is empty. Raises Malformed.
+    """
+    tag = data[at]
+    if tag < 0x80:
+        at += 1
+    else:
+        tag, at = varint(data, at, end)
+    number, wire = tag >> 3, tag & 7
+    if number == 0:
+        raise Malformed("a field without a number")
+    if wire == VARINT:
+        value, at = varint(data, at, end)
+        return number, wire, value, b"", at
+    if wire == BYTES:
+        size, at = varint(data, at, end)
+    elif wire == FIXED32:
+        size = 4
+    elif wire == FIXED64:
+        size = 8
+    else:
+        raise Malformed(f"a field of wire type {wire}")
+    stop = at + size
+    if stop > end:
+        raise Malformed("a field that is longer than its message")
+    content = data[at:stop]
+    if wire == BYTES:
+        return number, wire, 0, content, stop
+    return number, wire, int.from_bytes(content, "little"), b"", stop
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The fields of one message, in order: as :func:`field`, without where they end."""
+    at, end = 0, len(data)
+    while at < end:
+        number, wire, value, content, at = field(data, at, end)
+        yield number, wire, value, content

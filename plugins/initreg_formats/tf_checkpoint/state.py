@@ -1,0 +1,59 @@
+"""The ``checkpoint`` state file: a text proto that names the latest checkpoint of its folder.
+
+Source: TensorFlow's python/training/checkpoint_state.proto and
+``tf.train.get_checkpoint_state``; for the escapes protobuf's text format.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+NAME = "checkpoint"
+FIELD = b"model_checkpoint_path"
+LONGEST = 1 << 20  # bytes that are read; the field is the first in the file
+
+_PATH = re.compile(
+    rb"""^\s*model_checkpoint_path\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""", re.M
+)
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)")
+_LETTERS = {
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"a": b"\a",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"v": b"\v",
+}
+
+
+def checkpoint_path(text: bytes) -> str | None:
+    """What a state file says the latest checkpoint is; None if it says nothing."""
+    match = _PATH.search(text)
+    if match is None:
+        return None
+    escaped: bytes = match[1] if match[1] is not None else match[2]
+    return os.fsdecode(_ESCAPE.sub(_unescape, escaped)) or None
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    code: bytes = match[1]
+    if code.isdigit():
+        return bytes((int(code, 8) & 0xFF,))
+    if code[:1] in b"xX" and len(code) > 1:
+        return bytes((int(code[1:], 16),))
+    return _LETTERS.get(code, code)
+
+
+def candidates(folder: Path, stated: str) -> list[Path]:
+    """The prefixes that ``stated`` may mean, the likeliest first.
+
+    TensorFlow takes the path as it stands, or below the state file's folder if it is relative. A
+    folder that was moved or copied still states where it once was, so its own files go first.
+    """
+    beside = folder / re.split(r"[/\\]", stated)[-1]
+    if os.path.isabs(stated):
+        return [beside, Path(stated)]
+    return list(dict.fromkeys((folder / stated, beside)))

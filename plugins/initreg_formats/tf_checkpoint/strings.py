@@ -1,0 +1,127 @@
+"""Tensors of strings: lengths, the lengths' checksum, then the bytes of all strings.
+
+Source of the layout, and of what the checksums cover: ``WriteStringTensor`` and
+``ReadStringTensor`` in TensorFlow's core/util/tensor_bundle/tensor_bundle.cc.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from initreg import DamagedFile, Source
+from initreg_formats.tf_checkpoint.leveldb import unmask
+from initreg_formats.tf_checkpoint.proto import Malformed, varint
+
+_CHECKSUM = 4  # bytes
+
+
+class Piece(NamedTuple):
+    """Where the strings of one tensor, or of one slice of it, lie. ``crc``: the crc32c of all of
+    them, unmasked; ``byteorder``: that of the machine that wrote it."""
+
+    file: Path
+    offset: int
+    size: int
+    shape: tuple[int, ...]
+    crc: int
+    byteorder: str
+
+
+class Strings:
+    """A tensor of strings, read when it is asked for, as an array of ``bytes`` objects.
+
+    ``parts``: for each, its first index on every axis, and where it lies.
+    """
+
+    dtype = "string"
+
+    def __init__(
+        self,
+        what: str,
+        shape: tuple[int, ...],
+        parts: tuple[tuple[tuple[int, ...], Piece], ...],
+        aliases: tuple[str, ...],
+        verify: bool,
+    ) -> None:
+        self.shape = shape
+        self.aliases = aliases
+        self._what = what
+        self._parts = parts
+        self._verify = verify
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        import numpy as np
+
+        whole = np.empty(self.shape, object)
+        for start, piece in self._parts:
+            part = np.empty(math.prod(piece.shape), object)
+            part[:] = read_strings(piece, self._what, self._verify)
+            box = tuple(slice(a, a + n) for a, n in zip(start, piece.shape, strict=True))
+            whole[box] = part.reshape(piece.shape)
+        if any(element is None for element in whole.flat):
+            raise DamagedFile(f"{self._what} of shape {self.shape} is not covered by its slices")
+        return whole
+
+
+def check_piece(piece: Piece, file_size: int) -> None:
+    """Raise Malformed if the file is too small for the strings that the entry announces."""
+    if piece.offset + piece.size > file_size:
+        raise Malformed(
+            f"strings up to byte {piece.offset + piece.size:,} of {piece.file.name}, which has "
+            f"{file_size:,} bytes: the file is truncated, or the index is wrong"
+        )
+    count = math.prod(piece.shape)
+    if count and count + _CHECKSUM > piece.size:  # a length takes a byte or more
+        raise Malformed(f"{count:,} strings in {piece.size:,} bytes, which is impossible")
+
+
+def read_strings(piece: Piece, what: str, verify: bool) -> list[bytes]:
+    """The strings of one piece, in C order. Raises DamagedFile, naming ``what``."""
+    source = Source(piece.file)
+    data = source.read(piece.offset, piece.size)
+    try:
+        if len(data) != piece.size:
+            raise Malformed(f"{len(data):,} bytes of {piece.size:,}: the file is truncated")
+        return _parse(data, piece, verify)
+    except Malformed as error:
+        raise DamagedFile(
+            f"{what} in {piece.file} is damaged: it has {error}. Download or copy the file again"
+        ) from error
+
+
+def _parse(data: bytes, piece: Piece, verify: bool) -> list[bytes]:
+    count = math.prod(piece.shape)
+    if not data:
+        return []
+    lengths = []
+    at = 0
+    for _ in range(count):
+        length, at = varint(data, at, len(data))
+        lengths.append(length)
+    if at + _CHECKSUM + sum(lengths) != len(data):
+        raise Malformed("strings whose lengths do not add up to its size")
+    if verify:
+        _verify(data, lengths, at, piece)
+    strings = []
+    at += _CHECKSUM
+    for length in lengths:
+        strings.append(data[at : at + length])
+        at += length
+    return strings
+
+
+def _verify(data: bytes, lengths: list[int], at: int, piece: Piece) -> None:
+    """Check both checksums. They cover the lengths as integers, not as they are stored."""
+    import google_crc32c
+
+    order: Any = piece.byteorder
+    spelt = b"".join(n.to_bytes(4 if n < 1 << 32 else 8, order) for n in lengths)
+    found = google_crc32c.value(spelt)
+    expected = unmask(int.from_bytes(data[at : at + _CHECKSUM], order))
+    if found != expected:
+        raise Malformed(f"lengths that fail their crc32c: {found:08x}, not {expected:08x}")
+    found = google_crc32c.extend(found, data[at:])
+    if found != piece.crc:
+        raise Malformed(f"strings that fail their crc32c: {found:08x}, not {piece.crc:08x}")
