@@ -7,12 +7,10 @@ refused here; and, for ``....safetensors.index.json``, what ``transformers`` wri
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from initreg import (
     Claim,
@@ -21,10 +19,11 @@ from initreg import (
     Extent,
     InitregError,
     OpenOptions,
-    RefusedFile,
     Source,
     hookimpl,
 )
+from initreg_formats.parts import part_of
+from initreg_formats.strict_json import parse_object
 from initreg_formats.unreadable import Unreadable
 
 SUFFIX = ".safetensors"
@@ -147,7 +146,7 @@ def _open_file(source: Source) -> dict[str, Any]:
     text = source.read(8, size)
     if not text.startswith(b"{"):
         raise DamagedFile(f"{what}: its header does not begin with '{{': it is no safetensors file")
-    header = _parse(text, what)
+    header = parse_object(text, what)
     metadata = header.pop(_METADATA, None)
     if metadata is not None and not (
         isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
@@ -237,14 +236,14 @@ def _open_index(source: Source) -> dict[str, Any]:
     what = source.label
     if source.size > LONGEST_HEADER:
         raise DamagedFile(f"{what}: an index of {source.size:,} bytes is not plausible")
-    places = _parse(source.read(0, source.size), what).get("weight_map")
+    places = parse_object(source.read(0, source.size), what).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
         raise DamagedFile(f"{what}: it has no weight_map of array names to file names")
     assert source.path is not None
     folder = source.path.parent
     parts: dict[str, dict[str, Any]] = {}
     for part in dict.fromkeys(places.values()):
-        parts[part] = _open_file(_part(folder, part, what))
+        parts[part] = _open_file(part_of(folder, part, what))
         for name in parts[part]:
             if places.get(name) != part:
                 other = f"in {places[name]}" if name in places else "nowhere"
@@ -259,70 +258,3 @@ def _open_index(source: Source) -> dict[str, Any]:
                 "Index and parts are not of one save: download or copy all of them again"
             )
     return {name: parts[part][name] for name, part in places.items()}
-
-
-def _part(folder: Path, name: str, what: str) -> Source:
-    """A part by the name that the index gives it: a file beside the index, and no other."""
-    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise RefusedFile(
-            f"{what}: its part {name!r} is no plain file name; the parts must lie beside the index"
-        )
-    path = folder / name
-    if path.is_symlink() and not _stays_home(path):
-        raise RefusedFile(
-            f"{what}: its part {name} is a link out of the folder, to {os.path.realpath(path)}. "
-            "If you trust it, put the file itself beside the index"
-        )
-    part = Source(path)
-    if not part.exists:
-        raise DamagedFile(
-            f"{what}: part {name} is missing; it should lie beside the index, in {folder}. "
-            "Download it too"
-        )
-    if not part.is_file:
-        raise DamagedFile(f"{what}: its part {name} is no file")
-    return part
-
-
-def _stays_home(link: Path) -> bool:
-    """Whether a link leads into its own folder, or, as every file of a Hugging Face snapshot
-    does, into the ``blobs`` of the cached repository: ``snapshots/REVISION/x -> ../../blobs/y``."""
-    target = Path(os.path.realpath(link)).parent
-    folder = Path(os.path.realpath(link.parent))
-    if target == folder:
-        return True
-    return folder.parent.name == "snapshots" and target == folder.parent.parent / "blobs"
-
-
-# --- JSON, with suspicion ---------------------------------------------------------------------
-
-
-def _parse(text: bytes, what: str) -> dict[str, Any]:
-    """A JSON object without repeated keys. Raises DamagedFile for anything else."""
-    try:
-        found = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds a {type(found).__name__}, not an object")
-        "".join(found).encode()  # a lone surrogate is no text, and could not be printed
-    except RecursionError as error:
-        raise DamagedFile(f"{what}: its JSON is nested too deeply") from error
-    except ValueError as error:
-        raise DamagedFile(f"{what}: its JSON is damaged: {error}") from error
-    return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"the key {key!r} is there twice")
-            seen.add(key)
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")

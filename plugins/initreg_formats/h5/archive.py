@@ -1,0 +1,140 @@
+"""Keras's ``.keras``: a zip archive with the model's config and an HDF5 file of its weights.
+
+Source of the layout: ``keras/src/saving/saving_lib.py``. Keras stores the weights unpacked, so
+that their bytes can be read where they lie in the archive.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from typing import BinaryIO
+
+from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source
+from initreg_formats.h5.container import Container
+
+MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+WEIGHTS = "model.weights.h5"
+CONFIG = "config.json"
+_LOCAL_HEADER = 30  # bytes, then the name and the extra field: APPNOTE 4.3.7
+_CHUNK = 1 << 20
+_RATIO = 1032  # deflate packs no better
+_FAULTS = (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, RuntimeError)
+
+
+def claim(source: Source) -> Claim | None:
+    """The claim on a zip archive."""
+    try:
+        with source.open() as file, zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except _FAULTS:
+        if source.suffix == ".keras":
+            return Claim(Confidence.CONTENT, "begins like a Keras archive, which has no end")
+        return None
+    if CONFIG in names and WEIGHTS in names:
+        return Claim(Confidence.EXACT, f"Keras archive: zip with {CONFIG} and {WEIGHTS}")
+    if source.suffix == ".keras":
+        return Claim(Confidence.CONTENT, f"zip archive named .keras, without {WEIGHTS}")
+    return None
+
+
+def open_archive(source: Source, options: OpenOptions) -> Container:
+    """The weights in the archive. Raises DamagedFile.
+
+    The archive's checksum is one for the whole file of weights, so it is verified here, at once,
+    rather than with each array: the arrays are read from the page cache afterwards.
+    """
+    what = source.label
+    file = source.open()
+    try:
+        member = _member(file, what)
+        if member.compress_type == zipfile.ZIP_STORED:
+            start = _start(file, member, source.size, what)
+            if options.verify:
+                _verify(file, start, member, what)
+            return Container(what, source.path, start, source.size, file, member.file_size)
+        with file:
+            unpacked = _unpack(file, member, what)
+        return Container(what, None, 0, source.size, unpacked, member.file_size)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except _FAULTS as error:
+        raise DamagedFile(
+            f"{what}: not a whole zip archive ({error}): the file is truncated or corrupt. "
+            "Download or copy it again"
+        ) from error
+    found = [member for member in members if member.filename == WEIGHTS]
+    if len(found) != 1:
+        names = ", ".join(member.filename for member in members[:8])
+        raise DamagedFile(f"{what}: a zip archive with {len(found)} {WEIGHTS}; it has {names}")
+    member = found[0]
+    if member.flag_bits & 1:
+        raise DamagedFile(f"{what}: its {WEIGHTS} is encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DamagedFile(
+            f"{what}: its {WEIGHTS} is packed by method {member.compress_type}; Keras writes, and "
+            "initreg reads, stored and deflated members"
+        )
+    limit = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _RATIO)
+    if member.file_size > limit:
+        raise DamagedFile(
+            f"{what}: its {WEIGHTS} claims to unpack from {member.compress_size:,} to "
+            f"{member.file_size:,} bytes, more than it can"
+        )
+    return member
+
+
+def _start(file: BinaryIO, member: zipfile.ZipInfo, size: int, what: str) -> int:
+    """Where the member's bytes begin: the local header's lengths decide, not the directory's."""
+    file.seek(member.header_offset)
+    head = file.read(_LOCAL_HEADER)
+    if len(head) < _LOCAL_HEADER or not head.startswith(b"PK\x03\x04"):
+        raise DamagedFile(f"{what}: its {WEIGHTS} does not lie where the archive's directory says")
+    names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    start = member.header_offset + _LOCAL_HEADER + names
+    if start + member.file_size > size:
+        raise DamagedFile(f"{what}: its {WEIGHTS} ends beyond the archive")
+    return start
+
+
+def _verify(file: BinaryIO, start: int, member: zipfile.ZipInfo, what: str) -> None:
+    file.seek(start)
+    checksum, left = 0, member.file_size
+    while left:
+        chunk = file.read(min(_CHUNK, left))
+        if not chunk:
+            break
+        checksum = zlib.crc32(chunk, checksum)
+        left -= len(chunk)
+    if left or checksum != member.CRC:
+        raise DamagedFile(
+            f"{what}: its {WEIGHTS} fails its crc32: the archive says {member.CRC:08x}, its bytes "
+            f"give {checksum:08x}. The file is corrupt: download or copy it again"
+        )
+
+
+def _unpack(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> io.BytesIO:
+    """The member in memory: it has its declared size, which :func:`_member` found justified, and
+    its checksum, or DamagedFile is raised."""
+    unpacked = io.BytesIO()
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(member) as packed:
+            while chunk := packed.read(_CHUNK):
+                unpacked.write(chunk)
+    except (*_FAULTS, zlib.error) as error:
+        raise DamagedFile(
+            f"{what}: its {WEIGHTS} cannot be unpacked: {error}. Download or copy the file again"
+        ) from error
+    if unpacked.tell() != member.file_size:
+        raise DamagedFile(
+            f"{what}: its {WEIGHTS} unpacks to {unpacked.tell():,} of {member.file_size:,} bytes"
+        )
+    return unpacked

@@ -1,0 +1,229 @@
+"""One dataset of an HDF5 file as an array: an extent where its bytes lie as they are, else lazily
+through h5py.
+
+Source of the rules: HDF5 File Format Specification 3.0, "Data Layout Message"; and for bfloat16
+``keras/src/saving/saving_lib.py``, ``H5IOStore``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from initreg import DamagedFile, Extent, MissingLibrary, RefusedFile
+from initreg_formats.h5.container import Container, h5_errors
+from initreg_formats.h5.walk import Dataset, as_text
+from initreg_formats.unreadable import Unreadable
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+
+_MOST_BYTES = 1 << 60
+_STRINGS_AT_ONCE = 16
+# Filters that h5py does not bring, by their registered numbers, and what brings them.
+_HDF5PLUGIN = (305, 307, 308, 32001, 32004, 32008, 32013, 32015, 32017, 32018, 32026, 32028)
+
+
+def to_array(
+    container: Container, dataset: Dataset, aliases: tuple[str, ...], is_weight: bool
+) -> Any:
+    """An Extent or something lazy; None if the dataset holds no array (a null dataspace).
+    ``is_weight``: whether Keras's attributes say that it is one.
+
+    Raises RefusedFile if its bytes lie in another file or dataset, MissingLibrary for an unknown
+    filter, DamagedFile if its size is impossible.
+    """
+    import h5py
+
+    what = f"{container.label}: dataset {dataset.path!r}"
+    with h5_errors(what):
+        found = dataset.open()
+        plist = found.get_create_plist()
+        layout = plist.get_layout()
+        _refuse_foreign(plist, layout, what)
+        if found.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+            return None
+        shape: tuple[int, ...] = found.shape
+        kind = found.get_type()
+        try:
+            dtype = kind.dtype
+        except TypeError as error:
+            message = f"{what} has elements that numpy has no dtype for: {error}"
+            return Unreadable(shape, type(kind).__name__, message, aliases)
+        if dtype.subdtype is not None:
+            dtype, inner = dtype.subdtype
+            shape += inner
+        stored_as_is = kind.equal(h5py.h5t.py_create(dtype, logical=True))
+        is_bfloat16 = _is_bfloat16(found, dtype, is_weight)
+        _check_size(shape, dtype, what)
+        if h5py.check_string_dtype(dtype) is not None and dtype.hasobject:
+            container.claim_memory(math.prod(shape) * dtype.itemsize, what)
+            return Strings(container, dataset, shape, aliases, what)
+        if dtype.hasobject:
+            message = (
+                f"{what} holds {_objects(dtype)}, not plain numbers: read it with h5py, and pass "
+                "the arrays as a dict"
+            )
+            return Unreadable(shape, str(dtype), message, aliases)
+        nbytes = math.prod(shape) * dtype.itemsize
+        if (
+            layout == h5py.h5d.CONTIGUOUS
+            and container.path is not None
+            and (is_bfloat16 or (stored_as_is and dtype.kind in "biufc" and dtype.itemsize <= 16))
+            and dtype.name not in ("longdouble", "float128")
+            and 0 < nbytes == found.get_storage_size()
+            and found.get_offset() is not None
+        ):
+            return Extent(
+                file=container.path,
+                offset=container.base + found.get_offset(),
+                length=nbytes,
+                shape=shape,
+                dtype="bfloat16" if is_bfloat16 else dtype.str,
+                aliases=aliases,
+            )
+        _check_filters(plist, what)
+        container.claim_memory(nbytes, what)
+        if layout == h5py.h5d.CHUNKED:
+            container.claim_memory(math.prod(plist.get_chunk()) * dtype.itemsize, what)
+    if is_bfloat16:
+        import ml_dtypes
+        import numpy as np
+
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    return Lazy(container, dataset, shape, dtype, aliases, what)
+
+
+class Lazy:
+    """An array that HDF5 unpacks: chunked, filtered, compact, never written, or in memory."""
+
+    __slots__ = ("_container", "_dataset", "_what", "aliases", "dtype", "shape")
+
+    def __init__(
+        self,
+        container: Container,
+        dataset: Dataset,
+        shape: tuple[int, ...],
+        dtype: Any,
+        aliases: tuple[str, ...],
+        what: str,
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.aliases = aliases
+        self._container = container
+        self._dataset = dataset
+        self._what = what
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        import h5py
+
+        with h5_errors(self._what):
+            array: np.ndarray[Any, Any] = h5py.Dataset(self._dataset.open())[...]
+            if array.dtype != self.dtype:  # opaque elements that are bfloat16
+                array = array.view(self.dtype)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+class Strings(Lazy):
+    """An array of strings of any length, which lie in heaps: an object array of bytes.
+
+    Two elements may point to one string. No writer does that, so all of them together take no
+    more than the file has; a file in which they do is damaged.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        container: Container,
+        dataset: Dataset,
+        shape: tuple[int, ...],
+        aliases: tuple[str, ...],
+        what: str,
+    ) -> None:
+        super().__init__(container, dataset, shape, "string", aliases, what)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        import h5py
+        import numpy as np
+
+        total = 0
+        with h5_errors(self._what):
+            dataset = h5py.Dataset(self._dataset.open())
+            array = np.empty(self.shape, object)
+            *outer, last = self.shape or (1,)
+            for row in np.ndindex(*outer):
+                for start in range(0, last, _STRINGS_AT_ONCE):
+                    at = (*row, slice(start, start + _STRINGS_AT_ONCE)) if self.shape else ()
+                    array[at] = part = dataset[at]
+                    total += sum(map(len, np.asarray(part, object).flat))
+                    if total > self._container.length:
+                        raise DamagedFile(f"{self._what}: its strings are longer than the file")
+        return array
+
+
+def _refuse_foreign(plist: h5py.h5p.PropDCID, layout: int, what: str) -> None:
+    import h5py
+
+    if layout == h5py.h5d.VIRTUAL:
+        raise RefusedFile(
+            f"{what} is virtual: its values lie in other datasets, or in other files, which are "
+            "not opened. Copy it into a dataset of its own"
+        )
+    if layout != h5py.h5d.CHUNKED and plist.get_external_count():
+        file, _, _ = plist.get_external(0)
+        raise RefusedFile(
+            f"{what} has its values in another file, {as_text(file)!r}, which is not opened. Copy "
+            "it into a dataset of its own"
+        )
+
+
+def _is_bfloat16(dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any], is_weight: bool) -> bool:
+    """Whether Keras wrote it from bfloat16, which HDF5 does not have: opaque elements of 2 bytes.
+
+    In a ``.weights.h5`` an attribute says so. In a legacy file none does, but there is no other
+    dtype of Keras that has 2 bytes and that HDF5 lacks.
+    """
+    import h5py
+
+    if dtype.kind != "V" or dtype.itemsize != 2 or dtype.names is not None:
+        return False
+    if is_weight:
+        return True
+    if not h5py.h5a.exists(dataset, b"dtype"):
+        return False
+    value = h5py.Dataset(dataset).attrs["dtype"]
+    return bool(value in ("bfloat16", b"bfloat16"))
+
+
+def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
+    # An axis of 0 hides axes of any length, which numpy then does not take.
+    if math.prod(axis or 1 for axis in shape) * max(1, dtype.itemsize) > _MOST_BYTES:
+        raise DamagedFile(f"{what} has the impossible shape {shape}")
+
+
+def _objects(dtype: np.dtype[Any]) -> str:
+    import h5py
+
+    if h5py.check_vlen_dtype(dtype) is not None:
+        return "arrays of differing lengths"
+    if h5py.check_ref_dtype(dtype) is not None:
+        return "references"
+    return f"structures ({dtype})"
+
+
+def _check_filters(plist: h5py.h5p.PropDCID, what: str) -> None:
+    """Raise MissingLibrary if a filter that the dataset is packed by is not there."""
+    import h5py
+
+    for index in range(plist.get_nfilters()):
+        code, _, _, name = plist.get_filter(index)
+        if h5py.h5z.filter_avail(code):
+            continue
+        title = f"the HDF5 filter {code}" + (f" ({as_text(name)})" if name else "")
+        remedy = "read it where it was written, and save it with gzip or without a filter"
+        if code in _HDF5PLUGIN:
+            remedy = "pip install hdf5plugin, and 'import hdf5plugin' before"
+        raise MissingLibrary(what, title, remedy)

@@ -1,0 +1,177 @@
+"""One open HDF5 file: on its own, or inside an archive, and what its size can justify."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from initreg import DamagedFile, InitregError, Source, UnreadableFile
+
+if TYPE_CHECKING:
+    import h5py
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP = b"GCOL"  # what a global heap collection begins with: HDF5 File Format, III.E
+_LARGEST_HEAP = 1 << 17  # bytes; Keras writes no attribute of more than 64,512
+# Deflate cannot unpack to more than 1032 times its size, and nothing else here packs better.
+_RATIO = 1032
+_SLACK = 1 << 20  # bytes that any file may ask for
+
+
+def has_signature(head: bytes) -> bool:
+    """Whether HDF5's signature stands at 0, 512, 1024 or 2048. The format goes on doubling, but
+    nobody writes a user block of more than 2 KiB before weights."""
+    return any(head.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
+
+
+@contextlib.contextmanager
+def h5_errors(what: str) -> Iterator[None]:
+    """Whatever h5py raises over a damaged file becomes a DamagedFile that names ``what``."""
+    try:
+        yield
+    except InitregError:
+        raise
+    except MemoryError as error:
+        raise DamagedFile(f"{what}: reading it runs out of memory") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).strip("'\"").split())
+        raise DamagedFile(
+            f"{what}: HDF5 cannot read it: {reason[:300]}. Download or copy the file again"
+        ) from error
+
+
+class Window(io.RawIOBase):
+    """``length`` bytes of ``file`` from ``start``, as a file: how HDF5 sees a member of a zip.
+
+    HDF5 reads any file through one, because its own driver locks the file against writers, and
+    shares state with whatever else in the process has the file open.
+
+    ``names_only``: refuse a heap too large for names. An attribute is read in one go, and each of
+    its strings may point to the same place in the file.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        self._file = file
+        self._start = start
+        self._length = length
+        self._at = 0
+        self.names_only = True
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self._length - self._at))
+        self._file.seek(self._start + self._at)
+        done = self._file.readinto(view[:count])  # type: ignore[attr-defined]
+        self._at += done
+        is_heap = bytes(view[:4]) == _HEAP
+        if is_heap and self.names_only and int.from_bytes(view[8:16], "little") > _LARGEST_HEAP:
+            raise OSError("an attribute lies in a heap too large for names")
+        return int(done)
+
+
+class Container:
+    """An open HDF5 file, read-only.
+
+    ``label``: what to call it in a message. ``path`` and ``base``: the file that its bytes lie in
+    and where they begin; ``path`` is None if they were unpacked into memory. ``size``: the bytes
+    of the file on disk, which justify what is allocated. ``length``: the bytes of the HDF5 file.
+    """
+
+    def __init__(
+        self, label: str, path: Path | None, base: int, size: int, file: BinaryIO, length: int
+    ) -> None:
+        import h5py
+
+        self.label = label
+        self.path = path
+        self.base = base
+        self.size = size
+        self.length = length
+        self._raw = file
+        self._claimed = 0
+        self._window = Window(file, base, length)
+        try:
+            with h5_errors(label):
+                self.file: h5py.File = h5py.File(self._window, "r")
+        except BaseException:
+            file.close()
+            raise
+
+    @classmethod
+    def of_file(cls, source: Source) -> Self:
+        """The file itself. Raises DamagedFile, UnreadableFile."""
+        assert source.path is not None
+        what = source.label
+        if not has_signature(source.head):
+            hint = source.looks_like()
+            raise DamagedFile(f"{what}: not an HDF5 file{': ' + hint if hint else ''}")
+        file = source.open()
+        try:
+            _check_unlocked(file, what)
+        except BaseException:
+            file.close()
+            raise
+        return cls(what, source.path, 0, source.size, file, source.size)
+
+    def claim_memory(self, nbytes: int, what: str) -> None:
+        """Account for an array that HDF5 unpacks or fills. Raises DamagedFile if all of them
+        together are more than the file can hold."""
+        self._claimed += nbytes
+        if self._claimed > self.size * _RATIO + _SLACK:
+            raise DamagedFile(
+                f"{what} claims to hold {nbytes:,} bytes, more than a file of {self.size:,} bytes "
+                "can. If it is right nevertheless, read it with h5py, and pass the arrays as a dict"
+            )
+
+    def names_are_read(self) -> None:
+        """From now on strings may be as large as the file."""
+        self._window.names_only = False
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # a damaged file may not even close
+            self.file.close()
+        self._raw.close()
+
+
+def _check_unlocked(file: BinaryIO, what: str) -> None:
+    """Raise UnreadableFile if HDF5 has the file open for writing: it holds an exclusive lock then,
+    and what is on disk is incomplete. The lock that finds this out is given back at once."""
+    try:
+        import fcntl
+    except ImportError:  # not on POSIX, where HDF5 does not lock either
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError as error:
+        raise UnreadableFile(
+            f"{what}: another program has it open for writing: try again when it is done"
+        ) from error
+    except OSError:  # a file system without locks
+        return

@@ -1,0 +1,139 @@
+"""What the datasets of a file are called: by Keras's attributes where there are any, else by path.
+
+Source of the rules: ``keras/src/legacy/saving/legacy_h5_format.py`` (Keras 3 and tf_keras), and
+``keras/engine/topology.py`` of Keras 1 and 2. A group's ``layer_names`` attribute names its layer
+groups; a layer group's ``weight_names`` names the datasets in it. A list that does not fit into
+one attribute is written as ``weight_names0``, ``weight_names1``, ... A whole model has its weights
+in the group ``model_weights`` and its optimizer's in ``optimizer_weights``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from initreg import DamagedFile
+from initreg_formats.h5.arrays import to_array
+from initreg_formats.h5.container import Container, h5_errors
+from initreg_formats.h5.walk import Contents, Walk, as_text
+
+if TYPE_CHECKING:
+    import h5py
+
+_MODEL = "model_weights"
+_OPTIMIZER = "optimizer_weights"
+_TOP_LEVEL = "top_level_model_weights"
+
+
+def arrays_of(container: Container) -> dict[str, Any]:
+    """Every array of the file, by name. Raises DamagedFile, RefusedFile, MissingLibrary."""
+    contents = Walk(container.file, container.label).contents
+    names = weight_names(contents, container)
+    arrays: dict[str, Any] = {}
+    for path, name in unique(names, contents).items():
+        dataset = contents.datasets[path]
+        aliases = (path, *dataset.links) if name != path else tuple(dataset.links)
+        array = to_array(container, dataset, aliases, is_weight=path in names)
+        if array is not None:
+            arrays[name] = array
+    container.names_are_read()
+    return arrays
+
+
+def unique(names: dict[str, str], contents: Contents) -> dict[str, str]:
+    """The name of every dataset, by path: those that ``names`` has, then the others by their
+    paths. Those that would share a name with another are all called by their paths."""
+    found = names | {path: path for path in contents.datasets if path not in names}
+    while True:
+        count = Counter(map(_compared, found.values()))
+        shared = [p for p, name in found.items() if name != p and count[_compared(name)] > 1]
+        if not shared:
+            return found
+        found.update((path, path) for path in shared)
+
+
+def _compared(name: str) -> str:
+    return name.removesuffix(":0")
+
+
+def weight_names(contents: Contents, container: Container) -> dict[str, str]:
+    """The names that Keras's attributes give, by the paths of their datasets, in Keras's order."""
+    for base in ("", _MODEL):
+        group = contents.groups.get(base)
+        if group is not None and _has_list(group, "layer_names", container):
+            break
+    else:
+        return {}
+    layers = _list(group, "layer_names", container)
+    found: dict[str, str] = {}
+    for layer in [*layers, _TOP_LEVEL]:
+        path = _join(base, layer)
+        if path in contents.groups:
+            found |= dict(_named(contents, path, container))
+        elif layer != _TOP_LEVEL:
+            raise DamagedFile(
+                f"{container.label}: its layer_names have {layer!r}, but there is no group {path!r}"
+            )
+    if _OPTIMIZER in contents.groups and _OPTIMIZER not in layers:
+        found |= dict(_named(contents, _OPTIMIZER, container))
+    return found
+
+
+def _named(contents: Contents, path: str, container: Container) -> Iterator[tuple[str, str]]:
+    """The path and the name of each weight that a group's ``weight_names`` have."""
+    for name in _list(contents.groups[path], "weight_names", container):
+        below = _join(path, name)
+        if below not in contents.datasets:
+            raise DamagedFile(
+                f"{container.label}: the weight_names of group {path!r} have {name!r}, but there "
+                f"is no dataset {below!r}"
+            )
+        yield below, name
+
+
+def _join(base: str, name: str) -> str:
+    """A path as HDF5 reads it: empty parts and '.' mean nothing, a leading '/' the root."""
+    whole = name if name.startswith("/") else f"{base}/{name}"
+    return "/".join(part for part in whole.split("/") if part not in ("", "."))
+
+
+def _has_list(group: h5py.h5g.GroupID, name: str, container: Container) -> bool:
+    import h5py
+
+    with h5_errors(container.label):
+        return any(bool(h5py.h5a.exists(group, f"{name}{n}".encode())) for n in ("", 0))
+
+
+def _list(group: h5py.h5g.GroupID, name: str, container: Container) -> list[str]:
+    """A list of strings in the attribute ``name``, or in as many as it is split into."""
+    import h5py
+
+    with h5_errors(f"{container.label}: attribute {name!r}"):
+        if h5py.h5a.exists(group, name.encode()):
+            return _strings(group, name, container)
+        found: list[str] = []
+        for part in itertools.count():
+            if not h5py.h5a.exists(group, f"{name}{part}".encode()):
+                break
+            found += _strings(group, f"{name}{part}", container)
+        return found
+
+
+def _strings(group: h5py.h5g.GroupID, name: str, container: Container) -> list[str]:
+    import h5py
+
+    attribute = h5py.h5a.open(group, name.encode())
+    if math.prod(attribute.shape) * attribute.dtype.itemsize > container.length:
+        raise DamagedFile(
+            f"{container.label}: attribute {name!r} claims more bytes than the file has"
+        )
+    value = h5py.Group(group).attrs[name]
+    if isinstance(value, h5py.Empty):
+        return []
+    items = value.reshape(-1).tolist() if hasattr(value, "reshape") else [value]
+    if not all(isinstance(item, (str, bytes)) for item in items):
+        raise DamagedFile(f"{container.label}: attribute {name!r} is no list of names")
+    return [as_text(item) if isinstance(item, bytes) else item for item in items]

@@ -1,0 +1,81 @@
+"""Keras weights in several files: ``NAME.weights.json`` and ``NAME_00000.weights.h5``, ...
+
+Source of the layout: ``keras/src/saving/saving_lib.py``, ``ShardedH5IOStore``. The index has a
+``weight_map`` from each group of variables to the part that it lies in, or to a list of parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from initreg import DamagedFile, Source
+from initreg_formats.h5.container import Container
+from initreg_formats.h5.names import arrays_of
+from initreg_formats.parts import part_of
+from initreg_formats.strict_json import parse_object
+
+_SUFFIX = ".weights.json"
+_LARGEST = 100_000_000  # bytes
+
+
+def is_index(source: Source) -> bool:
+    """Whether the source is named and begins like one."""
+    assert source.path is not None
+    return source.path.name.lower().endswith(_SUFFIX) and b'"weight_map"' in source.head
+
+
+def open_shards(source: Source) -> tuple[dict[str, Any], list[Container]]:
+    """The arrays of all parts, and the parts, which the caller closes.
+
+    Raises DamagedFile where the index and a part disagree.
+    """
+    what = source.label
+    assert source.path is not None
+    places = _places(source)
+    arrays: dict[str, Any] = {}
+    containers: list[Container] = []
+    try:
+        for name in dict.fromkeys(part for parts in places.values() for part in parts):
+            container = Container.of_file(part_of(source.path.parent, name, what))
+            containers.append(container)
+            found = arrays_of(container)
+            for path in found:
+                if name not in places.get(_group(path), ()) or path in arrays:
+                    raise DamagedFile(
+                        f"{what}: array {path!r} lies in part {name}, where the index does not "
+                        "have it. Download or copy all parts again"
+                    )
+            groups = {_group(path) for path in found}
+            for group, parts in places.items():
+                if name in parts and group not in groups:
+                    raise DamagedFile(
+                        f"{what}: group {group!r} should lie in part {name}, which has no such "
+                        "group. Download or copy all parts again"
+                    )
+            arrays |= found
+    except BaseException:
+        for container in containers:
+            container.close()
+        raise
+    return arrays, containers
+
+
+def _group(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _places(source: Source) -> dict[str, list[str]]:
+    """The parts of each group, by its path without a leading ``/``."""
+    what = source.label
+    if source.size > _LARGEST:
+        raise DamagedFile(f"{what}: an index of {source.size:,} bytes is not plausible")
+    found = parse_object(source.read(0, source.size), what).get("weight_map")
+    if not isinstance(found, dict):
+        raise DamagedFile(f"{what}: it has no weight_map")
+    places: dict[str, list[str]] = {}
+    for group, parts in found.items():
+        parts = [parts] if isinstance(parts, str) else parts
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise DamagedFile(f"{what}: the weight_map does not say which part {group!r} lies in")
+        places[group.lstrip("/")] = parts
+    return places

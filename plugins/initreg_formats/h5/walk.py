@@ -1,0 +1,182 @@
+"""Every dataset and group that a file links to, without ever leaving the file.
+
+Source of the rules: HDF5 File Format Specification 3.0, "Link Message". A link is hard, soft (a
+path inside the file), external (a path in another file) or user-defined. Only the first two are
+followed, and soft ones only after all links of the file were seen: a soft link cannot lead through
+an external one then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from initreg import DamagedFile, RefusedFile
+from initreg_formats.h5.container import h5_errors
+
+if TYPE_CHECKING:
+    import h5py
+
+_DEEPEST = 200  # groups within groups; a path's length, and so memory, grows with it
+
+
+def as_text(name: bytes) -> str:
+    """A name of HDF5 as text. Bytes that are no utf-8 are spelt out."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+@dataclass(slots=True)
+class Dataset:
+    """A dataset by the first path that leads to it. ``links``: the other paths."""
+
+    path: str
+    parent: h5py.h5g.GroupID
+    name: bytes  # in its parent
+    links: list[str] = field(default_factory=list)
+
+    def open(self) -> Any:
+        """Its ``h5py.h5d.DatasetID``."""
+        import h5py
+
+        return h5py.h5d.open(self.parent, self.name)
+
+
+@dataclass(slots=True)
+class Contents:
+    """``datasets`` and ``groups`` by path, without a leading ``/``; the root group is ``""``."""
+
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    groups: dict[str, h5py.h5g.GroupID] = field(default_factory=dict)
+
+
+class Walk:
+    """One pass over the links of a file, groups in the order of their names."""
+
+    def __init__(self, file: h5py.File, label: str) -> None:
+        import h5py
+
+        self.contents = Contents()
+        self._label = label
+        self._by_address: dict[int, Dataset] = {}
+        self._group_paths: dict[int, str] = {}
+        self._edges: dict[int, list[tuple[int, str]]] = {}
+        self._soft: list[tuple[h5py.h5g.GroupID, int, bytes, str]] = []
+        with h5_errors(label):
+            root = h5py.h5g.open(file.id, b"/")
+            address = h5py.h5o.get_info(root).addr
+        self._group_paths[address] = ""
+        self._group(root, address, "", 0)
+        for group, owner, name, path in self._soft:
+            self._soft_link(group, owner, name, path)
+        self._refuse_loops()
+
+    def _group(self, group: h5py.h5g.GroupID, address: int, path: str, depth: int) -> None:
+        import h5py
+
+        if depth > _DEEPEST:
+            raise DamagedFile(f"{self._label}: groups nest more than {_DEEPEST} levels deep")
+        self.contents.groups[path] = group
+        self._edges[address] = []
+        links: list[tuple[bytes, int, int]] = []
+
+        def note(name: bytes, info: Any) -> None:
+            links.append((name, info.type, info.u))
+
+        with h5_errors(f"{self._label}: group {'/' + path!r}"):
+            group.links.iterate(note, info=True)
+        for name, kind, target in links:
+            below = f"{path}/{as_text(name)}" if path else as_text(name)
+            if kind == h5py.h5l.TYPE_HARD:
+                self._hard_link(group, address, name, target, below, depth)
+            elif kind == h5py.h5l.TYPE_SOFT:
+                self._soft.append((group, address, name, below))
+            else:
+                raise RefusedFile(f"{self._label}: {self._foreign(group, name, kind, below)}")
+
+    def _foreign(self, group: h5py.h5g.GroupID, name: bytes, kind: int, path: str) -> str:
+        import h5py
+
+        if kind != h5py.h5l.TYPE_EXTERNAL:
+            return f"{path!r} is a user-defined link (class {kind}), which is not followed"
+        with h5_errors(f"{self._label}: link {path!r}"):
+            file, target = group.links.get_val(name)
+        return (
+            f"{path!r} is an external link, to {as_text(target)!r} in the file {as_text(file)!r}. "
+            "No other file is opened: give that file by its own path"
+        )
+
+    def _hard_link(
+        self,
+        group: h5py.h5g.GroupID,
+        owner: int,
+        name: bytes,
+        address: int,
+        path: str,
+        depth: int,
+    ) -> None:
+        import h5py
+
+        if address in self._by_address:
+            self._by_address[address].links.append(path)
+            return
+        if address in self._group_paths:
+            self._edges[owner].append((address, path))
+            return
+        with h5_errors(f"{self._label}: object {path!r}"):
+            found = h5py.h5o.open(group, name)
+        if isinstance(found, h5py.h5d.DatasetID):
+            if path in self.contents.datasets:
+                raise DamagedFile(f"{self._label}: two datasets are called {path!r}")
+            self._by_address[address] = self.contents.datasets[path] = Dataset(path, group, name)
+        elif isinstance(found, h5py.h5g.GroupID):
+            if path in self.contents.groups:
+                raise DamagedFile(f"{self._label}: two groups are called {path!r}")
+            self._group_paths[address] = path
+            self._edges[owner].append((address, path))
+            self._group(found, address, path, depth + 1)
+
+    def _soft_link(self, group: h5py.h5g.GroupID, owner: int, name: bytes, path: str) -> None:
+        import h5py
+
+        with h5_errors(f"{self._label}: link {path!r}"):
+            target = as_text(group.links.get_val(name))
+        try:
+            found = h5py.h5o.open(group, name)
+        except KeyError as error:
+            raise DamagedFile(
+                f"{self._label}: {path!r} is a soft link to {target!r}, which is not there"
+            ) from error
+        except (RuntimeError, OSError, ValueError) as error:
+            raise RefusedFile(
+                f"{self._label}: {path!r} is a soft link to {target!r} that does not end: {error}"
+            ) from error
+        with h5_errors(f"{self._label}: link {path!r}"):
+            address = h5py.h5o.get_info(found).addr
+        if address in self._by_address:
+            self._by_address[address].links.append(path)
+        elif address in self._group_paths:
+            self._edges[owner].append((address, path))
+
+    def _refuse_loops(self) -> None:
+        """Raise RefusedFile if the links from group to group ever lead back."""
+        done: set[int] = set()
+        for start in self._edges:
+            trail: list[tuple[int, int]] = [(start, 0)]
+            on_trail = {start}
+            while trail:
+                address, next_edge = trail.pop()
+                edges = self._edges[address]
+                if address in done or next_edge == len(edges):
+                    done.add(address)
+                    on_trail.discard(address)
+                    continue
+                trail.append((address, next_edge + 1))
+                target, path = edges[next_edge]
+                if target in on_trail:
+                    raise RefusedFile(
+                        f"{self._label}: the links loop: {path!r} leads back to "
+                        f"{'/' + self._group_paths[target]!r}"
+                    )
+                if target not in done:
+                    on_trail.add(target)
+                    trail.append((target, 0))
