@@ -72,7 +72,7 @@ def _variables(optimizer: Any) -> list[Any]:
 
 
 def _keras3(model: Any) -> Iterator[tuple[str, Any]]:
-    from keras.src.saving import saving_lib  # type: ignore[import-untyped]
+    from keras.src.saving import saving_lib
 
     class Notes(saving_lib.NpzIOStore):  # type: ignore[misc]  # the walk insists on its own stores
         def __init__(self) -> None:
@@ -108,8 +108,8 @@ def _keras2(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, Any]]:
-    from tf_keras.src.saving import saving_lib  # type: ignore[import-untyped]
-    from tf_keras.src.utils import generic_utils  # type: ignore[import-untyped]
+    from tf_keras.src.saving import saving_lib
+    from tf_keras.src.utils import generic_utils
 
     if id(trackable) in visited:
         return
@@ -136,7 +136,7 @@ def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, A
 
 def _saves_as_usual(trackable: Any) -> bool:
     """Whether ``save_own_variables`` is that of every layer; metrics are left out."""
-    from tf_keras.src.engine import base_layer  # type: ignore[import-untyped]
+    from tf_keras.src.engine import base_layer
 
     if is_a(trackable, "tf_keras", "metrics.Metric"):
         return False

@@ -36,8 +36,8 @@ def _monitored(wrapper: Any) -> Any:
     """The session in a monitored one. Its hooks do not see what is run there."""
     try:
         return wrapper.run_step_fn(lambda step_context: step_context.session)
-    except RuntimeError as error:
-        raise TargetError(f"TF1 session: it is closed, or was told to stop: {error}") from error
+    except (RuntimeError, AttributeError) as error:  # AttributeError: of the None it closed into
+        raise TargetError("TF1 session: it is closed, or was told to stop") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class _Batch:
     def _flush(self) -> None:
         if not self._fetches:
             return
-        import tensorflow as tf  # type: ignore[import-untyped]
+        import tensorflow as tf
 
         try:
             self._session.run(self._fetches, self._feeds)

@@ -54,7 +54,7 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
     tensorflow = [v for v in map(unwrapped, variables) if is_a(v, "tensorflow", "Variable")]
     if not tensorflow:
         return
-    import tensorflow as tf  # type: ignore[import-untyped]
+    import tensorflow as tf
 
     for variable in tensorflow:
         if _is_of_graph(variable):
