@@ -126,7 +126,7 @@ def _from_state(path: Path) -> Found | None:
         return None
     if stated is None:
         return None
-    how = f"state file {path.name!r} that points to {stated}"
+    how = f"state file {path.name!r} that points to {stated!r}"
     problem = ""
     for candidate in state.candidates(path.parent, stated):
         found = _at_prefix(candidate)

@@ -59,7 +59,8 @@ class Strings:
             part = np.empty(math.prod(piece.shape), object)
             part[:] = read_strings(piece, self._what, self._verify)
             box = tuple(slice(a, a + n) for a, n in zip(start, piece.shape, strict=True))
-            whole[box] = part.reshape(piece.shape)
+            # The ellipsis: without it a 0-d array of objects would become an element itself.
+            whole[(*box, ...)] = part.reshape(piece.shape)
         if any(element is None for element in whole.flat):
             raise DamagedFile(f"{self._what} of shape {self.shape} is not covered by its slices")
         return whole

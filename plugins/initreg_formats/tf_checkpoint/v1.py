@@ -6,7 +6,6 @@ Source: TensorFlow's core/util/saved_tensor_slice.proto and core/util/tensor_sli
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +41,7 @@ def open_v1(path: Path, options: OpenOptions) -> Mapping[str, Any]:
         with Table(Source(file), verify=True) as table:
             table.check()
     try:
-        tf = importlib.import_module("tensorflow")
+        import tensorflow as tf
     except ImportError as error:
         raise MissingLibrary(
             "format 'tf_checkpoint'", "tensorflow", "pip install 'initreg[tensorflow]'"
