@@ -12,6 +12,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -55,6 +56,9 @@ def _check_extent(name: str, extent: Extent, label: str, sizes: dict[Path, int])
                 f"{error.strerror}. Is a part of the download missing?"
             ) from error
     size = sizes[extent.file]
+    numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
+    if not all(isinstance(number, (int, Integral)) for number in numbers):
+        raise DamagedFile(f"{label}: array {name!r} has a length that is no whole number: {extent}")
     try:
         nbytes = _nbytes(extent)
     except TypeError as error:
@@ -75,6 +79,8 @@ def _check_extent(name: str, extent: Extent, label: str, sizes: dict[Path, int])
             f"{label}: array {name!r} of shape {extent.shape} and dtype {extent.dtype} takes "
             f"{nbytes:,} bytes, but the file holds {extent.length - extent.skip:,} for it"
         )
+    if extent.checksum is not None and extent.checksum[0] not in _CHECKSUMS:
+        raise DamagedFile(f"{label}: array {name!r}: unknown checksum {extent.checksum[0]!r}")
     if extent.codec == "deflate" and unpacked > extent.length * _DEFLATE_RATIO:
         raise DamagedFile(
             f"{label}: array {name!r} claims to unpack from {extent.length:,} to {unpacked:,} "
@@ -154,9 +160,9 @@ class Reader:
         return self._read_other(array)
 
     def _read_slices(self, name: str, value: SlicedExtent) -> np.ndarray[Any, Any]:
-        import numpy as np
 
-        whole = np.empty(value.shape, dtypes.to_numpy(value.dtype).newbyteorder("="))
+        dtype = dtypes.to_numpy(value.dtype).newbyteorder("=")
+        whole = self._empty(name, value.shape, dtype)
         for start, extent in value.slices:
             box = tuple(slice(a, a + n) for a, n in zip(start, extent.shape, strict=True))
             whole[box] = self._read_extent(name, extent)
@@ -167,7 +173,7 @@ class Reader:
 
         dtype = dtypes.to_numpy(extent.dtype)
         shape = extent.shape if extent.order == "C" else extent.shape[::-1]
-        array = np.empty(shape, dtype)
+        array = self._empty(name, shape, dtype)
         raw = array.reshape(-1).view(np.uint8)
         if extent.codec is None:
             head = bytearray(extent.skip)
@@ -191,6 +197,18 @@ class Reader:
         if not dtype.isnative:
             array = array.astype(dtype.newbyteorder("="))
         return array
+
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """Memory for an array. What :func:`check` lets pass can still be too much for numpy: more
+        axes than it has, or (0, 2**63)."""
+        import numpy as np
+
+        try:
+            return np.empty(shape, dtype)
+        except (ValueError, MemoryError) as error:
+            raise DamagedFile(
+                f"{self._label}: array {name!r} of shape {shape} cannot be had: {error}"
+            ) from error
 
     def _file(self, path: Path) -> BinaryIO:
         file = self._files.get(path)
