@@ -74,7 +74,9 @@ def _pair(
     """Which array of one source is meant for which variable: ``{variable: array}``.
 
     First names go first; an alias matches only what they left over, so that one array never goes
-    into two variables because of a second name.
+    into two variables because of a second name. A variable's alias goes before an array's: it is
+    where the variable is in its model, which the array's first name then says, too, while the
+    second name of an array may have a number in it that counts the models of a process.
     """
     pairs: dict[int, int] = {}
     for name, variable in target.by_name.items():
@@ -84,19 +86,24 @@ def _pair(
     if not source.by_alias and not target.by_alias:
         return pairs
     taken = set(pairs.values())
-    for index, spec in enumerate(variables):
-        if index in pairs:
-            continue
-        name = normalise(spec.name)
-        aliases = [a for a in map(normalise, spec.aliases) if target.by_alias.get(a) == index]
-        tries = [source.by_alias.get(name)]
-        tries += [source.by_name.get(alias) for alias in aliases]
-        tries += [source.by_alias.get(alias) for alias in aliases]
-        for array in tries:
-            if array is not None and array not in taken:
-                pairs[index] = array
-                taken.add(array)
-                break
+    names = [[normalise(spec.name)] for spec in variables]
+    aliases = [
+        [a for a in map(normalise, spec.aliases) if target.by_alias.get(a) == index]
+        for index, spec in enumerate(variables)
+    ]
+    # Each step for all variables before the next, so that none is taken by a worse match.
+    for wanted, by in (
+        (aliases, source.by_name),
+        (names, source.by_alias),
+        (aliases, source.by_alias),
+    ):
+        for index, tries in enumerate(wanted):
+            for name in tries if index not in pairs else ():
+                array = by.get(name)
+                if array is not None and array not in taken:
+                    pairs[index] = array
+                    taken.add(array)
+                    break
     return pairs
 
 

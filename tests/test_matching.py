@@ -190,6 +190,22 @@ def test_a_first_name_goes_before_an_alias():
     assert kinds(plan) == [("only in target", "b", None), ("matched", "a", 0)]
 
 
+def test_a_place_in_the_model_goes_before_a_numbered_name():
+    """A checkpoint's key that is the variable's alias wins over a weight name that counts up.
+
+    The weight names of the saved model are those of the next layer in a model made later.
+    """
+    arrays = [array(f"layer-{i}/w", (2, 3), "float32", f"dense_{i}/w") for i in range(3)]
+    variables = [variable(f"dense_{i + 1}/w", (2, 3), "float32", f"layer-{i}/w") for i in range(3)]
+    plan = match([SourceSpecs("ckpt", arrays)], variables, "model")
+    assert [(row.name, row.array) for row in plan.restored] == [
+        ("dense_1/w", "layer-0/w"),
+        ("dense_2/w", "layer-1/w"),
+        ("dense_3/w", "layer-2/w"),
+    ]
+    assert len(plan) == 3
+
+
 def test_an_alias_of_two_arrays_is_nobodys():
     """Where a second name does not tell two arrays apart, it matches nothing."""
     arrays = [array("x", (2, 3), "float32", "v"), array("y", (2, 3), "float32", "v")]
