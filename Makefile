@@ -63,12 +63,12 @@ $(VENV)/bin/python:
 	@$(PIP) install --upgrade 'pip>=25.1' || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
-	@echo "==> Installing initreg, TensorFlow and scikit-learn: about 700 MB, two to five minutes, once"
+	@echo "==> Installing initreg, TensorFlow and scikit-learn: about 600 MB, one to five minutes, once"
 	@$(PIP) install --editable '.[tensorflow]' --group demo
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
-	@echo "==> Installing initreg and what its tests need: about 700 MB, two to five minutes, once"
+	@echo "==> Installing initreg and what its tests need: about 600 MB, one to five minutes, once"
 	@$(PIP) install --editable '.[tensorflow]' --group test
 	@touch $@
 

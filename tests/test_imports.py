@@ -1,0 +1,205 @@
+"""Which way imports go, and what is not imported: the rest of what 'make lint' checks.
+
+import-linter (pyproject.toml) sees modules; here are the rules about names, and about what a
+process has really imported by the time it is done.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib import metadata
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import initreg
+
+ROOT = Path(__file__).parents[1]
+KERNEL = sorted((ROOT / "initreg").rglob("*.py"))
+PLUGINS = sorted(
+    path
+    for folder in ("initreg_formats", "initreg_targets", "initreg-gguf/src")
+    for path in (ROOT / "plugins" / folder).rglob("*.py")
+)
+FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "torch", "tensorpack"}
+HEAVY = FRAMEWORKS | {"h5py", "safetensors", "gguf", "rich", "numpy", "ml_dtypes"}
+
+# What the ground floor may import of ours, when it runs; `if TYPE_CHECKING` is not counted.
+GROUND_FLOOR = {
+    "errors": set[str](),
+    "claim": set[str](),
+    "dtypes": set[str](),
+    "folding": set[str](),
+    "target": {"errors"},
+    "report": {"dtypes", "folding"},
+    "plan": {"errors", "report"},
+}
+
+
+def runtime_imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """``(module, name)`` of every import of a file but those under ``if TYPE_CHECKING``; name is
+    None for a plain ``import module``."""
+
+    def walk(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            yield child
+            yield from walk(child)
+
+    for node in walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def kernel_imports(path: Path) -> set[str]:
+    """The modules of the kernel that a file imports: ``{"errors", "cli.probe"}``."""
+    found = set()
+    for module, name in runtime_imports(path):
+        if module == "initreg" and name is not None and _is_kernel_module(name):
+            found.add(name)
+        elif module.startswith("initreg."):
+            inner = module.removeprefix("initreg.")
+            deeper = f"{inner}.{name}"
+            found.add(deeper if name is not None and _is_kernel_module(deeper) else inner)
+    return found
+
+
+def _is_kernel_module(dotted: str) -> bool:
+    path = ROOT / "initreg" / dotted.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT / "initreg").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", KERNEL, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_kernel_imports_no_plugin_and_no_framework(path: Path) -> None:
+    """Not even inside a function; of all modules only trainers/ may import a framework."""
+    tops = {module.partition(".")[0] for module, _ in runtime_imports(path)}
+    assert not tops & {"initreg_formats", "initreg_targets", "initreg_gguf"}
+    if "trainers" not in path.parts:
+        assert not tops & (FRAMEWORKS | {"h5py", "safetensors", "gguf"})
+
+
+@pytest.mark.parametrize("name", GROUND_FLOOR)
+def test_the_ground_floor_imports_nothing_above_it(name: str) -> None:
+    """errors, claim and target import nothing of ours but errors; plan also its text."""
+    assert kernel_imports(ROOT / "initreg" / f"{name}.py") <= GROUND_FLOOR[name]
+
+
+def test_the_kernel_has_no_import_cycle() -> None:
+    """Its modules can be put in an order in which each imports only those before it."""
+    graph = {_dotted(path): kernel_imports(path) for path in KERNEL if _dotted(path)}
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("errors") < order.index("smart_init") < order.index("cli")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in KERNEL if "testing" not in path.parts],  # the kit makes files of strangers
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_the_kernel_names_no_format(path: Path) -> None:
+    """No string of the kernel's code is the name of a format in the wheel."""
+    points = metadata.entry_points(group="initreg")
+    formats = {p.name for p in points if p.value.startswith("initreg_formats.")}
+    tree = ast.parse(path.read_text("utf-8"))
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert len(formats) == 6
+    assert not strings & formats
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT / "plugins")))
+def test_a_plugin_imports_public_names_only(path: Path) -> None:
+    """Of initreg: its public names, initreg.dtypes and initreg.testing; nothing else."""
+    public = {*initreg.__all__, "dtypes", "testing"}
+    for module, name in runtime_imports(path):
+        if module == "initreg":
+            assert name is None or name in public, f"{name} is not public"
+        elif module.startswith("initreg."):
+            assert module.split(".")[1] in ("dtypes", "testing"), f"{module} is not public"
+
+
+# --- what a process has imported -----------------------------------------------------------------
+
+
+def imported_by(code: str, *arguments: str) -> set[str]:
+    """The heavy packages that a new Python process has imported after running ``code``."""
+    program = (
+        f"import sys\n{code}\n"
+        "import json\n"
+        "found = sorted({name.partition('.')[0] for name in sys.modules})\n"
+        "print('MODULES', json.dumps(found))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("MODULES "))
+    return set(json.loads(line.removeprefix("MODULES "))) & HEAVY
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A path of every kind that a format in the wheel claims."""
+    import tensorflow as tf
+    from safetensors.numpy import save_file
+
+    folder = tmp_path_factory.mktemp("samples")
+    array = np.arange(6, dtype="float32").reshape(2, 3)
+    np.save(folder / "a.npy", array)
+    np.savez(folder / "a.npz", w=array)
+    save_file({"w": array}, folder / "a.safetensors")
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["w"] = array
+    checkpoint = tf.train.Checkpoint(w=tf.Variable(array)).write(str(folder / "model"))
+    found = [str(folder / name) for name in ("a.npy", "a.npz", "a.safetensors", "a.h5")]
+    return [*found, checkpoint, f"{checkpoint}.index"]
+
+
+def test_import_initreg_is_light() -> None:
+    """import initreg, and its contract for plugins, import no library of arrays at all."""
+    assert imported_by("import initreg; initreg.hookimpl, initreg.Claim, initreg.Source") == set()
+
+
+def test_probe_imports_no_numpy(samples: list[str]) -> None:
+    """'initreg probe' finds the winner of every kind of file without numpy or any framework."""
+    code = (
+        "from initreg.cli import main\n"
+        "for path in sys.argv[1:]:\n"
+        "    assert main(['probe', path]) == 0, path"
+    )
+    assert imported_by(code, *samples) == set()
+
+
+def test_plugins_imports_no_numpy() -> None:
+    """'initreg plugins' loads every plugin that is installed, and none loads its library."""
+    assert imported_by("from initreg.cli import main\nassert main(['plugins']) == 0") == set()
+
+
+def test_ls_imports_no_framework(samples: list[str]) -> None:
+    """'initreg ls' lists every kind of file; of the libraries it needs h5py and numpy at most."""
+    code = (
+        "from initreg.cli import main\n"
+        "for path in sys.argv[1:]:\n"
+        "    assert main(['ls', path]) == 0, path"
+    )
+    assert imported_by(code, *samples) <= {"h5py", "numpy", "ml_dtypes"}
