@@ -1,0 +1,386 @@
+"""A Keras 3 model as a target: it ends as Keras itself would restore it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from initreg import InitregWarning, MissingWarning, SmartInit, TargetError, UnusedWarning
+from initreg_targets.keras_layout import layout
+from initreg_targets.keras_model import initreg_target
+
+# Keras's own saving and loading of HDF5 gives numpy its variables, which take no `copy` argument.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+SIZE = 3
+
+
+def sequential() -> Any:
+    return keras.Sequential(
+        [keras.Input((SIZE,)), layers.Dense(SIZE), layers.BatchNormalization(), layers.Dense(SIZE)]
+    )
+
+
+def shared() -> Any:
+    """A functional model with a layer that is used twice."""
+    x = inputs = keras.Input((SIZE,))
+    dense = layers.Dense(SIZE)
+    return keras.Model(inputs, layers.Add()([dense(dense(x)), layers.Dense(SIZE)(x)]))
+
+
+def nested() -> Any:
+    inputs = keras.Input((SIZE,))
+    x = layers.Dense(SIZE)(inputs)
+    for _ in range(2):
+        x = keras.Sequential([layers.Dense(SIZE), keras.Sequential([layers.Dense(SIZE)])])(x)
+    return keras.Model(inputs, x)
+
+
+@keras.saving.register_keras_serializable("initreg_tests")
+class Scale(layers.Layer):  # type: ignore[misc]
+    """A layer with weights of its own, layers in a list, and a list in a dict."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(SIZE,), name="scale")
+        self.blocks = [layers.Dense(SIZE), layers.Dense(SIZE)]
+        self.more = {"a": [layers.Dense(SIZE)], "b": layers.LayerNormalization()}
+        for each in (*self.blocks, *self.more["a"], self.more["b"]):
+            each.build(shape)
+
+    def call(self, x: Any) -> Any:
+        for each in (*self.blocks, *self.more["a"], self.more["b"]):
+            x = each(x)
+        return x * self.scale
+
+
+def custom() -> Any:
+    return keras.Sequential([keras.Input((SIZE,)), Scale(), Scale()])
+
+
+class Subclassed(keras.Model):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = layers.Dense(SIZE)
+        self.rest = [layers.Dense(SIZE), layers.Dense(SIZE)]
+        self.own = self.add_weight(shape=(SIZE,), name="own")
+
+    def call(self, x: Any) -> Any:
+        for each in (self.first, *self.rest):
+            x = each(x)
+        return x + self.own
+
+
+def subclassed() -> Any:
+    model = Subclassed()
+    model(np.zeros((1, SIZE), "f4"))
+    return model
+
+
+def many_kinds() -> Any:
+    """Convolutions, recurrent layers, attention, an embedding and a normalization."""
+    x = inputs = keras.Input((4, SIZE))
+    normal = layers.Normalization()
+    normal.adapt(np.random.default_rng(0).random((8, 4, SIZE)).astype("f4"))
+    x = layers.Conv1D(SIZE, 2, padding="same")(normal(x))
+    x = layers.SeparableConv1D(SIZE, 2, padding="same")(x)
+    x = layers.MultiHeadAttention(2, 2)(x, x)
+    x = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(x)
+    x = layers.GRU(SIZE, return_sequences=True)(layers.EinsumDense("abc,cd->abd", (4, SIZE))(x))
+    return keras.Model(inputs, layers.Dense(SIZE)(x))
+
+
+def embedding() -> Any:
+    inputs = keras.Input((4,), dtype="int32")
+    return keras.Model(inputs, layers.Dense(SIZE)(layers.Embedding(5, SIZE)(inputs)))
+
+
+MODELS = [sequential, shared, nested, custom, subclassed, many_kinds, embedding]
+
+
+def fill(model: Any, seed: int = 0) -> None:
+    """Give each variable of the model values of its own."""
+    rng = np.random.default_rng(seed)
+    for v in model.variables:
+        if v.dtype.startswith("float"):
+            v.assign(rng.random(tuple(v.shape)).astype(v.dtype))
+
+
+def later(build: Callable[[], Any], *, compiled: bool = False) -> Any:
+    """The model once more, whose names count on from where the last one's ended."""
+    model = build()
+    if compiled:
+        train(model, 0)
+    fill(model, seed=99)
+    return model
+
+
+def train(model: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    model.fit(rng.random((8, SIZE)), rng.random((8, SIZE)), verbose=0)
+
+
+def bits(variables: Any) -> list[bytes]:
+    return [np.asarray(v).tobytes() for v in variables]
+
+
+def restore(source: Any, model: Any) -> Any:
+    """Restore, where nothing but the state of seeds and of optimizers may be left over."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        plan = SmartInit(source).init(model)
+    assert {each.category for each in found} <= {MissingWarning, UnusedWarning}
+    left = [row.name for row in plan.of("only in target", "only in source")]
+    assert [name for name in left if "seed_generator" not in name and "optimizer" not in name] == []
+    return plan
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("build", MODELS)
+def test_a_file_of_the_same_model(build: Callable[[], Any], suffix: str, tmp_path: Path) -> None:
+    """What Keras saved restores into another instance exactly as Keras restores it."""
+    saved, ours, theirs = build(), later(build), later(build)
+    fill(saved)
+    path = str(tmp_path / f"model{suffix}")
+    saved.save_weights(path) if suffix == ".weights.h5" else saved.save(path)
+    theirs.load_weights(path)
+    restore(path, ours)
+    assert bits(ours.weights) == bits(theirs.weights) == bits(saved.weights)
+    x = np.ones((2, *saved.inputs[0].shape[1:]) if build is not subclassed else (2, SIZE))
+    np.testing.assert_array_equal(ours(x), saved(x))
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_trained_model_with_its_optimizer(suffix: str, wrapped: bool, tmp_path: Path) -> None:
+    """A trained model comes back with its optimizer's state, also of one that wraps another, and
+    its next step is the same."""
+
+    def build() -> Any:
+        model = nested()
+        optimizer = keras.optimizers.Adam(0.01)
+        if wrapped:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(optimizer, "mse")
+        return model
+
+    rng = np.random.default_rng(0)
+    data = rng.random((8, SIZE)).astype("f4"), rng.random((8, SIZE)).astype("f4")
+    saved, ours = build(), build()
+    saved.fit(*data, verbose=0)
+    ours.fit(data[1], data[0], verbose=0)
+    path = str(tmp_path / f"model{suffix}")
+    saved.save_weights(path) if suffix == ".weights.h5" else saved.save(path)
+    restore(path, ours)
+    assert bits(ours.weights) == bits(saved.weights)
+    assert bits(ours.optimizer.variables) == bits(saved.optimizer.variables)
+    for model in (saved, ours):
+        model.fit(*data, verbose=0, shuffle=False)
+    assert bits(ours.weights) == bits(saved.weights)
+
+
+def test_an_optimizer_that_is_not_built_is_left_alone(tmp_path: Path) -> None:
+    """As Keras does, nothing is restored into an optimizer that has no state yet."""
+    saved, ours = sequential(), sequential()
+    train(saved, 0)
+    ours.compile("adam", "mse")
+    path = str(tmp_path / "m.weights.h5")
+    saved.save_weights(path)
+    with pytest.warns(UnusedWarning, match="optimizer/vars"):
+        SmartInit(path).init(ours)
+    assert bits(ours.weights) == bits(saved.weights)
+    assert int(ours.optimizer.iterations) == 0
+
+
+def test_by_variable_path() -> None:
+    """A dict of variable paths fills the model, seeds and moving statistics included."""
+    x = inputs = keras.Input((SIZE,))
+    x = layers.Dropout(0.5)(layers.BatchNormalization(name="bn")(layers.Dense(2, name="fc")(x)))
+    model = keras.Model(inputs, x)
+    target = initreg_target(model)
+    assert target is not None
+    specs = {spec.name: spec for spec in target.variables()}
+    assert set(specs) == {v.path for v in model.variables}
+    assert specs["fc/kernel"].shape == (SIZE, 2)
+    assert specs["fc/kernel"].aliases[0] == "layers/dense/vars/0"
+    seed = next(name for name in specs if "seed" in name)
+    assert specs[seed].shape == (2,)
+    rng = np.random.default_rng(0)
+    given = {n: rng.integers(0, 9, s.shape).astype(s.dtype) for n, s in specs.items()}
+    plan = SmartInit(given).init(model)
+    assert len(plan.restored) == len(plan) == len(model.variables)
+    for v in model.variables:
+        np.testing.assert_array_equal(np.asarray(v), given[v.path])
+
+
+def test_metrics_are_not_part_of_it() -> None:
+    """The state of metrics is no weight."""
+    model = sequential()
+    train(model, 0)
+    target = initreg_target(model)
+    assert target is not None
+    names = {spec.name for spec in target.variables()}
+    assert names == {v.path for v in (*model.variables, *model.optimizer.variables)}
+    assert not names & {v.path for v in model.metrics_variables}
+
+
+def test_equal_paths_are_told_apart(tmp_path: Path) -> None:
+    """Where two variables have one path, their names in the file are their first names."""
+
+    class Twins(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = layers.Dense(SIZE, name="x")
+            self.rest = [layers.Dense(SIZE, name="x")]
+
+        def call(self, x: Any) -> Any:
+            return self.rest[0](self.first(x))
+
+    def build() -> Any:
+        model = Twins()
+        model(np.zeros((1, SIZE), "f4"))
+        return model
+
+    ours, saved = build(), build()
+    fill(saved)
+    assert len({v.path for v in ours.weights}) == 2
+    target = initreg_target(ours)
+    assert target is not None
+    names = [spec.name for spec in target.variables()]
+    assert sorted(n for n in names if "vars" in n) == [
+        *("first/vars/0", "first/vars/1", "rest/dense/vars/0", "rest/dense/vars/1")
+    ]
+    path = str(tmp_path / "m.weights.h5")
+    saved.save_weights(path)
+    restore(path, ours)
+    assert bits(ours.weights) == bits(saved.weights)
+
+
+def test_a_layer_alone() -> None:
+    """A built layer is a target, by the same names."""
+    layer = layers.Dense(2, name="fc")
+    layer.build((None, SIZE))
+    target = initreg_target(layer)
+    assert target is not None
+    assert target.label == "Keras layer 'fc'"
+    assert [spec.aliases[0] for spec in target.variables()] == ["vars/0", "vars/1"]
+    given = {v.path: np.ones(tuple(v.shape), "f4") for v in layer.variables}
+    SmartInit(given).init(layer)
+    assert np.asarray(layer.kernel).min() == 1
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16", "float64"])
+def test_dtype_policies(policy: str, tmp_path: Path) -> None:
+    """Variables are written in their own dtype, whatever the layer computes in."""
+
+    def build() -> Any:
+        dense = layers.Dense(SIZE, dtype=policy)
+        return keras.Sequential([keras.Input((SIZE,)), dense])
+
+    saved, ours = build(), build()
+    fill(saved)
+    path = str(tmp_path / "m.weights.h5")
+    saved.save_weights(path)
+    restore(path, ours)
+    assert [v.dtype for v in ours.weights] == [v.dtype for v in saved.weights]
+    assert bits(ours.weights) == bits(saved.weights)
+
+
+@pytest.mark.parametrize("build", [sequential, shared, nested])
+def test_a_tensorflow_checkpoint_of_the_model(build: Callable[[], Any], tmp_path: Path) -> None:
+    """An object-based checkpoint goes by the place in the model, not by names that count up."""
+    saved, ours, theirs = build(), later(build), later(build)
+    fill(saved)
+    prefix = tf.train.Checkpoint(saved).write(str(tmp_path / "ckpt"))
+    tf.train.Checkpoint(theirs).read(prefix).expect_partial()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InitregWarning)  # a checkpoint lacks nested models' weights
+        SmartInit(prefix).init(ours)
+    assert bits(ours.weights) == bits(theirs.weights)
+
+
+def test_a_weight_that_only_the_optimizer_tracks_has_no_numbered_name() -> None:
+    """Freezing layers shifts the optimizer's numbers, so they are nobody's alias but its own."""
+    model = nested()
+    train(model, 0)
+    target = initreg_target(model)
+    assert target is not None
+    weights = {v.path for v in model.weights}
+    for spec in target.variables():
+        if spec.name in weights:
+            assert [a for a in spec.aliases if a.startswith("optimizer/")] == []
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: keras.Sequential([layers.Dense(2)]), Subclassed, lambda: layers.Dense(2)]
+)
+def test_what_is_not_built_is_refused(make: Callable[[], Any]) -> None:
+    """A model that has no variables yet is an error that says to build it."""
+    with pytest.raises(TargetError, match=r"not built.*build\(input_shape\)"):
+        SmartInit({"v": np.float32(1)}).init(make())
+
+
+def test_shares_no_memory_with_the_source() -> None:
+    """Editing the user's array changes no weight, and training changes no array of the user's."""
+    model = sequential()
+    given = {v.path: np.full(tuple(v.shape), 0.5, "f4") for v in model.weights}
+    kept = {name: array.copy() for name, array in given.items()}
+    SmartInit(given).init(model)
+    train(model, 0)
+    for name, array in given.items():
+        np.testing.assert_array_equal(array, kept[name])
+    before = bits(model.weights)
+    for array in given.values():
+        array[:] = 7
+    assert bits(model.weights) == before
+
+
+def test_without_keras_own_walk_paths_still_match(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where Keras saves in another way than known, variables still go by path, and the log says
+    what is missing."""
+    from keras.src.saving import saving_lib
+
+    model = sequential()
+    monkeypatch.delattr(saving_lib, "_save_state")
+    with caplog.at_level(logging.WARNING, "initreg"):
+        SmartInit({v.path: np.ones(tuple(v.shape), "f4") for v in model.weights}).init(model)
+    assert "matched by path only" in caplog.text
+    assert all(np.asarray(v).min() == 1 for v in model.weights)
+
+
+def test_looking_at_a_model_copies_nothing() -> None:
+    """The walk notes the variables themselves, each once, and changes none."""
+    model = shared()
+    train(model, 0)
+    before = bits(model.variables)
+    found = layout(model)
+    assert len({id(v) for _, v in found}) == len(found)
+    assert {id(v) for _, v in found} == {
+        id(v) for v in (*model.weights, *model.optimizer.variables)
+    }
+    assert bits(model.variables) == before
+
+
+def test_the_same_shapes_in_another_order_are_not_mixed_up(tmp_path: Path) -> None:
+    """Twelve layers of one shape go each to its own place, though names sort differently."""
+
+    def build() -> Any:
+        return keras.Sequential([keras.Input((SIZE,)), *(layers.Dense(SIZE) for _ in range(12))])
+
+    saved, ours = build(), later(build)
+    fill(saved)
+    path = str(tmp_path / "m.weights.h5")
+    saved.save_weights(path)
+    restore(path, ours)
+    assert bits(ours.weights) == bits(saved.weights)
