@@ -257,7 +257,7 @@ def test_equal_paths_are_told_apart(tmp_path: Path) -> None:
     assert target is not None
     names = [spec.name for spec in target.variables()]
     assert sorted(n for n in names if "vars" in n) == [
-        *("first/vars/0", "first/vars/1", "rest/dense/vars/0", "rest/dense/vars/1")
+        *("first/vars/0", "first/vars/1", "layers/dense_1/vars/0", "layers/dense_1/vars/1")
     ]
     path = str(tmp_path / "m.weights.h5")
     saved.save_weights(path)
