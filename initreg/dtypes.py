@@ -27,7 +27,7 @@ _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 def name_of(dtype: Any) -> str:
     """The name of a numpy dtype (or anything that has one's ``.name``, ``.kind``)."""
     name: str = getattr(dtype, "name", None) or str(dtype)
-    if getattr(dtype, "kind", "") in "SUT" or name == STRING:
+    if getattr(dtype, "kind", "?") in "SUT" or name == STRING:
         return STRING
     return name
 

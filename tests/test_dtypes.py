@@ -26,6 +26,15 @@ def test_type_strings_name_the_dtype_without_its_byte_order(name, order):
     assert dtypes.name_of_descr(np.dtype(name).newbyteorder(order).str) == name
 
 
+def test_a_dtype_without_a_kind_goes_by_its_name():
+    """A dtype of another library, which has a name and no kind, is no string."""
+
+    class DType:
+        name = "float32"
+
+    assert dtypes.name_of(DType()) == "float32"
+
+
 def test_strings_of_any_width_are_one_dtype():
     """'S5' and 'U7' are both 'string'; python objects and raw bytes are not."""
     assert dtypes.name_of(np.dtype("S5")) == dtypes.name_of(np.dtype("<U7")) == "string"
