@@ -1,0 +1,190 @@
+"""The documents: what exists is mentioned, what is shown runs, what is linked is there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import doctest
+import io
+import re
+import shlex
+import textwrap
+import warnings
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import initreg
+from initreg import cli, errors, hookspecs
+from initreg.plan import Kind
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
+
+
+def text_of(*paths: Path) -> str:
+    return "\n".join(path.read_text("utf-8") for path in paths)
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(path), re.DOTALL | re.MULTILINE)
+
+
+def verbs() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in cli.parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+def mentions(text: str, word: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
+
+
+# --- what exists is mentioned --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", initreg.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    """Each name of initreg.__all__ is in the README or on a page of docs/."""
+    assert mentions(text_of(README, *DOCS), name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, (errors.InitregError, Warning))
+    ],
+)
+def test_every_error_and_warning_is_documented(name: str) -> None:
+    """Each class of errors.py is explained in docs/matching.md, and is a public name."""
+    assert mentions(text_of(ROOT / "docs" / "matching.md"), name)
+    assert name in initreg.__all__
+
+
+@pytest.mark.parametrize("name", [n for n in vars(hookspecs) if n.startswith("initreg_")])
+def test_every_hook_is_documented(name: str) -> None:
+    """Each hook of the contract is in docs/writing-a-plugin.md."""
+    assert mentions(text_of(ROOT / "docs" / "writing-a-plugin.md"), name)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_row_is_documented(kind: Kind) -> None:
+    """Each kind of row that a plan may have is named in docs/matching.md."""
+    assert f"`{kind.value}`" in text_of(ROOT / "docs" / "matching.md")
+
+
+@pytest.mark.parametrize("verb", [name for name, _ in verbs()])
+def test_every_verb_and_option_is_documented(verb: str) -> None:
+    """docs/cli.md has a section for each verb, with its arguments and options."""
+    page = text_of(ROOT / "docs" / "cli.md")
+    parser = dict(verbs())[verb]
+    section = re.search(rf"^## `initreg {verb}\b.*?(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    for action in parser._actions:
+        if not action.option_strings:
+            assert str(action.metavar) in section[0]
+        elif "--help" not in action.option_strings:
+            shared = "--json" in action.option_strings  # said once, of all verbs
+            assert mentions(page if shared else section[0], action.option_strings[-1])
+
+
+def test_every_format_and_target_has_its_section() -> None:
+    """Each format in the wheel has a section in docs/formats.md, each target in docs/targets.md."""
+    formats = text_of(ROOT / "docs" / "formats.md")
+    for point in metadata.entry_points(group="initreg"):
+        if point.value.startswith("initreg_formats."):
+            assert f"\n## {point.name}\n" in formats
+    headings = re.findall(r"^## (.+)$", text_of(ROOT / "docs" / "targets.md"), re.MULTILINE)
+    assert headings == [
+        "A TF1 session",
+        "TF variables",
+        "Keras models",
+        "A dict of numpy arrays",
+    ]
+
+
+# --- what is shown runs --------------------------------------------------------------------------
+
+
+def test_the_tour_of_the_readme_runs_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every >>> example of the README prints what the README says, warnings included."""
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        print(f"{category.__name__}: {message}")
+
+    monkeypatch.chdir(ROOT)
+    tour = "\n".join(code_blocks(README, "pycon"))
+    test = doctest.DocTestParser().get_doctest(tour, {}, "README.md", str(README), 0)
+    assert len(test.examples) > 8
+    said = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", show)
+        failed = doctest.DocTestRunner(verbose=False).run(test, out=said.write).failed
+    assert failed == 0, said.getvalue()
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    """``(command, output)`` of every 'initreg' command that the README shows."""
+    found = []
+    for block in code_blocks(README, "console"):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = entry.partition("\n")
+            if command.startswith("initreg "):
+                found.append((command, output))
+    return found
+
+
+@pytest.mark.parametrize(("command", "output"), shown_commands(), ids=lambda text: text[:30])
+def test_the_commands_of_the_readme_print_what_is_shown(
+    command: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every 'initreg ...' of the README prints that, apart from plugins of other distributions."""
+    monkeypatch.chdir(ROOT)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main(shlex.split(command)[1:]) == 0
+    assert _without_strangers(printed.getvalue()) == _without_strangers(output)
+
+
+def _without_strangers(text: str) -> list[list[str]]:
+    """Words of each line, without the plugins that an environment may have besides ours."""
+    lines = [line.replace("gguf, ", "").split() for line in text.splitlines()]
+    return [words for words in lines if "initreg-gguf" not in words]
+
+
+def test_the_readme_shows_every_verb() -> None:
+    """Each verb of the command line is shown once, with its real output."""
+    assert sorted(c.split()[1] for c, _ in shown_commands()) == sorted(n for n, _ in verbs())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_blocks_compile(page: Path) -> None:
+    """Every Python block of a page is Python."""
+    for block in code_blocks(page, "python"):
+        compile(textwrap.dedent(block), str(page), "exec")
+
+
+# --- what is linked is there ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_relative_links_resolve(page: Path) -> None:
+    """Each relative link names a file, and each #anchor a heading of it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", text_of(target), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in anchors, f"{page.name} links to {link}"
