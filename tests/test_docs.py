@@ -167,9 +167,12 @@ def test_the_readme_shows_every_verb() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_python_blocks_compile(page: Path) -> None:
-    """Every Python block of a page is Python."""
+    """Every Python block of a page is Python; '# from ...' heads an excerpt of a function."""
     for block in code_blocks(page, "python"):
-        compile(textwrap.dedent(block), str(page), "exec")
+        head, _, rest = block.partition("\n")
+        if head.startswith("# from "):
+            block = "def excerpt():\n" + textwrap.indent(textwrap.dedent(rest), "    ")
+        compile(block, str(page), "exec")
 
 
 # --- what is linked is there ---------------------------------------------------------------------
