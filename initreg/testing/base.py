@@ -23,6 +23,8 @@ Array = np.ndarray[Any, Any]
 _SPARE = 32 << 20  # bytes that opening any file may take, whatever its size
 _RATIO = 1100  # bytes of memory for each byte of the file; deflate's best is 1032
 
+_REMEDY = "Compare what the file says with source.size, and raise DamagedFile"
+
 # What can be switched off, by a reason in ``exempt``.
 EXEMPTIONS = {
     "files": "the sources are objects in memory: every test about files",
@@ -121,12 +123,14 @@ class Base:
                         damaged = True
                         continue
                     if array.shape != shape or name_of(array.dtype) != name_of(dtype):
-                        found = f"{array.shape} {array.dtype}"
-                        return f"array {name!r}, announced as {shape} {dtype}, reads as {found}"
+                        said, found = f"{shape} {dtype}", f"{array.shape} {array.dtype}"
+                        return f"array {name!r}, announced as {said}, reads as {found}. {_REMEDY}"
                     if exact and not (name in sample.arrays and same(array, sample.arrays[name])):
-                        return f"array {name!r} was read, and is wrong"
+                        return f"array {name!r} was read, and is wrong. {_REMEDY}"
                 if exact and not damaged and set(arrays) != set(sample.arrays):
-                    return f"the arrays {sorted(set(sample.arrays) - set(arrays))} are gone"
+                    return (
+                        f"the arrays {sorted(set(sample.arrays) - set(arrays))} are gone. {_REMEDY}"
+                    )
         except InitregError:
             pass
         except Exception as error:
@@ -181,7 +185,18 @@ def check(sample: Sample, found: Mapping[str, Any], when: str) -> None:
             fail(f"{what(sample)}: {name!r} {when} is\n{array!r}\nbut expected is\n{expected!r}")
 
 
+def pairs(
+    sample: Sample, arrays: initreg.ArrayMap
+) -> Iterator[tuple[str, initreg.LazyArray, Array]]:
+    """Each array of ``sample``: its name, what the open map has for it, and what it should be."""
+    for name, expected in sample.arrays.items():
+        if name not in arrays:
+            fail(f"{what(sample)}: there is no array {name!r}; there are {sorted(arrays)}")
+        yield name, arrays[name], expected
+
+
 def fail(text: str) -> NoReturn:
+    """Fail the test, with no traceback: the text is for an author who did not write the test."""
     pytest.fail(text, pytrace=False)
 
 
