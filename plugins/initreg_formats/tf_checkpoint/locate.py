@@ -55,8 +55,8 @@ def _of_file(source: Source, path: Path) -> Found | None:
         return _at_prefix(_without(path, ".meta"))
     if path.name in _SAVED_MODEL:
         return _saved_model(path.parent, [path.name])
-    if state.FIELD in source.head:
-        return _from_state(path)
+    if state.FIELD in source.head and (found := _from_state(path)) is not None:
+        return found
     if path.name == state.NAME and _is_text(source.head):
         return Found("is named 'checkpoint'", problem=f"{path}: no model_checkpoint_path is in it")
     if leveldb.has_magic(source):

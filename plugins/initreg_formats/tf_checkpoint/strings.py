@@ -54,7 +54,7 @@ class Strings:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         import numpy as np
 
-        whole = np.empty(self.shape, object)
+        whole: Any = np.empty(self.shape, object)
         for start, piece in self._parts:
             part = np.empty(math.prod(piece.shape), object)
             part[:] = read_strings(piece, self._what, self._verify)
