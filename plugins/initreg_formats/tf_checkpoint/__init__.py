@@ -35,8 +35,8 @@ def initreg_claim(source: Source) -> Claim | None:
     if key:  # a table of LevelDB's own
         return Claim(Confidence.NAME, f"{found.how}, but has no header") if found.prefix else None
     if header.startswith(_V1_HEADER):
-        return Claim(Confidence.EXACT, f"{found.how}: a V1 TensorFlow checkpoint")
-    return Claim(Confidence.EXACT, f"{found.how}: a TensorFlow checkpoint, whose index is a table")
+        return Claim(Confidence.EXACT, f"{found.how}: a LevelDB table with a V1 header")
+    return Claim(Confidence.EXACT, f"{found.how}: a LevelDB table with a bundle's header")
 
 
 @hookimpl
