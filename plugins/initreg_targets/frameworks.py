@@ -43,13 +43,9 @@ def is_module(obj: object) -> bool:
 
 def is_variable(obj: object) -> bool:
     """Anything that holds one variable: of TensorFlow, of Keras 3, sharded over servers."""
-    return (
-        is_a(obj, "tensorflow", "Variable")
-        or is_keras_variable(obj)
-        or is_a(
-            obj,
-            "tensorflow",
-            "__internal__.distribute.ShardedVariable",
-        )
-        or any(base.__name__ == "ShardedVariableMixin" for base in type(obj).__mro__)
-    )
+    return is_a(obj, "tensorflow", "Variable") or is_keras_variable(obj) or is_sharded(obj)
+
+
+def is_sharded(obj: object) -> bool:
+    """A variable in shards, as a ParameterServerStrategy makes it: TensorFlow exports no class."""
+    return any(base.__name__ == "ShardedVariableMixin" for base in type(obj).__mro__)

@@ -70,8 +70,8 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
 
 
 def _is_of_graph(variable: Any) -> bool:
-    reference = find("tensorflow", "Variable") is not None and not hasattr(variable, "handle")
-    if reference and not hasattr(variable, "values"):
+    """Whether it was made in a TF1 graph; those that are references have no handle."""
+    if "RefVariable" in (base.__name__ for base in type(variable).__mro__):
         return True
     return bool(getattr(variable, "_in_graph_mode", False))
 

@@ -301,6 +301,17 @@ def test_a_mirrored_variable() -> None:
     ]
 
 
+def test_a_sharded_variable() -> None:
+    """A variable in shards is one variable of the whole shape."""
+    from tensorflow.python.distribute.sharded_variable import ShardedVariable
+
+    shards = [tf.Variable(tf.zeros((2, 3)), name=f"emb/part_{i}") for i in range(2)]
+    whole = ShardedVariable(shards, name="emb")
+    given = np.arange(12, dtype="f4").reshape(4, 3)
+    SmartInit({"emb": given}).init([whole])
+    np.testing.assert_array_equal(tf.convert_to_tensor(whole).numpy(), given)
+
+
 def test_what_is_no_target_is_declined() -> None:
     """Tensors, arrays, strings and lists of other things are declined; a mixed list is an error."""
     for obj in (tf.zeros(2), np.zeros(2), "v", b"v", {"v": 1}, 3, None, [np.zeros(2)], ["v"]):
