@@ -27,6 +27,7 @@ from initreg_formats.h5 import archive, shards
 from initreg_formats.h5.arrays import Lazy
 from initreg_formats.h5.container import Container, has_signature
 from initreg_formats.h5.names import arrays_of
+from initreg_formats.h5.strings import Strings
 
 initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
 
@@ -87,6 +88,6 @@ class Arrays(dict[str, Any]):
 def _opened(arrays: dict[str, Any], containers: list[Container]) -> Mapping[str, Any]:
     """With only extents, which the kernel reads by itself, the containers are closed at once."""
     found = Arrays(arrays, containers)
-    if not any(isinstance(array, Lazy) for array in arrays.values()):
+    if not any(isinstance(array, (Lazy, Strings)) for array in arrays.values()):
         found.close()
     return found

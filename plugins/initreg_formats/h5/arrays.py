@@ -11,7 +11,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile, Extent, MissingLibrary, RefusedFile
+from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import Container, h5_errors
+from initreg_formats.h5.strings import DESCRIPTOR, Strings
 from initreg_formats.h5.walk import Dataset, as_text
 from initreg_formats.unreadable import Unreadable
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_BYTES = 1 << 60
-_STRINGS_AT_ONCE = 16
 # Filters that h5py does not bring, by their registered numbers, and what brings them.
 _HDF5PLUGIN = (305, 307, 308, 32001, 32004, 32008, 32013, 32015, 32017, 32018, 32026, 32028)
 
@@ -55,17 +56,17 @@ def to_array(
             dtype, inner = dtype.subdtype
             shape += inner
         stored_as_is = kind.equal(h5py.h5t.py_create(dtype, logical=True))
-        is_bfloat16 = _is_bfloat16(found, dtype, is_weight)
+        is_bfloat16 = _is_bfloat16(found, dtype, is_weight, container)
         _check_size(shape, dtype, what)
-        if h5py.check_string_dtype(dtype) is not None and dtype.hasobject:
-            container.claim_memory(math.prod(shape) * dtype.itemsize, what)
-            return Strings(container, dataset, shape, aliases, what)
+        if dtype.hasobject and _are_strings(found, layout, dtype):
+            return Strings(container, found.get_offset() or 0, shape, aliases, what)
         if dtype.hasobject:
+            kinds, name = _objects(dtype)
             message = (
-                f"{what} holds {_objects(dtype)}, not plain numbers: read it with h5py, and pass "
+                f"{what} holds {kinds}, not plain numbers: read it with h5py, and pass "
                 "the arrays as a dict"
             )
-            return Unreadable(shape, str(dtype), message, aliases)
+            return Unreadable(shape, name, message, aliases)
         nbytes = math.prod(shape) * dtype.itemsize
         if (
             layout == h5py.h5d.CONTIGUOUS
@@ -126,44 +127,6 @@ class Lazy:
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
-class Strings(Lazy):
-    """An array of strings of any length, which lie in heaps: an object array of bytes.
-
-    Two elements may point to one string. No writer does that, so all of them together take no
-    more than the file has; a file in which they do is damaged.
-    """
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        container: Container,
-        dataset: Dataset,
-        shape: tuple[int, ...],
-        aliases: tuple[str, ...],
-        what: str,
-    ) -> None:
-        super().__init__(container, dataset, shape, "string", aliases, what)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        import h5py
-        import numpy as np
-
-        total = 0
-        with h5_errors(self._what):
-            dataset = h5py.Dataset(self._dataset.open())
-            array = np.empty(self.shape, object)
-            *outer, last = self.shape or (1,)
-            for row in np.ndindex(*outer):
-                for start in range(0, last, _STRINGS_AT_ONCE):
-                    at = (*row, slice(start, start + _STRINGS_AT_ONCE)) if self.shape else ()
-                    array[at] = part = dataset[at]
-                    total += sum(map(len, np.asarray(part, object).flat))
-                    if total > self._container.length:
-                        raise DamagedFile(f"{self._what}: its strings are longer than the file")
-        return array
-
-
 def _refuse_foreign(plist: h5py.h5p.PropDCID, layout: int, what: str) -> None:
     import h5py
 
@@ -180,22 +143,20 @@ def _refuse_foreign(plist: h5py.h5p.PropDCID, layout: int, what: str) -> None:
         )
 
 
-def _is_bfloat16(dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any], is_weight: bool) -> bool:
+def _is_bfloat16(
+    dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any], is_weight: bool, container: Container
+) -> bool:
     """Whether Keras wrote it from bfloat16, which HDF5 does not have: opaque elements of 2 bytes.
 
-    In a ``.weights.h5`` an attribute says so. In a legacy file none does, but there is no other
-    dtype of Keras that has 2 bytes and that HDF5 lacks.
+    In a ``.weights.h5`` the attribute ``dtype`` says so. In a legacy file none does, but there is
+    no other dtype of Keras that has 2 bytes and that HDF5 lacks.
     """
-    import h5py
-
     if dtype.kind != "V" or dtype.itemsize != 2 or dtype.names is not None:
         return False
-    if is_weight:
-        return True
-    if not h5py.h5a.exists(dataset, b"dtype"):
-        return False
-    value = h5py.Dataset(dataset).attrs["dtype"]
-    return bool(value in ("bfloat16", b"bfloat16"))
+    return is_weight or (
+        has_attribute(dataset, "dtype", container)
+        and string_list(dataset, "dtype", container) == ["bfloat16"]
+    )
 
 
 def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
@@ -204,14 +165,30 @@ def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None
         raise DamagedFile(f"{what} has the impossible shape {shape}")
 
 
-def _objects(dtype: np.dtype[Any]) -> str:
+def _are_strings(dataset: h5py.h5d.DatasetID, layout: int, dtype: np.dtype[Any]) -> bool:
+    """Whether they are strings of variable length whose descriptors lie in one piece."""
     import h5py
 
+    count = math.prod(dataset.shape)
+    return (
+        h5py.check_string_dtype(dtype) is not None
+        and layout == h5py.h5d.CONTIGUOUS
+        and dataset.get_storage_size() == count * DESCRIPTOR
+        and (count == 0 or dataset.get_offset() is not None)
+    )
+
+
+def _objects(dtype: np.dtype[Any]) -> tuple[str, str]:
+    """What elements that are no plain numbers are, in words, and the name of their dtype."""
+    import h5py
+
+    if h5py.check_string_dtype(dtype) is not None:
+        return "strings of variable length in chunks", "string"
     if h5py.check_vlen_dtype(dtype) is not None:
-        return "arrays of differing lengths"
+        return "arrays of differing lengths", "object"
     if h5py.check_ref_dtype(dtype) is not None:
-        return "references"
-    return f"structures ({dtype})"
+        return "references", "object"
+    return f"structures ({dtype})", str(dtype)
 
 
 def _check_filters(plist: h5py.h5p.PropDCID, what: str) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from initreg import DamagedFile, InitregError, Source, UnreadableFile
+from initreg_formats.h5.strings import HEAP, heap_objects
 
 if TYPE_CHECKING:
     import h5py
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_HEAP = b"GCOL"  # what a global heap collection begins with: HDF5 File Format, III.E
-_LARGEST_HEAP = 1 << 17  # bytes; Keras writes no attribute of more than 64,512
 # Deflate cannot unpack to more than 1032 times its size, and nothing else here packs better.
 _RATIO = 1032
 _SLACK = 1 << 20  # bytes that any file may ask for
@@ -57,9 +57,6 @@ class Window(io.RawIOBase):
 
     HDF5 reads any file through one, because its own driver locks the file against writers, and
     shares state with whatever else in the process has the file open.
-
-    ``names_only``: refuse a heap too large for names. An attribute is read in one go, and each of
-    its strings may point to the same place in the file.
     """
 
     def __init__(self, file: BinaryIO, start: int, length: int) -> None:
@@ -67,7 +64,7 @@ class Window(io.RawIOBase):
         self._start = start
         self._length = length
         self._at = 0
-        self.names_only = True
+        self._lock = threading.Lock()
 
     def readable(self) -> bool:
         return True
@@ -86,13 +83,28 @@ class Window(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._length - self._at))
-        self._file.seek(self._start + self._at)
-        done = self._file.readinto(view[:count])  # type: ignore[attr-defined]
+        with self._lock:
+            self._file.seek(self._start + self._at)
+            done = self._file.readinto(view[:count])  # type: ignore[attr-defined]
         self._at += done
-        is_heap = bytes(view[:4]) == _HEAP
-        if is_heap and self.names_only and int.from_bytes(view[8:16], "little") > _LARGEST_HEAP:
-            raise OSError("an attribute lies in a heap too large for names")
+        if bytes(view[:4]) == HEAP:
+            _check_heap(view, self._length)
         return int(done)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes from anywhere, while HDF5 may be reading in another thread."""
+        with self._lock:
+            self._file.seek(self._start + offset)
+            return self._file.read(length)
+
+
+def _check_heap(view: memoryview, largest: int) -> None:
+    """Raise OSError for a heap whose objects lie outside of it: HDF5 1.14 would never return."""
+    size = int.from_bytes(view[8:16], "little")
+    if size > largest:
+        raise OSError(f"a heap of {size:,} bytes, where the file has {largest:,}")
+    for _ in heap_objects(size, view):
+        pass
 
 
 class Container:
@@ -149,9 +161,16 @@ class Container:
                 "can. If it is right nevertheless, read it with h5py, and pass the arrays as a dict"
             )
 
-    def names_are_read(self) -> None:
-        """From now on strings may be as large as the file."""
-        self._window.names_only = False
+    @property
+    def user_block(self) -> int:
+        """Bytes before the signature; addresses in the file count from there."""
+        return int(self.file.userblock_size)
+
+    def read(self, offset: int, length: int, what: str) -> bytes:
+        """Bytes of the HDF5 file. Raises DamagedFile if it has not as many."""
+        if offset < 0 or length < 0 or offset + length > self.length:
+            raise DamagedFile(f"{what} lies outside of the file. Download or copy it again")
+        return self._window.read_at(offset, length)
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # a damaged file may not even close

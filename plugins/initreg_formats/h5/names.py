@@ -10,15 +10,15 @@ in the group ``model_weights`` and its optimizer's in ``optimizer_weights``.
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile
 from initreg_formats.h5.arrays import to_array
-from initreg_formats.h5.container import Container, h5_errors
-from initreg_formats.h5.walk import Contents, Walk, as_text
+from initreg_formats.h5.attributes import has_attribute, string_list
+from initreg_formats.h5.container import Container
+from initreg_formats.h5.walk import Contents, Walk
 
 if TYPE_CHECKING:
     import h5py
@@ -39,7 +39,6 @@ def arrays_of(container: Container) -> dict[str, Any]:
         array = to_array(container, dataset, aliases, is_weight=path in names)
         if array is not None:
             arrays[name] = array
-    container.names_are_read()
     return arrays
 
 
@@ -101,39 +100,16 @@ def _join(base: str, name: str) -> str:
 
 
 def _has_list(group: h5py.h5g.GroupID, name: str, container: Container) -> bool:
-    import h5py
-
-    with h5_errors(container.label):
-        return any(bool(h5py.h5a.exists(group, f"{name}{n}".encode())) for n in ("", 0))
+    return any(has_attribute(group, f"{name}{part}", container) for part in ("", 0))
 
 
 def _list(group: h5py.h5g.GroupID, name: str, container: Container) -> list[str]:
     """A list of strings in the attribute ``name``, or in as many as it is split into."""
-    import h5py
-
-    with h5_errors(f"{container.label}: attribute {name!r}"):
-        if h5py.h5a.exists(group, name.encode()):
-            return _strings(group, name, container)
-        found: list[str] = []
-        for part in itertools.count():
-            if not h5py.h5a.exists(group, f"{name}{part}".encode()):
-                break
-            found += _strings(group, f"{name}{part}", container)
-        return found
-
-
-def _strings(group: h5py.h5g.GroupID, name: str, container: Container) -> list[str]:
-    import h5py
-
-    attribute = h5py.h5a.open(group, name.encode())
-    if math.prod(attribute.shape) * attribute.dtype.itemsize > container.length:
-        raise DamagedFile(
-            f"{container.label}: attribute {name!r} claims more bytes than the file has"
-        )
-    value = h5py.Group(group).attrs[name]
-    if isinstance(value, h5py.Empty):
-        return []
-    items = value.reshape(-1).tolist() if hasattr(value, "reshape") else [value]
-    if not all(isinstance(item, (str, bytes)) for item in items):
-        raise DamagedFile(f"{container.label}: attribute {name!r} is no list of names")
-    return [as_text(item) if isinstance(item, bytes) else item for item in items]
+    if has_attribute(group, name, container):
+        return string_list(group, name, container)
+    found: list[str] = []
+    for part in itertools.count():
+        if not has_attribute(group, f"{name}{part}", container):
+            break
+        found += string_list(group, f"{name}{part}", container)
+    return found
