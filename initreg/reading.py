@@ -7,11 +7,13 @@ Formats only say where bytes lie. Everything that a file's own size can prove wr
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -285,8 +287,10 @@ class Reader:
         import numpy as np
 
         try:
-            # copy=True is honoured by __array__ implementations themselves, so this copies once.
-            found = np.array(array.value, copy=True, order="C")
+            # An __array__ that knows of copies makes its own; for any other one numpy would warn.
+            kind_of: Hashable = type(array.value)
+            value = array.value if _copies(kind_of) else np.asarray(array.value)
+            found = np.array(value, copy=True, order="C")
         except InitregError:
             raise
         except Exception as error:  # whatever a plugin's library makes of damaged bytes
@@ -305,6 +309,15 @@ class Reader:
         if not found.dtype.isnative:
             found = found.astype(found.dtype.newbyteorder("="))
         return found
+
+
+@functools.cache
+def _copies(kind: Hashable) -> bool:
+    """Whether ``__array__`` of this type takes ``copy``, as numpy 2 asks of it."""
+    try:
+        return "copy" in inspect.signature(kind.__array__).parameters  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):  # a C function does not say
+        return False
 
 
 def _crc32(head: bytes, body: np.ndarray[Any, Any]) -> int:

@@ -240,3 +240,29 @@ def test_a_value_that_is_not_as_announced_is_refused(array):
     """A plugin that lies about shape or dtype never gets a wrong array into a variable."""
     with pytest.raises(DamagedFile, match=r"was announced as \(3,\) float32, but reads as"):
         read(Liar(array))
+
+
+class Old:
+    """An array-like of before numpy 2: its ``__array__`` knows nothing of copies."""
+
+    shape, dtype = (3,), np.dtype("f4")
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None):
+        return self.array
+
+
+class New(Old):
+    def __array__(self, dtype=None, copy=None):
+        return self.array.copy() if copy else self.array
+
+
+@pytest.mark.parametrize("kind", [Old, New, np.asarray])
+def test_a_value_that_shares_its_memory_is_copied(kind):
+    """Whatever an array-like knows of copies, what is read is nobody else's, and nothing warns."""
+    mine = np.zeros(3, "f4")
+    found = read(kind(mine))
+    mine[:] = 1
+    assert found.tolist() == [0, 0, 0]
