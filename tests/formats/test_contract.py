@@ -12,10 +12,8 @@ import numpy as np
 
 from initreg.testing import FormatContract, Sample
 
-NUMPY = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 "
-    "complex64 complex128"
-).split()
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+NUMPY = ["bool", *INTEGERS, "float16", "float32", "float64", "complex64", "complex128"]
 
 
 def arrays(dtypes: list[Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -23,7 +21,7 @@ def arrays(dtypes: list[Any]) -> dict[str, np.ndarray[Any, Any]]:
     rng = np.random.default_rng(0)
     found = {}
     for dtype in map(np.dtype, dtypes):
-        values = rng.integers(0, 2 if dtype == bool else 100, (3, 4))
+        values = rng.integers(0, 2 if dtype.kind == "b" else 100, (3, 4))
         found[f"kind/{dtype.name}"] = values.astype(dtype)
     found["scalar"] = np.array(2.5, np.float32)
     found["empty"] = np.zeros((0, 3), np.float32)
@@ -99,7 +97,7 @@ class TestH5(FormatContract):
         """A file of datasets in groups, as any library may write it."""
         import h5py
 
-        plain = arrays([k for k in NUMPY if k != "bool"])
+        plain = arrays(NUMPY)
         with h5py.File(folder / "plain.h5", "w") as file:
             for name, array in plain.items():
                 file[name] = array
