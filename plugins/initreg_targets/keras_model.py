@@ -7,11 +7,12 @@ nested models, the name in the file is their first name.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from initreg import Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
-from initreg_targets.frameworks import KERAS, is_a, is_keras_layer
+from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
 from initreg_targets.keras_layout import layout
 from initreg_targets.tf_variables import Variables
 
@@ -38,6 +39,9 @@ class Model(Variables):
         for name, variable in saved:
             self._aliases.setdefault(_identity(variable), []).append(name)
         self._objects, self._keys = eager.object_paths(model)  # the objects keep the ids in use
+        self._lengths = Counter(
+            self._keys[id(each)].rpartition("/")[0] for each in self._objects if is_variable(each)
+        )
         super().__init__([*model.variables, *(variable for _, variable in saved)])
 
     def _specs(self) -> list[VariableSpec]:
@@ -57,10 +61,13 @@ class Model(Variables):
             key = self._keys.get(id(each))
             if key is None or key in found:
                 continue
-            # A weight that is tracked by nothing but the optimizer has a number for its key, which
-            # changes with what is trainable: in another model it is another weight's.
-            if key.startswith("optimizer/") and not any(n.startswith("optimizer/") for n in found):
-                continue
+            path, _, number = key.rpartition("/")
+            if key.startswith("optimizer/") and number.isdecimal():
+                # A place in a list of the optimizer's. That of a weight changes with what is
+                # trainable; that of the optimizer's own state means the same in lists as long.
+                if not any(name.startswith("optimizer/") for name in found):
+                    continue
+                key = f"{key} of {self._lengths[path]}"
             found.append(key)
         return found
 

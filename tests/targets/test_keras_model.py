@@ -308,6 +308,27 @@ def test_a_tensorflow_checkpoint_of_the_model(build: Callable[[], Any], tmp_path
     assert bits(ours.weights) == bits(theirs.weights)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_the_state_of_another_optimizer_is_not_restored(suffix: str, tmp_path: Path) -> None:
+    """Adam's state has no place in SGD's: the weights are restored, and the state is left alone."""
+
+    def model(optimizer: Any) -> Any:
+        made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
+        made.compile(optimizer, "mse")
+        made.optimizer.build(made.trainable_variables)
+        return made
+
+    saved = model(keras.optimizers.Adam(0.5))
+    path = tmp_path / f"model{suffix}"
+    saved.save(path) if suffix == ".keras" else saved.save_weights(path)
+    ours = model(keras.optimizers.SGD(0.125, momentum=0.9))
+    before = bits(ours.optimizer.variables)
+    with pytest.warns(UnusedWarning, match="optimizer/vars"), pytest.warns(MissingWarning):
+        SmartInit(path).init(ours)
+    assert bits(ours.weights) == bits(saved.weights)
+    assert bits(ours.optimizer.variables) == before
+
+
 def test_a_weight_that_only_the_optimizer_tracks_has_no_numbered_name() -> None:
     """Freezing layers shifts the optimizer's numbers, so they are nobody's alias but its own."""
     model = nested()

@@ -10,8 +10,9 @@ in the group ``model_weights`` and its optimizer's in ``optimizer_weights``.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _MODEL = "model_weights"
 _OPTIMIZER = "optimizer_weights"
+_OPTIMIZER_STATE = re.compile(r"((?:.*/)?\w*optimizer/vars)/\d+")
 _TOP_LEVEL = "top_level_model_weights"
 
 
@@ -33,13 +35,26 @@ def arrays_of(container: Container) -> dict[str, Any]:
     contents = Walk(container.file, container.label).contents
     names = weight_names(contents, container)
     arrays: dict[str, Any] = {}
+    places = _places(contents.datasets)
     for path, name in unique(names, contents).items():
         dataset = contents.datasets[path]
         aliases = (path, *dataset.links) if name != path else tuple(dataset.links)
+        aliases += places.get(path, ())
         array = to_array(container, dataset, aliases, is_weight=path in names)
         if array is not None:
             arrays[name] = array
     return arrays
+
+
+def _places(paths: Iterable[str]) -> dict[str, tuple[str]]:
+    """``optimizer/vars/3 of 8`` as an alias of ``optimizer/vars/3``.
+
+    Keras 3 saves the state of an optimizer as a list without names, and refuses a list of another
+    length: it is another optimizer's, where the same place means something else.
+    """
+    matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, paths) if match is not None]
+    lengths = Counter(match[1] for match in matches)
+    return {match[0]: (f"{match[0]} of {lengths[match[1]]}",) for match in matches}
 
 
 def unique(names: dict[str, str], contents: Contents) -> dict[str, str]:

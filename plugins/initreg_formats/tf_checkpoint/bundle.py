@@ -82,6 +82,8 @@ class _Bundle:
         parts = self._parts()
         slices = {key for pieces in parts.values() for _, key, _ in pieces}
         aliases = self._aliases()
+        for key, place in graph.places(self._entries).items():
+            aliases[key] = (*aliases.get(key, ()), place)
         arrays: dict[str, Any] = {}
         for key, entry in self._entries.items():
             if key in slices or entry.dtype in NO_ARRAYS:

@@ -6,11 +6,18 @@ python/trackable/base.py, python/trackable/constants.py and python/trackable/pyt
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
+
 from initreg_formats.tf_checkpoint.proto import BYTES, fields
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _ATTRIBUTES = "/.ATTRIBUTES/"
 _VARIABLE = b"VARIABLE_VALUE"
+_OPTIMIZER_STATE = re.compile(
+    rb"(((?:[ -~]*/)?\w*optimizer/\w+)/\d+)/\.ATTRIBUTES/VARIABLE_VALUE", re.ASCII
+)
 # A Keras layer's configuration, and what tf.train.experimental.PythonState keeps.
 _BOOKKEEPING = frozenset(("OBJECT_CONFIG_JSON", "py_state"))
 
@@ -21,6 +28,17 @@ def is_bookkeeping(key: str) -> bool:
         return True
     _, found, attribute = key.rpartition(_ATTRIBUTES)
     return bool(found) and attribute in _BOOKKEEPING
+
+
+def places(keys: Iterable[bytes]) -> dict[bytes, str]:
+    """``optimizer/_variables/3 of 8`` as an alias of the key of that variable.
+
+    Keras keeps the state of an optimizer in a list without names, in which a place means the same
+    only where the lists are as long: a list of another length is another optimizer's.
+    """
+    matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, keys) if match is not None]
+    lengths = Counter(match[2] for match in matches)
+    return {match[0]: f"{match[1].decode()} of {lengths[match[2]]}" for match in matches}
 
 
 def full_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
