@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -42,8 +43,8 @@ _CONVERT = (
 class Source:
     """A path, or any other object, that a format may claim.
 
-    ``obj``: what the caller handed in. ``path``: the path, with ``~`` expanded, or None if the
-    source is no path. ``suffix``: the lower-case suffix of the path with its dot, or ``""``.
+    ``obj``: what the caller handed in. ``path``: the absolute path, with ``~`` expanded, or None if
+    the source is no path. ``suffix``: the lower-case suffix of the path with its dot, or ``""``.
     """
 
     def __init__(self, obj: Any) -> None:
@@ -53,7 +54,11 @@ class Source:
             text = os.fspath(obj)
             if not isinstance(text, str):
                 raise SourceNotFound(f"{obj!r}: a path is a str or a pathlib.Path, not bytes")
-            self.path = Path(os.path.expanduser(text))
+            self._shown = Path(os.path.expanduser(text))
+            # Arrays may be read after the program has gone to another folder.
+            with contextlib.suppress(FileNotFoundError):  # the working folder is gone
+                self.path = self._shown.absolute()
+            self.path = self.path or self._shown
         self.suffix = self.path.suffix.lower() if self.path is not None else ""
 
     def __repr__(self) -> str:
@@ -63,7 +68,7 @@ class Source:
     def label(self) -> str:
         """What to call the source in a message: its path, or what kind of object it is."""
         if self.path is not None:
-            return str(self.path)
+            return str(self._shown)
         if isinstance(self.obj, Mapping):
             return f"{type(self.obj).__name__} of {len(self.obj)}"
         size = f" of {len(self.obj)}" if isinstance(self.obj, Sized) else ""
@@ -80,7 +85,7 @@ class Source:
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
                 return None
-            raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
+            raise UnreadableFile(f"{self.label}: cannot be read: {error.strerror}") from error
 
     @property
     def exists(self) -> bool:
@@ -111,7 +116,7 @@ class Source:
         if self._stat is None or self.is_dir:
             return b""
         if not self.is_file:
-            raise RefusedFile(f"{self.path}: neither a file nor a folder, so it is not opened")
+            raise RefusedFile(f"{self.label}: neither a file nor a folder, so it is not opened")
         return self.read(0, HEAD_BYTES)
 
     @functools.cached_property
@@ -123,7 +128,7 @@ class Source:
         try:
             return tuple(sorted(os.listdir(self.path)))
         except OSError as error:
-            raise UnreadableFile(f"{self.path}: cannot be listed: {error.strerror}") from error
+            raise UnreadableFile(f"{self.label}: cannot be listed: {error.strerror}") from error
 
     def open(self) -> BinaryIO:
         """The file, opened for reading bytes. Raises UnreadableFile."""
@@ -132,7 +137,7 @@ class Source:
         try:
             return open(self.path, "rb")
         except OSError as error:
-            raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
+            raise UnreadableFile(f"{self.label}: cannot be read: {error.strerror}") from error
 
     def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``; from the end of the file if it is negative."""
@@ -143,7 +148,7 @@ class Source:
                 # Never more than there is: read() allocates what it is asked for before it looks.
                 return file.read(max(0, min(length, self.size - start)))
             except OSError as error:
-                raise UnreadableFile(f"{self.path}: cannot be read: {error.strerror}") from error
+                raise UnreadableFile(f"{self.label}: cannot be read: {error.strerror}") from error
 
     def not_found(self) -> SourceNotFound:
         """The error for a path that names nothing, with the nearest names of its folder."""
@@ -152,11 +157,11 @@ class Source:
         try:
             names = os.listdir(folder)
         except (OSError, ValueError):
-            return SourceNotFound(f"{self.path}: no such file, and no folder {str(folder)!r}")
+            return SourceNotFound(f"{self.label}: no such file, and no folder {str(folder)!r}")
         near = difflib.get_close_matches(self.path.name, names[:10_000], n=3, cutoff=0.6)
         near += sorted(n for n in names if n.startswith(self.path.name) and n not in near)[:3]
         hint = f"; near it: {', '.join(near)}" if near else ""
-        return SourceNotFound(f"{self.path}: no such file or checkpoint{hint}")
+        return SourceNotFound(f"{self.label}: no such file or checkpoint{hint}")
 
     def looks_like(self) -> str:
         """What an unclaimed source seems to be, and what to do with it; "" if that is unknown."""

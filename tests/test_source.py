@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import initreg
 from initreg.errors import RefusedFile, SourceNotFound, UnreadableFile
 from initreg.source import HEAD_BYTES, Source
 
@@ -147,3 +149,15 @@ def test_a_folder_and_an_object_are_described(tmp_path):
     assert Source({"a": 1, "b": 2}).label == "dict of 2"
     assert Source({1, 2, 3}).label == "set of 3"
     assert Source(3).label == "int"
+
+
+def test_a_relative_path_stays_what_it_was(tmp_path, monkeypatch):
+    """It is shown as it was given, and goes on naming its file from any folder."""
+    np.savez(tmp_path / "m.npz", a=np.ones(2))
+    monkeypatch.chdir(tmp_path)
+    assert Source("m.npz").label == "m.npz"
+    assert Source("m.npz").path == tmp_path / "m.npz"
+    with initreg.open("m.npz") as arrays:
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        assert arrays["a"].read().tolist() == [1, 1]
