@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import zlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -288,8 +288,7 @@ class Reader:
 
         try:
             # An __array__ that knows of copies makes its own; for any other one numpy would warn.
-            kind_of: Hashable = type(array.value)
-            value = array.value if _copies(kind_of) else np.asarray(array.value)
+            value = array.value if _copies(array.value.__class__) else np.asarray(array.value)
             found = np.array(value, copy=True, order="C")
         except InitregError:
             raise
@@ -312,10 +311,10 @@ class Reader:
 
 
 @functools.cache
-def _copies(kind: Hashable) -> bool:
+def _copies(kind: Any) -> bool:
     """Whether ``__array__`` of this type takes ``copy``, as numpy 2 asks of it."""
     try:
-        return "copy" in inspect.signature(kind.__array__).parameters  # type: ignore[attr-defined]
+        return "copy" in inspect.signature(kind.__array__).parameters
     except (AttributeError, TypeError, ValueError):  # a C function does not say
         return False
 
