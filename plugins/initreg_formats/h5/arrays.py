@@ -55,6 +55,7 @@ def to_array(
         if dtype.subdtype is not None:
             dtype, inner = dtype.subdtype
             shape += inner
+        _check_fields(dtype, what)
         stored_as_is = kind.equal(h5py.h5t.py_create(dtype, logical=True))
         is_bfloat16 = _is_bfloat16(found, dtype, is_weight, container)
         _check_size(shape, dtype, what)
@@ -94,6 +95,22 @@ def to_array(
 
         dtype = np.dtype(ml_dtypes.bfloat16)
     return Lazy(container, dataset, shape, dtype, aliases, what)
+
+
+def _check_fields(dtype: np.dtype[Any], what: str) -> None:
+    """Raise DamagedFile if a structure's fields overlap or stick out of it.
+
+    numpy may have a wider type for a field than the file (a damaged float of 8 bytes is a long
+    double of 16 to it), and h5py then writes past the end of each element, and of the array.
+    """
+    end = 0
+    for field, offset in sorted(
+        ((found[0], found[1]) for found in (dtype.fields or {}).values()), key=lambda each: each[1]
+    ):
+        if offset < end or offset + field.itemsize > dtype.itemsize:
+            raise DamagedFile(f"{what} has elements whose parts overlap: {dtype}")
+        end = offset + field.itemsize
+        _check_fields(field.base, what)
 
 
 class Lazy:
