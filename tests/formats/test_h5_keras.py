@@ -154,6 +154,12 @@ def test_sharded_weights(tmp_path, models):
     expected = initreg.load(tmp_path / "m.weights.h5")
     assert found.keys() == expected.keys()
     assert all(bits(found[name]) == bits(expected[name]) for name in expected)
+    count = len(model.optimizer.variables)
+    for path in ("m.weights.json", "m.weights.h5"):  # the list may be spread over the parts
+        with initreg.open(tmp_path / path) as arrays:
+            for i in range(count):
+                name = f"optimizer/vars/{i}"
+                assert arrays[name].aliases == (f"{name} of {count}",)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ What an array is called:
   model, are called by their paths instead, and so is a dataset that no attribute names;
 - in any other file, the ``.weights.h5`` and ``.keras`` of Keras 3 included, the dataset's path
   without its leading ``/``: ``layers/dense/vars/0``. Further links to a dataset inside the file
-  are aliases; a further link to a group gives no further names.
+  are aliases; a further link to a group gives no further names. The state of an optimizer, which
+  Keras 3 saves as a list, has its place and the list's length as an alias.
 
 A dataset with a null dataspace holds no array and is not listed. No other file is ever opened: an
 external link, external storage or a virtual dataset is refused, wherever in the file it is.
@@ -26,7 +27,7 @@ from initreg import Claim, Confidence, DamagedFile, InitregError, OpenOptions, S
 from initreg_formats.h5 import archive, shards
 from initreg_formats.h5.arrays import Lazy
 from initreg_formats.h5.container import Container, has_signature
-from initreg_formats.h5.names import arrays_of
+from initreg_formats.h5.names import arrays_of, with_places
 from initreg_formats.h5.strings import Strings
 
 initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
@@ -87,7 +88,7 @@ class Arrays(dict[str, Any]):
 
 def _opened(arrays: dict[str, Any], containers: list[Container]) -> Mapping[str, Any]:
     """With only extents, which the kernel reads by itself, the containers are closed at once."""
-    found = Arrays(arrays, containers)
+    found = Arrays(with_places(arrays), containers)
     if not any(isinstance(array, (Lazy, Strings)) for array in arrays.values()):
         found.close()
     return found

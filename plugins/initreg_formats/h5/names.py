@@ -9,13 +9,14 @@ in the group ``model_weights`` and its optimizer's in ``optimizer_weights``.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from initreg import DamagedFile
+from initreg import DamagedFile, Extent
 from initreg_formats.h5.arrays import to_array
 from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import Container
@@ -35,26 +36,33 @@ def arrays_of(container: Container) -> dict[str, Any]:
     contents = Walk(container.file, container.label).contents
     names = weight_names(contents, container)
     arrays: dict[str, Any] = {}
-    places = _places(contents.datasets)
     for path, name in unique(names, contents).items():
         dataset = contents.datasets[path]
         aliases = (path, *dataset.links) if name != path else tuple(dataset.links)
-        aliases += places.get(path, ())
         array = to_array(container, dataset, aliases, is_weight=path in names)
         if array is not None:
             arrays[name] = array
     return arrays
 
 
-def _places(paths: Iterable[str]) -> dict[str, tuple[str]]:
-    """``optimizer/vars/3 of 8`` as an alias of ``optimizer/vars/3``.
+def with_places(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arrays, with ``optimizer/vars/3 of 8`` as an alias of ``optimizer/vars/3``.
 
     Keras 3 saves the state of an optimizer as a list without names, and refuses a list of another
-    length: it is another optimizer's, where the same place means something else.
+    length: it is another optimizer's, where the same place means something else. ``arrays`` are
+    those of all parts, over which the list may be spread.
     """
-    matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, paths) if match is not None]
+    found = dict(arrays)
+    matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, arrays) if match is not None]
     lengths = Counter(match[1] for match in matches)
-    return {match[0]: (f"{match[0]} of {lengths[match[1]]}",) for match in matches}
+    for match in matches:
+        array = found[match[0]]
+        aliases = (*array.aliases, f"{match[0]} of {lengths[match[1]]}")
+        if isinstance(array, Extent):
+            found[match[0]] = dataclasses.replace(array, aliases=aliases)
+        else:
+            array.aliases = aliases
+    return found
 
 
 def unique(names: dict[str, str], contents: Contents) -> dict[str, str]:
