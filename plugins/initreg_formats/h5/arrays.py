@@ -88,7 +88,8 @@ def to_array(
         _check_filters(plist, what)
         container.claim_memory(nbytes, what)
         if layout == h5py.h5d.CHUNKED:
-            container.claim_memory(math.prod(plist.get_chunk()) * dtype.itemsize, what)
+            # HDF5 unpacks a chunk as a whole, however little of it the dataset takes.
+            container.check_memory(math.prod(plist.get_chunk()) * dtype.itemsize, what)
     if is_bfloat16:
         import ml_dtypes
         import numpy as np

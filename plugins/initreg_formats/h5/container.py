@@ -155,10 +155,15 @@ class Container:
         """Account for an array that HDF5 unpacks or fills. Raises DamagedFile if all of them
         together are more than the file can hold."""
         self._claimed += nbytes
-        if self._claimed > self.size * _RATIO + _SLACK:
+        self.check_memory(self._claimed, what)
+
+    def check_memory(self, nbytes: int, what: str) -> None:
+        """Raise DamagedFile if the file cannot hold ``nbytes``, however well packed."""
+        if nbytes > self.size * _RATIO + _SLACK:
             raise DamagedFile(
-                f"{what} claims to hold {nbytes:,} bytes, more than a file of {self.size:,} bytes "
-                "can. If it is right nevertheless, read it with h5py, and pass the arrays as a dict"
+                f"{what} brings what the file claims to hold to {nbytes:,} bytes, more than "
+                f"{self.size:,} bytes on disk can. If it is right nevertheless, read it with h5py, "
+                "and pass the arrays as a dict"
             )
 
     @property
