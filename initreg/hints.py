@@ -29,13 +29,16 @@ def hints(
         return ["the target has no variables: create them before restoring"]
     renamings = sorted(_renamings(have, want), key=lambda found: -found[0])
     best = renamings[0][0] if renamings else 0
+    # A renaming in two steps is no better than one of them that does as much.
+    simple = max((hits for hits, how, _ in renamings if " and " not in how), default=0)
+    renamings = [r for r in renamings if " and " not in r[1] or r[0] > simple]
     shown = [
         f"{hits:,} of {len(have):,} names match after {how}: "
         f"SmartInit({{{code}: a for n, a in initreg.load({source}).items()}})"
         for hits, how, code in renamings
         if hits * 4 >= best
     ]
-    return (shown or _nearest(have, want))[:_MOST]
+    return (shown or _nearest(arrays, variables))[:_MOST]
 
 
 def _renamings(have: Sequence[str], want: Sequence[str]) -> Iterator[tuple[int, str, str]]:
@@ -98,11 +101,15 @@ def _split(name: str) -> tuple[str, str]:
     return name[: at + 1], name[at + 1 :]
 
 
-def _nearest(have: Sequence[str], want: Sequence[str]) -> list[str]:
-    """Names that look alike: up to three pairs of them."""
+def _nearest(arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]) -> list[str]:
+    """Names that look alike, of equal shape: up to three pairs of them."""
+    by_shape: dict[tuple[int | None, ...] | None, list[str]] = {}
+    for array in arrays[:_NEAR_POOL]:
+        by_shape.setdefault(array.shape, []).append(array.name)
     pairs = []
-    for name in want[:20]:
-        near = difflib.get_close_matches(name, have[:_NEAR_POOL], n=1, cutoff=0.7)
+    for variable in variables[:20]:
+        name = normalise(variable.name)
+        near = difflib.get_close_matches(name, by_shape.get(variable.shape, ()), n=1, cutoff=0.7)
         if near:
             pairs.append(f"{near[0]!r} of the source is like {name!r} of the target")
         if len(pairs) == _MOST:

@@ -66,10 +66,10 @@ class _Names:
 
 
 def _pair(
-    arrays: Sequence[ArraySpec],
+    source: SourceSpecs,
     variables: Sequence[VariableSpec],
-    source: _Names,
-    target: _Names,
+    theirs: _Names,
+    ours: _Names,
 ) -> dict[int, int]:
     """Which array of one source is meant for which variable: ``{variable: array}``.
 
@@ -77,25 +77,35 @@ def _pair(
     into two variables because of a second name. A variable's alias goes before an array's: it is
     where the variable is in its model, which the array's first name then says, too, while the
     second name of an array may have a number in it that counts the models of a process.
+
+    Before all of them goes an array whose first name is the variable's alias and whose alias is
+    the variable's first name: each side says of the other what it is and where. Raises
+    DuplicateName where first names say one thing and aliases another.
     """
-    pairs: dict[int, int] = {}
-    for name, variable in target.by_name.items():
-        array = source.by_name.get(name)
-        if array is not None:
-            pairs[variable] = array
-    if not source.by_alias and not target.by_alias:
+    arrays = source.arrays
+    pairs: dict[int, int] = _in_both_ways(arrays, variables, theirs)
+    taken = set(pairs.values())
+    also_called = {alias: each for each in arrays for alias in each.aliases}
+    for name, variable in ours.by_name.items():
+        array = theirs.by_name.get(name)
+        if array is None or array in taken or variable in pairs:
+            continue
+        other = also_called.get(name)
+        _refuse_contradiction(name, arrays[array], other, variables[variable], source.label)
+        pairs[variable] = array
+    if not theirs.by_alias and not ours.by_alias:
         return pairs
     taken = set(pairs.values())
     names = [[normalise(spec.name)] for spec in variables]
     aliases = [
-        [a for a in map(normalise, spec.aliases) if target.by_alias.get(a) == index]
+        [a for a in map(normalise, spec.aliases) if ours.by_alias.get(a) == index]
         for index, spec in enumerate(variables)
     ]
     # Each step for all variables before the next, so that none is taken by a worse match.
     for wanted, by in (
-        (aliases, source.by_name),
-        (names, source.by_alias),
-        (aliases, source.by_alias),
+        (aliases, theirs.by_name),
+        (names, theirs.by_alias),
+        (aliases, theirs.by_alias),
     ):
         for index, tries in enumerate(wanted):
             for name in tries if index not in pairs else ():
@@ -105,6 +115,39 @@ def _pair(
                     taken.add(array)
                     break
     return pairs
+
+
+def _in_both_ways(
+    arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec], theirs: _Names
+) -> dict[int, int]:
+    """The pairs in which each first name is an alias of the other side."""
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for index, spec in enumerate(variables):
+        name = normalise(spec.name)
+        for alias in map(normalise, spec.aliases):
+            array = theirs.by_name.get(alias)
+            if alias == name or array is None or array in taken:
+                continue
+            if name in arrays[array].aliases:
+                pairs[index] = array
+                taken.add(array)
+                break
+    return pairs
+
+
+def _refuse_contradiction(
+    name: str, found: ArraySpec, other: ArraySpec | None, variable: VariableSpec, label: str
+) -> None:
+    """Raise DuplicateName if the array of the name was also called otherwise, and ``other`` was
+    called so: ``w`` for where the one was in its model, and for what the other one was called."""
+    if other is None or other is found or not found.aliases or variable.aliases:
+        return
+    raise DuplicateName(
+        f"{label}: two arrays may be meant for {name!r}: the one of this name, which was also "
+        f"called {', '.join(map(repr, found.aliases))}, and {other.name!r}, which was also called "
+        f"{name!r}. To go by first names alone, pass initreg.load(source)"
+    )
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
@@ -152,7 +195,7 @@ def match(sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec], tar
     pairs: list[dict[int, int]] = []
     for source in sources:
         source_names = _Names.of(source.arrays, source.label)
-        pairs.append(_pair(source.arrays, variables, source_names, target_names))
+        pairs.append(_pair(source, variables, source_names, target_names))
 
     rows: list[Row] = []
     restored: set[str] = set()

@@ -180,6 +180,9 @@ class _Restore:
         registry = default_registry()
         self.target: Target = registry.target(target)
         self.maps = [_open(link, stack, registry) for link in links]
+        # What can be typed again in the code of a hint.
+        given = [link.source for link in links]
+        self.paths = [os.fspath(each) for each in given if isinstance(each, (str, os.PathLike))]
         variables = list(self.target.variables())
         self.variables = {normalise(v.name): v for v in variables}
         sources = [
@@ -194,14 +197,14 @@ class _Restore:
         if mismatched:
             lines = "\n".join(f"  {self._mismatch_line(row)}" for row in mismatched)
             raise MismatchError(
-                f"{plural(len(mismatched), 'array')} of {_chain(plan)} do not fit "
-                f"{plan.target}, and nothing was written:\n{lines}\n"
+                f"{_chain(plan)} -> {plan.target}: {plural(len(mismatched), 'array')} not "
+                f"fitting, and nothing was written:\n{lines}\n"
                 "Rename or drop them, or pass ignore_mismatch=True to restore all others",
                 plan,
             )
         if not any(row.array is not None and row.in_target for row in plan):
             specs = [spec for m in self.maps for spec in m.specs()]
-            code = repr(plan.sources[0]) if len(plan.sources) == 1 else "source"
+            code = repr(self.paths[0]) if len(self.paths) == len(plan.sources) == 1 else "source"
             found = hints(specs, list(self.variables.values()), code)
             advice = "".join(f"\n  {hint}" for hint in found)
             raise NothingMatched(
@@ -275,12 +278,31 @@ class _Restore:
             array = array.reshape(shape)
         wanted = dtypes.to_numpy(variable.dtype)
         if array.dtype != wanted:
-            array = array.astype(wanted)
+            array = _cast(array, wanted, row.name)
         return variable, array
 
 
+def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            return array.astype(dtype)
+    except FloatingPointError:
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = array.astype(dtype)
+    lost = int(np.isinf(cast).sum() - np.isinf(array).sum())
+    warnings.warn(
+        f"{name}: {plural(lost, 'value')} of {array.dtype} beyond the range of {dtype} became "
+        "infinite",
+        CastWarning,
+        stacklevel=_outside(),
+    )
+    return cast
+
+
 def _chain(plan: Plan) -> str:
-    return " + ".join(dict.fromkeys(plan.sources)) or "nothing"
+    return " + ".join(plan.sources) or "nothing"
 
 
 def _examples(specs: Sequence[Any], variables: Mapping[str, VariableSpec]) -> str:

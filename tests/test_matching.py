@@ -206,6 +206,24 @@ def test_a_place_in_the_model_goes_before_a_numbered_name():
     assert len(plan) == 3
 
 
+def test_what_each_side_says_of_the_other_goes_before_names():
+    """An object in place 'w' that is called 'b', beside one in place 'b' that is called 'w'."""
+    arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
+    variables = [variable("b", (2, 3), "float32", "w"), variable("w", (2, 3), "float32", "b")]
+    plan = plan_of([arrays], variables)
+    assert [(row.name, row.array) for row in plan.restored] == [("b", "w"), ("w", "b")]
+
+
+def test_names_and_aliases_that_contradict_each_other_are_an_error():
+    """Without places on the target's side nobody can tell which of the two is meant."""
+    arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
+    with pytest.raises(DuplicateName, match=r"meant for 'w': .* called 'b', and 'b', which was"):
+        plan_of([arrays], [variable("w"), variable("b")])
+    assert len(plan_of([arrays], [variable("c"), variable("d")]).restored) == 0
+    plain = [array("w", (2, 3), "float32"), array("b", (2, 3), "float32", "w")]
+    assert [row.array for row in plan_of([plain], [variable("w")]).restored] == ["w"]
+
+
 def test_an_alias_of_two_arrays_is_nobodys():
     """Where a second name does not tell two arrays apart, it matches nothing."""
     arrays = [array("x", (2, 3), "float32", "v"), array("y", (2, 3), "float32", "v")]

@@ -131,7 +131,8 @@ def test_all_mismatches_are_raised_together_and_nothing_is_written(base):
     with pytest.raises(MismatchError) as caught:
         SmartInit(source).init(variables)
     message = str(caught.value)
-    assert f"2 arrays of {base} + dict of 1 do not fit dict of arrays, and nothing" in message
+    start = f"{base} + dict of 1 -> dict of arrays: 2 arrays not fitting, and nothing was written"
+    assert message.startswith(start)
     assert "w: shape (2, 3) does not fit (3, 2)" in message
     assert "it is the transpose" in message
     assert "b: shape (3,) does not fit (4,)" in message
@@ -270,6 +271,26 @@ def test_progress_is_logged(base, caplog):
     with caplog.at_level(logging.INFO, logger="initreg"):
         SmartInit(base).init(target(w=(2, 3), b=(3,)))
     assert f"Restoring 2 variables from {base}" in caplog.messages
+
+
+def test_a_cast_that_overflows_says_so():
+    """Values that the variable cannot hold become infinite, with a warning of ours that counts
+    them, and with no other one."""
+    source = {"x": np.array([1e300, -1e300, np.inf, 1.0])}
+    variables = {"x": np.zeros(4, "f4")}
+    with pytest.warns(CastWarning) as caught:
+        SmartInit(source).init(variables)
+    assert variables["x"].tolist() == [np.inf, -np.inf, np.inf, 1]
+    assert "x: 2 values of float64 beyond the range of float32 became infinite" in str(
+        caught[1].message
+    )
+    assert {w.category for w in caught} == {CastWarning}
+
+
+def test_the_hint_for_a_dict_is_code_that_runs():
+    """A dict has no path to type again, so the code calls it source."""
+    with pytest.raises(NothingMatched, match=r"initreg\.load\(source\)"):
+        SmartInit({"model/w": np.zeros(2)}).init({"w": np.zeros(2)})
 
 
 def test_load(base):
