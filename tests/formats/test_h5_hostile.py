@@ -435,6 +435,23 @@ def test_every_truncation(path, libver):
             initreg.load(path)
 
 
+@pytest.mark.parametrize("signature", [b"FRHP", b"FHDB", b"BTHD", b"BTLF"])
+def test_a_damaged_group(path, signature):
+    """A group of many links, damaged anywhere, is an InitregError. HDF5's own sorting of its links
+    would end the process."""
+    with h5py.File(path, "w", libver="latest") as file:
+        for i in range(12):
+            file[f"many/{i}"] = i
+    whole = path.read_bytes()
+    start = whole.find(signature)
+    assert start > 0
+    for at in range(start, start + 30, 3):
+        raw = bytearray(whole)
+        raw[at] ^= 0xFF
+        path.write_bytes(raw)
+        deny(path, DamagedFile, r"m\.h5")
+
+
 @LIBVERS
 @given(data=st.data())
 @settings(max_examples=150)
