@@ -186,16 +186,17 @@ class ArrayMap(Mapping[str, LazyArray]):
                 raise DuplicateName(f"{label}: a name is a str, not {given!r}")
             name = normalise(given)
             if name in self._arrays:
+                other = given if given != name else next(n for n in arrays if n.startswith(name))
                 raise DuplicateName(
-                    f"{label}: two arrays are called {name!r} (one of them as {given!r}): "
-                    "a trailing ':0' does not tell names apart. Rename or drop one of them"
+                    f"{label}: two arrays are called {name!r}, one of them as {other!r}: a "
+                    "trailing ':0' does not tell names apart. Rename or drop one of them"
                 )
             self._arrays[name] = LazyArray(_spec(name, value, label), value, self)
 
     def __getitem__(self, name: str) -> LazyArray:
         try:
             return self._arrays[normalise(name)]
-        except KeyError:
+        except (KeyError, AttributeError):  # no str has no removesuffix
             raise KeyError(f"{self.label} has no array {name!r}") from None
 
     def __contains__(self, name: object) -> bool:

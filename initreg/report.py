@@ -51,6 +51,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def printable(text: str) -> str:
+    """The text with control characters spelt out: a name must not move the cursor, change colours
+    or pass for another line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def names_text(entries: Iterable[tuple[str, str]], limit: int = 20) -> list[str]:
     """Names, each with what to say of it, folded to at most ``limit`` lines.
 
@@ -63,7 +71,9 @@ def names_text(entries: Iterable[tuple[str, str]], limit: int = 20) -> list[str]
     for note, names in groups.items():
         for folded in fold(names):
             times = f"{folded.count} x " if folded.count > 1 else ""
-            lines.append((f"{_shorten(folded.text)}  {times}{note}".rstrip(), folded.count))
+            lines.append(
+                (f"{_shorten(printable(folded.text))}  {times}{note}".rstrip(), folded.count)
+            )
     shown = [text for text, _ in lines[:limit]]
     hidden = sum(count for _, count in lines[limit:])
     if hidden:
@@ -139,7 +149,7 @@ def _slot_lines(rows: Iterable[Row]) -> list[str]:
 
 def listing_text(specs: Sequence[ArraySpec]) -> str:
     """One line an array (name, shape, dtype, size), then the totals."""
-    rows = [(s.name, shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
+    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
     lines = table(rows, right=(3,))
     parameters = 0
     for spec in specs:

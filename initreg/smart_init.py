@@ -32,7 +32,7 @@ from initreg.hookspecs import OpenOptions
 from initreg.matching import SourceSpecs, match
 from initreg.plan import Kind, Plan, Row
 from initreg.registry import Registry, default_registry
-from initreg.report import names_text, plural, row_note, shape_text, source_note
+from initreg.report import names_text, plural, printable, row_note, shape_text, source_note
 from initreg.source import Source
 from initreg.target import Target, VariableSpec
 
@@ -214,7 +214,7 @@ class _Restore:
             )
 
     def _mismatch_line(self, row: Row) -> str:
-        text = f"{row.name}: {row.reason}{source_note(row, self.plan)}"
+        text = f"{printable(row.name)}: {row.reason}{source_note(row, self.plan)}"
         if transposed(self._array(row).spec, self.variables[row.name]):
             text += "  (it is the transpose: pass {name: array.T})"
         return text
@@ -306,7 +306,7 @@ def _chain(plan: Plan) -> str:
 
 
 def _examples(specs: Sequence[Any], variables: Mapping[str, VariableSpec]) -> str:
-    have = _some([f"{spec.name} {shape_text(spec.shape)}" for spec in specs])
+    have = _some([f"{printable(spec.name)} {shape_text(spec.shape)}" for spec in specs])
     want = _some([f"{name} {shape_text(spec.shape)}" for name, spec in variables.items()])
     return f"  the source has {have}; the target has {want}"
 

@@ -36,7 +36,7 @@ _BY_SUFFIX = {
 }
 _CONVERT = (
     "; if you trust it, convert it where it was made: "
-    "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
+    "safetensors.torch.save_file(%s, 'weights.safetensors')"
 )
 
 
@@ -54,6 +54,8 @@ class Source:
             text = os.fspath(obj)
             if not isinstance(text, str):
                 raise SourceNotFound(f"{obj!r}: a path is a str or a pathlib.Path, not bytes")
+            if not text:
+                raise SourceNotFound("'': an empty path names nothing")
             self._shown = Path(os.path.expanduser(text))
             # Arrays may be read after the program has gone to another folder.
             with contextlib.suppress(FileNotFoundError):  # the working folder is gone
@@ -169,17 +171,20 @@ class Source:
             kind = type(self.obj).__name__
             if isinstance(self.obj, (list, tuple)):
                 return f"a {kind} is a chain: give it to SmartInit or initreg.load"
-            return f"initreg opens paths, mappings and lists of them, not a {kind}"
+            return f"initreg opens paths, mappings and lists of them; this is of type {kind}"
         if self.is_dir:
             shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
-            return f"a folder with {shown}" if self.names else "an empty folder"
+            return f"a folder with {shown}: give a file in it" if self.names else "an empty folder"
         if not self.head:
             return "the file is empty"
-        torch = self.suffix in (".pt", ".pth") or self._is_torch_zip()
+        torch = self.suffix in (".pt", ".pth", ".jit") or self._is_torch_zip()
         for magic, what, kind in _FOREIGN:
             if self.head.startswith(magic):
                 if torch or kind == "torch":
-                    return f"a PyTorch file, which is a pickle and can run code{_CONVERT}"
+                    load = "torch.load(path, weights_only=True)"
+                    if b"/data/0" in self.head[:256] or self.suffix == ".jit":
+                        load = "torch.jit.load(path).state_dict()"
+                    return f"a PyTorch file, which is a pickle and can run code{_CONVERT % load}"
                 if kind == "pickle":
                     return "a Python pickle, which can run code and is not opened"
                 return what

@@ -103,3 +103,11 @@ def test_sizes():
     sizes = [0, 999, 1000, 4_000_000_000, 5e15, None]
     texts = ["0 B", "999 B", "1.0 kB", "4.0 GB", "5000.0 TB", "?"]
     assert [report.size_text(size) for size in sizes] == texts
+
+
+def test_control_characters_are_spelt_out():
+    """A name of a stranger's file cannot forge lines or colours."""
+    name = "a\x1b[31mred\n7 arrays faké"
+    (line,) = report.names_text([(name, "(3,)")])
+    assert line == "a\\x1b[31mred\\n7 arrays faké  (3,)"
+    assert report.listing_text([ArraySpec(name, (), "int8")]).count("\n") == 1

@@ -138,14 +138,28 @@ def test_a_torch_file_comes_with_the_command_that_converts_it(tmp_path):
     )
 
 
+def test_a_script_of_torch_comes_with_its_own_command(tmp_path):
+    """What torch.jit.save wrote is loaded in another way."""
+    (tmp_path / "m.jit").write_bytes(b"PK\x03\x04")
+    assert "save_file(torch.jit.load(path).state_dict()," in Source(tmp_path / "m.jit").looks_like()
+
+
+def test_an_empty_path_names_nothing():
+    """It is not the working folder."""
+    with pytest.raises(SourceNotFound, match="an empty path"):
+        Source("")
+
+
 def test_a_folder_and_an_object_are_described(tmp_path):
     """A folder by its names, an object by its type."""
     assert Source(tmp_path).looks_like() == "an empty folder"
     for i in range(7):
         (tmp_path / f"f{i}").touch()
-    assert Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, ..."
+    assert (
+        Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, ...: give a file in it"
+    )
     assert "give it to SmartInit" in Source(["a.npz"]).looks_like()
-    assert "not a int" in Source(3).looks_like()
+    assert "of type int" in Source(3).looks_like()
     assert Source({"a": 1, "b": 2}).label == "dict of 2"
     assert Source({1, 2, 3}).label == "set of 3"
     assert Source(3).label == "int"

@@ -24,7 +24,7 @@ from initreg import (
 from initreg_formats import npy
 
 _LOCAL_HEADER = 30  # bytes, then the name and the extra field
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800  # bits of the general purpose flag
 _FIRST_READ = 512  # covers the local header and the usual .npy header
 
 
@@ -107,6 +107,13 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:
         raise DamagedFile(f"{what} has no local header where the archive's directory says")
     names = int.from_bytes(head[26:28], "little")
     extra = int.from_bytes(head[28:30], "little")
+    utf8 = int.from_bytes(head[6:8], "little") & _UTF8
+    name = file.read(names).decode("utf-8" if utf8 else "cp437", errors="replace")
+    if name != member.orig_filename:
+        raise DamagedFile(
+            f"{what} is called {name!r} where its bytes are: the file is corrupt. Download or copy "
+            "it again"
+        )
     return member.header_offset + _LOCAL_HEADER + names + extra
 
 

@@ -23,8 +23,8 @@ def initreg_target(obj: object) -> Target | None:
 
 
 class Model(Variables):
-    """All state that Keras saves with the model, and the rest of ``model.variables``: weights,
-    moving statistics, seeds, and the state of the optimizer if that is built. Not metrics."""
+    """All state that Keras saves with the model: weights, moving statistics, and the state of the
+    optimizer if that is built. Neither metrics nor the state of seeds, unless a layer saves it."""
 
     def __init__(self, model: Any) -> None:
         kind = "model" if any(is_a(model, keras, "Model") for keras in KERAS) else "layer"
@@ -42,7 +42,7 @@ class Model(Variables):
         self._lengths = Counter(
             self._keys[id(each)].rpartition("/")[0] for each in self._objects if is_variable(each)
         )
-        super().__init__([*model.variables, *(variable for _, variable in saved)])
+        super().__init__([*model.weights, *(variable for _, variable in saved)])
 
     def _specs(self) -> list[VariableSpec]:
         aliases = [self._aliases_of(v) for v in self._variables]

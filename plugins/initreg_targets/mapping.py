@@ -19,6 +19,7 @@ class Arrays:
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self.label = f"{type(mapping).__name__} of arrays"
         self._arrays = dict(_walk(mapping, ""))
+        _refuse_shared(self._arrays)
 
     def variables(self) -> Sequence[VariableSpec]:
         from initreg import dtypes
@@ -29,9 +30,33 @@ class Arrays:
         ]
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
-        for variable, array in arrays:
+        # All is read before the first is filled: a source may hold the very arrays of the target.
+        for variable, array in list(arrays):
             _fill(variable.name, self._arrays[variable.name], array)
             yield variable.name
+
+
+def _refuse_shared(arrays: Mapping[str, Any]) -> None:
+    """Raise TargetError if filling one array would change another one."""
+    import numpy as np
+
+    ranges = []
+    for name, array in arrays.items():
+        if array.size:
+            spans = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+            start = array.__array_interface__["data"][0] + sum(s for s in spans if s < 0)
+            end = start + sum(abs(span) for span in spans) + array.itemsize
+            ranges.append((start, end, name))
+    ranges.sort()
+    last_end, last = 0, ""
+    for start, end, name in ranges:
+        if start < last_end and np.shares_memory(arrays[name], arrays[last]):
+            raise TargetError(
+                f"dict of arrays: {last!r} and {name!r} share their memory, so filling one changes "
+                "the other: give each an array of its own"
+            )
+        if end > last_end:
+            last_end, last = end, name
 
 
 def _dtype(array: Any, name: str) -> str:

@@ -240,3 +240,14 @@ def test_lying_headers_are_damaged_files(tmp_path, header):
     for name in ("m.npz", "m.npy"):
         with pytest.raises(DamagedFile, match=name):
             initreg.load(tmp_path / name)
+
+
+def test_a_member_has_one_name(tmp_path):
+    """The archive's directory and the member's own header must agree, as for numpy: one flipped
+    bit in either would give the array to another variable."""
+    np.savez(tmp_path / "m.npz", ab=np.zeros(3))
+    data = (tmp_path / "m.npz").read_bytes()
+    for at in (data.index(b"ab.npy"), data.rindex(b"ab.npy")):
+        (tmp_path / "bad.npz").write_bytes(data[:at] + b"ac" + data[at + 2 :])
+        with pytest.raises(DamagedFile, match=r"is called 'a[bc]\.npy' where its bytes are"):
+            initreg.open(tmp_path / "bad.npz")

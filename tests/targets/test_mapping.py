@@ -145,3 +145,27 @@ def test_any_mapping_is_a_target_and_nothing_else() -> None:
     assert initreg_target("a") is None
     with pytest.raises(initreg.UnknownTarget):
         SmartInit({"a": np.ones(2)}).init([array])
+
+
+def test_a_source_may_hold_the_arrays_of_the_target() -> None:
+    """Two arrays that change places: what is read was there before anything was written."""
+    target = {"w": np.arange(4.0), "v": np.arange(4.0)[::-1].copy()}
+    SmartInit({"w": target["v"], "v": target["w"]}).init(target)
+    assert target["w"].tolist() == [3, 2, 1, 0]
+    assert target["v"].tolist() == [0, 1, 2, 3]
+
+
+def test_arrays_that_share_memory_are_refused() -> None:
+    """Filling one of them would change the other; neighbours and interlaced views are fine."""
+    whole = np.zeros((4, 6))
+    one_twice = {"x": whole, "y": whole}
+    a_part = {"x": whole, "y": whole[1:2, ::-1]}
+    for target in (one_twice, a_part):
+        with pytest.raises(TargetError, match="'x' and 'y' share their memory"):
+            SmartInit({"x": np.ones((4, 6))}).init(target)
+    assert not whole.any()
+    apart = {"x": whole[:, ::2], "y": whole[:, 1::2], "z": np.zeros((0, 3))}
+    SmartInit({"x": np.full((4, 3), 1.0), "y": np.full((4, 3), 2.0), "z": np.zeros((0, 3))}).init(
+        apart
+    )
+    assert whole[0].tolist() == [1, 2, 1, 2, 1, 2]
