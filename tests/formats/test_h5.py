@@ -205,6 +205,22 @@ def test_what_no_variable_takes(tmp_path):
         SmartInit(tmp_path / "m.h5").init({"time": np.zeros(3), "plain": np.zeros(2)})
 
 
+def test_filters_that_are_not_safe(tmp_path):
+    """A dataset packed by a filter that crashes over damaged data is listed, and not read."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("a", data=np.arange(60), chunks=(30,), scaleoffset=3)
+        file["b"] = np.ones(2)
+    with initreg.open(tmp_path / "m.h5") as arrays:
+        assert arrays["a"].shape == (60,)
+        with pytest.raises(InitregError, match="'a' is packed by HDF5's filter scale-offset"):
+            arrays["a"].read()
+        assert arrays["b"].read().tolist() == [1, 1]
+    target = {"a": np.zeros(60, np.int64), "b": np.zeros(2)}
+    with pytest.raises(MismatchError, match="scale-offset"):
+        SmartInit(tmp_path / "m.h5").init(target)
+    assert not target["b"].any()
+
+
 def test_a_null_dataspace(write):
     """A dataset with a null dataspace holds no array, and is not listed."""
     assert list(initreg.load(write(a=np.ones(2), b=h5py.Empty("f4")))) == ["a"]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_BYTES = 1 << 60
+# HDF5's own filters that believe the packed data. Scale-offset was seen to crash 1.14.6.
+_UNSAFE = {4: "szip", 5: "n-bit", 6: "scale-offset"}
 # Filters that h5py does not bring, by their registered numbers, and what brings them.
 _HDF5PLUGIN = (305, 307, 308, 32001, 32004, 32008, 32013, 32015, 32017, 32018, 32026, 32028)
 
@@ -85,7 +87,14 @@ def to_array(
                 dtype="bfloat16" if is_bfloat16 else dtype.str,
                 aliases=aliases,
             )
-        _check_filters(plist, what)
+        unsafe = _unsafe_filter(plist, what)
+        if unsafe:
+            message = (
+                f"{what} is packed by HDF5's filter {unsafe}, which can end the process if the "
+                "file is damaged. Save it with gzip or without a filter; or read it with h5py, and pass "
+                "the arrays as a dict"
+            )
+            return Unreadable(shape, f"{dtype.name}, packed by {unsafe}", message, aliases)
         container.claim_memory(nbytes, what)
         if layout == h5py.h5d.CHUNKED:
             # HDF5 unpacks a chunk as a whole, however little of it the dataset takes.
@@ -209,12 +218,16 @@ def _objects(dtype: np.dtype[Any]) -> tuple[str, str]:
     return f"structures ({dtype})", str(dtype)
 
 
-def _check_filters(plist: h5py.h5p.PropDCID, what: str) -> None:
-    """Raise MissingLibrary if a filter that the dataset is packed by is not there."""
+def _unsafe_filter(plist: h5py.h5p.PropDCID, what: str) -> str:
+    """The name of a filter that writes beyond its memory over damaged data; "" if the dataset is
+    packed by none. Raises MissingLibrary if a filter that it is packed by is not there."""
     import h5py
+
+    unsafe = ""
 
     for index in range(plist.get_nfilters()):
         code, _, _, name = plist.get_filter(index)
+        unsafe = _UNSAFE.get(code, unsafe)
         if h5py.h5z.filter_avail(code):
             continue
         title = f"the HDF5 filter {code}" + (f" ({as_text(name)})" if name else "")
@@ -222,3 +235,4 @@ def _check_filters(plist: h5py.h5p.PropDCID, what: str) -> None:
         if code in _HDF5PLUGIN:
             remedy = "pip install hdf5plugin, and 'import hdf5plugin' before"
         raise MissingLibrary(what, title, remedy)
+    return unsafe
