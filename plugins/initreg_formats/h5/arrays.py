@@ -91,8 +91,8 @@ def to_array(
         if unsafe:
             message = (
                 f"{what} is packed by HDF5's filter {unsafe}, which can end the process if the "
-                "file is damaged. Save it with gzip or without a filter; or read it with h5py, and pass "
-                "the arrays as a dict"
+                "file is damaged. Save it with gzip or without a filter; or read it with h5py, and "
+                "pass the arrays as a dict"
             )
             return Unreadable(shape, f"{dtype.name}, packed by {unsafe}", message, aliases)
         container.claim_memory(nbytes, what)
