@@ -42,6 +42,8 @@ class Model(Variables):
         self._lengths = Counter(
             self._keys[id(each)].rpartition("/")[0] for each in self._objects if is_variable(each)
         )
+        more, self._places = eager.object_paths(model, lists=False)
+        self._objects += more
         super().__init__([*model.weights, *(variable for _, variable in saved)])
 
     def _specs(self) -> list[VariableSpec]:
@@ -57,19 +59,16 @@ class Model(Variables):
 
     def _aliases_of(self, variable: Any) -> list[str]:
         found = list(self._aliases.get(_identity(variable), []))
+        is_state = any(name.startswith("optimizer/") for name in found)
         for each in (variable, eager.unwrapped(variable)):
-            key = self._keys.get(id(each))
-            if key is None or key in found:
-                continue
-            path, _, number = key.rpartition("/")
-            if key.startswith("optimizer/") and number.isdecimal():
+            key, place = self._keys.get(id(each)), self._places.get(id(each))
+            path, _, number = (key or "").rpartition("/")
+            if path.startswith("optimizer/") and number.isdecimal():
                 # A place in a list of the optimizer's. That of a weight changes with what is
                 # trainable; that of the optimizer's own state means the same in lists as long.
-                if not any(name.startswith("optimizer/") for name in found):
-                    continue
-                key = f"{key} of {self._lengths[path]}"
-            found.append(key)
-        return found
+                key = f"{key} of {self._lengths[path]}" if is_state else None
+            found += [name for name in (key, place) if name]
+        return list(dict.fromkeys(found))
 
 
 def _identity(variable: Any) -> int:

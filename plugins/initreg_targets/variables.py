@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
@@ -121,12 +122,18 @@ def distinct(names: Sequence[str], others: Sequence[str | None]) -> list[str]:
             chosen[index] = other
 
 
-def object_paths(root: Any) -> tuple[list[Any], dict[int, str]]:
+# What an object calls its lists of variables, in which a number says little of where one is.
+_LISTS = re.compile(r"optimizer|\w*variables")
+
+
+def object_paths(root: Any, lists: bool = True) -> tuple[list[Any], dict[int, str]]:
     """What an object-based checkpoint of ``root`` calls everything it tracks.
 
     Returns all tracked objects, breadth first, and their keys by ``id``, as
     ``tf.train.Checkpoint(root)`` writes them without ``/.ATTRIBUTES/VARIABLE_VALUE``. Source: the
-    docstring of TensorFlow's ``trackable_object_graph.proto``, and ``escape_local_name``.
+    docstring of TensorFlow's ``trackable_object_graph.proto``, and ``escape_local_name``. Without
+    ``lists``, paths lead through no list of variables and no optimizer, as the aliases of the
+    tf_checkpoint format do.
     """
     view = find("tensorflow", "train.TrackableView")
     objects: list[Any] = [root]
@@ -142,7 +149,7 @@ def object_paths(root: Any) -> tuple[list[Any], dict[int, str]]:
             continue
         prefix = f"{paths[id(parent)]}/" if paths[id(parent)] else ""
         for name, child in children.items():
-            if id(child) not in paths:
+            if id(child) not in paths and (lists or not _LISTS.fullmatch(name)):
                 paths[id(child)] = prefix + name.replace(".", "..").replace("/", ".S")
                 objects.append(child)  # which also keeps its id from being used again
                 queue.append(child)

@@ -405,3 +405,30 @@ def test_the_same_shapes_in_another_order_are_not_mixed_up(tmp_path: Path) -> No
     saved.save_weights(path)
     restore(path, ours)
     assert bits(ours.weights) == bits(saved.weights)
+
+
+def test_an_object_based_checkpoint_of_a_compiled_model(tmp_path: Path) -> None:
+    """TensorFlow's keys of its weights lead through the optimizer's lists; each also answers to
+    its place in the model, so that a model of another name is restored as a whole."""
+
+    def model(name: str) -> Any:
+        made = keras.Sequential(name=name)
+        made.add(keras.Input((SIZE,)))
+        made.add(layers.Dense(3, name="a"))
+        made.add(layers.BatchNormalization(name="b"))
+        made.add(layers.Dense(3, name="c"))
+        return made
+
+    saved, ours = model("one"), model("two")
+    train(saved, 0)
+    tf.train.Checkpoint(saved).write(str(tmp_path / "model"))
+    with pytest.warns(UnusedWarning, match="optimizer/"):
+        plan = SmartInit(tmp_path / "model").init(ours)
+    assert len(plan.restored) == len(ours.weights) == 8
+    assert bits(ours.weights) == bits(saved.weights)
+    trained = model("three")
+    train(trained, 1)
+    trained.get_layer("a").trainable = False
+    SmartInit(tmp_path / "model").init(trained)
+    assert bits(trained.weights) == bits(saved.weights)
+    assert bits(trained.optimizer.variables) == bits(saved.optimizer.variables)

@@ -196,7 +196,7 @@ class _Bundle:
         try:
             piece = self._piece(entry)
             strings = read_strings(piece, f"{self._what}: {graph.KEY}", self._verify)
-            names = graph.full_names(b"".join(strings))
+            names = graph.other_names(b"".join(strings))
             return {key: tuple(name.decode() for name in found) for key, found in names.items()}
         except (Malformed, UnicodeDecodeError) as error:
             raise DamagedFile(f"{self._what}: its object graph is damaged: {error}") from error

@@ -7,14 +7,18 @@ python/trackable/base.py, python/trackable/constants.py and python/trackable/pyt
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from initreg_formats.tf_checkpoint.proto import BYTES, fields
+from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, fields
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _ATTRIBUTES = "/.ATTRIBUTES/"
 _VARIABLE = b"VARIABLE_VALUE"
+_SUFFIX = b"/.ATTRIBUTES/VARIABLE_VALUE"
+_PASSED = re.compile(rb"optimizer|\w*variables")
+_LONGEST_PLACE = 1000  # bytes; a graph that is one long chain would take the square of its length
 _OPTIMIZER_STATE = re.compile(
     rb"(((?:[ -~]*/)?\w*optimizer/\w+)/\d+)/\.ATTRIBUTES/VARIABLE_VALUE", re.ASCII
 )
@@ -41,18 +45,60 @@ def places(keys: Iterable[bytes]) -> dict[bytes, str]:
     return {match[0]: f"{match[1].decode()} of {lengths[match[2]]}" for match in matches}
 
 
-def full_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
-    """For the key of each variable its ``full_name``, or several, in a serialised
-    ``TrackableObjectGraph``. Raises Malformed."""
+def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
+    """For the key of each variable the other names it goes by, in a serialised
+    ``TrackableObjectGraph``: its ``full_name``, or several, and its place in the model if the key
+    is another one. Raises Malformed."""
+    nodes = [_node(content) for n, wire, _, content in fields(graph) if n == 1 and wire == BYTES]
     found: dict[bytes, tuple[bytes, ...]] = {}
-    for number, wire, _, node in fields(graph):
-        if number != 1 or wire != BYTES:
+    for place, (_, variables) in zip(_places_in_model(nodes), nodes, strict=True):
+        for name, key in variables:
+            names = found.get(key, ())
+            if place is not None and place != key.removesuffix(_SUFFIX):
+                names = (*names, place)
+            found[key] = tuple(dict.fromkeys((*names, name) if name else names))
+    return {key: names for key, names in found.items() if names}
+
+
+class _Node(NamedTuple):
+    """``children``: names and numbers of other nodes. ``variables``: full names and keys."""
+
+    children: list[tuple[bytes, int]]
+    variables: list[tuple[bytes, bytes]]
+
+
+def _node(data: bytes) -> _Node:
+    node = _Node([], [])
+    for number, wire, _, content in fields(data):
+        if wire != BYTES or number not in (1, 2):
             continue
-        for inner, kind, _, attribute in fields(node):
-            if inner != 2 or kind != BYTES:
+        numbers = {n: value for n, w, value, _ in fields(content) if w == VARINT}
+        texts = {n: text for n, w, _, text in fields(content) if w == BYTES}
+        if number == 1:
+            node.children.append((texts.get(2, b""), numbers.get(1, 0)))
+        elif texts.get(1) == _VARIABLE:
+            node.variables.append((texts.get(2, b""), texts.get(3, b"")))
+    return node
+
+
+def _places_in_model(nodes: Sequence[_Node]) -> list[bytes | None]:
+    """The shortest path to each node that leads through no list of an optimizer's or of all
+    variables: TensorFlow's own key may, and then it is a number that changes with what is
+    trainable."""
+    places: list[bytes | None] = [None] * len(nodes)
+    if nodes:
+        places[0] = b""
+    queue = deque([0] if nodes else [])
+    while queue:
+        parent = queue.popleft()
+        prefix = places[parent]
+        assert prefix is not None
+        for name, child in nodes[parent].children:
+            if not 0 < child < len(nodes) or places[child] is not None or _PASSED.fullmatch(name):
                 continue
-            parts = {n: content for n, w, _, content in fields(attribute) if w == BYTES}
-            name, key = parts.get(2, b""), parts.get(3, b"")
-            if parts.get(1) == _VARIABLE and name and name not in found.get(key, ()):
-                found[key] = (*found.get(key, ()), name)
-    return found
+            name = name.replace(b".", b"..").replace(b"/", b".S")
+            place = prefix + b"/" + name if prefix else name
+            if len(place) <= _LONGEST_PLACE:
+                places[child] = place
+                queue.append(child)
+    return places
