@@ -239,6 +239,8 @@ class Registry:
 
         options = options or OpenOptions()
         name = self._choose(source, format)
+        if source.stand_in():
+            raise DamagedFile(f"{source.label}: {source.stand_in()}")
         arrays = self._open_with(name, source, options)
         label = source.label
         reader = reading.Reader(label, verify=options.verify)

@@ -26,9 +26,12 @@ _FOREIGN = (
     (b"\xfd7zXZ", "xz-compressed: unpack it first", ""),
     (b"BZh", "bzip2-compressed: unpack it first", ""),
     (b"(\xb5/\xfd", "zstd-compressed: unpack it first", ""),
-    (b"<!DOCTYPE", "an HTML page: the download gave a web page, not the file", ""),
-    (b"<html", "an HTML page: the download gave a web page, not the file", ""),
-    (b"version https://git-lfs", "a git-lfs pointer: run 'git lfs pull' to get the file", ""),
+)
+# What stands in a file's place under its name, when the file itself did not come.
+_STAND_INS = (
+    (b"<!doctype html", "an HTML page: the download gave a web page, not the file"),
+    (b"<html", "an HTML page: the download gave a web page, not the file"),
+    (b"version https://git-lfs", "a git-lfs pointer: run 'git lfs pull' to get the file"),
 )
 _BY_SUFFIX = {
     ".onnx": "an ONNX model: a graph, whose weights have other names than the variables they were",
@@ -165,6 +168,11 @@ class Source:
         hint = f"; near it: {', '.join(near)}" if near else ""
         return SourceNotFound(f"{self.label}: no such file or checkpoint{hint}")
 
+    def stand_in(self) -> str:
+        """What came instead of the file: a web page, a git-lfs pointer; "" if it may be itself."""
+        start = self.head.lstrip()[:64].lower()
+        return next((what for magic, what in _STAND_INS if start.startswith(magic)), "")
+
     def looks_like(self) -> str:
         """What an unclaimed source seems to be, and what to do with it; "" if that is unknown."""
         if self.path is None:
@@ -177,6 +185,8 @@ class Source:
             return f"a folder with {shown}: give a file in it" if self.names else "an empty folder"
         if not self.head:
             return "the file is empty"
+        if self.stand_in():
+            return self.stand_in()
         torch = self.suffix in (".pt", ".pth", ".jit") or self._is_torch_zip()
         for magic, what, kind in _FOREIGN:
             if self.head.startswith(magic):

@@ -128,3 +128,19 @@ def test_objects_that_are_no_source(source):
     """Numbers, sets and bare arrays are refused by the name of their type."""
     with pytest.raises(InitregError, match=type(source).__name__):
         SmartInit(source).init({"a": np.zeros(3)})
+
+
+@suffixes
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run 'git lfs pull'"),
+        (b"\n<!doctype html><title>Not found</title>", "a web page, not the file"),
+    ],
+    ids=["git-lfs", "html"],
+)
+def test_what_came_instead_of_the_file(tmp_path, suffix, content, remedy):
+    """A pointer or a web page under the name of a model is told as what it is."""
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    assert remedy in str(refuse(path))
