@@ -27,7 +27,7 @@ PLAIN = {
 }
 
 
-class Reader(gguf.GGUFReader):
+class Reader(gguf.GGUFReader):  # type: ignore[misc]  # gguf is not read for types
     """gguf's reader, which must not read past the end.
 
     GGUFReader takes every count on trust: past the end it gets arrays that are too short, goes on,
