@@ -104,8 +104,8 @@ def _pair(
     # Each step for all variables before the next, so that none is taken by a worse match.
     for wanted, by in (
         (aliases, theirs.by_name),
-        (names, theirs.by_alias),
         (aliases, theirs.by_alias),
+        (names, theirs.by_alias),
     ):
         for index, tries in enumerate(wanted):
             for name in tries if index not in pairs else ():

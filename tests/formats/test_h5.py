@@ -420,8 +420,8 @@ def test_claims(write, tmp_path):
 
 def test_what_a_wrong_file_is(tmp_path):
     """A file of another kind under the name of HDF5 is called what it is."""
-    (tmp_path / "m.h5").write_bytes(b"<!DOCTYPE html><html>404</html>")
-    with pytest.raises(DamagedFile, match="not an HDF5 file: an HTML page"):
+    (tmp_path / "m.h5").write_bytes(b"\x1f\x8b\x08 packed")
+    with pytest.raises(DamagedFile, match="not an HDF5 file: gzip-compressed"):
         initreg.open(tmp_path / "m.h5")
 
 

@@ -4,6 +4,9 @@ import types
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
 
 import initreg
 from initreg import DamagedFile, DuplicateName
@@ -110,3 +113,26 @@ def test_a_lazy_value_is_not_read_before_it_is_needed(tmp_path):
     assert arrays["b"].shape == (2,)
     with pytest.raises(initreg.InitregError, match="is closed"):
         arrays["b"].read()
+
+
+trees = st.recursive(
+    nps.arrays(nps.integer_dtypes(), nps.array_shapes(min_dims=0, min_side=0)),
+    lambda inner: st.dictionaries(st.text("ab", min_size=1, max_size=3), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text("cd", min_size=1, max_size=3), trees, max_size=4))
+def test_round_trip(tree):
+    """Every leaf of a nested dict comes back under its path, with its values."""
+
+    def leaves(value, path):
+        if not isinstance(value, dict):
+            return {path: value}
+        return {k: v for key in value for k, v in leaves(value[key], f"{path}/{key}").items()}
+
+    expected = {k: v for key in tree for k, v in leaves(tree[key], key).items()}
+    found = initreg.load(tree)
+    assert list(found) == list(expected)
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name])
+        assert not np.shares_memory(array, expected[name])

@@ -6,6 +6,8 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.extra import numpy as nps
 
 import initreg
 from initreg import Confidence, DamagedFile, RefusedFile
@@ -167,3 +169,14 @@ def test_an_unknown_version_is_named(tmp_path):
     (tmp_path / "m.npy").write_bytes(b"\x93NUMPY\x09\x00" + b"\0" * 20)
     with pytest.raises(DamagedFile, match="version 9 is unknown"):
         initreg.open(tmp_path / "m.npy")
+
+
+@given(array=nps.arrays(nps.scalar_dtypes(), nps.array_shapes(min_dims=0, min_side=0)))
+@settings(max_examples=50)
+def test_round_trip(tmp_path_factory, array):
+    """Whatever numpy saves, initreg reads bit by bit."""
+    path = tmp_path_factory.mktemp("npy") / "m.npy"
+    np.save(path, array)
+    found = initreg.load(path)["m"]
+    assert found.shape == array.shape
+    assert found.tobytes() == array.astype(array.dtype.newbyteorder("=")).tobytes()

@@ -432,3 +432,43 @@ def test_an_object_based_checkpoint_of_a_compiled_model(tmp_path: Path) -> None:
     SmartInit(tmp_path / "model").init(trained)
     assert bits(trained.weights) == bits(saved.weights)
     assert bits(trained.optimizer.variables) == bits(saved.optimizer.variables)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_checkpoint_of_one_model(trained: bool, tmp_path: Path) -> None:
+    """``Checkpoint(model=m)``, as TensorFlow's guides write it, restores the model itself by place,
+    even where automatic names of its layers are those of the next one."""
+
+    def model() -> Any:
+        x = inputs = keras.Input((SIZE,))
+        for _ in range(4):
+            x = layers.Dense(3)(x)
+        return keras.Model(inputs, x)
+
+    keras.backend.clear_session()
+    saved = model()
+    if trained:
+        train(saved, 0)
+    tf.train.Checkpoint(model=saved).save(str(tmp_path / "ck"))
+    keras.backend.clear_session()
+    layers.Dense(1)  # takes the first of the automatic names
+    ours = model()
+    assert [v.path for v in ours.weights] != [v.path for v in saved.weights]
+    with pytest.warns(UnusedWarning, match="save_counter"):
+        SmartInit(tmp_path).init(ours)
+    assert bits(ours.weights) == bits(saved.weights)
+
+
+def test_an_exported_model(tmp_path: Path) -> None:
+    """``export()`` saves every variable twice; each goes to the variable of its name."""
+
+    def model() -> Any:
+        made = keras.Sequential([keras.Input((SIZE,)), layers.Dense(3, name="a")], name="one")
+        made.add(layers.Dense(2, name="b"))
+        return made
+
+    saved, ours = model(), model()
+    saved.export(tmp_path / "exported", verbose=False)
+    with pytest.warns(UnusedWarning):
+        SmartInit(tmp_path / "exported").init(ours)
+    assert bits(ours.weights) == bits(saved.weights)

@@ -82,8 +82,8 @@ class _Bundle:
         parts = self._parts()
         slices = {key for pieces in parts.values() for _, key, _ in pieces}
         aliases = self._aliases()
-        for key, place in graph.places(self._entries).items():
-            aliases[key] = (*aliases.get(key, ()), place)
+        for key, names in graph.places(self._entries).items():
+            aliases[key] = (*aliases.get(key, ()), *names)
         arrays: dict[str, Any] = {}
         for key, entry in self._entries.items():
             if key in slices or entry.dtype in NO_ARRAYS:
@@ -197,9 +197,35 @@ class _Bundle:
             piece = self._piece(entry)
             strings = read_strings(piece, f"{self._what}: {graph.KEY}", self._verify)
             names = graph.other_names(b"".join(strings))
-            return {key: tuple(name.decode() for name in found) for key, found in names.items()}
+            return {
+                key: tuple(name.decode() for name in found)
+                for key, found in self._without_copies(names).items()
+            }
         except (Malformed, UnicodeDecodeError) as error:
             raise DamagedFile(f"{self._what}: its object graph is damaged: {error}") from error
+
+    def _without_copies(
+        self, names: dict[bytes, tuple[bytes, ...]]
+    ) -> dict[bytes, tuple[bytes, ...]]:
+        """The names of each key, where a name of several equal arrays stays with the first.
+
+        ``model.export()`` of Keras 3 saves every variable twice, in a list of all variables and in
+        one of those that are trained, or are not.
+        """
+        owners: dict[bytes, list[bytes]] = {}
+        for key, found in names.items():
+            for name in found:
+                owners.setdefault(name, []).append(key)
+        copies: set[tuple[bytes, bytes]] = set()
+        for name, keys in owners.items():
+            entries = [self._entries.get(key) for key in keys]
+            alike = {(e.shape, e.dtype, e.size, e.crc) for e in entries if e is not None}
+            if len(keys) > 1 and len(alike) == 1 and all(map(graph.is_in_list, keys)):
+                copies.update((key, name) for key in keys[1:])
+        return {
+            key: tuple(name for name in found if (key, name) not in copies)
+            for key, found in names.items()
+        }
 
     def _shards(self, entries: Iterable[Entry]) -> tuple[dict[int, Path], dict[Path, int]]:
         """The data files in use, and the size of each. Their names come from the prefix alone."""

@@ -18,9 +18,10 @@ _ATTRIBUTES = "/.ATTRIBUTES/"
 _VARIABLE = b"VARIABLE_VALUE"
 _SUFFIX = b"/.ATTRIBUTES/VARIABLE_VALUE"
 _PASSED = re.compile(rb"optimizer|\w*variables")
+_IN_LIST = re.compile(rb"(?:.*/)?\w*variables/\d+", re.DOTALL)
 _LONGEST_PLACE = 1000  # bytes; a graph that is one long chain would take the square of its length
 _OPTIMIZER_STATE = re.compile(
-    rb"(((?:[ -~]*/)?\w*optimizer/\w+)/\d+)/\.ATTRIBUTES/VARIABLE_VALUE", re.ASCII
+    rb"((?:[ -~]*/)?)(\w*optimizer/\w+)(/\d+)/\.ATTRIBUTES/VARIABLE_VALUE", re.ASCII
 )
 # A Keras layer's configuration, and what tf.train.experimental.PythonState keeps.
 _BOOKKEEPING = frozenset(("OBJECT_CONFIG_JSON", "py_state"))
@@ -34,15 +35,25 @@ def is_bookkeeping(key: str) -> bool:
     return bool(found) and attribute in _BOOKKEEPING
 
 
-def places(keys: Iterable[bytes]) -> dict[bytes, str]:
-    """``optimizer/_variables/3 of 8`` as an alias of the key of that variable.
+def is_in_list(key: bytes) -> bool:
+    """Whether the key is a place in a list of variables: ``_all_variables/3``."""
+    return _IN_LIST.fullmatch(key.removesuffix(_SUFFIX)) is not None
+
+
+def places(keys: Iterable[bytes]) -> dict[bytes, tuple[str, ...]]:
+    """``optimizer/_variables/3 of 8`` as an alias of the key of that variable, which may have the
+    name of its model before it: ``model/optimizer/_variables/3``.
 
     Keras keeps the state of an optimizer in a list without names, in which a place means the same
     only where the lists are as long: a list of another length is another optimizer's.
     """
     matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, keys) if match is not None]
-    lengths = Counter(match[2] for match in matches)
-    return {match[0]: f"{match[1].decode()} of {lengths[match[2]]}" for match in matches}
+    lengths = Counter(match.group(1, 2) for match in matches)
+    found: dict[bytes, tuple[str, ...]] = {}
+    for match in matches:
+        place = f"{match[2].decode()}{match[3].decode()} of {lengths[match.group(1, 2)]}"
+        found[match[0]] = tuple(dict.fromkeys((match[1].decode() + place, place)))
+    return found
 
 
 def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
@@ -50,14 +61,27 @@ def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
     ``TrackableObjectGraph``: its ``full_name``, or several, and its place in the model if the key
     is another one. Raises Malformed."""
     nodes = [_node(content) for n, wire, _, content in fields(graph) if n == 1 and wire == BYTES]
+    model = _only_object(nodes)
     found: dict[bytes, tuple[bytes, ...]] = {}
     for place, (_, variables) in zip(_places_in_model(nodes), nodes, strict=True):
         for name, key in variables:
-            names = found.get(key, ())
-            if place is not None and place != key.removesuffix(_SUFFIX):
-                names = (*names, place)
-            found[key] = tuple(dict.fromkeys((*names, name) if name else names))
+            names = [*found.get(key, ()), place, name]
+            if place is not None and model is not None:
+                names.append(place.removeprefix(model + b"/"))
+            own = key.removesuffix(_SUFFIX)
+            found[key] = tuple(dict.fromkeys(each for each in names if each and each != own))
     return {key: names for key, names in found.items() if names}
+
+
+def _only_object(nodes: Sequence[_Node]) -> bytes | None:
+    """``model``, of ``tf.train.Checkpoint(model=m)``: what the checkpoint calls the one object in
+    it, so that the object itself can be restored. None if it holds several, or none."""
+    if not nodes:
+        return None
+    inside = [(name, n) for name, n in nodes[0].children if 0 < n < len(nodes)]
+    objects = [name for name, n in inside if nodes[n].children]
+    loose = [name for name, n in inside if nodes[n].variables and name != b"save_counter"]
+    return objects[0] if len(objects) == 1 and not loose else None
 
 
 class _Node(NamedTuple):
