@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind = type(error).__name__
             print(json.dumps({"error": kind, "message": str(error)}, ensure_ascii=False))
         else:
-            print(f"initreg: {error}", file=sys.stderr)
+            # The remedy as it is typed here.
+            text = str(error).replace("allow_pickle=True", "--allow-pickle")
+            print(f"initreg: {text}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `initreg ls model.npz | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
