@@ -242,9 +242,9 @@ class _Restore:
                 logger.debug("Restored %s", name)
                 written.append(normalise(name))
         except Exception as error:
-            if not written and isinstance(error, InitregError):
-                raise
             if not written:
+                if isinstance(error, InitregError):
+                    raise
                 reason = f"{type(error).__name__}: {error}"
                 raise TargetError(
                     f"{self.plan.target}: writing failed, and nothing was written: {reason}"
@@ -293,8 +293,8 @@ def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.nd
             cast = array.astype(dtype)
     lost = int(np.isinf(cast).sum() - np.isinf(array).sum())
     warnings.warn(
-        f"{name}: {plural(lost, 'value')} of {array.dtype} beyond the range of {dtype} became "
-        "infinite",
+        f"{printable(name)}: {plural(lost, 'value')} of {array.dtype} beyond the range of {dtype} "
+        "became infinite",
         CastWarning,
         stacklevel=_outside(),
     )

@@ -16,7 +16,7 @@ from initreg.errors import InitregError, RefusedFile, SourceNotFound, Unreadable
 
 HEAD_BYTES = 4096  # an HDF5 signature may stand at 0, 512, 1024 or 2048
 
-# What people try to open and no format reads: (first bytes, what it is, what to do).
+# What people try to open and no format reads: (first bytes, what it is, "torch" or "pickle").
 _FOREIGN = (
     (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file of before 1.6", "torch"),
     (b"\x80", "a Python pickle", "pickle"),
@@ -134,6 +134,19 @@ class Source:
             return tuple(sorted(os.listdir(self.path)))
         except OSError as error:
             raise UnreadableFile(f"{self.label}: cannot be listed: {error.strerror}") from error
+
+    @functools.cached_property
+    def members(self) -> tuple[str, ...] | None:
+        """The names in the zip archive, read once for all formats; None if it is no whole one."""
+        import zipfile
+
+        if not self.head.startswith(b"PK"):
+            return None
+        try:
+            with self.open() as file, zipfile.ZipFile(file) as archive:
+                return tuple(archive.namelist())
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, RuntimeError):
+            return None
 
     def open(self) -> BinaryIO:
         """The file, opened for reading bytes. Raises UnreadableFile."""

@@ -175,3 +175,14 @@ def test_a_relative_path_stays_what_it_was(tmp_path, monkeypatch):
         (tmp_path / "other").mkdir()
         monkeypatch.chdir(tmp_path / "other")
         assert arrays["a"].read().tolist() == [1, 1]
+
+
+def test_the_members_of_an_archive(tmp_path):
+    """A whole zip archive tells its names; a truncated one, and any other file, has none."""
+    np.savez(tmp_path / "m.npz", a=np.ones(2), b=np.ones(2))
+    data = (tmp_path / "m.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(data[:-30])
+    (tmp_path / "text").write_text("PK is how it begins")
+    assert Source(tmp_path / "m.npz").members == ("a.npy", "b.npy")
+    for name in ("cut.npz", "text", "missing", "."):
+        assert Source(tmp_path / name).members is None

@@ -22,22 +22,19 @@ from initreg import (
     hookimpl,
 )
 from initreg_formats import npy
+from initreg_formats.zip_member import MAGIC, data_offset
 
-_LOCAL_HEADER = 30  # bytes, then the name and the extra field
-_ENCRYPTED, _UTF8 = 0x1, 0x800  # bits of the general purpose flag
 _FIRST_READ = 512  # covers the local header and the usual .npy header
 
 
 @hookimpl
 def initreg_claim(source: Source) -> Claim | None:
-    if not source.head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if not source.head.startswith(MAGIC):
         if source.suffix == ".npz" and source.is_file:
             return Claim(Confidence.NAME, "is named .npz, but is no zip archive")
         return None
-    try:
-        with source.open() as file, zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+    names = source.members
+    if names is None:
         if source.suffix == ".npz" or b".npy" in source.head[:_FIRST_READ]:
             return Claim(Confidence.CONTENT, "begins like an .npz, but the archive has no end")
         return None
@@ -74,14 +71,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
 
 def _array(source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: OpenOptions) -> Any:
     what = f"{source.label}: member {member.filename!r}"
-    if member.flag_bits & _ENCRYPTED:
-        raise DamagedFile(f"{what} is encrypted")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DamagedFile(
-            f"{what} is packed by method {member.compress_type}; numpy writes, and initreg "
-            "reads, stored and deflated members"
-        )
-    offset = _data_offset(file, member, what)
+    offset = data_offset(file, member, what)
     header = npy.parse_header(_npy_head(file, offset, member, what), what)
     if header.is_pickle or isinstance(header.descr, list):
         return _by_numpy(source, member.filename, header, what, options)
@@ -97,24 +87,6 @@ def _array(source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: Ope
         codec="deflate" if member.compress_type == zipfile.ZIP_DEFLATED else None,
         checksum=("crc32", member.CRC),
     )
-
-
-def _data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:
-    """Where the member's own bytes begin: the local header's lengths decide, not the central's."""
-    file.seek(member.header_offset)
-    head = file.read(_LOCAL_HEADER)
-    if len(head) < _LOCAL_HEADER or not head.startswith(b"PK\x03\x04"):
-        raise DamagedFile(f"{what} has no local header where the archive's directory says")
-    names = int.from_bytes(head[26:28], "little")
-    extra = int.from_bytes(head[28:30], "little")
-    utf8 = int.from_bytes(head[6:8], "little") & _UTF8
-    name = file.read(names).decode("utf-8" if utf8 else "cp437", errors="replace")
-    if name != member.orig_filename:
-        raise DamagedFile(
-            f"{what} is called {name!r} where its bytes are: the file is corrupt. Download or copy "
-            "it again"
-        )
-    return member.header_offset + _LOCAL_HEADER + names + extra
 
 
 def _npy_head(file: BinaryIO, offset: int, member: zipfile.ZipInfo, what: str) -> bytes:

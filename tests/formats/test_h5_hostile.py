@@ -366,7 +366,7 @@ def test_a_member_that_lies_elsewhere(archive):
     entry = raw.rfind(b"PK\x01\x02")
     raw[entry + 42 : entry + 46] = (7).to_bytes(4, "little")
     path.write_bytes(raw)
-    with pytest.raises(DamagedFile, match="does not lie where the archive's directory says"):
+    with pytest.raises(DamagedFile, match="has no local header where the archive's directory says"):
         initreg.open(path)
 
 
@@ -469,3 +469,17 @@ def test_flipped_bytes(tmp_path_factory, libver, data):
         for array in arrays.values():
             with contextlib.suppress(InitregError):
                 assert array.read().shape == array.shape
+
+
+def test_a_member_of_a_keras_archive_has_one_name(tmp_path):
+    """The archive's directory and the member's own header must agree, as for an npz."""
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["a"] = np.ones(3)
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.write(tmp_path / "w.h5", "model.weights.h5")
+    data = (tmp_path / "m.keras").read_bytes()
+    at = data.index(b"model.weights.h5")
+    (tmp_path / "m.keras").write_bytes(data[:at] + b"n" + data[at + 1 :])
+    with pytest.raises(DamagedFile, match=r"is called 'nodel\.weights\.h5' where its bytes are"):
+        initreg.open(tmp_path / "m.keras")

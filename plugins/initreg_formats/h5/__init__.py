@@ -29,6 +29,7 @@ from initreg_formats.h5.arrays import Lazy
 from initreg_formats.h5.container import Container, has_signature
 from initreg_formats.h5.names import arrays_of, with_places
 from initreg_formats.h5.strings import Strings
+from initreg_formats.zip_member import MAGIC
 
 initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
 
@@ -41,7 +42,7 @@ def initreg_claim(source: Source) -> Claim | None:
         return None
     if has_signature(source.head):
         return Claim(Confidence.EXACT, "has the signature of HDF5")
-    if source.head.startswith(archive.MAGIC):
+    if source.head.startswith(MAGIC):
         return archive.claim(source)
     if shards.is_index(source):
         return Claim(Confidence.EXACT, "index of Keras weights: JSON with a weight_map")
@@ -62,7 +63,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     if shards.is_index(source):
         return _opened(*shards.open_shards(source))
-    if source.head.startswith(archive.MAGIC):
+    if source.head.startswith(MAGIC):
         container = archive.open_archive(source, options)
     else:
         container = Container.of_file(source)

@@ -13,11 +13,10 @@ from typing import BinaryIO
 
 from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source
 from initreg_formats.h5.container import Container
+from initreg_formats.zip_member import data_offset
 
-MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
-_LOCAL_HEADER = 30  # bytes, then the name and the extra field: APPNOTE 4.3.7
 _CHUNK = 1 << 20
 _RATIO = 1032  # deflate packs no better
 _FAULTS = (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, RuntimeError)
@@ -25,10 +24,8 @@ _FAULTS = (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFErro
 
 def claim(source: Source) -> Claim | None:
     """The claim on a zip archive."""
-    try:
-        with source.open() as file, zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except _FAULTS:
+    names = source.members
+    if names is None:
         if source.suffix == ".keras":
             return Claim(Confidence.CONTENT, "begins like a Keras archive, which has no end")
         return None
@@ -49,8 +46,10 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
     file = source.open()
     try:
         member = _member(file, what)
+        start = data_offset(file, member, f"{what}: its {WEIGHTS}")
         if member.compress_type == zipfile.ZIP_STORED:
-            start = _start(file, member, source.size, what)
+            if start + member.file_size > source.size:
+                raise DamagedFile(f"{what}: its {WEIGHTS} ends beyond the archive")
             if options.verify:
                 _verify(file, start, member, what)
             return Container(what, source.path, start, source.size, file, member.file_size)
@@ -76,13 +75,6 @@ def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
         names = ", ".join(member.filename for member in members[:8])
         raise DamagedFile(f"{what}: a zip archive with {len(found)} {WEIGHTS}; it has {names}")
     member = found[0]
-    if member.flag_bits & 1:
-        raise DamagedFile(f"{what}: its {WEIGHTS} is encrypted")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DamagedFile(
-            f"{what}: its {WEIGHTS} is packed by method {member.compress_type}; Keras writes, and "
-            "initreg reads, stored and deflated members"
-        )
     limit = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _RATIO)
     if member.file_size > limit:
         raise DamagedFile(
@@ -90,19 +82,6 @@ def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
             f"{member.file_size:,} bytes, more than it can"
         )
     return member
-
-
-def _start(file: BinaryIO, member: zipfile.ZipInfo, size: int, what: str) -> int:
-    """Where the member's bytes begin: the local header's lengths decide, not the directory's."""
-    file.seek(member.header_offset)
-    head = file.read(_LOCAL_HEADER)
-    if len(head) < _LOCAL_HEADER or not head.startswith(b"PK\x03\x04"):
-        raise DamagedFile(f"{what}: its {WEIGHTS} does not lie where the archive's directory says")
-    names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-    start = member.header_offset + _LOCAL_HEADER + names
-    if start + member.file_size > size:
-        raise DamagedFile(f"{what}: its {WEIGHTS} ends beyond the archive")
-    return start
 
 
 def _verify(file: BinaryIO, start: int, member: zipfile.ZipInfo, what: str) -> None:
