@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, DuplicateName, InitregError
+from initreg.names import normalise
+from initreg.renaming import Renaming
+from initreg.rules import Globs, Outcome, RuleOptions, Rules
 
 if TYPE_CHECKING:
     import numpy as np
 
-_ATTRIBUTE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+    from initreg.changes import Change
 
 
 class ArrayLike(Protocol):
@@ -73,20 +76,24 @@ class SlicedExtent:
     aliases: tuple[str, ...] = ()
 
 
-def normalise(name: str) -> str:
-    """The name as it is compared, on both sides: without ``:0`` and without the attribute suffix
-    of object-based checkpoints. Nothing else is guessed."""
-    return name.removesuffix(":0").removesuffix(_ATTRIBUTE_SUFFIX)
-
-
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """One array of a source, without its values. ``dtype`` as in :mod:`initreg.dtypes`."""
+    """One array of a source, without its values. ``dtype`` as in :mod:`initreg.dtypes`.
+
+    ``aliases`` are other names that it answers to. Once rules were applied, ``origin`` is what the
+    source itself calls it, and ``changes`` says what is done to its values.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     aliases: tuple[str, ...] = ()
+    origin: str = ""
+    changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.origin:
+            object.__setattr__(self, "origin", self.name)
 
     @property
     def nbytes(self) -> int | None:
@@ -180,6 +187,7 @@ class ArrayMap(Mapping[str, LazyArray]):
         self._reader = reader
         self._source = arrays
         self._closed = False
+        self.dropped: list[ArraySpec] = []
         self._arrays: dict[str, LazyArray] = {}
         for given, value in arrays.items():
             if not isinstance(given, str):
@@ -240,6 +248,109 @@ class ArrayMap(Mapping[str, LazyArray]):
             close = getattr(self._source, "close", None)
             if callable(close):
                 close()
+
+    # --- rules: each gives another map, as lazy as this one, that shares its file --------------
+
+    def apply(self, **rules: Unpack[RuleOptions]) -> ArrayMap:
+        """The map as these rules leave it; they are those of :class:`initreg.SmartInit`.
+
+        Nothing is read. Closing either map closes the file. Raises RuleError if a rule touches
+        nothing, makes two names one, or does not apply to its array.
+        """
+        made = Rules.of(**rules)
+        ruled = RuledMap(self, made)
+        made.refuse_untouched(ruled.touched, list(self), self.label)
+        return ruled
+
+    def rename(self, rename: Renaming) -> ArrayMap:
+        """With other names: ``{"old": "new"}``, ``[("regex", "replacement")]`` or a function."""
+        return self.apply(rename=rename)
+
+    def drop(self, *globs: str) -> ArrayMap:
+        """Without the arrays of these names: ``m.drop("head/*")``."""
+        return self.apply(drop=globs)
+
+    def keep(self, *globs: str) -> ArrayMap:
+        """With the arrays of these names alone."""
+        return self.apply(keep=globs)
+
+    def prefix(self, prefix: str) -> ArrayMap:
+        """With ``prefix`` before every name."""
+        return self.apply(prefix=prefix)
+
+    def strip_prefix(self, prefix: str) -> ArrayMap:
+        """With ``prefix`` taken from the names that have it."""
+        return self.apply(strip_prefix=prefix)
+
+    def transpose(self, *globs: str) -> ArrayMap:
+        """With the axes of these arrays reversed."""
+        return self.apply(transpose=globs)
+
+    def permute(self, globs: Globs, axes: Sequence[int]) -> ArrayMap:
+        """With the axes of these arrays in another order, as numpy's ``transpose`` takes it."""
+        return self.apply(permute=_each(globs, axes))
+
+    def slice(self, globs: Globs, axis: int, start: int, stop: int | None) -> ArrayMap:
+        """With ``start`` to ``stop`` of one axis of these arrays."""
+        return self.apply(slice=_each(globs, (axis, start, stop)))
+
+    def pad(self, globs: Globs, axis: int, length: int, fill: Any = 0) -> ArrayMap:
+        """With one axis of these arrays ``length`` long; ``fill`` is a number or ``"mean"``."""
+        return self.apply(pad=_each(globs, (axis, length, fill)))
+
+    def cast(self, dtype: Any, *globs: str) -> ArrayMap:
+        """With these arrays in another dtype; without globs, all that are floats."""
+        return self.apply(cast=_each(globs, dtype) if globs else dtype)
+
+
+class RuledMap(ArrayMap):
+    """Another map as rules leave it. ``dropped`` are the specs of what they left out, ``touched``
+    the clauses of the rules that matched a name."""
+
+    def __init__(self, base: ArrayMap, rules: Rules) -> None:
+        outcome: Outcome = rules.apply(base.specs(), base.label)
+        self.label = base.label
+        self.format = base.format
+        self.touched = outcome.touched
+        self.dropped = [*base.dropped, *outcome.dropped]
+        self._base = base
+        lazy = list(base.values())
+        self._arrays = {
+            entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes)
+            for entry in outcome.entries
+        }
+
+    def read_array(self, array: LazyArray) -> np.ndarray[Any, Any]:
+        return array.read()
+
+    def close(self) -> None:
+        self._base.close()
+
+
+class RuledArray(LazyArray):
+    """An array under another name, or with its values changed, or both."""
+
+    __slots__ = ("_base", "_changes")
+
+    def __init__(self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change]) -> None:
+        self.spec = spec
+        self.value = base.value
+        self._base = base
+        self._changes = changes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return dtypes.to_numpy(self.spec.dtype) if self._changes else self._base.dtype
+
+    def read(self) -> np.ndarray[Any, Any]:
+        array = self._base.read()
+        for change in self._changes:
+            array = change.apply(array, self.name)
+        return array
+
+
+def _each(globs: Globs, value: Any) -> dict[str, Any]:
+    return dict.fromkeys([globs] if isinstance(globs, str) else globs, value)
 
 
 def _spec(name: str, value: Any, label: str) -> ArraySpec:

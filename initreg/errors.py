@@ -98,6 +98,21 @@ class NothingMatched(PlanError):
     """No name of the source is a name of the target."""
 
 
+class MissingError(PlanError):
+    """Variables that no source supplies, where ``on_missing="error"`` allows none."""
+
+
+class UnusedError(PlanError):
+    """Arrays that the target has no variable for, where ``on_unused="error"`` allows none."""
+
+
+class RuleError(InitregError, ValueError):
+    """A rule that touches nothing, makes two names one, cannot be applied to its array, or is none.
+
+    Also an option of :class:`initreg.SmartInit` with a value that it does not have.
+    """
+
+
 class PartialRestoreError(InitregError):
     """Reading or writing failed after some variables had already been written.
 
@@ -135,3 +150,7 @@ class CastWarning(InitregWarning):
 
 class MismatchWarning(InitregWarning):
     """Arrays that do not fit and were passed over, as ``ignore_mismatch=True`` asks."""
+
+
+class UnmetWarning(InitregWarning):
+    """Patterns of ``expect_missing``, ``expect_unused`` or ``ignore`` that nothing met."""

@@ -1,0 +1,126 @@
+"""Pieces of text that people read: shapes, sizes, code, folded lists of names, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from initreg.folding import fold
+
+_WIDTH = 120  # of the names of one line; longer ones are told in several lines
+_LONGEST = 400  # of one name, unless all is shown
+MORE = "plan.to_text(limit=None) shows them all"
+
+
+def shape_text(shape: Sequence[int | None] | None) -> str:
+    """``(3, 224)``; an axis of any length is ``?``, any shape at all is ``<any shape>``."""
+    if shape is None:
+        return "<any shape>"
+    inner = ", ".join("?" if axis is None else str(axis) for axis in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def size_text(nbytes: float | None) -> str:
+    """Bytes as people read them: ``1.2 MB``, in powers of 1000."""
+    if nbytes is None:
+        return "?"
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelt out: a name must not move the cursor, change colours
+    or pass for another line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def code_text(value: Any) -> str:
+    """A value as Python code, its strings in double quotes."""
+    if isinstance(value, str):
+        if not value.isprintable():
+            return repr(value)
+        raw = "\\" in value and '"' not in value and not value.endswith("\\")
+        return f'r"{value}"' if raw else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{code_text(k)}: {code_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(code_text, value)) + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(code_text, value)) + (",)" if len(value) == 1 else ")")
+    return repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Names of which the same is said: folded, how many they are, and what is said."""
+
+    names: str
+    count: int
+    note: str
+
+    def text(self, gap: str = "  ") -> str:
+        times = f"{self.count} x " if self.count > 1 else ""
+        return f"{self.names}{gap}{times}{self.note}".rstrip()
+
+
+def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[list[Line], int]:
+    """Names, each with what to say of it, in at most ``limit`` lines, and how many names are left.
+
+    Only names of which the same is said are folded together. Without a limit nothing is cut.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, note in entries:
+        groups.setdefault(note, []).append(name)
+    lines = [
+        Line(found.text, found.count, note)
+        for note, names in groups.items()
+        for found in fold(names, _WIDTH)
+    ]
+    if limit is None:
+        return lines, 0
+    shown = [Line(_shorten(line.names), line.count, line.note) for line in lines[:limit]]
+    return shown, sum(line.count for line in lines[limit:])
+
+
+def names_text(
+    entries: Iterable[tuple[str, str]],
+    limit: int | None = 20,
+    *,
+    gap: str = "  ",
+    more: str = MORE,
+) -> list[str]:
+    """The lines of :func:`folded`, and a last one for what is left, which says where it is."""
+    lines, hidden = folded(entries, limit)
+    shown = [line.text(gap) for line in lines]
+    if hidden:
+        shown.append(f"... and {plural(hidden, 'name')} more: {more}")
+    return shown
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows of cells as lines with aligned columns; those in ``right`` are flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
