@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 # needs no more than `hookimpl` and `Claim`, must not pay for the rest.
 _HOME = {
     "SmartInit": "smart_init",
-    "open": "smart_init",
-    "load": "smart_init",
+    "open": "chain",
+    "load": "chain",
     "probe": "registry",
     "Probe": "registry",
     "ArrayMap": "arrays",
@@ -24,6 +24,7 @@ _HOME = {
     "Extent": "arrays",
     "LazyArray": "arrays",
     "SlicedExtent": "arrays",
+    "Hint": "plan",
     "Plan": "plan",
     "Row": "plan",
     "Claim": "claim",
@@ -41,6 +42,7 @@ _HOME = {
     "InitregWarning": "errors",
     "MismatchError": "errors",
     "MismatchWarning": "errors",
+    "MissingError": "errors",
     "MissingLibrary": "errors",
     "MissingWarning": "errors",
     "NothingMatched": "errors",
@@ -49,11 +51,14 @@ _HOME = {
     "PluginError": "errors",
     "RefusedFile": "errors",
     "ReshapeWarning": "errors",
+    "RuleError": "errors",
     "SourceNotFound": "errors",
     "TargetError": "errors",
     "UnknownFormat": "errors",
     "UnknownTarget": "errors",
+    "UnmetWarning": "errors",
     "UnreadableFile": "errors",
+    "UnusedError": "errors",
     "UnusedWarning": "errors",
 }
 
@@ -63,6 +68,8 @@ if TYPE_CHECKING:
     from initreg.arrays import Extent as Extent
     from initreg.arrays import LazyArray as LazyArray
     from initreg.arrays import SlicedExtent as SlicedExtent
+    from initreg.chain import load as load
+    from initreg.chain import open as open
     from initreg.claim import Claim as Claim
     from initreg.claim import Confidence as Confidence
     from initreg.errors import AmbiguousSource as AmbiguousSource
@@ -73,6 +80,7 @@ if TYPE_CHECKING:
     from initreg.errors import InitregWarning as InitregWarning
     from initreg.errors import MismatchError as MismatchError
     from initreg.errors import MismatchWarning as MismatchWarning
+    from initreg.errors import MissingError as MissingError
     from initreg.errors import MissingLibrary as MissingLibrary
     from initreg.errors import MissingWarning as MissingWarning
     from initreg.errors import NothingMatched as NothingMatched
@@ -81,21 +89,23 @@ if TYPE_CHECKING:
     from initreg.errors import PluginError as PluginError
     from initreg.errors import RefusedFile as RefusedFile
     from initreg.errors import ReshapeWarning as ReshapeWarning
+    from initreg.errors import RuleError as RuleError
     from initreg.errors import SourceNotFound as SourceNotFound
     from initreg.errors import TargetError as TargetError
     from initreg.errors import UnknownFormat as UnknownFormat
     from initreg.errors import UnknownTarget as UnknownTarget
+    from initreg.errors import UnmetWarning as UnmetWarning
     from initreg.errors import UnreadableFile as UnreadableFile
+    from initreg.errors import UnusedError as UnusedError
     from initreg.errors import UnusedWarning as UnusedWarning
     from initreg.hookspecs import OpenOptions as OpenOptions
     from initreg.hookspecs import hookimpl as hookimpl
+    from initreg.plan import Hint as Hint
     from initreg.plan import Plan as Plan
     from initreg.plan import Row as Row
     from initreg.registry import Probe as Probe
     from initreg.registry import probe as probe
     from initreg.smart_init import SmartInit as SmartInit
-    from initreg.smart_init import load as load
-    from initreg.smart_init import open as open
     from initreg.source import Source as Source
     from initreg.target import Target as Target
     from initreg.target import VariableSpec as VariableSpec

@@ -2,18 +2,22 @@
 
 ``layer_{0..11}/{query,key}/kernel`` stands for exactly 24 names: a range has no holes, and a
 product of two braces only appears where every combination is there. :func:`expand` is the inverse.
-A backslash before ``{``, ``}``, ``,`` or ``\\`` stands for that character itself.
+A backslash before ``{``, ``}``, ``,`` or ``\\`` stands for that character itself, and one before a
+letter for a character that would move the cursor, change colours or pass for another line.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
-_SPECIAL = re.compile(r"([{},\\])")
+# Two spaces in a row, or one at an end, would pass for the gap between a name and its note.
+_SPECIAL = re.compile(r"([{},\\]|^ | $| (?= ))")
+_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt]|.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,12 @@ class Folded:
 _Line = tuple[str | frozenset[str], ...]
 
 
-def fold(names: Iterable[str]) -> list[Folded]:
-    """Fold the names into lines that stand for exactly them. Repeated names count once."""
+def fold(names: Iterable[str], width: int | None = None) -> list[Folded]:
+    """Fold the names into lines that stand for exactly them. Repeated names count once.
+
+    Words in braces stand in the order of their first names. A line of more than ``width``
+    characters is split where it has a brace to split.
+    """
     order = {name: i for i, name in enumerate(dict.fromkeys(names))}
     by_length: dict[int, list[_Line]] = {}
     for name in order:
@@ -37,11 +45,38 @@ def fold(names: Iterable[str]) -> list[Folded]:
         by_length.setdefault(len(tokens), []).append(tokens)
     found: list[tuple[int, Folded]] = []
     for group in by_length.values():
+        ranks: list[dict[str, int]] = [{} for _ in group[0]]
+        for line in group:
+            for token, rank in zip(line, ranks, strict=True):
+                rank.setdefault(token, len(rank))  # type: ignore[arg-type]  # not merged yet
         for line in _merge(group):
-            names_of_line = _names(line)
-            first = min(order[name] for name in names_of_line)
-            found.append((first, Folded("".join(map(_brace, line)), len(names_of_line))))
+            first = min(map(order.__getitem__, _names(line)))
+            parts = [_parts(tokens, rank) for tokens, rank in zip(line, ranks, strict=True)]
+            found += ((first, folded) for folded in _texts(parts, width))
     return [folded for _, folded in sorted(found, key=lambda item: item[0])]
+
+
+# What stands in one position of a line: texts, each with how many tokens it stands for.
+_Parts = list[tuple[str, int]]
+
+
+def _texts(line: Sequence[_Parts], width: int | None) -> Iterator[Folded]:
+    """The line, in as many as it takes to keep each to the width."""
+    text = "".join(map(_brace, line))
+    longest = max(range(len(line)), key=lambda i: len(line[i]), default=0)
+    if width is None or len(text) <= width or not line or len(line[longest]) == 1:
+        count = math.prod(sum(n for _, n in parts) for parts in line)
+        yield Folded(text, count)
+        return
+    parts = line[longest]
+    for half in (parts[: len(parts) // 2], parts[len(parts) // 2 :]):
+        yield from _texts([*line[:longest], half, *line[longest + 1 :]], width)
+
+
+def _brace(parts: _Parts) -> str:
+    if len(parts) == 1 and parts[0][1] == 1:
+        return parts[0][0]
+    return "{" + ",".join(text for text, _ in parts) + "}"
 
 
 def _merge(lines: list[_Line]) -> list[_Line]:
@@ -83,19 +118,22 @@ def _names(line: _Line) -> list[str]:
     return list(map("".join, itertools.product(*([t] if isinstance(t, str) else t for t in line))))
 
 
-def _brace(tokens: str | frozenset[str]) -> str:
+def _parts(tokens: str | frozenset[str], rank: dict[str, int]) -> _Parts:
     if isinstance(tokens, str):
-        return _escape(tokens)
+        return [(_escape(tokens), 1)]
     if all(token.isascii() and token.isdecimal() for token in tokens):
-        return "{" + ",".join(_ranges(tokens)) + "}"
-    return "{" + ",".join(map(_escape, sorted(tokens))) + "}"
+        return _ranges(tokens)
+    return [(_escape(token), 1) for token in sorted(tokens, key=rank.__getitem__)]
 
 
 def _escape(token: str) -> str:
-    return _SPECIAL.sub(r"\\\1", token)
+    token = _SPECIAL.sub(r"\\\1", token)
+    if token.isprintable():
+        return token
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
 
 
-def _ranges(tokens: Iterable[str]) -> list[str]:
+def _ranges(tokens: Iterable[str]) -> _Parts:
     """``0, 1, 2, 5`` as ``0..2, 5``, and ``08, 09, 10`` as ``08..10``."""
     runs: list[list[str]] = []
     for token in sorted(tokens, key=lambda token: (int(token), len(token))):
@@ -104,7 +142,10 @@ def _ranges(tokens: Iterable[str]) -> list[str]:
             run.append(token)
         else:
             runs.append([token])
-    return [text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) > 2 else run)]
+    found: _Parts = []
+    for run in runs:
+        found += [(f"{run[0]}..{run[-1]}", len(run))] if len(run) > 2 else [(t, 1) for t in run]
+    return found
 
 
 def _padding(token: str) -> int:
@@ -119,7 +160,7 @@ def expand(text: str) -> list[str]:
     ['layer_0/b', 'layer_0/w', 'layer_1/b', 'layer_1/w', 'layer_2/b', 'layer_2/w']
     """
     positions: list[list[str]] = []
-    for brace, plain in re.findall(r"\{((?:[^{}\\]|\\.)*)\}|((?:[^{}\\]|\\.)+)", text):
+    for brace, plain in re.findall(r"\{((?:[^{}\\]|\\.)*)\}|((?:[^{}\\]|\\.)+)", text, re.DOTALL):
         if plain:
             positions.append([_unescape(plain)])
         else:
@@ -138,4 +179,11 @@ def _expand_part(part: str) -> list[str]:
 
 
 def _unescape(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)
+    return _ESCAPED.sub(_character, text)
+
+
+def _character(match: re.Match[str]) -> str:
+    escape = match[1]
+    if len(escape) > 1:
+        return chr(int(escape[1:], 16))
+    return {"n": "\n", "r": "\r", "t": "\t"}.get(escape, escape)

@@ -1,127 +1,213 @@
-"""Why nothing matched, and what to type instead. Pure; asked only when a restore has failed."""
+"""Why little or nothing matches, and what to type instead. Pure; asked only then."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from initreg.arrays import ArraySpec, normalise
+from initreg import dtypes
+from initreg.arrays import ArraySpec
+from initreg.names import Patterns, normalise
+from initreg.plan import Hint, Kind, Row
 from initreg.target import VariableSpec
+from initreg.text import plural
 
 _MOST = 3
-_NEAR_POOL = 1_000  # names that the nearest ones are sought among: comparing them is slow
-_SEPARATORS = "/."
+_TRIED = 4  # renamings of one kind whose matches are counted in full
+_NEAR_POOL = 200  # names that the nearest ones are sought among: comparing them is slow
+_SEPARATOR = re.compile(r"[/.]")
+_Options = Mapping[str, Any]
+
+# What PyTorch's layers call their weights has its axes in another order than TensorFlow's: those of
+# a kernel are (out, in, *window) there, and (*window, in, out) here.
+_PERMUTATIONS = ((2, 3, 1, 0), (2, 3, 4, 1, 0), (3, 2, 0, 1), (4, 3, 0, 1, 2))
 
 
-def hints(
-    arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec], source: str = "source"
-) -> list[str]:
-    """At most three sentences, the most helpful first; empty if nothing is known to help.
+def renamings(
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    source: str = "source",
+    label: str = "",
+) -> list[Hint]:
+    """At most three hints, the most helpful first; empty if nothing is known to help.
 
-    ``source`` is the code that names the source, for the remedies that the sentences end in.
+    ``source`` is the code that names the source, ``label`` what to call it where there are others.
+    n log n in the number of names.
     """
     have = [array.name for array in arrays]
-    want = [normalise(variable.name) for variable in variables]
+    want = {normalise(n) for v in variables for n in (v.name, *v.aliases)}
     if not have:
-        return ["the source holds no arrays"]
+        return [Hint(f"the source {label} holds no arrays".replace("  ", " "), {}, source)]
     if not want:
-        return ["the target has no variables: create them before restoring"]
-    renamings = sorted(_renamings(have, want), key=lambda found: -found[0])
-    best = renamings[0][0] if renamings else 0
-    # A renaming in two steps is no better than one of them that does as much.
-    simple = max((hits for hits, how, _ in renamings if " and " not in how), default=0)
-    renamings = [r for r in renamings if " and " not in r[1] or r[0] > simple]
+        return [Hint("the target has no variables: create them before restoring", {}, source)]
+    now = sum(name in want for name in have)
+    found: dict[str, tuple[int, int, _Options]] = {}
+    for words, options, new in _renamings(have, want):
+        hits = sum(name in want for name in new)
+        steps = words.count(" and ")
+        if hits > now and len(set(new)) == len(new):
+            found[words] = (hits, -steps, options)
+    best = max((hits for hits, _, _ in found.values()), default=0)
+    # A renaming in two steps is worth its line only if no single one does as much.
+    simple = max((hits for hits, steps, _ in found.values() if not steps), default=0)
+    of = f" of {label}" if label else ""
     shown = [
-        f"{hits:,} of {len(have):,} names match after {how}: "
-        f"SmartInit({{{code}: a for n, a in initreg.load({source}).items()}})"
-        for hits, how, code in renamings
-        if hits * 4 >= best
+        Hint(f"{hits:,} of {len(have):,} names{of} match after {words}", options, source)
+        for words, (hits, steps, options) in sorted(
+            found.items(), key=lambda item: item[1][:2], reverse=True
+        )
+        if hits * 4 >= best and (not steps or hits > simple)
     ]
-    return (shown or _nearest(arrays, variables))[:_MOST]
+    return (shown or nearest(arrays, variables, source))[:_MOST]
 
 
-def _renamings(have: Sequence[str], want: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-    """``(names that match, the renaming in words, its code for a name n)``."""
-    spellings: list[tuple[str, str, Callable[[str], str]]] = [("", "n", lambda name: name)]
+def _renamings(
+    have: Sequence[str], want: set[str]
+) -> Iterator[tuple[str, _Options, Sequence[str]]]:
+    """The renamings that may help: in words, as options, and the names that they give."""
+    spellings: list[tuple[str, list[tuple[str, str]], Sequence[str]]] = [("", [], have)]
     for old, new in ((".", "/"), ("/", ".")):
         if any(old in name for name in have):
-            code = f"n.replace({old!r}, {new!r})"
-            spellings.append((f"replacing {old!r} by {new!r}", code, _replacer(old, new)))
-    for words, code, spell in spellings:
-        names = [spell(name) for name in have]
+            pair = (re.escape(old), new)
+            names: Sequence[str] = [name.replace(old, new) for name in have]
+            spellings.append((f"replacing {old!r} by {new!r}", [pair], names))
+    for words, pairs, names in spellings:
         also = f"{words} and " if words else ""
         if words:
-            hits = len(set(names) & set(want))
-            if hits:
-                yield hits, words, code
-        removed = _leading(names, want)
-        added = _leading(want, names)
-        for prefix, hits in removed.most_common(_MOST):
-            yield hits, f"{also}removing {prefix!r}", f"{code}.removeprefix({prefix!r})"
-        for prefix, hits in added.most_common(_MOST):
-            yield hits, f"{also}adding {prefix!r}", f"{prefix!r} + {code}"
-        for (old, new), hits in _swapped(names, want).most_common(_MOST):
-            how = f"{also}replacing the prefix {old!r} by {new!r}"
-            yield hits, how, f"{new!r} + {code}.removeprefix({old!r})"
+            yield words, {"rename": pairs}, names
+        for prefix in _best(_leading(names, want)):
+            option: _Options = {"strip_prefix": prefix}
+            if pairs:
+                option = {"rename": [*pairs, (f"^{re.escape(prefix)}", "")]}
+            yield f"{also}removing {prefix!r}", option, [n.removeprefix(prefix) for n in names]
+        for prefix in _best(_leading(want, set(names))):
+            option = {"rename": pairs, "prefix": prefix} if pairs else {"prefix": prefix}
+            yield f"{also}adding {prefix!r}", option, [prefix + name for name in names]
+        for old, new, how in _best(_swapped(names, want)):
+            option = {"rename": [*pairs, (old, new)]}
+            yield f"{also}{how}", option, [re.sub(old, new, name) for name in names]
 
 
-def _replacer(old: str, new: str) -> Callable[[str], str]:
-    return lambda name: name.replace(old, new)
+def _best(counts: Counter[Any]) -> Iterator[Any]:
+    return (found for found, _ in counts.most_common(_TRIED))
 
 
-def _leading(longer: Sequence[str], shorter: Sequence[str]) -> Counter[str]:
+def _leading(longer: Iterable[str], shorter: set[str]) -> Counter[str]:
     """The prefixes that, removed from names of ``longer``, give names of ``shorter``."""
-    known = set(shorter)
     return Counter(
-        name[: i + 1]
+        name[: at.end()]
         for name in longer
-        for i, character in enumerate(name)
-        if character in _SEPARATORS and name[i + 1 :] in known
+        for at in _SEPARATOR.finditer(name)
+        if name[at.end() :] in shorter
     )
 
 
-def _swapped(have: Sequence[str], want: Sequence[str]) -> Counter[tuple[str, str]]:
-    """Pairs of first parts, where all that follows the first separator is equal."""
-    by_rest: dict[str, list[str]] = {}
+def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str, str]]:
+    """``(regex, replacement, in words)`` of renamings of one part of a name: ``/weight`` at the
+    end is ``/kernel``, ``resnet/`` at the start is ``backbone/``, ``/a/`` between is ``/b/``."""
+    known: dict[tuple[str, str], list[str]] = {}
     for name in want:
-        first, rest = _split(name)
-        if first and len(by_rest.setdefault(rest, [])) < 8:
-            by_rest[rest].append(first)
-    counts: Counter[tuple[str, str]] = Counter()
+        for before, part, after in _parts(name):
+            parts = known.setdefault((before, after), [])
+            if len(parts) < 8:  # a list of a thousand parts is no renaming
+                parts.append(part)
+    counts: Counter[tuple[str, str, str]] = Counter()
     for name in have:
-        first, rest = _split(name)
-        if first:
-            counts.update((first, other) for other in by_rest.get(rest, ()) if other != first)
+        for before, part, after in _parts(name):
+            for other in known.get((before, after), ()):
+                if other != part and not (part.isdecimal() or other.isdecimal()):
+                    counts[_swap(before[-1:], part, after[:1], other)] += 1
     return counts
 
 
-def _split(name: str) -> tuple[str, str]:
-    at = min((i for i in (name.find(s) for s in _SEPARATORS) if i >= 0), default=-1)
-    return name[: at + 1], name[at + 1 :]
+def _parts(name: str) -> Iterator[tuple[str, str, str]]:
+    """Each part of a name, with all that stands before it and all that stands behind it."""
+    start = 0
+    for at in _SEPARATOR.finditer(name):
+        yield name[:start], name[start : at.start()], name[at.start() :]
+        start = at.end()
+    yield name[:start], name[start:], ""
 
 
-def _nearest(arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]) -> list[str]:
-    """Names that look alike, of equal shape: up to three pairs of them."""
+def _swap(before: str, old: str, after: str, new: str) -> tuple[str, str, str]:
+    """Replacing ``old`` between two separators, "" for an end of the name, by ``new``."""
+    regex = f"{'' if before else '^'}{re.escape(before + old + after)}{'' if after else '$'}"
+    replacement = (before + new + after).replace("\\", "\\\\")
+    return regex, replacement, f"replacing {before + old + after!r} by {before + new + after!r}"
+
+
+def nearest(
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    source: str = "source",
+    cutoff: float = 0.8,
+) -> list[Hint]:
+    """Names that look alike, of equal shape; one hint for all of them."""
     by_shape: dict[tuple[int | None, ...] | None, list[str]] = {}
     for array in arrays[:_NEAR_POOL]:
         by_shape.setdefault(array.shape, []).append(array.name)
-    pairs = []
+    pairs: dict[str, str] = {}
     for variable in variables[:20]:
         name = normalise(variable.name)
-        near = difflib.get_close_matches(name, by_shape.get(variable.shape, ()), n=1, cutoff=0.7)
-        if near:
-            pairs.append(f"{near[0]!r} of the source is like {name!r} of the target")
+        for near in difflib.get_close_matches(name, by_shape.get(variable.shape, ()), 1, cutoff):
+            # Names that differ by their numbers alone are two layers of one model.
+            if near not in pairs and re.sub(r"\d+", "", near) != re.sub(r"\d+", "", name):
+                pairs[near] = name
         if len(pairs) == _MOST:
             break
-    return pairs
+    if not pairs:
+        return []
+    words = ", ".join(f"{old!r} of the source is like {new!r}" for old, new in pairs.items())
+    return [Hint(f"{words} of the target", {"rename": pairs}, source)]
 
 
-def transposed(array: ArraySpec, variable: VariableSpec) -> bool:
-    """Whether the array's shape is the variable's with its axes reversed."""
-    return (
-        variable.shape is not None
-        and len(array.shape) > 1
-        and array.shape != variable.shape
-        and array.shape[::-1] == variable.shape
-    )
+def transposes(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[Hint]:
+    """What would make mismatched arrays of one source fit: another order of their axes.
+
+    ``rows`` are all rows of the source, each with what its array is called after the rules.
+    """
+    found: dict[tuple[int, ...] | None, list[str]] = {}
+    for row, name in rows:
+        if row.kind is not Kind.MISMATCHED or not dtypes.can_cast(
+            row.array_dtype or "", row.dtype or ""
+        ):
+            continue
+        axes = _permutation(row)
+        if row.is_transpose or axes is not None:
+            found.setdefault(axes, []).append(name)
+    hints = []
+    for axes, names in found.items():
+        globs = _globs(names, [name for _, name in rows])
+        arrays = plural(len(names), "array")
+        if axes is None:
+            options: _Options = {"transpose": globs}
+            hints.append(Hint(f"{arrays} would fit transposed", options, source))
+        else:
+            options = {"permute": dict.fromkeys(globs, axes)}
+            words = f"{arrays} would fit with the axes in the order {axes}, as if from PyTorch"
+            hints.append(Hint(words, options, source))
+    return hints
+
+
+def _permutation(row: Row) -> tuple[int, ...] | None:
+    """The order of axes that PyTorch's kernels need to fit; None if it is no such, or plain
+    transposition does."""
+    shape = row.array_shape or ()
+    for axes in () if row.is_transpose else _PERMUTATIONS:
+        if len(axes) == len(shape) and tuple(shape[axis] for axis in axes) == row.shape:
+            return axes
+    return None
+
+
+def _globs(wanted: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The names, or one glob if that means the same among all names."""
+    if len(wanted) > 3:
+        chosen = set(wanted)
+        for glob in dict.fromkeys(f"*{name[name.rfind('/') :]}" for name in wanted if "/" in name):
+            pattern = Patterns(glob, "transpose")
+            if {name for name in others if pattern.hits(name)} == chosen:
+                return [glob]
+    return list(wanted)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from initreg import dtypes
-from initreg.arrays import ArraySpec, normalise
+from initreg.arrays import ArraySpec
 from initreg.errors import DuplicateName
-from initreg.plan import Kind, Plan, Row
+from initreg.names import NO_PATTERNS, Patterns, normalise
+from initreg.plan import Kind, Plan, Policy, Row
 from initreg.target import VariableSpec
 
 # <variable>/<slot>: what TF1's optimisers and object-based checkpoints call the optimiser's own
@@ -26,11 +27,19 @@ _SLOT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SourceSpecs:
-    """One source of a chain: its label, and its arrays without their values."""
+    """One source of a chain: its label, and its arrays without their values.
+
+    ``dropped`` are arrays that rules left out. ``expected`` are the names that may well be unused,
+    ``ignored`` those that are not restored though they match.
+    """
 
     label: str
     arrays: Sequence[ArraySpec]
     ignore_mismatch: bool = False
+    dropped: Sequence[ArraySpec] = ()
+    on_unused: Policy = Policy.WARN
+    expected: Patterns = NO_PATTERNS
+    ignored: Patterns = NO_PATTERNS
 
 
 @dataclass(slots=True)
@@ -185,37 +194,120 @@ def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return tuple(axis for axis in shape if axis != 1)
 
 
-def match(sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec], target: str) -> Plan:
+def match(
+    sources: Sequence[SourceSpecs],
+    variables: Sequence[VariableSpec],
+    target: str,
+    *,
+    on_missing: Policy = Policy.WARN,
+    expect_missing: Patterns = NO_PATTERNS,
+) -> Plan:
     """The plan for a whole chain.
 
     The last source that has a variable's name supplies it, and what it overrides is not checked.
     A source with ``ignore_mismatch`` is passed over where it does not fit. Raises DuplicateName.
     """
     target_names = _Names.of(variables, target)
+    expectations = _Expectations(sources, expect_missing)
     pairs: list[dict[int, int]] = []
-    for source in sources:
+    for number, source in enumerate(sources):
         source_names = _Names.of(source.arrays, source.label)
-        pairs.append(_pair(source, variables, source_names, target_names))
+        found = _pair(source, variables, source_names, target_names)
+        pairs.append(expectations.without_ignored(number, found, variables))
 
     rows: list[Row] = []
     restored: set[str] = set()
     for index, variable in enumerate(variables):
-        found = _rows_of(variable, index, sources, pairs)
-        rows += found
+        of_variable = _rows_of(variable, index, sources, pairs)
+        rows += of_variable
         name = normalise(variable.name)
-        if not found:
-            rows.append(Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype))
-        for row in found:
+        if not of_variable:
+            row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
+            rows.append(expectations.of_variable(row, variable))
+        for row in of_variable:
             if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
                 restored |= {name, *map(normalise, variable.aliases)}
-                if row.array is not None:
-                    restored.add(row.array)
+                restored |= {sources[row.source or 0].arrays[pairs[row.source or 0][index]].name}
     for number, source in enumerate(sources):
         used = set(pairs[number].values())
         for position, array in enumerate(source.arrays):
             if position not in used:
-                rows.append(_array_row(Kind.ONLY_IN_SOURCE, array, number))
-    return Plan(_mark_slots(rows, restored), [source.label for source in sources], target)
+                row = _array_row(Kind.ONLY_IN_SOURCE, array, number)
+                rows.append(expectations.of_array(row, array, position))
+        rows += [_array_row(Kind.DROPPED, array, number) for array in source.dropped]
+    return Plan(
+        _mark_slots(rows, restored),
+        [source.label for source in sources],
+        target,
+        on_missing=on_missing,
+        on_unused=[source.on_unused for source in sources],
+        unmet=expectations.unmet(),
+    )
+
+
+class _Expectations:
+    """What the user said of names beforehand, and which of it was met."""
+
+    def __init__(self, sources: Sequence[SourceSpecs], missing: Patterns) -> None:
+        self._sources = sources
+        self._missing = missing
+        self._ignored = [source.ignored for source in sources if source.ignored]
+        self._clauses = [
+            patterns.clause(glob)
+            for patterns in (self._missing, *(p for s in sources for p in (s.expected, s.ignored)))
+            for glob in patterns
+        ]
+        self._met: set[str] = set()
+        self._ignored_pairs: dict[tuple[int, int], str] = {}
+
+    def unmet(self) -> list[str]:
+        return [clause for clause in dict.fromkeys(self._clauses) if clause not in self._met]
+
+    def _hits(self, patterns: Patterns, *names: str) -> str:
+        """The first clause that matches, "" if none does."""
+        clauses = [patterns.clause(glob) for glob in patterns.hits(*names)] if patterns else ()
+        self._met.update(clauses)
+        return clauses[0] if clauses else ""
+
+    def without_ignored(
+        self, number: int, pairs: dict[int, int], variables: Sequence[VariableSpec]
+    ) -> dict[int, int]:
+        """The pairs of source ``number`` that are not left out by ``ignore``."""
+        source = self._sources[number]
+        if not source.ignored:
+            return pairs
+        left = {}
+        for index, position in pairs.items():
+            names = (*_all_names(variables[index]), *_all_names(source.arrays[position]))
+            clause = self._hits(source.ignored, *names)
+            if clause:
+                self._ignored_pairs[number, position] = clause
+            else:
+                left[index] = position
+        return left
+
+    def of_variable(self, row: Row, variable: VariableSpec) -> Row:
+        """The row of a variable that no source supplies."""
+        for patterns in (self._missing, *self._ignored):
+            clause = self._hits(patterns, *_all_names(variable)) if patterns else ""
+            if clause:
+                return replace(row, expected=True, reason=clause)
+        return row
+
+    def of_array(self, row: Row, array: ArraySpec, position: int) -> Row:
+        """The row of an array that no variable takes."""
+        number = row.source or 0
+        source = self._sources[number]
+        clause = self._ignored_pairs.get((number, position))
+        clause = clause or self._hits(source.ignored, *_all_names(array))
+        if clause:
+            return replace(row, kind=Kind.DROPPED, reason=clause)
+        clause = self._hits(source.expected, *_all_names(array))
+        return replace(row, expected=True, reason=clause) if clause else row
+
+
+def _all_names(entry: ArraySpec | VariableSpec) -> list[str]:
+    return [normalise(name) for name in (entry.name, *entry.aliases)]
 
 
 def _rows_of(
@@ -258,11 +350,12 @@ def _pair_row(
         variable.shape,
         variable.dtype,
         source,
-        array.name,
+        array.origin,
         array.shape,
         array.dtype,
         by,
         reason,
+        array.changes,
     )
 
 
@@ -271,9 +364,10 @@ def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
         kind,
         array.name,
         source=source,
-        array=array.name,
+        array=array.origin,
         array_shape=array.shape,
         array_dtype=array.dtype,
+        changes=array.changes,
     )
 
 
@@ -284,17 +378,7 @@ def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
         if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
             variable = _variable_of_slot(row.name, restored)
             if variable is not None:
-                row = Row(
-                    Kind.SLOT,
-                    row.name,
-                    row.shape,
-                    row.dtype,
-                    row.source,
-                    row.array,
-                    row.array_shape,
-                    row.array_dtype,
-                    reason=f"of {variable}",
-                )
+                row = replace(row, kind=Kind.SLOT, reason=f"of {variable}")
         marked.append(row)
     return marked
 

@@ -26,7 +26,7 @@ from initreg.errors import (
 )
 from initreg.hookspecs import OpenOptions
 from initreg.source import Source
-from initreg.target import Target
+from initreg.target import Blueprint, Target, VariableSpec
 
 GROUP = "initreg"
 _HOME = "initreg"  # the distribution whose plugins win when two have one name
@@ -301,7 +301,16 @@ class Registry:
         return arrays
 
     def target(self, obj: object) -> Target:
-        """The target that writes into ``obj``. Raises UnknownTarget, or PluginError if two do."""
+        """The target that writes into ``obj``. Raises UnknownTarget, or PluginError if two do.
+
+        A ``Target`` is its own; an open map stands for a model of its names, shapes and dtypes,
+        which can only be planned for.
+        """
+        if isinstance(obj, ArrayMap):
+            specs = [VariableSpec(s.name, s.shape, s.dtype, s.aliases) for s in obj.specs()]
+            return Blueprint(obj.label, specs)
+        if isinstance(obj, Target):
+            return obj
         found: list[tuple[str, Target]] = []
         failed: dict[str, str] = {}
         for impl in self._implementations("initreg_target"):

@@ -1,94 +1,140 @@
-"""Plans, listings and lists of names as text that people can read."""
+"""Plans and listings as text that people can read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initreg import dtypes
-from initreg.folding import fold
+from initreg.text import (
+    MORE,
+    Line,
+    code_text,
+    folded,
+    names_text,
+    plural,
+    printable,
+    shape_text,
+    size_text,
+    table,
+)
 
 if TYPE_CHECKING:
     from initreg.arrays import ArraySpec
     from initreg.plan import Plan, Row
 
-_WIDTH = 160
-
-# Kind -> what it means for the user. In the order in which a plan is told.
+# (kind, expected) -> what it means for the user. In the order in which a plan is told.
 _TITLES = {
-    "mismatched": "not fitting",
-    "matched": "restored as in the source",
-    "reshaped": "restored, reshaped by axes of length 1",
-    "cast": "restored, cast",
-    "passed over": "not fitting, passed over",
-    "overridden": "overridden by a later source",
-    "optimiser slot": "optimiser slots of restored variables, on one side only",
-    "only in target": "only in the target, left unchanged",
-    "only in source": "only in the source, not used",
+    ("mismatched", False): "not fitting",
+    ("matched", False): "restored as in the source",
+    ("reshaped", False): "restored, reshaped by axes of length 1",
+    ("cast", False): "restored, cast",
+    ("passed over", False): "not fitting, passed over",
+    ("overridden", False): "overridden by a later source",
+    ("optimiser slot", False): "optimiser slots of restored variables, on one side only",
+    ("only in target", False): "only in the target, left unchanged",
+    ("only in source", False): "only in the source, not used",
+    ("only in target", True): "only in the target, as expected",
+    ("only in source", True): "only in the source, as expected",
+    ("dropped", False): "left out, as was asked",
 }
 
 
-def shape_text(shape: Sequence[int | None] | None) -> str:
-    """``(3, 224)``; an axis of any length is ``?``, any shape at all is ``<any shape>``."""
-    if shape is None:
-        return "<any shape>"
-    inner = ", ".join("?" if axis is None else str(axis) for axis in shape)
-    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+@dataclass(frozen=True, slots=True)
+class Section:
+    """All rows of one kind: ``hidden`` names are not in ``lines``."""
+
+    count: int
+    title: str
+    lines: Sequence[Line]
+    hidden: int
 
 
-def size_text(nbytes: float | None) -> str:
-    """Bytes as people read them: ``1.2 MB``, in powers of 1000."""
-    if nbytes is None:
-        return "?"
-    for unit in ("B", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} TB"
+def sections(plan: Plan, limit: int | None = 20) -> list[Section]:
+    """The plan, each kind of row in at most ``limit`` lines; empty kinds are left out."""
+    kinds: dict[tuple[str, bool], list[Row]] = {key: [] for key in _TITLES}
+    for row in plan:
+        key = (row.kind.value, row.expected)
+        kinds[key if key in kinds else (key[0], False)].append(row)
+    found = []
+    for key, title in _TITLES.items():
+        rows = kinds[key]
+        if rows and key[0] == "optimiser slot" and limit is not None:
+            found.append(Section(len(rows), title, _slot_lines(rows), 0))
+        elif rows:
+            lines, hidden = folded(_notes(rows, plan), limit)
+            found.append(Section(len(rows), title, lines, hidden))
+    return found
 
 
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def heading(plan: Plan) -> str:
+    """What goes where, and how much of it."""
+    total = len({row.name for row in plan if row.in_target})
+    restored = len(plan.restored)
+    return f"{route_text(plan)}: {restored:,} of {plural(total, 'variable')} restored"
 
 
-def printable(text: str) -> str:
-    """The text with control characters spelt out: a name must not move the cursor, change colours
-    or pass for another line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def route_text(plan: Plan) -> str:
+    """``base.npz + dict of 2 -> TF1 session``"""
+    return f"{chain_text(plan)} -> {plan.target}"
 
 
-def names_text(entries: Iterable[tuple[str, str]], limit: int = 20) -> list[str]:
-    """Names, each with what to say of it, folded to at most ``limit`` lines.
-
-    Only names of which the same is said are folded together.
-    """
-    groups: dict[str, list[str]] = {}
-    for name, note in entries:
-        groups.setdefault(note, []).append(name)
-    lines: list[tuple[str, int]] = []
-    for note, names in groups.items():
-        for folded in fold(names):
-            times = f"{folded.count} x " if folded.count > 1 else ""
-            lines.append(
-                (f"{_shorten(printable(folded.text))}  {times}{note}".rstrip(), folded.count)
-            )
-    shown = [text for text, _ in lines[:limit]]
-    hidden = sum(count for _, count in lines[limit:])
-    if hidden:
-        shown.append(f"... and {plural(hidden, 'name')} more: plan.to_dict() has them all")
-    return shown
+def chain_text(plan: Plan) -> str:
+    return " + ".join(plan.sources) or "nothing"
 
 
-def _shorten(text: str) -> str:
-    if len(text) <= _WIDTH:
-        return text
-    return f"{text[: _WIDTH * 2 // 3]} ... {text[-_WIDTH // 4 :]}"
+def plan_text(plan: Plan, limit: int | None = 20) -> str:
+    """The whole plan, each kind of row folded to at most ``limit`` lines."""
+    lines = [heading(plan)]
+    for section in sections(plan, limit):
+        lines.append(f"  {section.count:,} {section.title}")
+        lines += [f"    {line.text()}" for line in section.lines]
+        if section.hidden:
+            lines.append(f"    ... and {plural(section.hidden, 'name')} more: {MORE}")
+    lines += [f"  met by nothing: {clause}" for clause in plan.unmet]
+    lines += [f"  hint: {hint}" for hint in plan.hints]
+    return "\n".join(lines)
+
+
+def _notes(rows: Sequence[Row], plan: Plan) -> list[tuple[str, str]]:
+    """The name of each row and what to say of it."""
+    origins = [_origin(row) for row in rows]
+    # Another name each, of which no part is the same, would leave nothing to fold.
+    many = sum(origin is not None and origin[1] for origin in origins) > 10
+    notes = []
+    for row, origin in zip(rows, origins, strict=True):
+        note = row_note(row, plan)
+        if origin is not None:
+            note += ", under another name" if many and origin[1] else f", from {origin[0]}"
+        notes.append((row.name, note + source_note(row, plan)))
+    return notes
+
+
+def _origin(row: Row) -> tuple[str, bool] | None:
+    """What the source calls the array, as far as it differs, and whether all of it does; None if
+    it is called the same."""
+    if row.array is None or row.array == row.name:
+        return None
+    same = 0
+    for a, b in zip(reversed(row.array), reversed(row.name), strict=False):
+        if a != b:
+            break
+        same += 1
+    array, name = row.array[: len(row.array) - same], row.name[: len(row.name) - same]
+    rest = row.name[len(name) :]
+    if array and name and not array.endswith(tuple("/.:")):  # up to the next separator
+        cut = re.search(r"[/.:]", rest)
+        at = cut.end() if cut else len(rest)
+        array, rest = array + rest[:at], rest[at:]
+    if not rest:
+        return printable(row.array), True
+    return (f"{printable(array)}..." if array else f"the name without {printable(name)!r}"), False
 
 
 def row_note(row: Row, plan: Plan) -> str:
-    """What a plan says of one row besides its name."""
+    """What a plan says of one row besides its name and its source."""
     if row.array_dtype is None:
         return f"{shape_text(row.shape)} {row.dtype}"
     note = f"{shape_text(row.array_shape)} {row.array_dtype}"
@@ -98,10 +144,15 @@ def row_note(row: Row, plan: Plan) -> str:
     elif row.kind == "cast":
         note += f" -> {row.dtype}"
     elif row.kind in ("mismatched", "passed over"):
-        note = row.reason
+        note = mismatch_text(row)
     elif row.kind == "overridden" and row.by is not None:
         note += f"  by {source_text(plan, row.by)}"
-    return note + source_note(row, plan)
+    return ", ".join((note, *row.changes))
+
+
+def mismatch_text(row: Row) -> str:
+    """Why the array does not fit."""
+    return f"{row.reason} (it is the transpose)" if row.is_transpose else row.reason
 
 
 def source_note(row: Row, plan: Plan) -> str:
@@ -117,34 +168,96 @@ def source_text(plan: Plan, index: int) -> str:
     return f"{label} (#{index + 1})" if plan.sources.count(label) > 1 else label
 
 
-def plan_text(plan: Plan, limit: int = 20) -> str:
-    """The whole plan, each kind of row folded to at most ``limit`` lines."""
-    chain = " + ".join(plan.sources) or "nothing"
-    restored = len(plan.restored)
-    total = len({row.name for row in plan if row.in_target})
-    lines = [f"{chain} -> {plan.target}: {restored:,} of {plural(total, 'variable')} restored"]
-    for kind, title in _TITLES.items():
-        rows = plan.of(kind)
-        if not rows:
-            continue
-        lines.append(f"  {len(rows):,} {title}")
-        if kind == "optimiser slot":
-            lines += [f"    {line}" for line in _slot_lines(rows)]
-            continue
-        entries = ((row.name, row_note(row, plan)) for row in rows)
-        lines += [f"    {line}" for line in names_text(entries, limit)]
-    return "\n".join(lines)
+def warning_text(plan: Plan, rows: Sequence[Row], what: str) -> str:
+    """What a warning says of the rows: how many they are, and their names."""
+    shown = "".join(f"\n  {line}" for line in names_text(_notes(rows, plan)))
+    return f"{route_text(plan)}: {len(rows):,} {what}:{shown}"
 
 
-def _slot_lines(rows: Iterable[Row]) -> list[str]:
+# --- plans that fail --------------------------------------------------------------------------
+
+
+def verdict_text(plan: Plan) -> str:
+    """What would fail, and how much of it; "" if nothing would."""
+    if plan.matches_nothing:
+        return f"no name of {chain_text(plan)} is a name of {plan.target}"
+    mismatched, missing, unused = plan.faults
+    return "; ".join(
+        f"{plural(len(rows), noun)} {what}"
+        for rows, noun, what in (
+            (mismatched, "array", "not fitting"),
+            (missing, "variable", "only in the target, which on_missing='error' does not allow"),
+            (unused, "array", "only in the source, which on_unused='error' does not allow"),
+        )
+        if rows
+    )
+
+
+def failure_text(plan: Plan) -> str:
+    """All that is wrong with the plan, and what to do."""
+    if plan.matches_nothing:
+        return _nothing_matched_text(plan)
+    mismatched, missing, unused = plan.faults
+    text = f"{route_text(plan)}: {verdict_text(plan)}, and nothing was written:"
+    entries = [(row.name, mismatch_text(row) + source_note(row, plan)) for row in mismatched]
+    for line in names_text(entries, limit=None, gap=": "):
+        text += f"\n  {line}"
+    for line in names_text(_notes([*missing, *unused], plan), limit=None):
+        text += f"\n  {line}"
+    for hint in plan.hints:
+        text += f"\n  {hint}"
+    if mismatched:
+        text += (
+            f"\nPass ignore={_some_code(mismatched)} to leave these variables as they are, or "
+            "ignore_mismatch=True to restore all others"
+        )
+    for rows, option in ((missing, "expect_missing"), (unused, "expect_unused")):
+        if rows:
+            text += f"\nPass {option}={_some_code(rows)} if that is as it should be"
+    return text
+
+
+def _some_code(rows: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(row.name for row in rows))
+    return code_text(names) if len(names) <= 3 else "[names or globs]"
+
+
+def _nothing_matched_text(plan: Plan) -> str:
+    """That nothing matched, what may help, and some names of either side."""
+    have = [row for row in plan if row.kind == "only in source"]
+    want = [row for row in plan if row.in_target]
+    dropped = sum(row.kind == "dropped" for row in plan)
+    text = f"{verdict_text(plan)}, and nothing was written"
+    if not have and dropped:
+        text += f"\n  rules or ignore= leave out {plural(dropped, 'array')}, and so all of them"
+    for hint in plan.hints:
+        text += f"\n  {hint}"
+    have_text = _some([f"{printable(r.name)} {shape_text(r.array_shape)}" for r in have])
+    want_text = _some([f"{printable(r.name)} {shape_text(r.shape)}" for r in want])
+    return f"{text}\n  the source has {have_text}; the target has {want_text}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return (", ".join(names[:3]) or "nothing") + more
+
+
+def _slot_lines(rows: Iterable[Row]) -> list[Line]:
     counts: dict[tuple[str, bool], int] = {}
     for row in rows:
         key = (row.name.rsplit("/", 1)[-1], row.in_target)
         counts[key] = counts.get(key, 0) + 1
     return [
-        f"{count:,} x .../{slot}, only in {'the target' if in_target else 'the source'}"
-        for (slot, in_target), count in counts.items()
+        Line(
+            f".../{printable(slot)}",
+            count,
+            f"only in {'the target' if of_target else 'the source'}",
+        )
+        for (slot, of_target), count in counts.items()
     ]
+
+
+# --- listings ---------------------------------------------------------------------------------
 
 
 def listing_text(specs: Sequence[ArraySpec]) -> str:
@@ -161,15 +274,3 @@ def listing_text(specs: Sequence[ArraySpec]) -> str:
     total = sum(spec.nbytes or 0 for spec in specs)
     lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
     return "\n".join(lines)
-
-
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines with aligned columns; those in ``right`` are flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from initreg.errors import TargetError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -46,3 +48,20 @@ class Target(Protocol):
         may raise. A target that writes in batches yields after each batch.
         """
         ...
+
+
+class Blueprint:
+    """Names, shapes and dtypes alone: a target to plan for, that cannot be written."""
+
+    def __init__(self, label: str, variables: Sequence[VariableSpec]) -> None:
+        self.label = label
+        self._variables = tuple(variables)
+
+    def variables(self) -> Sequence[VariableSpec]:
+        return self._variables
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, np.ndarray[Any, Any]]]) -> Iterator[str]:
+        raise TargetError(
+            f"{self.label} is a source, which can be planned for and not written: give init() a "
+            "session, variables, a model or a dict of arrays"
+        )

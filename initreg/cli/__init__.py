@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from initreg.cli import ls, plugins, probe
+from initreg.cli import ls, plan, plugins, probe
 from initreg.errors import InitregError
 
-VERBS = (probe, plugins, ls)
+VERBS = (probe, plugins, ls, plan)
 
 
 def parser() -> argparse.ArgumentParser:

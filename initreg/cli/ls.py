@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
+from initreg.chain import open as open_source
+from initreg.cli.rules import add_opening
 from initreg.report import listing_text
-from initreg.smart_init import open as open_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="a file, folder or checkpoint's prefix")
-    parser.add_argument("--format", help="the format's name, where the source does not show it")
-    parser.add_argument(
-        "--allow-pickle",
-        action="store_true",
-        help="open a pickle, which can run any code: only for files that you made yourself",
-    )
+    add_opening(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 
 from initreg.cli.probe import broken_text, lacking_text
 from initreg.registry import default_registry
-from initreg.report import table
+from initreg.text import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""A TF1 session: the global variables of its graph.
+"""A TF1 session: the global variables of its graph; or the graph alone, to plan for.
 
 A variable is written by running its own initializer with the initial value fed, so no op is added
 to the graph, which may be finalized. Source: ``tf.compat.v1.Variable.load`` works the same way.
@@ -29,7 +29,7 @@ def initreg_target(obj: object) -> Target | None:
     for kind in ("MonitoredSession", "SingularMonitoredSession"):
         if is_a(obj, "tensorflow", f"compat.v1.train.{kind}"):
             return Session(_monitored(obj))
-    return None
+    return Graph(obj) if is_a(obj, "tensorflow", "Graph") else None
 
 
 def _monitored(wrapper: Any) -> Any:
@@ -62,7 +62,9 @@ class Session:
     def variables(self) -> Sequence[VariableSpec]:
         if getattr(self._session, "_closed", False):
             raise TargetError("TF1 session: it is closed: open a new one")
-        graph = self._session.graph
+        return self._of_graph(self._session.graph)
+
+    def _of_graph(self, graph: Any) -> Sequence[VariableSpec]:
         specs: list[VariableSpec] = []
         unwritable: list[str] = []
         self._parts = {}
@@ -78,8 +80,8 @@ class Session:
             self._parts[spec.name].append(part)
         if unwritable:
             raise TargetError(
-                f"TF1 session: {len(unwritable)} variables cannot be written without adding ops to "
-                f"the graph, because no initial value of theirs can be fed: "
+                f"{self.label}: {len(unwritable)} variables cannot be written without adding ops "
+                f"to the graph, because no initial value of theirs can be fed: "
                 f"{', '.join(unwritable[:20])}. Remove them from the collection of global "
                 "variables to restore the others"
             )
@@ -94,6 +96,20 @@ class Session:
             batch.add(variable.name, parts, array)
             del array  # only the batch holds it now
         yield from batch.run()
+
+
+class Graph(Session):
+    """The global variables of a graph, which only a session can write."""
+
+    label = "TF1 graph"
+
+    def variables(self) -> Sequence[VariableSpec]:
+        return self._of_graph(self._session)
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
+        raise TargetError(
+            "TF1 graph: its variables have values in a session alone: give init() the session"
+        )
 
 
 class _Batch:
