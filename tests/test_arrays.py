@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays import ArraySpec, normalise
+from initreg.arrays import ArraySpec
 from initreg.errors import DamagedFile, DuplicateName, InitregError
+from initreg.names import normalise
 
 
 @pytest.fixture

@@ -38,8 +38,11 @@ GROUND_FLOOR = {
     "dtypes": set[str](),
     "folding": set[str](),
     "target": {"errors"},
-    "report": {"dtypes", "folding"},
-    "plan": {"errors", "report"},
+    "names": {"errors"},
+    "text": {"folding"},
+    "report": {"dtypes", "text"},
+    "tables": {"errors", "report", "text"},
+    "plan": {"errors", "report", "tables", "text"},
 }
 
 
