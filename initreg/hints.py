@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg import dtypes
@@ -38,7 +38,7 @@ def renamings(
     n log n in the number of names.
     """
     have = [array.name for array in arrays]
-    want = {normalise(n) for v in variables for n in (v.name, *v.aliases)}
+    want = {normalise(n): v.shape for v in variables for n in (v.name, *v.aliases)}
     if not have:
         return [Hint(f"the source {label} holds no arrays".replace("  ", " "), {}, source)]
     if not want:
@@ -46,9 +46,11 @@ def renamings(
     now = sum(name in want for name in have)
     found: dict[str, tuple[int, int, _Options]] = {}
     for words, options, new in _renamings(have, want):
-        hits = sum(name in want for name in new)
-        steps = words.count(" and ")
-        if hits > now and len(set(new)) == len(new):
+        shapes = [(a.shape, want[n]) for a, n in zip(arrays, new, strict=True) if n in want]
+        hits, steps = len(shapes), words.count(" and ")
+        # Names may meet by chance; arrays of the same axes, in whatever order, rarely do.
+        alike = sum(one == other or _axes(one) == _axes(other) for one, other in shapes)
+        if hits > now and 2 * alike >= hits and len(set(new)) == len(new):
             found[words] = (hits, -steps, options)
     best = max((hits for hits, _, _ in found.values()), default=0)
     # A renaming in two steps is worth its line only if no single one does as much.
@@ -65,7 +67,7 @@ def renamings(
 
 
 def _renamings(
-    have: Sequence[str], want: set[str]
+    have: Sequence[str], want: Collection[str]
 ) -> Iterator[tuple[str, _Options, Sequence[str]]]:
     """The renamings that may help: in words, as options, and the names that they give."""
     spellings: list[tuple[str, list[tuple[str, str]], Sequence[str]]] = [("", [], have)]
@@ -91,11 +93,15 @@ def _renamings(
             yield f"{also}{how}", option, [re.sub(old, new, name) for name in names]
 
 
+def _axes(shape: Sequence[int | None] | None) -> list[int]:
+    return sorted(-1 if axis is None else axis for axis in shape or () if axis != 1)
+
+
 def _best(counts: Counter[Any]) -> Iterator[Any]:
     return (found for found, _ in counts.most_common(_TRIED))
 
 
-def _leading(longer: Iterable[str], shorter: set[str]) -> Counter[str]:
+def _leading(longer: Iterable[str], shorter: Collection[str]) -> Counter[str]:
     """The prefixes that, removed from names of ``longer``, give names of ``shorter``."""
     return Counter(
         name[: at.end()]
@@ -120,16 +126,17 @@ def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str
             for other in known.get((before, after), ()):
                 if other != part and not (part.isdecimal() or other.isdecimal()):
                     counts[_swap(before[-1:], part, after[:1], other)] += 1
-    return counts
+    return Counter({swap: count for swap, count in counts.items() if count > 1})
 
 
 def _parts(name: str) -> Iterator[tuple[str, str, str]]:
-    """Each part of a name, with all that stands before it and all that stands behind it."""
+    """Each part of a name that has several, with all that stands before it and behind it."""
     start = 0
     for at in _SEPARATOR.finditer(name):
         yield name[:start], name[start : at.start()], name[at.start() :]
         start = at.end()
-    yield name[:start], name[start:], ""
+    if start:
+        yield name[:start], name[start:], ""
 
 
 def _swap(before: str, old: str, after: str, new: str) -> tuple[str, str, str]:

@@ -20,18 +20,22 @@ def texts(names):
         (["l0/w", "l1/w", "l2/w"], ["l{0..2}/w"]),
         (["l0/w", "l2/w"], ["l{0,2}/w"]),
         (["l0/w", "l1/w"], ["l{0,1}/w"]),
-        (["x/kernel", "x/bias"], ["x/{bias,kernel}"]),
+        (["x/kernel", "x/bias"], ["x/{kernel,bias}"]),
         (["l08/w", "l09/w", "l10/w"], ["l{08..10}/w"]),
         (["b2", "b10", "b9", "b1"], ["b{1,2,9,10}"]),
-        ([f"l{i}/{p}" for i in range(3) for p in "kb"], ["l{0..2}/{b,k}"]),
+        ([f"l{i}/{p}" for i in range(3) for p in "kb"], ["l{0..2}/{k,b}"]),
         (["l0/a", "l1/a", "l1/b"], ["l{0,1}/a", "l1/b"]),
         (["v1.5", "v1.6"], ["v1.{5,6}"]),
         (["odd{1}", "odd{2}"], [r"odd\{{1,2}\}"]),
         (["", "a"], ["", "a"]),
+        (["a\nb", "\x1b[31m"], [r"a\nb", r"\x1b[31m"]),
+        (["a  b"], [r"a\  b"]),
+        ([" c "], [r"\ c\ "]),
+        (["\\n"], [r"\\n"]),
     ],
 )
 def test_folds(names, lines):
-    """Ranges have no holes, products are complete, and special characters are escaped."""
+    """Ranges have no holes, products are complete, special and control characters are escaped."""
     assert texts(names) == lines
 
 
@@ -41,7 +45,7 @@ def test_a_transformer_is_a_few_lines():
     names = [f"encoder/layer_{i}/{part}" for i in range(12) for part in parts]
     lines = fold(names)
     assert [line.text for line in lines] == [
-        "encoder/layer_{0..11}/attention/{key,query,value}/{bias,kernel}"
+        "encoder/layer_{0..11}/attention/{query,key,value}/{kernel,bias}"
     ]
     assert lines[0].count == 72
 
@@ -51,14 +55,27 @@ numbers = st.integers(0, 30).map(str) | st.sampled_from(["00", "01", "007"])
 names = st.lists(st.tuples(segments, numbers, segments).map("/".join), max_size=40, unique=True)
 
 
-@given(names | st.lists(st.text(max_size=6), unique=True, max_size=30))
-@example(["0", "00", "1", "01"])
-@example(["\u0663", "\u0664", "\u0665"])
-@example(["a..b", "a..c"])
-@example(["1..3", "1..4"])
-def test_expanding_gives_back_exactly_the_names(names):
+def test_a_long_line_is_split_where_it_has_a_brace():
+    """No line is longer than the width if a brace can be split, and none is lost."""
+    names = [f"p/{word * 3}/{part}" for word in string.ascii_lowercase for part in "kb"]
+    lines = fold(names, 40)
+    assert max(len(line.text) for line in lines) <= 40
+    assert len(lines) == 4
+    assert [name for line in lines for name in expand(line.text)] == names
+    assert fold(["x" * 50, "y" * 50], 20)[0].text == "x" * 50
+
+
+@given(
+    names | st.lists(st.text(max_size=6), unique=True, max_size=30), st.none() | st.integers(1, 30)
+)
+@example(["0", "00", "1", "01"], None)
+@example(["\u0663", "\u0664", "\u0665"], None)
+@example(["a..b", "a..c"], None)
+@example(["1..3", "1..4"], None)
+@example(["\n", "\\n", "\\", "x0a", "\x0a1"], None)
+def test_expanding_gives_back_exactly_the_names(names, width):
     """Whatever the names, the lines stand for them and for nothing else, each once."""
-    lines = fold(names)
+    lines = fold(names, width)
     expanded = [name for line in lines for name in expand(line.text)]
     assert sorted(expanded) == sorted(names)
     assert [line.count for line in lines] == [len(expand(line.text)) for line in lines]

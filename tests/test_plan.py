@@ -61,6 +61,8 @@ def test_the_dict_and_the_json_hold_everything(plan):
         "array_dtype": "float64",
         "by": None,
         "reason": "",
+        "changes": [],
+        "expected": False,
     }
     assert found["rows"][2]["shape"] == [None, 4]
     assert "é" in plan.to_json()

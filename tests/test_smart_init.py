@@ -197,7 +197,7 @@ def test_nothing_matched_is_an_error_with_hints(base):
     message = str(caught.value)
     assert f"no name of {base} is a name of dict of arrays, and nothing was written" in message
     assert "2 of 2 names match after adding 'model/'" in message
-    assert f"initreg.load('{base}')" in message
+    assert f'SmartInit("{base}", prefix="model/")' in message
     assert "the source has w (2, 3), b (3,); the target has model/w (2, 3), model/b (3,)" in message
     assert len(caught.value.plan.of("only in source")) == 2
 
@@ -294,8 +294,14 @@ def test_a_cast_that_overflows_says_so():
 
 def test_the_hint_for_a_dict_is_code_that_runs():
     """A dict has no path to type again, so the code calls it source."""
-    with pytest.raises(NothingMatched, match=r"initreg\.load\(source\)"):
-        SmartInit({"model/w": np.zeros(2)}).init({"w": np.zeros(2)})
+    source, variables = {"model/w": np.ones(2)}, {"w": np.zeros(2)}
+    with pytest.raises(NothingMatched) as caught:
+        SmartInit(source).init(variables)
+    (hint,) = caught.value.plan.hints
+    assert hint.code == 'SmartInit(source, strip_prefix="model/")'
+    assert str(hint) in str(caught.value)
+    eval(hint.code, {"SmartInit": SmartInit, "source": source}).init(variables)
+    assert variables["w"].tolist() == [1, 1]
 
 
 def test_load(base):

@@ -1,0 +1,65 @@
+"""initreg.names: names as they are compared, and patterns of them."""
+
+import pytest
+
+from initreg.errors import RuleError
+from initreg.names import NO_PATTERNS, Patterns, normalise
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("w:0", "w"),
+        ("w/.ATTRIBUTES/VARIABLE_VALUE", "w"),
+        ("w/.ATTRIBUTES/VARIABLE_VALUE:0", "w"),
+        ("w:1", "w:1"),
+        ("W", "W"),
+    ],
+)
+def test_one_normalisation(given, name):
+    """':0' and the attribute suffix are dropped, and nothing else is guessed."""
+    assert normalise(given) == name
+
+
+@pytest.mark.parametrize(
+    ("glob", "name", "matches"),
+    [
+        ("head/*", "head/kernel", True),
+        ("head/*", "head/a/b", True),
+        ("head/*", "my/head/kernel", False),
+        ("*/kernel", "a/b/kernel", True),
+        ("*/kernel", "kernel", False),
+        ("layer_?/w", "layer_1/w", True),
+        ("layer_?/w", "layer_11/w", False),
+        ("layer_[12]/w", "layer_2/w", True),
+        ("blocks[0]/w", "blocks[0]/w", True),
+        ("w:0", "w", True),
+        ("W", "w", False),
+        ("a.b", "axb", False),
+    ],
+)
+def test_globs(glob, name, matches):
+    """'*' goes over '/', case counts, and a name always matches itself."""
+    assert Patterns(glob, "drop").hits(name) == ([glob] if matches else [])
+
+
+def test_hits_are_all_globs_that_match_any_name_in_their_order():
+    """An array is meant by each of its names; the globs come back as they were given."""
+    patterns = Patterns(["*", "b", "a*", "c"], "drop")
+    assert patterns.hits("a/1", "b") == ["*", "b", "a*"]
+    assert list(patterns) == ["*", "b", "a*", "c"]
+    assert patterns.clause("a*") == "drop='a*'"
+
+
+def test_no_patterns_match_nothing():
+    """None, () and NO_PATTERNS are false and hit nothing, not even an empty name."""
+    for patterns in (NO_PATTERNS, Patterns(None, "drop"), Patterns((), "drop")):
+        assert not patterns
+        assert patterns.hits("", "a") == []
+
+
+@pytest.mark.parametrize("given", [3, ["a", 3], [["a"]]])
+def test_what_is_no_pattern_is_an_error(given):
+    """Anything but strings is refused, with the option's name."""
+    with pytest.raises(RuleError, match=r"drop=.*give a name or a glob"):
+        Patterns(given, "drop")
