@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
 # Two spaces in a row, or one at an end, would pass for the gap between a name and its note.
-_SPECIAL = re.compile(r"([{},\\]|^ | $| (?= ))")
+_SPECIAL = re.compile(r"([{},\\]| (?= )|(?<= ) )")
 _ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt]|.)", re.DOTALL)
 
 
@@ -52,6 +52,9 @@ def fold(names: Iterable[str], width: int | None = None) -> list[Folded]:
         for line in _merge(group):
             first = min(map(order.__getitem__, _names(line)))
             parts = [_parts(tokens, rank) for tokens, rank in zip(line, ranks, strict=True)]
+            if parts:
+                parts[0] = [(re.sub("^ ", r"\\ ", text), n) for text, n in parts[0]]
+                parts[-1] = [(re.sub(r"(?<!\\) $", r"\\ ", text), n) for text, n in parts[-1]]
             found += ((first, folded) for folded in _texts(parts, width))
     return [folded for _, folded in sorted(found, key=lambda item: item[0])]
 

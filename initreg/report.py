@@ -152,7 +152,7 @@ def row_note(row: Row, plan: Plan) -> str:
 
 def mismatch_text(row: Row) -> str:
     """Why the array does not fit."""
-    return f"{row.reason} (it is the transpose)" if row.is_transpose else row.reason
+    return f"{row.reason} (the shape is the transpose)" if row.is_transpose else row.reason
 
 
 def source_note(row: Row, plan: Plan) -> str:

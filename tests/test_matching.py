@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from initreg.arrays import ArraySpec
 from initreg.errors import DuplicateName
 from initreg.matching import SourceSpecs, judge, match
+from initreg.names import Patterns
 from initreg.plan import RESTORED, Kind
 from initreg.target import VariableSpec
 
@@ -241,6 +242,63 @@ def test_two_equal_names_on_one_side_are_an_error(side):
         variables.append(variable("a:0"))
     with pytest.raises(DuplicateName, match="'a'"):
         plan_of([arrays], variables)
+
+
+def test_what_the_rules_dropped_has_rows():
+    """Nothing that a rule left out is forgotten by the plan."""
+    specs = [SourceSpecs("s", [array("a")], dropped=[array("b")])]
+    plan = match(specs, [variable("a")], "t")
+    assert kinds(plan) == [("matched", "a", 0), ("dropped", "b", 0)]
+
+
+def test_rows_say_what_the_source_calls_the_array_and_what_is_done_to_it():
+    """The origin and the changes of a ruled array are in its row."""
+    spec = ArraySpec("w", (3, 2), "float32", (), "model/w", ("permuted (1, 0) from (2, 3)",))
+    row = plan_of([[spec]], [variable("w", (3, 2))])[0]
+    assert (row.name, row.array, row.changes) == ("w", "model/w", spec.changes)
+    assert row.to_dict()["changes"] == ["permuted (1, 0) from (2, 3)"]
+
+
+def test_expectations_mark_rows_and_count_as_met():
+    """On either side, by any name of the entry; what nothing met is listed as it was typed."""
+    arrays = [array("a"), array("key", (2, 3), "float32", "full"), array("other")]
+    source = SourceSpecs("s", arrays, expected=Patterns(["full", "no*"], "expect_unused"))
+    plan = match(
+        [source],
+        [variable("a"), variable("head/w"), variable("x")],
+        "t",
+        expect_missing=Patterns(["head/*", "a"], "expect_missing"),
+    )
+    assert {row.name: row.expected for row in plan} == {
+        "a": False,
+        "head/w": True,
+        "x": False,
+        "key": True,
+        "other": False,
+    }
+    assert plan.unmet == ("expect_missing='a'", "expect_unused='no*'")
+
+
+def test_ignored_pairs_are_not_pairs():
+    """By the variable's name or the array's; an earlier source does supply what a later ignores."""
+    late = SourceSpecs("late", [array("a"), array("b")], ignored=Patterns("a", "ignore"))
+    plan = match([SourceSpecs("early", [array("a")]), late], [variable("a"), variable("b")], "t")
+    assert kinds(plan) == [("matched", "a", 0), ("matched", "b", 1), ("dropped", "a", 1)]
+    alone = match([late], [variable("a"), variable("b")], "t")
+    assert [(row.kind, row.expected) for row in alone if row.in_target] == [
+        ("only in target", True),
+        ("matched", False),
+    ]
+
+
+def test_an_array_is_ignored_by_the_name_of_its_variable():
+    """The user knows the variable's name, whatever the file calls the array."""
+    source = SourceSpecs(
+        "s", [array("k", (2, 3), "float32", "v")], ignored=Patterns("v*", "ignore")
+    )
+    plan = match([source], [variable("v")], "t")
+    assert kinds(plan) == [("only in target", "v", None), ("dropped", "k", 0)]
+    assert plan.unmet == ()
 
 
 short = st.text("ab", min_size=1, max_size=2)

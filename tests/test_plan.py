@@ -5,8 +5,9 @@ import json
 import pytest
 
 from initreg.arrays import ArraySpec
+from initreg.errors import MismatchError, NothingMatched
 from initreg.matching import SourceSpecs, match
-from initreg.plan import Kind, Plan
+from initreg.plan import Hint, Kind, Plan, Policy
 from initreg.target import VariableSpec
 
 
@@ -74,3 +75,56 @@ def test_repr_is_one_line_and_str_is_the_report(plan):
     assert repr(plan) == f"<Plan for TF1 session: {counts}>"
     assert str(plan).startswith("base.npz + dict of 1 -> TF1 session: 2 of 3 variables restored\n")
     assert repr(Plan((), (), "x")) == "<Plan for x: nothing to do>"
+
+
+def test_a_plan_knows_whether_it_can_be_carried_out(plan):
+    """ok, verdict and error agree, and to_dict says it."""
+    assert plan.ok
+    assert (plan.verdict, plan.error(), plan.to_dict()["ok"]) == ("", None, True)
+    wrong = match(
+        [SourceSpecs("s", [ArraySpec("w", (2,), "int8"), ArraySpec("x", (), "int8")])],
+        [VariableSpec("w", (3,), "int8"), VariableSpec("y", (), "int8")],
+        "t",
+        on_missing=Policy.ERROR,
+    )
+    assert not wrong.ok
+    assert wrong.verdict == (
+        "1 array not fitting; "
+        "1 variable only in the target, which on_missing='error' does not allow"
+    )
+    assert isinstance(wrong.error(), MismatchError)
+    assert wrong.error().plan is wrong
+    assert [len(rows) for rows in wrong.faults] == [1, 1, 0]
+
+
+def test_a_plan_without_sources_is_ok_and_one_that_matches_nothing_is_not():
+    """Restoring nothing was asked for in the one case, and not in the other."""
+    assert Plan((), (), "t").ok
+    nothing = match([SourceSpecs("s", [ArraySpec("w", (), "int8")])], [], "t")
+    assert nothing.matches_nothing
+    assert isinstance(nothing.error(), NothingMatched)
+    assert nothing.verdict == "no name of s is a name of t"
+
+
+def test_the_policies_choose_what_is_told(plan):
+    """missing() and unused() give the rows of the policy that holds, and no expected ones."""
+    assert [row.name for row in plan.missing("warn")] == ["new"]
+    assert plan.missing("error") == ()
+    assert [row.name for row in plan.unused(Policy.WARN)] == ["é"]
+    with pytest.raises(ValueError, match="eror"):
+        plan.missing("eror")
+
+
+def test_hints_are_part_of_the_plan(plan):
+    """In the text, in the dict and in the JSON, with the code to type."""
+    hint = Hint("2 of 2 names match after removing 'm/'", {"strip_prefix": "m/"}, '"a.npz"')
+    told = plan.with_hints([hint])
+    assert told.rows == plan.rows
+    assert str(told).endswith(f'  hint: {hint.words}: SmartInit("a.npz", strip_prefix="m/")')
+    assert json.loads(told.to_json())["hints"] == [
+        {
+            "words": hint.words,
+            "options": {"strip_prefix": "m/"},
+            "code": 'SmartInit("a.npz", strip_prefix="m/")',
+        }
+    ]

@@ -30,7 +30,6 @@ def names_after(names, **rules):
         (str.upper, ["A/W", "B/W", "S"]),
         ([str.upper, ("W", "V")], ["A/V", "B/V", "S"]),
     ],
-    ids=str,
 )
 def test_rename(rename, after):
     """Exact names all at once; regular expressions and functions one after the other."""
@@ -59,7 +58,6 @@ def test_prefix_and_strip_prefix():
         ({"rename": lambda name: None}, "makes None of the name 'a': it must return a str"),
         ({"rename": lambda name: name[9]}, "rename=<lambda> fails for the name 'a': IndexError"),
     ],
-    ids=str,
 )
 def test_a_renaming_that_cannot_be_is_an_error_that_names_the_rule(rules, message):
     """Two names made one, a name made nothing, a function that fails: the source and the rule."""

@@ -130,7 +130,6 @@ def test_vocabulary_growth(npz):
         ({"cast": {"x": "int8"}}, "cast={'x': 'int8'}", ""),
         ({"cast": "float16", "keep": "step"}, "cast='float16'", ""),
     ],
-    ids=str,
 )
 def test_a_rule_that_touches_nothing_is_an_error(npz, rules, clause, near):
     """It names the file, the very pattern that did nothing, and names that are like it."""
@@ -164,7 +163,6 @@ def test_a_rule_that_touches_nothing_is_an_error(npz, rules, clause, near):
         ({"cast": "float33"}, "cast='float33': 'float33' is no dtype"),
         ({"cast": {"*": 3}}, "cast={'.': 3}: 3 is no dtype"),
     ],
-    ids=str,
 )
 def test_what_is_no_rule_is_an_error_before_anything_is_opened(rules, message):
     """SmartInit itself says so, and what to give."""

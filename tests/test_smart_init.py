@@ -134,7 +134,7 @@ def test_all_mismatches_are_raised_together_and_nothing_is_written(base):
     start = f"{base} + dict of 1 -> dict of arrays: 2 arrays not fitting, and nothing was written"
     assert message.startswith(start)
     assert "w: shape (2, 3) does not fit (3, 2)" in message
-    assert "it is the transpose" in message
+    assert "the shape is the transpose" in message
     assert "b: shape (3,) does not fit (4,)" in message
     assert "ignore_mismatch=True" in message
     assert [row.name for row in caught.value.plan.of("mismatched")] == ["w", "b"]
