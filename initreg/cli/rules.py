@@ -104,8 +104,9 @@ def flags(options: Mapping[str, Any]) -> str:
         elif name == "rename":
             typed += [f"--rename-regex {_quote(old)} {_quote(new)}" for old, new in value]
         elif isinstance(value, Mapping):
-            for glob, numbers in value.items():
-                typed.append(f"{flag} {_quote(glob + '=' + ','.join(map(str, numbers)))}")
+            for glob, given in value.items():
+                text = given if isinstance(given, str) else ",".join(map(str, given))
+                typed.append(f"{flag} {_quote(f'{glob}={text}')}")
         else:
             each = [value] if isinstance(value, str) else value
             typed += [f"{flag} {_quote(text)}" for text in each]

@@ -1,0 +1,103 @@
+"""What --onto names: a source, or code that builds a model of any kind."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from initreg.cli import main
+
+CODE = """
+import numpy as np
+
+def arrays():
+    return {"w": np.zeros(2, "f4"), "b": np.zeros(1)}
+
+def keras():
+    import keras
+    layers = [keras.Input((2,)), keras.layers.Dense(1, name="d")]
+    return keras.Sequential(layers, name="tiny")
+
+def graph():
+    import tensorflow as tf
+    with tf.Graph().as_default() as graph:
+        tf.compat.v1.get_variable("w", 2)
+    return graph
+
+def session():
+    import tensorflow as tf
+    return tf.compat.v1.Session(graph=graph())
+
+class Zoo:
+    @staticmethod
+    def small():
+        return arrays()
+
+READY = arrays()
+
+def nothing():
+    pass
+
+def failing():
+    raise ValueError("no data set here")
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A module, weights for each of its models, and we are in their folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    (tmp_path / "models_of_this_test.py").write_text(CODE)
+    (tmp_path / "broken_of_this_test.py").write_text("import no_such_library")
+    np.savez("w.npz", w=np.ones(2, "f4"))
+    np.savez("k.npz", **{"tiny/d/kernel": np.ones((2, 1), "f4"), "tiny/d/bias": np.ones(1, "f4")})
+    yield
+    sys.modules.pop("models_of_this_test", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "heading"),
+    [
+        ("arrays", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("Zoo.small", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("READY", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("keras", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
+        ("graph", "w.npz", "w.npz -> TF1 graph: 1 of 1 variable restored"),
+        ("session", "w.npz", "w.npz -> TF1 session: 1 of 1 variable restored"),
+    ],
+)
+def test_code_that_builds_a_model(path, source, heading, capsys):
+    """Whatever a target takes may be built, or be there already, in a module of the folder."""
+    assert main(["plan", source, "--onto", f"models_of_this_test:{path}"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == heading
+
+
+@pytest.mark.parametrize(
+    ("onto", "message"),
+    [
+        ("models_of_this_test:nothing", "returned None: let it return what it builds"),
+        ("models_of_this_test:failing", "calling it failed: ValueError: no data set here"),
+        ("models_of_this_test:arays", "has no attribute 'arays'. It has Zoo, arrays, failing"),
+        ("no_such_module:x", "no_such_module cannot be imported: ModuleNotFoundError"),
+        ("broken_of_this_test:x", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("models_of_this_test:Zoo", "no installed target writes into a"),
+        ("nothing here", "nothing here: no such file"),
+    ],
+)
+def test_code_that_does_not(onto, message, capsys):
+    """One line, exit code 2, and what is wrong with the code."""
+    assert main(["plan", "w.npz", "--onto", onto]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_a_file_goes_before_code(capsys):
+    """A path that is there is a source, though it could be read as code."""
+    np.savez("models_of_this_test:arrays.npz", w=np.zeros(2, "f4"))
+    os.rename("models_of_this_test:arrays.npz", "models_of_this_test:arrays")
+    assert main(["plan", "w.npz", "--onto", "models_of_this_test:arrays"]) == 0
+    assert "-> models_of_this_test:arrays: 1 of 1" in capsys.readouterr().out

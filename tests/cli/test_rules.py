@@ -1,0 +1,63 @@
+"""The rules at the command line, and hints as they are typed there."""
+
+import argparse
+import inspect
+import shlex
+
+import pytest
+
+from initreg import SmartInit
+from initreg.cli.rules import add_rules, flags, rules_of
+from initreg.rules import RuleOptions
+
+
+def parsed(*arguments):
+    parser = argparse.ArgumentParser()
+    add_rules(parser)
+    return rules_of(parser.parse_args(arguments))
+
+
+def test_no_option_is_no_rule():
+    """Nothing is passed on that was not typed."""
+    assert parsed() == {}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"strip_prefix": "model/"},
+        {"prefix": "a b/"},
+        {"rename": [("^model/", ""), (r"\.", "/")]},
+        {"transpose": ["*/kernel", "it's"]},
+        {"permute": {"conv*": (2, 3, 1, 0), "a=b": (1, 0)}},
+        {"pad": {"emb": (0, 9, "mean")}, "slice": {"x": (0, 1, 2)}},
+        {"keep": ["a"], "drop": ["b", "c"]},
+        {"cast": {"*": "float32"}},
+    ],
+    ids=str,
+)
+def test_what_a_hint_types_is_what_is_parsed(rules):
+    """flags() is the inverse: a hint's options, typed, are those options."""
+    assert parsed(*shlex.split(flags(rules))) == rules
+
+
+def test_exact_renames_come_first():
+    """--rename gives a dict, which goes before the regular expressions, in one rename rule."""
+    assert parsed("--rename-regex", "a", "b", "--rename", "x", "y", "--rename", "u", "v") == {
+        "rename": [{"x": "y", "u": "v"}, ("a", "b")]
+    }
+
+
+def test_a_cast_is_of_all_floats_or_by_glob():
+    """A dtype alone, or a glob with one."""
+    assert parsed("--cast", "bfloat16") == {"cast": "bfloat16"}
+    assert parsed("--cast", "a=b=int8") == {"cast": {"a=b": "int8"}}
+
+
+def test_every_rule_of_smart_init_has_an_option():
+    """No rule can be typed in Python alone."""
+    parser = argparse.ArgumentParser()
+    add_rules(parser)
+    options = {action.dest for action in parser._actions} - {"help", "rename_regex"}
+    assert options == set(RuleOptions.__annotations__)
+    assert options <= set(inspect.signature(SmartInit).parameters)
