@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
 # Two spaces in a row, or one at an end, would pass for the gap between a name and its note.
@@ -38,19 +39,17 @@ def fold(names: Iterable[str], width: int | None = None) -> list[Folded]:
     Words in braces stand in the order of their first names. A line of more than ``width``
     characters is split where it has a brace to split.
     """
-    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    by_length: dict[int, list[_Line]] = {}
-    for name in order:
+    by_length: dict[int, dict[_Line, int]] = {}
+    for first, name in enumerate(dict.fromkeys(names)):
         tokens = tuple(_TOKEN.findall(name))
-        by_length.setdefault(len(tokens), []).append(tokens)
+        by_length.setdefault(len(tokens), {})[tokens] = first
     found: list[tuple[int, Folded]] = []
     for group in by_length.values():
-        ranks: list[dict[str, int]] = [{} for _ in group[0]]
-        for line in group:
-            for token, rank in zip(line, ranks, strict=True):
-                rank.setdefault(token, len(rank))  # type: ignore[arg-type]  # not merged yet
-        for line in _merge(group):
-            first = min(map(order.__getitem__, _names(line)))
+        ranks: list[dict[Any, int]] = [
+            {token: i for i, token in enumerate(dict.fromkeys(column))}
+            for column in zip(*group, strict=True)
+        ]
+        for line, first in _merge(group).items():
             parts = [_parts(tokens, rank) for tokens, rank in zip(line, ranks, strict=True)]
             if parts:
                 parts[0] = [(re.sub("^ ", r"\\ ", text), n) for text, n in parts[0]]
@@ -82,20 +81,23 @@ def _brace(parts: _Parts) -> str:
     return "{" + ",".join(text for text, _ in parts) + "}"
 
 
-def _merge(lines: list[_Line]) -> list[_Line]:
-    """Merge lines that differ in one position only, until none do."""
-    positions = range(len(lines[0]))
+def _merge(lines: dict[_Line, int]) -> dict[_Line, int]:
+    """Merge lines that differ in one position only, until none do. Each has the number of its
+    first name, in the order of which they stay."""
     before = -1
     while len(lines) != before:
         before = len(lines)
-        for position in positions:
+        for position in range(len(next(iter(lines)))):
             groups: dict[tuple[object, ...], list[_Line]] = {}
             for line in lines:
                 # Numbers fold with numbers and words with words; separators do not fold.
-                key = (_kind(line[position]), *line[:position], *line[position + 1 :])
+                key = (_kind(line[position]), line[:position], line[position + 1 :])
                 groups.setdefault(key, []).append(line)
             if len(groups) < len(lines):
-                lines = [_union(group, position) for group in groups.values()]
+                lines = {
+                    _union(group, position): min(map(lines.__getitem__, group))
+                    for group in groups.values()
+                }
     return lines
 
 
@@ -113,12 +115,6 @@ def _union(lines: list[_Line], position: int) -> _Line:
         token = line[position]
         tokens |= {token} if isinstance(token, str) else token
     return (*first[:position], frozenset(tokens), *first[position + 1 :])
-
-
-def _names(line: _Line) -> list[str]:
-    if all(isinstance(tokens, str) for tokens in line):
-        return ["".join(line)]  # type: ignore[arg-type]
-    return list(map("".join, itertools.product(*([t] if isinstance(t, str) else t for t in line))))
 
 
 def _parts(tokens: str | frozenset[str], rank: dict[str, int]) -> _Parts:

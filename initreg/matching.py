@@ -133,6 +133,8 @@ def _in_both_ways(
     pairs: dict[int, int] = {}
     taken: set[int] = set()
     for index, spec in enumerate(variables):
+        if not spec.aliases:
+            continue
         name = normalise(spec.name)
         for alias in map(normalise, spec.aliases):
             array = theirs.by_name.get(alias)
@@ -218,16 +220,17 @@ def match(
     rows: list[Row] = []
     restored: set[str] = set()
     for index, variable in enumerate(variables):
-        of_variable = _rows_of(variable, index, sources, pairs)
-        rows += of_variable
         name = normalise(variable.name)
+        of_variable = _rows_of(name, variable, index, sources, pairs)
+        rows += of_variable
         if not of_variable:
             row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
             rows.append(expectations.of_variable(row, variable))
         for row in of_variable:
             if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
-                restored |= {name, *map(normalise, variable.aliases)}
-                restored |= {sources[row.source or 0].arrays[pairs[row.source or 0][index]].name}
+                supplier = row.source or 0
+                restored.update((name, *map(normalise, variable.aliases)))
+                restored.add(sources[supplier].arrays[pairs[supplier][index]].name)
     for number, source in enumerate(sources):
         used = set(pairs[number].values())
         for position, array in enumerate(source.arrays):
@@ -298,6 +301,8 @@ class _Expectations:
         """The row of an array that no variable takes."""
         number = row.source or 0
         source = self._sources[number]
+        if not (source.ignored or source.expected):
+            return row
         clause = self._ignored_pairs.get((number, position))
         clause = clause or self._hits(source.ignored, *_all_names(array))
         if clause:
@@ -311,6 +316,7 @@ def _all_names(entry: ArraySpec | VariableSpec) -> list[str]:
 
 
 def _rows_of(
+    name: str,
     variable: VariableSpec,
     index: int,
     sources: Sequence[SourceSpecs],
@@ -325,19 +331,20 @@ def _rows_of(
             continue
         array = sources[number].arrays[position]
         if supplier is not None:
-            rows.append(_pair_row(Kind.OVERRIDDEN, variable, array, number, "", supplier))
+            rows.append(_pair_row(Kind.OVERRIDDEN, name, variable, array, number, "", supplier))
             continue
         kind, reason = judge(array, variable)
         if kind is Kind.MISMATCHED and sources[number].ignore_mismatch:
-            rows.append(_pair_row(Kind.PASSED_OVER, variable, array, number, reason))
+            rows.append(_pair_row(Kind.PASSED_OVER, name, variable, array, number, reason))
             continue
         supplier = number
-        rows.insert(0, _pair_row(kind, variable, array, number, reason))
+        rows.insert(0, _pair_row(kind, name, variable, array, number, reason))
     return rows
 
 
 def _pair_row(
     kind: Kind,
+    name: str,
     variable: VariableSpec,
     array: ArraySpec,
     source: int,
@@ -346,7 +353,7 @@ def _pair_row(
 ) -> Row:
     return Row(
         kind,
-        normalise(variable.name),
+        name,
         variable.shape,
         variable.dtype,
         source,
