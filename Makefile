@@ -11,13 +11,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format bench clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a fine-tuning model"
 	@echo "make test    run the whole test suite (WORKERS=$(WORKERS) processes; ARGS='-k npz' chooses tests)"
 	@echo "make lint    ruff, mypy and the direction of imports"
 	@echo "make format  let ruff format the code"
+	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print)"
 	@echo "make clean   remove $(VENV) and everything else that these commands made"
 	@echo "The first of them takes a few minutes: it makes $(VENV) with $(PYTHON) (Python 3.11 or newer)."
 
@@ -36,6 +37,9 @@ lint: $(VENV)/.installed-lint
 format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-test
+	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

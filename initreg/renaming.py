@@ -28,7 +28,7 @@ class Rename:
         entries, by = [], {}
         for entry in outcome.entries:
             spec, clause = self._renamed(entry.spec, outcome.touched)
-            entries.append(replace(entry, spec=spec))
+            entries.append(replace(entry, spec=spec) if clause else entry)
             by[entry.index] = clause
         holders: dict[str, int] = {}
         for old, new in zip(outcome.entries, entries, strict=True):

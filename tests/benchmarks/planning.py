@@ -1,0 +1,179 @@
+"""How long a plan takes: matching, rules, hints, text. Names as transformers have them."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import Row, compare
+
+from initreg import SmartInit
+from initreg.arrays import ArraySpec
+from initreg.hints import renamings
+from initreg.matching import SourceSpecs, match
+from initreg.rules import Rules
+from initreg.target import VariableSpec
+
+TITLE = "Planning"
+NOTE = """\
+Names of a transformer, `encoder/layer_7/attention/query/kernel`, of several shapes. Peers: `sorted`
+is sorting the shuffled names of both sides, which is n log n, so that a ratio that does not grow
+with n shows that ours grows no faster; `sets` is the plainest thing that a user would write, two
+dicts, the intersection of their names and a comparison of shapes and dtypes, which keeps no rows and
+says nothing.
+"""
+
+PARTS = [
+    (f"attention/{name}/{kind}", shape)
+    for name in ("query", "key", "value", "output")
+    for kind, shape in (("kernel", (768, 768)), ("bias", (768,)))
+]
+
+
+def names_of(count: int, start: int = 0) -> list[tuple[str, tuple[int, ...]]]:
+    whole = (
+        (f"encoder/layer_{layer}/{part}", shape)
+        for layer in range(start // len(PARTS), (start + count) // len(PARTS) + 2)
+        for part, shape in PARTS
+    )
+    return [entry for entry, _ in zip(whole, range(count), strict=False)]
+
+
+def arrays_of(names: list[tuple[str, tuple[int, ...]]]) -> list[ArraySpec]:
+    return [ArraySpec(name, shape, "float32") for name, shape in names]
+
+
+def variables_of(names: list[tuple[str, tuple[int, ...]]]) -> list[VariableSpec]:
+    return [VariableSpec(name, shape, "float32") for name, shape in names]
+
+
+def shuffled(*sides: list[Any]) -> list[str]:
+    """The names of both sides; sorting those that are sorted already is not n log n."""
+    names = [spec.name for side in sides for spec in side]
+    random.Random(0).shuffle(names)
+    return names
+
+
+def sets(arrays: list[ArraySpec], variables: list[VariableSpec]) -> tuple[Any, ...]:
+    """What a user would write by hand."""
+    have = {array.name: (array.shape, array.dtype) for array in arrays}
+    want = {variable.name: (variable.shape, variable.dtype) for variable in variables}
+    both = have.keys() & want.keys()
+    wrong = [name for name in both if have[name] != want[name]]
+    return both, wrong, have.keys() - want.keys(), want.keys() - have.keys()
+
+
+def matching(sizes: tuple[int, ...]) -> Iterator[Row]:
+    for n in sizes:
+        arrays, variables = arrays_of(names_of(n)), variables_of(names_of(n, n // 2))
+        names = shuffled(arrays, variables)
+        sources = [SourceSpecs("s", arrays)]
+        goal = 1.0 if n == 100_000 else None
+
+        def ours(sources: Any = sources, variables: Any = variables) -> Any:
+            return match(sources, variables, "t")
+
+        yield compare(
+            "match, half of the names",
+            n,
+            ours,
+            "sorted",
+            lambda names=names: sorted(names),  # type: ignore[misc]
+            goal_seconds=goal,
+        )
+        yield compare(
+            "match, half of the names",
+            n,
+            ours,
+            "sets",
+            lambda a=arrays, v=variables: sets(a, v),  # type: ignore[misc]
+        )
+    n = sizes[-1] if sizes[-1] <= 100_000 else 100_000
+    arrays, variables = arrays_of(names_of(n)), variables_of(names_of(n))
+    names = shuffled(arrays, variables)
+    slots = [ArraySpec(f"{a.name}/Adam", a.shape, a.dtype) for a in arrays]
+    chain = [SourceSpecs("a", arrays), SourceSpecs("b", slots), SourceSpecs("c", arrays[::3])]
+    yield compare(
+        "match, a chain of three, one of them optimiser slots",
+        n,
+        lambda: match(chain, variables, "t"),
+        "sorted",
+        lambda: sorted(names),
+    )
+    rules = Rules.of(
+        strip_prefix="encoder/", rename=[(r"layer_(\d+)", r"block_\1")], drop="*/output/*"
+    )
+    yield compare(
+        "three rules",
+        n,
+        lambda: rules.apply(arrays, "s"),
+        "sorted",
+        lambda: sorted(names),
+    )
+
+
+def hints(n: int) -> Iterator[Row]:
+    plain = names_of(n)
+    arrays = arrays_of(plain)
+    names = shuffled(arrays, arrays)
+    for what, want in (
+        ("a prefix too much", [(f"model/{name}", shape) for name, shape in plain]),
+        ("'.' for '/'", [(name.replace("/", "."), shape) for name, shape in plain]),
+        ("'w' for 'kernel'", [(name.replace("kernel", "w"), shape) for name, shape in plain]),
+        ("nothing alike", [(f"x{i * i}.y{i}", (9, i)) for i in range(n)]),
+    ):
+        variables = variables_of(want)
+        yield compare(
+            f"hints: {what}",
+            n,
+            lambda v=variables: renamings(arrays, v),  # type: ignore[misc]
+            "sorted",
+            lambda: sorted(names),
+            goal_seconds=1.0 if n == 10_000 else None,
+        )
+
+
+def text(sizes: tuple[int, ...]) -> Iterator[Row]:
+    for n in sizes:
+        arrays, variables = arrays_of(names_of(n)), variables_of(names_of(n, n // 2))
+        names = shuffled(arrays, variables)
+        plan = match([SourceSpecs("s", arrays)], variables, "t")
+        for what, call in (("str(plan)", plan.__str__), ("plan.to_json()", plan.to_json)):
+            yield compare(what, n, call, "sorted", lambda names=names: sorted(names))  # type: ignore[misc]
+
+
+def whole(n: int) -> Iterator[Row]:
+    """From a file on disk to the plan."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.npz"
+        model = {name: np.zeros((1, i % 3), "f4") for i, (name, _) in enumerate(names_of(n))}
+        np.savez(path, **model)
+
+        def by_hand() -> Any:
+            with np.load(path) as file:
+                return {name: file[name].shape == model[name].shape for name in file.files}
+
+        yield compare(
+            "SmartInit(npz).plan(dict)", n, lambda: SmartInit(path).plan(model), "np.load", by_hand
+        )
+
+
+def main(quick: bool) -> None:
+    sizes = (1_000, 10_000) if quick else (1_000, 10_000, 100_000, 300_000)
+    rows = [
+        *matching(sizes),
+        *hints(1_000 if quick else 10_000),
+        *text(sizes[1:3]),
+        *whole(1_000 if quick else 10_000),
+    ]
+    json.dump([row.to_dict() for row in rows], sys.stdout)
+
+
+if __name__ == "__main__":
+    main("--quick" in sys.argv)
