@@ -11,6 +11,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # sums in one order: the sa
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the tests are about the CPU
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: the first example may import TensorFlow, and machines differ. In CI the examples are
@@ -20,3 +24,10 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("initreg"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "initreg")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """An npz of two arrays: w, all 2, and b, all 3."""
+    np.savez(tmp_path / "base.npz", w=np.full((2, 3), 2, "f4"), b=np.full(3, 3, "f4"))
+    return tmp_path / "base.npz"

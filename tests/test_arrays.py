@@ -6,30 +6,12 @@ import pytest
 import initreg
 from initreg.arrays import ArraySpec
 from initreg.errors import DamagedFile, DuplicateName, InitregError
-from initreg.names import normalise
 
 
 @pytest.fixture
 def path(tmp_path):
     np.savez(tmp_path / "m.npz", **{"fc/W:0": np.arange(12.0).reshape(3, 4), "s": np.int8(7)})
     return tmp_path / "m.npz"
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ("a", "a"),
-        ("a:0", "a"),
-        ("a:1", "a:1"),
-        ("a/.ATTRIBUTES/VARIABLE_VALUE", "a"),
-        ("a/.ATTRIBUTES/VARIABLE_VALUE:0", "a"),
-        ("a/.ATTRIBUTES/OBJECT_CONFIG_JSON", "a/.ATTRIBUTES/OBJECT_CONFIG_JSON"),
-        ("A/:0/b", "A/:0/b"),
-    ],
-)
-def test_normalise(given, name):
-    """One ':0' and one attribute suffix are dropped from the end, nothing else."""
-    assert normalise(given) == name
 
 
 def test_a_map_is_a_mapping(path):

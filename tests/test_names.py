@@ -9,15 +9,17 @@ from initreg.names import NO_PATTERNS, Patterns, normalise
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        ("w:0", "w"),
-        ("w/.ATTRIBUTES/VARIABLE_VALUE", "w"),
-        ("w/.ATTRIBUTES/VARIABLE_VALUE:0", "w"),
-        ("w:1", "w:1"),
-        ("W", "W"),
+        ("a", "a"),
+        ("a:0", "a"),
+        ("a:1", "a:1"),
+        ("a/.ATTRIBUTES/VARIABLE_VALUE", "a"),
+        ("a/.ATTRIBUTES/VARIABLE_VALUE:0", "a"),
+        ("a/.ATTRIBUTES/OBJECT_CONFIG_JSON", "a/.ATTRIBUTES/OBJECT_CONFIG_JSON"),
+        ("A/:0/b", "A/:0/b"),
     ],
 )
-def test_one_normalisation(given, name):
-    """':0' and the attribute suffix are dropped, and nothing else is guessed."""
+def test_normalise(given, name):
+    """One ':0' and one attribute suffix are dropped from the end, nothing else."""
     assert normalise(given) == name
 
 

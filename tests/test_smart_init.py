@@ -23,12 +23,6 @@ from initreg import (
 )
 
 
-@pytest.fixture
-def base(tmp_path):
-    np.savez(tmp_path / "base.npz", w=np.full((2, 3), 2, "f4"), b=np.full(3, 3, "f4"))
-    return tmp_path / "base.npz"
-
-
 def target(**shapes):
     return {name: np.zeros(shape, "f4") for name, shape in shapes.items()}
 

@@ -25,8 +25,8 @@ NOTE = """\
 Names of a transformer, `encoder/layer_7/attention/query/kernel`, of several shapes. Peers: `sorted`
 is sorting the shuffled names of both sides, which is n log n, so that a ratio that does not grow
 with n shows that ours grows no faster; `sets` is the plainest thing that a user would write, two
-dicts, the intersection of their names and a comparison of shapes and dtypes, which keeps no rows and
-says nothing.
+dicts, the intersection of their names and a comparison of shapes and dtypes, which keeps no rows
+and says nothing.
 """
 
 PARTS = [
