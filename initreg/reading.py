@@ -288,9 +288,7 @@ class Reader:
         import numpy as np
 
         try:
-            # An __array__ that knows of copies makes its own; for any other one numpy would warn.
-            value = array.value if _copies(array.value.__class__) else np.asarray(array.value)
-            found = np.array(value, copy=True, order="C")
+            found = np.asarray(_own(array.value), order="C")
         except InitregError:
             raise
         except Exception as error:  # whatever a plugin's library makes of damaged bytes
@@ -315,6 +313,24 @@ def _close_all(files: dict[Path, BinaryIO]) -> None:
     for file in files.values():
         file.close()
     files.clear()
+
+
+# Types whose __array__(copy=True) was seen to copy, and those that were seen not to.
+_copying: dict[Any, bool] = {}
+
+
+def _own(value: Any) -> np.ndarray[Any, Any]:
+    """The values of an array-like, in memory that nobody else holds."""
+    import numpy as np
+
+    kind = value.__class__
+    if not _copies(kind):  # numpy would warn if it were asked for a copy
+        return np.array(np.asarray(value), copy=True, order="C")
+    found = np.array(value, copy=True)
+    if kind not in _copying and found.size:
+        # numpy takes its word for it. Once for each type we do not: two copies share nothing.
+        _copying[kind] = not np.shares_memory(found, np.array(value, copy=True))
+    return found if _copying.get(kind, not found.size) else found.copy()
 
 
 @functools.cache

@@ -309,8 +309,6 @@ class Registry:
         if isinstance(obj, ArrayMap):
             specs = [VariableSpec(s.name, s.shape, s.dtype, s.aliases) for s in obj.specs()]
             return Blueprint(obj.label, specs)
-        if isinstance(obj, Target):
-            return obj
         found: list[tuple[str, Target]] = []
         failed: dict[str, str] = {}
         for impl in self._implementations("initreg_target"):
@@ -325,6 +323,8 @@ class Registry:
                 found.append((impl.plugin_name, target))
         if len(found) == 1:
             return found[0][1]
+        if not found and _is_target(obj):
+            return obj  # type: ignore[return-value]
         kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
         if found:
             names = " and ".join(repr(name) for name, _ in found)
@@ -334,6 +334,13 @@ class Registry:
             f"no installed target writes into a {kind}. Give a TF1 session, tf.Variables, a "
             f"tf.Module, a Keras model or a dict of numpy arrays{reasons}"
         )
+
+
+def _is_target(obj: object) -> bool:
+    try:
+        return isinstance(obj, Target)
+    except Exception:  # the properties of a stranger's object are run to see whether they are there
+        return False
 
 
 def _kinds(hooks: set[str]) -> tuple[str, ...]:

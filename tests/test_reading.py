@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import initreg
 from initreg.arrays import ArrayMap, Extent, SlicedExtent
 from initreg.errors import DamagedFile
 from initreg.reading import Reader, check
@@ -266,3 +267,24 @@ def test_a_value_that_shares_its_memory_is_copied(kind):
     found = read(kind(mine))
     mine[:] = 1
     assert found.tolist() == [0, 0, 0]
+
+
+class Careless(Old):
+    """Takes ``copy``, and gives its own array whatever it is asked for."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_that_only_says_that_it_copies_is_copied(order):
+    """numpy believes an __array__ that takes copy=True; the user's memory is never handed on."""
+    for array in (np.zeros(0), np.zeros((3, 4), order=order), np.ones((3, 4))):
+        with initreg.open({"w": Careless(array)}) as arrays:
+            for found in (arrays["w"].read(), arrays.cast("float64")["w"].read()):
+                assert not np.shares_memory(found, array)
+                assert found.tolist() == array.tolist()
+                assert found.flags.c_contiguous
