@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One source of a chain. ``rules`` are its own first, then those of the chains around it."""
+    """One source of a chain. ``rules`` are its own first, then those of the chains around it.
+
+    ``opening`` and ``typed`` are how the user typed how to open it, and each of the rules: for the
+    code of a hint.
+    """
 
     source: Any
     format: str | None = None
@@ -31,6 +35,8 @@ class Link:
     on_unused: Policy = Policy.WARN
     expected: Patterns = NO_PATTERNS
     ignored: Patterns = NO_PATTERNS
+    opening: Mapping[str, Any] = field(default_factory=dict)
+    typed: tuple[Mapping[str, Any], ...] = ()
 
     def inside(self, outer: Link) -> Link:
         """This link in a chain with options: its rules go first, and what it leaves at its default
@@ -42,6 +48,7 @@ class Link:
             on_unused=outer.on_unused if self.on_unused is Policy.WARN else self.on_unused,
             expected=Patterns((*self.expected, *outer.expected), "expect_unused"),
             ignored=Patterns((*self.ignored, *outer.ignored), "ignore"),
+            typed=self.typed + outer.typed,
         )
 
 
@@ -59,10 +66,15 @@ def flatten(source: Any, like: Link) -> Iterator[Link]:
     elif isinstance(source, (list, tuple)):
         for each in source:
             yield from flatten(each, like)
-    elif source is None or (isinstance(source, (str, Mapping)) and not source):
+    elif source is None or (isinstance(source, (str, Mapping)) and not _holds(source)):
         return
     else:
         yield replace(like, source=source)
+
+
+def _holds(source: str | Mapping[str, Any]) -> bool:
+    """Whether there is something; an open map without arrays is a source that has none."""
+    return isinstance(source, ArrayMap) or bool(source)
 
 
 def open_chain(

@@ -7,6 +7,7 @@ read, and raises ValueError, saying why, where it cannot be applied.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,7 +69,7 @@ class Permute:
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
         axes = self._axes(len(shape))
         if sorted(axes) != list(range(len(shape))):
-            raise ValueError(f"{axes} are not the axes of shape {shape_text(shape)}")
+            raise ValueError(f"{self.axes} are not the axes of shape {shape_text(shape)}")
         return tuple(shape[axis] for axis in axes), dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
@@ -77,10 +78,13 @@ class Permute:
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
-        return np.ascontiguousarray(array.transpose(self._axes(array.ndim)))
+        # Not ascontiguousarray, which makes one axis of none.
+        return np.asarray(array.transpose(self._axes(array.ndim)), order="C")
 
     def _axes(self, ndim: int) -> Shape:
-        return tuple(reversed(range(ndim))) if self.axes is None else self.axes
+        if self.axes is None:
+            return tuple(reversed(range(ndim)))
+        return tuple(axis + ndim if -ndim <= axis < 0 else axis for axis in self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ class Pad:
             )
         if self.fill == "mean" and not (dtypes.is_float(dtype) and shape[axis]):
             raise ValueError(f"shape {shape_text(shape)} of {dtype} has no mean to pad it with")
+        if self.fill != "mean":
+            self._filling(dtypes.to_numpy(dtype))
         return (*shape[:axis], self.length, *shape[axis + 1 :]), dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
@@ -149,22 +155,30 @@ class Pad:
             mean = array.mean(axis=axis, keepdims=True, dtype=np.float64)
             padded[tail] = mean.astype(array.dtype)
         else:
-            padded[tail] = self._filling(array.dtype, name)
+            padded[tail] = self._filling(array.dtype)
         return padded
 
-    def _filling(self, dtype: np.dtype[Any], name: str) -> Any:
+    def _filling(self, dtype: np.dtype[Any]) -> Any:
+        """What is filled in, which may be rounded. Raises ValueError for what is out of range."""
         import numpy as np
 
-        with np.errstate(all="ignore"):
+        value = np.asarray(self.fill)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy's, of an imaginary part that is lost
             try:
-                value = np.asarray(self.fill).astype(dtype)
+                filling = _astype(value, dtype)
+                back = filling.astype(complex)
             except (TypeError, ValueError, OverflowError) as error:
-                raise RuleError(
-                    f"{printable(name)}: {self.fill!r} is no value of {dtype} to pad with: {error}"
-                ) from error
-        if dtypes.integer_bits(dtypes.name_of(dtype)) and value != self.fill:
-            raise RuleError(f"{printable(name)}: {self.fill!r} is no value of {dtype} to pad with")
-        return value
+                raise ValueError(f"{self.fill!r} is no value of {dtype} to pad with") from error
+        is_float = dtypes.is_float(dtypes.name_of(dtype)) or dtype.kind == "c"
+        if is_float:  # it may round, but not out of its range nor to a real number
+            same = np.isfinite(back) == np.isfinite(value)
+            same = same and (dtype.kind == "c" or complex(value).imag == 0)
+        else:
+            same = back == value
+        if not same:
+            raise ValueError(f"{self.fill!r} is no value of {dtype} to pad with")
+        return filling
 
 
 def _axis(axis: int, shape: Shape) -> int:
@@ -192,12 +206,21 @@ def convert(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     if dtypes.integer_bits(want) or want == "bool":
         _refuse_beyond(array, want, name)
     with np.errstate(all="ignore"):
-        cast: Array = array.astype(dtype)
+        cast = _astype(array, dtype)
         lost, how = _lost(array, cast, have, want)
     if lost:
         text = f"{printable(name)}: {plural(lost, 'value')} of {have} {how}"
         warn(text, CastWarning)
     return cast
+
+
+def _astype(array: Array, dtype: np.dtype[Any]) -> Array:
+    """``array.astype``; where there is no such cast, by way of a dtype that holds every value."""
+    try:
+        return array.astype(dtype)
+    except TypeError:  # of ml_dtypes, between some of its own
+        between = "int64" if dtypes.integer_bits(dtypes.name_of(dtype)) else "float64"
+        return array.astype(between).astype(dtype)
 
 
 def _lost(array: Array, cast: Array, have: str, want: str) -> tuple[int, str]:
@@ -206,18 +229,26 @@ def _lost(array: Array, cast: Array, have: str, want: str) -> tuple[int, str]:
 
     if dtypes.is_float(have) and dtypes.integer_bits(want):
         return int((array != np.trunc(array)).sum()), f"cast to {want} lost their fraction"
-    if dtypes.integer_bits(have) and dtypes.is_float(want):
-        return int((cast.astype(array.dtype) != array).sum()), f"are not exact in {want}"
-    wider = (dtypes.itemsize(want) or 0) > (dtypes.itemsize(have) or 0)
-    if not dtypes.is_float(have) or not dtypes.is_float(want) or wider:
+    inexact = dtypes.is_float(want) or want.startswith("complex")
+    wider = (dtypes.itemsize(want) or 0) > (dtypes.itemsize(have) or 0) and not (
+        dtypes.integer_bits(have) or want.startswith("complex")
+    )
+    if not inexact or wider:
         return 0, ""
     finite = np.isfinite(cast)
-    if finite.all():
-        return 0, ""
-    # Some float8 dtypes have no infinity, and make NaN of what they cannot hold.
-    what = "infinite" if np.isinf(cast).any() else "NaN"
-    lost = int(np.isfinite(array).sum() - finite.sum())
-    return lost, f"beyond the range of {want} became {what}"
+    if not finite.all():
+        # Some float8 dtypes have no infinity, and make NaN of what they cannot hold.
+        what = "infinite" if np.isinf(cast).any() else "NaN"
+        was = int(np.isfinite(array).sum()) if array.dtype.kind not in "iub" else array.size
+        lost = was - int(finite.sum())
+        return lost, f"beyond the range of {want} became {what}"
+    if want.startswith(("float4_", "float6_")):  # which have neither, and take their largest value
+        large = np.abs(array.astype("f8")) > float(np.abs(cast.astype("f8")).max())
+        return int(large.sum()), f"beyond the range of {want} became its largest"
+    if dtypes.integer_bits(have):
+        back = _astype(cast.real, array.dtype)
+        return int((back != array).sum()), f"are not exact in {want}"
+    return 0, ""
 
 
 def _refuse_beyond(array: Array, want: str, name: str) -> None:

@@ -44,13 +44,14 @@ def renamings(
     if not want:
         return [Hint("the target has no variables: create them before restoring", {}, source)]
     now = sum(name in want for name in have)
+    enough = max(1, min(len(have), len(variables)) // 10)  # a few of ten thousand meet by chance
     found: dict[str, tuple[int, int, _Options]] = {}
     for words, options, new in _renamings(have, want):
         shapes = [(a.shape, want[n]) for a, n in zip(arrays, new, strict=True) if n in want]
         hits, steps = len(shapes), words.count(" and ")
         # Names may meet by chance; arrays of the same axes, in whatever order, rarely do.
         alike = sum(one == other or _axes(one) == _axes(other) for one, other in shapes)
-        if hits > now and 2 * alike >= hits and len(set(new)) == len(new):
+        if hits - now >= enough and 2 * alike >= hits and len(set(new)) == len(new):
             found[words] = (hits, -steps, options)
     best = max((hits for hits, _, _ in found.values()), default=0)
     # A renaming in two steps is worth its line only if no single one does as much.
@@ -178,7 +179,7 @@ def transposes(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[
     """
     found: dict[tuple[int, ...] | None, list[str]] = {}
     for row, name in rows:
-        if row.kind is not Kind.MISMATCHED or not dtypes.can_cast(
+        if row.kind not in (Kind.MISMATCHED, Kind.PASSED_OVER) or not dtypes.can_cast(
             row.array_dtype or "", row.dtype or ""
         ):
             continue

@@ -37,6 +37,7 @@ class Patterns:
                 f"{option}={given!r}: give a name or a glob as a str, or a list of such"
             )
         self.option = option
+        self._place = {glob: i for i, glob in enumerate(self.globs)}
         self._exact: dict[str, list[str]] = {}
         self._compiled: list[tuple[re.Pattern[str], str]] = []
         for glob in self.globs:
@@ -65,7 +66,7 @@ class Patterns:
         for compiled, glob in self._compiled:
             if any(compiled.match(name) for name in names):
                 found.add(glob)
-        return [glob for glob in self.globs if glob in found] if found else []
+        return sorted(found, key=self._place.__getitem__) if len(found) > 1 else list(found)
 
 
 NO_PATTERNS = Patterns((), "")

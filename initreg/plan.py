@@ -11,7 +11,7 @@ from typing import Any
 
 from initreg import report, tables
 from initreg.errors import MismatchError, MissingError, NothingMatched, PlanError, UnusedError
-from initreg.text import code_text
+from initreg.text import options_text
 
 
 class Kind(StrEnum):
@@ -55,8 +55,7 @@ class Hint:
     @property
     def code(self) -> str:
         """``SmartInit("base.npz", strip_prefix="model/")``; "" if no option helps."""
-        options = "".join(f", {name}={code_text(v)}" for name, v in self.options.items())
-        return f"SmartInit({self.source}{options})" if options else ""
+        return f"SmartInit({self.source}{options_text(self.options)})" if self.options else ""
 
     def __str__(self) -> str:
         return f"{self.words}: {self.code}" if self.options else self.words
@@ -186,10 +185,18 @@ class Plan(Sequence[Row]):
 
     def missing(self, policy: Policy | str) -> tuple[Row, ...]:
         """The variables that no source supplies and that nobody expects to be missing, if
-        ``policy`` is the one for them; otherwise none."""
+        ``policy`` is the one for them; otherwise none.
+
+        Where that is an error, one whose arrays were all passed over is missing, too.
+        """
         if self.on_missing != Policy(policy):
             return ()
-        return tuple(row for row in self.of(Kind.ONLY_IN_TARGET) if not row.expected)
+        found = self.of(Kind.ONLY_IN_TARGET)
+        if self.on_missing is Policy.ERROR:
+            supplied = {row.name for row in self.restored}
+            passed = {row.name: row for row in self.of(Kind.PASSED_OVER)}
+            found += tuple(row for name, row in passed.items() if name not in supplied)
+        return tuple(row for row in found if not row.expected)
 
     def unused(self, policy: Policy | str) -> tuple[Row, ...]:
         """The arrays that no variable takes and that nobody expects to be unused, of the sources

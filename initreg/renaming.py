@@ -46,19 +46,18 @@ class Rename:
         outcome.entries = entries
 
     def _renamed(self, spec: ArraySpec, touched: set[str]) -> tuple[ArraySpec, str]:
-        names, first = [], ""
+        """An array goes by its new names alone: what the user calls it is not what else it was
+        called, which might be another variable's name by now."""
+        new: dict[str, str] = {}
         for name in (spec.name, *spec.aliases):
             found = self.to(name)
-            if found is None:
-                names.append(name)
-                continue
-            names.append(normalise(found[0]))
-            touched.add(found[1])
-            first = first or found[1]
-        if not first:
+            if found is not None:
+                new.setdefault(normalise(found[0]), found[1])
+                touched.add(found[1])
+        if not new:
             return spec, ""
-        aliases = dict.fromkeys(name for name in names[1:] if name and name != names[0])
-        return replace(spec, name=names[0], aliases=tuple(aliases)), first
+        first, *others = new
+        return replace(spec, name=first, aliases=tuple(filter(None, others))), new[first]
 
 
 def put_before(prefix: str) -> Rename:

@@ -78,11 +78,11 @@ def heading(plan: Plan) -> str:
 
 def route_text(plan: Plan) -> str:
     """``base.npz + dict of 2 -> TF1 session``"""
-    return f"{chain_text(plan)} -> {plan.target}"
+    return f"{chain_text(plan)} -> {printable(plan.target)}"
 
 
 def chain_text(plan: Plan) -> str:
-    return " + ".join(plan.sources) or "nothing"
+    return " + ".join(map(printable, plan.sources)) or "nothing"
 
 
 def plan_text(plan: Plan, limit: int | None = 20) -> str:
@@ -165,7 +165,8 @@ def source_note(row: Row, plan: Plan) -> str:
 def source_text(plan: Plan, index: int) -> str:
     """The source's label, numbered if another one of the chain is called the same."""
     label = plan.sources[index]
-    return f"{label} (#{index + 1})" if plan.sources.count(label) > 1 else label
+    shown = printable(label)
+    return f"{shown} (#{index + 1})" if plan.sources.count(label) > 1 else shown
 
 
 def warning_text(plan: Plan, rows: Sequence[Row], what: str) -> str:
@@ -180,6 +181,8 @@ def warning_text(plan: Plan, rows: Sequence[Row], what: str) -> str:
 def verdict_text(plan: Plan) -> str:
     """What would fail, and how much of it; "" if nothing would."""
     if plan.matches_nothing:
+        if any(row.kind == "dropped" for row in plan):
+            return f"no name that is left of {chain_text(plan)} is a name of {plan.target}"
         return f"no name of {chain_text(plan)} is a name of {plan.target}"
     mismatched, missing, unused = plan.faults
     return "; ".join(
@@ -228,8 +231,10 @@ def _nothing_matched_text(plan: Plan) -> str:
     want = [row for row in plan if row.in_target]
     dropped = sum(row.kind == "dropped" for row in plan)
     text = f"{verdict_text(plan)}, and nothing was written"
-    if not have and dropped:
-        text += f"\n  rules or ignore= leave out {plural(dropped, 'array')}, and so all of them"
+    if dropped:
+        text += f"\n  {plural(dropped, 'array')} left out by rules or ignore=" + (
+            "" if have else ", and so all of them"
+        )
     for hint in plan.hints:
         text += f"\n  {hint}"
     have_text = _some([f"{printable(r.name)} {shape_text(r.array_shape)}" for r in have])

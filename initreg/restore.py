@@ -31,7 +31,7 @@ from initreg.plan import Hint, Kind, Plan, Policy, Row
 from initreg.registry import default_registry
 from initreg.report import chain_text, route_text, warning_text
 from initreg.target import Target, VariableSpec
-from initreg.text import code_text, names_text, plural
+from initreg.text import code_text, names_text, options_text, plural
 from initreg.warn import warn
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ class Restore:
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
             pairs: Iterable[tuple[VariableSpec, Any]] = map(self._read, rows)
-            if atomic:
+            if atomic or any(hasattr(self._array(row).value, "assign") for row in rows):
+                # Variables as a source may be the target's own, and must be read before they are
+                # written: a swap would otherwise give both the same value.
                 pairs = _given_away(list(pairs))
             for name in self._target.write(pairs):
                 logger.debug("Restored %s", name)
@@ -206,11 +208,15 @@ class Restore:
         return found[:_MOST_HINTS]
 
     def _code(self, number: int) -> str:
-        """What to type for a source: ``"base.npz"``, and if it has rules already, that it has."""
+        """What to type for a source, with the options that it has: ``"zoo.npy", allow_pickle=True``
+        or, if it has rules already, ``SmartInit("base.npz", drop="head/*")``."""
         link = self._links[number]
         path = isinstance(link.source, (str, os.PathLike))
         code = code_text(os.fspath(link.source)) if path else "source"
-        return f"SmartInit({code}, ...)" if any(link.rules) else code
+        code += options_text(link.opening)
+        for typed in filter(None, link.typed):
+            code = f"SmartInit({code}{options_text(typed)})"
+        return code
 
 
 def _given_away(pairs: list[Any]) -> Iterable[Any]:

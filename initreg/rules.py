@@ -27,6 +27,21 @@ if TYPE_CHECKING:
 Globs = str | Iterable[str]
 
 
+# In which they are applied.
+ORDER = (
+    "keep",
+    "drop",
+    "strip_prefix",
+    "rename",
+    "prefix",
+    "transpose",
+    "permute",
+    "slice",
+    "pad",
+    "cast",
+)
+
+
 class RuleOptions(TypedDict, total=False):
     """The rules, as keywords.
 
@@ -273,6 +288,8 @@ def _slice(axis: int, start: int, stop: int | None) -> Change:
 
 def _pad(axis: int, length: int, fill: Any = 0) -> Change:
     """(axis, length) or (axis, length, fill), where fill is a number or 'mean'"""
+    if isinstance(fill, str) != (fill == "mean"):
+        raise TypeError
     if fill != "mean":
         complex(fill)
     return Pad(operator.index(axis), operator.index(length), fill)

@@ -14,7 +14,7 @@ from initreg.names import Patterns
 from initreg.plan import Plan, Policy
 from initreg.renaming import Renaming
 from initreg.restore import Restore
-from initreg.rules import Globs, Rules
+from initreg.rules import Globs, RuleOptions, Rules
 
 logger = logging.getLogger("initreg")
 
@@ -84,7 +84,7 @@ class SmartInit(Chain):
         self.on_missing = _policy(on_missing, "on_missing")
         self.expect_missing = Patterns(expect_missing, "expect_missing")
         self.atomic = atomic
-        rules = Rules.of(
+        given = RuleOptions(
             rename=rename,
             drop=drop,
             keep=keep,
@@ -96,6 +96,9 @@ class SmartInit(Chain):
             pad=pad,
             cast=cast,
         )
+        rules = Rules.of(**given)
+        opening = {"format": format, "verify": verify, "allow_pickle": allow_pickle}
+        usual = {"format": None, "verify": True, "allow_pickle": False}
         like = Link(
             None,
             format,
@@ -105,9 +108,16 @@ class SmartInit(Chain):
             _policy(on_unused, "on_unused"),
             Patterns(expect_unused, "expect_unused"),
             Patterns(ignore, "ignore"),
+            {name: value for name, value in opening.items() if value != usual[name]},
+            ({name: value for name, value in given.items() if value not in (None, ())},),
         )
         _refuse_inner(source)
         self.links = tuple(flatten(source, like))
+        if rules and not self.links and isinstance(source, Mapping):
+            raise RuleError(
+                f"SmartInit({source!r}): no array is touched by {' or '.join(rules.clauses)}, "
+                "because there is none"
+            )
 
     def __repr__(self) -> str:
         return f"SmartInit({self.source!r})"
@@ -119,7 +129,7 @@ class SmartInit(Chain):
         shapes and dtypes. Raises what opening the sources raises, and RuleError; a plan that
         cannot be carried out is returned, with what is wrong in ``plan.error()``.
         """
-        if not self.links:
+        if self._is_nothing:
             return Plan((), (), type(target).__name__)
         with ExitStack() as stack:
             return self._restore(target, stack).plan
@@ -133,7 +143,7 @@ class SmartInit(Chain):
         MissingError, UnusedError and RuleError with nothing written; PartialRestoreError if a file
         turns out to be damaged midway, which ``atomic`` finds before.
         """
-        if not self.links:
+        if self._is_nothing:
             logger.warning("No source (%r): nothing is restored", self.source)
             return self.plan(target)
         with ExitStack() as stack:
@@ -144,6 +154,11 @@ class SmartInit(Chain):
             restore.warn()
             restore.write(atomic=self.atomic)
             return restore.plan
+
+    @property
+    def _is_nothing(self) -> bool:
+        """Whether there is nothing to restore, and nobody demanded that there be something."""
+        return not self.links and self.on_missing is not Policy.ERROR
 
     def _restore(self, target: Any, stack: ExitStack) -> Restore:
         return Restore(

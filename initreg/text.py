@@ -58,7 +58,17 @@ def code_text(value: Any) -> str:
         return "[" + ", ".join(map(code_text, value)) + "]"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(code_text, value)) + (",)" if len(value) == 1 else ")")
+    name = getattr(value, "__name__", None)
+    if callable(value) and isinstance(name, str) and not isinstance(value, type):
+        return name if name.isidentifier() else "..."  # a lambda has no name to type
+    if isinstance(value, type) or hasattr(value, "itemsize"):  # a dtype
+        return code_text(str(name or value))
     return repr(value)
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Options as they follow a first argument: ``, drop="head/*", allow_pickle=True``."""
+    return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Line:
 
     def text(self, gap: str = "  ") -> str:
         times = f"{self.count} x " if self.count > 1 else ""
-        return f"{self.names}{gap}{times}{self.note}".rstrip()
+        return f"{self.names}{gap}{times}{self.note}" if self.note else self.names
 
 
 def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[list[Line], int]:

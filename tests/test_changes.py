@@ -81,11 +81,54 @@ def test_a_slice_does_not_keep_what_it_leaves_out():
     assert found.base is None
 
 
-@pytest.mark.parametrize(("fill", "dtype"), [(0.5, "i4"), (300, "u1"), (float("nan"), "i4")])
-def test_a_filling_that_the_dtype_does_not_have_is_an_error(fill, dtype):
-    """An integer array is not padded with half a number."""
-    with pytest.raises(RuleError, match=r"is no value of .* to pad with"):
-        Pad(0, 3, fill).apply(np.zeros(2, dtype), "x")
+@pytest.mark.parametrize(
+    ("fill", "dtype"),
+    [
+        (0.5, "int32"),
+        (300, "uint8"),
+        (-1, "uint8"),
+        (1e30, "int8"),
+        (float("nan"), "int32"),
+        (2, "bool"),
+        (0.5, "bool"),
+        (1e30, "float16"),
+        (1e30, "float8_e4m3fn"),
+        (1j, "float32"),
+    ],
+)
+def test_a_filling_that_the_dtype_does_not_have_is_known_before_reading(fill, dtype):
+    """An integer array is not padded with half a number, and nothing becomes infinite."""
+    with pytest.raises(ValueError, match=r"is no value of .* to pad with"):
+        Pad(0, 3, fill).announce((2,), dtype)
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype", "value"),
+    [
+        (1, "bool", True),
+        (0.3, "float16", 0.3),
+        (float("nan"), "float32", float("nan")),
+        (-8, "int4", -8),
+    ],
+)
+def test_a_filling_that_the_dtype_has(fill, dtype, value):
+    """It may be rounded, as any number that becomes a float is."""
+    change = Pad(0, 3, fill)
+    assert change.announce((2,), dtype) == ((3,), dtype)
+    last = change.apply(np.ones(2, dtypes.to_numpy(dtype)), "x")[-1]
+    np.testing.assert_allclose(float(last), value, rtol=1e-3)
+
+
+def test_an_array_without_axes_keeps_to_have_none():
+    """A step counter under transpose="*" is still a number, whatever reads it next."""
+    assert Permute(None).announce((), "int64") == ((), "int64")
+    assert Permute(None).apply(np.array(7), "step").shape == ()
+
+
+def test_negative_axes_count_from_the_end():
+    """As numpy's transpose takes them."""
+    assert Permute((-1, 0, 1)).announce(X.shape, "float32") == ((4, 2, 3), "float32")
+    assert Permute((-1, 0, 1)).apply(X, "x").tobytes() == X.transpose(-1, 0, 1).tobytes()
 
 
 # --- casts ------------------------------------------------------------------------------------
@@ -104,6 +147,45 @@ def test_values_that_change_are_said(values, dtype, result, message):
     with pytest.warns(CastWarning, match=f"x: {message}"):
         found = convert(np.array(values), np.dtype(dtype), "x")
     assert found.tolist() == result
+
+
+@pytest.mark.parametrize(
+    ("value", "have", "want", "what"),
+    [
+        (1e200, "complex128", "complex64", "became infinite"),
+        (1e200, "float64", "complex64", "became infinite"),
+        (70_000, "int64", "float16", "became infinite"),
+        (1_000, "int64", "float8_e4m3fn", "became NaN"),
+        (1_000.0, "float64", "float4_e2m1fn", "became its largest"),
+        (2**24 + 1, "int64", "complex64", "are not exact in complex64"),
+    ],
+)
+def test_each_loss_is_told_as_what_it_is(value, have, want, what):
+    """Out of range is not rounding, and nothing is lost without a word."""
+    array = np.array([value, 1], dtypes.to_numpy(have))
+    with pytest.warns(CastWarning, match=f"1 value of {have} .*{what}"):
+        convert(array, dtypes.to_numpy(want), "x")
+
+
+NAMES = (
+    *("bool", "int8", "uint16", "int64", "float16", "float64", "complex64"),
+    *("bfloat16", "int2", "int4", "uint4", "float8_e4m3fn", "float8_e8m0fnu", "float6_e2m3fn"),
+)
+
+
+@pytest.mark.parametrize("have", NAMES)
+@pytest.mark.parametrize("want", NAMES)
+def test_what_is_announced_can_be_cast(have, want):
+    """Every pair of dtypes that a plan lets pass, ml_dtypes' own among them, gives the values."""
+    array = np.ones(2).astype(dtypes.to_numpy(have))
+    try:
+        Cast(want).announce((2,), have)
+    except ValueError:
+        assert have == "complex64"
+        return
+    found = convert(array, dtypes.to_numpy(want), "x")
+    assert found.dtype == dtypes.to_numpy(want)
+    assert found.astype(complex).tolist() == [1, 1]
 
 
 def test_a_float8_without_infinity_gives_nan_and_says_so():

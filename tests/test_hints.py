@@ -115,6 +115,21 @@ def test_a_renaming_that_makes_two_names_one_is_not_advised():
     assert [hint.options for hint in hints if "strip_prefix" in hint.options] == []
 
 
+def test_a_few_of_many_that_meet_by_chance_are_no_hint():
+    """Two of a hundred names are not worth a renaming."""
+    have = [f"a/x{i}" for i in range(98)] + ["a/w", "a/v"]
+    want = [f"b{i * i}/y{i}" for i in range(98)] + ["w", "v"]
+    assert of(have, want) == []
+
+
+def test_passed_over_arrays_may_be_transposed_too():
+    """ignore_mismatch does not hide what would fit."""
+    plan = SmartInit({"w": np.ones((2, 3)), "b": np.ones(1)}, ignore_mismatch=True).plan(
+        {"w": np.ones((3, 2)), "b": np.ones(1)}
+    )
+    assert [hint.options for hint in plan.hints] == [{"transpose": ["w"]}]
+
+
 def test_second_names_of_variables_count():
     """A Keras model's place in its file is a name that may match."""
     variable = VariableSpec("dense/kernel", (2,), "float32", ("layers/dense/vars/0",))

@@ -82,20 +82,26 @@ def test_a_bad_regular_expression_is_an_error():
         Rules.of(rename=[("(", "x")])
 
 
+def renamed(spec, **rules):
+    (entry,) = Rules.of(**rules).apply([spec], "s").entries
+    return entry.spec.name, entry.spec.aliases, entry.spec.origin
+
+
 def test_aliases_are_renamed_too():
     """An array answers to the renamed form of each of its names, and its origin is kept."""
-    spec = ArraySpec("m/key", (), "int8", ("m/full", "m/key2"))
-    rules = Rules.of(strip_prefix="m/", rename={"key2": "key"})
-    (entry,) = rules.apply([spec], "s").entries
-    assert (entry.spec.name, entry.spec.aliases) == ("key", ("full",))
-    assert entry.spec.origin == "m/key"
+    spec = ArraySpec("m/key", (), "int8", ("m/full", "m/other"))
+    assert renamed(spec, strip_prefix="m/") == ("key", ("full", "other"), "m/key")
+    assert renamed(spec, prefix="x/") == ("x/m/key", ("x/m/full", "x/m/other"), "m/key")
 
 
-def test_a_rename_may_touch_an_alias_alone():
-    """A name that the user saw is a name that the user may type."""
-    outcome = Rules.of(rename={"full": "x"}).apply([ArraySpec("key", (), "int8", ("full",))], "s")
+def test_a_renamed_array_goes_by_its_new_names_alone():
+    """Where one of its names is renamed, the others are not what the user calls it."""
+    spec = ArraySpec("key", (), "int8", ("full", "m/place"))
+    assert renamed(spec, rename={"full": "x"}) == ("x", (), "key")
+    assert renamed(spec, strip_prefix="m/") == ("place", (), "key")
+    assert renamed(spec, rename={"key": "full"}) == ("full", (), "key")
+    outcome = Rules.of(rename={"full": "x"}).apply([spec], "s")
     assert outcome.touched == {"rename={'full': 'x'}"}
-    assert outcome.entries[0].spec.aliases == ("x",)
 
 
 @given(st.sets(st.text("ab/", min_size=1, max_size=4), min_size=1, max_size=6), st.data())

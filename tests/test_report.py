@@ -89,6 +89,14 @@ def test_an_empty_listing():
     assert report.listing_text([]) == "0 arrays, 0 numbers, 0 B"
 
 
+def test_control_characters_in_a_path_are_spelt_out():
+    """A file's name moves no cursor either."""
+    plan = match([SourceSpecs("a\x1b[31m.npz", [ArraySpec("w", (), "int8")])], [], "t\n")
+    for text in (str(plan), str(plan.error()), plan.verdict):
+        assert "\x1b" not in text
+        assert r"a\x1b[31m.npz" in text
+
+
 def test_a_listing_spells_control_characters_out():
     """A name of a stranger's file cannot forge a line of the listing."""
     name = "a\x1b[31mred\n7 arrays faké"

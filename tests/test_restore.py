@@ -7,9 +7,11 @@ import pytest
 
 import initreg
 from initreg import (
+    CastWarning,
     MismatchError,
     MissingError,
     MissingWarning,
+    NothingMatched,
     PartialRestoreError,
     RuleError,
     SmartInit,
@@ -151,7 +153,10 @@ def test_a_hint_for_a_source_with_rules_keeps_them():
     """What is typed goes around the SmartInit that is there already."""
     source = {"a/model/w": np.ones(2)}
     plan = SmartInit(source, strip_prefix="a/").plan({"w": np.zeros(2)})
-    assert plan.hints[0].code == 'SmartInit(SmartInit(source, ...), strip_prefix="model/")'
+    assert (
+        plan.hints[0].code
+        == 'SmartInit(SmartInit(source, strip_prefix="a/"), strip_prefix="model/")'
+    )
 
 
 def test_a_misspelt_name_among_many_is_found():
@@ -183,6 +188,105 @@ def test_the_hint_for_transposed_arrays_is_code_that_runs():
     assert all(code in str(caught.value) for code in codes)
     SmartInit(source, transpose=["fc/W"], permute={"conv/W": (2, 3, 1, 0)}).init(variables)
     assert all(array.all() for array in variables.values())
+
+
+def test_what_is_passed_over_and_supplied_by_nobody_is_missing():
+    """ignore_mismatch does not get around on_missing="error", and meets an expectation."""
+    source = {"w": np.ones(3), "head": np.ones(10)}
+    model = {"w": np.zeros(3), "head": np.zeros(2)}
+    with pytest.raises(MissingError, match=r"1 variable only in the target"):
+        SmartInit(source, ignore_mismatch=True, on_missing="error").init(model)
+    assert not model["w"].any()
+    expecting = SmartInit(source, ignore_mismatch=True, on_missing="error", expect_missing="head*")
+    assert expecting.plan(model).ok
+    assert expecting.plan(model).unmet == ()
+    base = {"head": np.ones(2)}
+    assert SmartInit([base, source], ignore_mismatch=True, on_missing="error").plan(model).ok
+
+
+def test_nothing_to_restore_is_not_enough_where_nothing_may_be_missing():
+    """A filter that emptied the dict is an error if all was demanded, or if a rule is given."""
+    model = {"w": np.zeros(3)}
+    for nothing in ({}, None, [], [{}]):
+        with pytest.raises(MissingError, match="nothing -> dict of arrays: 1 variable only in"):
+            SmartInit(nothing, on_missing="error").init(model)
+    with pytest.raises(RuleError, match="no array is touched by strip_prefix='model/'"):
+        SmartInit({}, strip_prefix="model/")
+    assert len(SmartInit(None, strip_prefix="model/").plan(model)) == 0
+
+
+def test_an_open_map_that_rules_emptied_is_not_nothing(base):
+    """It is a source that matches nothing, as it is when SmartInit itself drops everything."""
+    with initreg.open(base) as m:
+        for emptied in (SmartInit(m.drop("*")), SmartInit(base, drop="*")):
+            with pytest.raises(NothingMatched, match="2 arrays left out by rules or ignore=, and"):
+                emptied.init({"w": np.zeros((2, 3))})
+
+
+def test_everything_ignored_is_said_as_what_it_is(base):
+    """Not that no name matches, for they do."""
+    with pytest.raises(NothingMatched) as caught:
+        SmartInit(base, ignore=["w", "b"]).init({"w": np.zeros((2, 3))})
+    assert str(caught.value).startswith(f"no name that is left of {base} is a name of")
+    assert "2 arrays left out by rules or ignore=" in str(caught.value)
+
+
+def test_variables_may_be_the_source_of_themselves():
+    """A swap of two live variables reads both before it writes either."""
+    tf = pytest.importorskip("tensorflow", reason="of live variables")
+    a, b = tf.Variable([1.0], name="a"), tf.Variable([2.0], name="b")
+    SmartInit({"a": b, "b": a}).init([a, b])
+    assert (a.numpy().tolist(), b.numpy().tolist()) == ([2], [1])
+
+
+def test_a_step_counter_under_a_rule_for_all_is_still_a_number():
+    """transpose="*" gives a variable without axes a value without axes."""
+    tf = pytest.importorskip("tensorflow", reason="a dict's array keeps its shape anyway")
+    step, w = tf.Variable(np.int64(0), name="step"), tf.Variable(np.zeros((3, 2)), name="w")
+    source = {"step": np.int64(7), "w": np.arange(6.0).reshape(2, 3)}
+    SmartInit(source, transpose="*").init([step, w])
+    assert (step.numpy().shape, int(step.numpy())) == ((), 7)
+    assert w.numpy().tolist() == source["w"].T.tolist()
+
+
+def test_a_rename_of_a_checkpoints_names_wins_over_places(tmp_path):
+    """Names of an object-based checkpoint swapped by a rule are swapped in a tf.Module, whose
+    places in it are the same."""
+    tf = pytest.importorskip("tensorflow", reason="writes the checkpoint")
+
+    class Two(tf.Module):
+        def __init__(self, x, y):
+            super().__init__()
+            self.p = tf.Variable([x], name="left")
+            self.q = tf.Variable([y], name="right")
+
+    saved = Two(1.0, 2.0)
+    path = tf.train.Checkpoint(p=saved.p, q=saved.q).write(str(tmp_path / "flat"))
+    ours = Two(0.0, 0.0)
+    SmartInit(path, rename={"left": "right", "right": "left"}).init(ours)
+    assert (ours.p.numpy().tolist(), ours.q.numpy().tolist()) == ([2], [1])
+    gone = SmartInit(path, rename={"left": "gone"}).plan(ours)
+    assert [(row.name, row.kind) for row in gone if row.in_target] == [
+        ("left", "only in target"),
+        ("right", "matched"),
+    ]
+
+
+def test_ten_thousand_exact_names_are_no_slower_than_globs():
+    """drop= of a list of names looks each up; it does not go through the list for each array."""
+    names = [f"x{i}" for i in range(30_000)]
+    source = {name: np.zeros(()) for name in names}
+    plan = SmartInit(source, drop=names[1:]).plan({"x0": np.zeros(())})
+    assert plan.counts == {"matched": 1, "dropped": 29_999}
+
+
+def test_a_warning_points_to_the_users_line_through_a_plugin():
+    """Though a plugin of the targets draws the array whose cast is warned of."""
+    tf = pytest.importorskip("tensorflow", reason="a dict is read as a whole")
+    v = tf.Variable(np.zeros(1, "f2"), name="a")
+    with pytest.warns(CastWarning) as caught:
+        SmartInit({"a": np.full(1, 1e9, "f4")}).init([v])
+    assert {w.filename for w in caught} == {__file__}
 
 
 # --- all or nothing -----------------------------------------------------------------------------

@@ -45,6 +45,12 @@ def test_a_huge_name_is_cut_unless_all_is_shown():
     assert text.names_text([(name, "(3,)")], limit=None) == [f"{name}  (3,)"]
 
 
+def test_names_of_which_nothing_is_said():
+    """No number and no gap dangle behind them."""
+    assert text.names_text([("a0", ""), ("a1", "")]) == ["a{0,1}"]
+    assert text.names_text([("b ", "")]) == ["b\\ "]
+
+
 def test_sizes():
     """Sizes are in powers of 1000, and unknown ones are marked."""
     sizes = [0, 999, 1000, 4_000_000_000, 5e15, None]

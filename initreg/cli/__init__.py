@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser().print_help()
         return 2
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a file's name may be no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code: int = options.run(options)
         sys.stdout.flush()

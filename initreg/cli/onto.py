@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import inspect
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 from initreg.chain import open as open_source
-from initreg.errors import InitregError, SourceNotFound, TargetError
+from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownTarget
+from initreg.registry import default_registry
 
 _CALLABLE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
@@ -36,10 +40,8 @@ def _build(module: str, path: str) -> Any:
     where = f"--onto {module}:{path}"
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, and the installed script does not
-    try:
+    with _foreign(f"{where}: {module} cannot be imported", module):
         found: Any = importlib.import_module(module)
-    except Exception as error:  # the user's own code
-        raise TargetError(f"{where}: {module} cannot be imported: {_brief(error)}") from error
     try:
         for name in path.split("."):
             found = getattr(found, name)
@@ -47,20 +49,48 @@ def _build(module: str, path: str) -> Any:
         names = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
         has = f". It has {', '.join(sorted(names)[:10])}" if names else ""
         raise TargetError(f"{where}: {error}{has}") from error
-    if not callable(found):
-        return found  # a model that is there already
-    try:
+    if not _is_builder(found):
+        return found
+    with _foreign(f"{where}: calling it failed", module):
         built = found()
-    except InitregError:
-        raise
-    except Exception as error:
-        raise TargetError(f"{where}: calling it failed: {_brief(error)}") from error
     if built is None:
         raise TargetError(
             f"{where} returned None: let it return what it builds, which may be a model, a "
             "session, a graph, variables or a dict of arrays"
         )
     return built
+
+
+def _is_builder(found: Any) -> bool:
+    """Whether it is to be called; a model that is there already may be callable, too."""
+    if inspect.isroutine(found) or inspect.isclass(found):
+        return True
+    if not callable(found):
+        return False
+    try:
+        default_registry().target(found)
+    except UnknownTarget:
+        return True
+    except InitregError:  # a target that says what is wrong with it
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def _foreign(failure: str, module: str) -> Iterator[None]:
+    """Run the user's code: what it prints goes to stderr, for stdout has the plan; it finds no
+    arguments of ours; and whatever it raises is a TargetError, so that leaving is no success."""
+    arguments = sys.argv
+    sys.argv = [module]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except InitregError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise TargetError(f"{failure}: {_brief(error)}") from error
+    finally:
+        sys.argv = arguments
 
 
 def _brief(error: BaseException) -> str:

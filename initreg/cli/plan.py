@@ -8,8 +8,8 @@ import sys
 from contextlib import ExitStack
 
 from initreg.cli.onto import target_of
-from initreg.cli.rules import add_opening, add_rules, flags, rules_of
-from initreg.errors import MissingLibrary
+from initreg.cli.rules import add_opening, add_rules, flags, follows, rules_of
+from initreg.errors import MissingLibrary, SourceNotFound
 from initreg.plan import Plan, Policy
 
 
@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     """0 if it would load, 1 if it would fail, 2 if it cannot be planned."""
     from initreg.smart_init import SmartInit
 
+    if "" in options.sources:
+        raise SourceNotFound("'': an empty path names nothing")
     smart_init = SmartInit(
         options.sources,
         format=options.format,
@@ -72,8 +74,13 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         _show(plan, None if options.all else 20)
+        # The options hold for all sources, and are applied in an order of their own: where that
+        # would not do what the hint says, it ends in Python.
+        typed = rules_of(options)
         for hint in plan.hints:
-            print(f"hint: {hint.words}" + (f": {flags(hint.options)}" if hint.options else ""))
+            fits = len(options.sources) == 1 and follows(hint.options, typed)
+            remedy = flags(hint.options) if fits else hint.code
+            print(f"hint: {hint.words}" + (f": {remedy}" if hint.options else ""))
         print("it would load" if error is None else f"it would fail: {plan.verdict}")
     return 0 if error is None else 1
 

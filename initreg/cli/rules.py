@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from initreg.errors import RuleError
-from initreg.rules import RuleOptions
+from initreg.rules import ORDER, RuleOptions
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,9 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
     """The options as keywords. Raises RuleError for what cannot be read."""
     renames: list[Any] = []
     if options.rename:
-        renames.append(dict(options.rename))
+        renames.append(exact := dict(options.rename))
+        if len(exact) < len(options.rename):
+            raise RuleError("--rename: one name is renamed twice; give each OLD once")
     renames += [tuple(pair) for pair in options.rename_regex or ()]
     rules: dict[str, Any] = {
         "keep": options.keep,
@@ -94,6 +96,22 @@ def _cast(given: Sequence[str] | None) -> Any:
     return dict(_split(each, "cast") for each in given)
 
 
+def follows(options: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
+    """Whether typing these options, too, applies them after all that are typed already."""
+    last = max(map(ORDER.index, typed), default=-1)
+    several = ("rename", "transpose", "permute")  # and those given later go last, too
+    return all(
+        ORDER.index(name) > last
+        or (ORDER.index(name) == last and name in several and not _is_exact(name, value))
+        for name, value in options.items()
+    )
+
+
+def _is_exact(name: str, value: Any) -> bool:
+    """Exact renames go before the regular expressions."""
+    return name == "rename" and isinstance(value, Mapping)
+
+
 def flags(options: Mapping[str, Any]) -> str:
     """Keywords of SmartInit, as a hint has them, as they are typed here."""
     typed: list[str] = []
@@ -109,7 +127,9 @@ def flags(options: Mapping[str, Any]) -> str:
                 typed.append(f"{flag} {_quote(f'{glob}={text}')}")
         else:
             each = [value] if isinstance(value, str) else value
-            typed += [f"{flag} {_quote(text)}" for text in each]
+            # What begins with a dash would be taken for an option.
+            gaps = ["=" if text.startswith("-") else " " for text in each]
+            typed += [f"{flag}{gap}{_quote(text)}" for text, gap in zip(each, gaps, strict=True)]
     return " ".join(typed)
 
 
