@@ -151,12 +151,20 @@ def test_the_link_of_a_chain_that_matches_little_is_named(base, tmp_path):
 
 def test_a_hint_for_a_source_with_rules_keeps_them():
     """What is typed goes around the SmartInit that is there already."""
-    source = {"a/model/w": np.ones(2)}
-    plan = SmartInit(source, strip_prefix="a/").plan({"w": np.zeros(2)})
-    assert (
-        plan.hints[0].code
-        == 'SmartInit(SmartInit(source, strip_prefix="a/"), strip_prefix="model/")'
-    )
+    source, model = {"a/model/w": np.ones(2)}, {"w": np.zeros(2)}
+    code = SmartInit(source, strip_prefix="a/").plan(model).hints[0].code
+    assert code == 'SmartInit(SmartInit(source, strip_prefix="a/"), strip_prefix="model/")'
+    eval(code, {"SmartInit": SmartInit, "source": source}).init(model)
+    assert model["w"].tolist() == [1, 1]
+
+
+def test_a_hint_keeps_how_the_source_is_opened(tmp_path):
+    """A pickle that the user allowed is allowed in the code, too."""
+    np.save(tmp_path / "zoo.npy", {"model/w": np.ones(2)})
+    model = {"w": np.zeros(2)}
+    code = SmartInit(tmp_path / "zoo.npy", allow_pickle=True).plan(model).hints[0].code
+    assert code == f'SmartInit("{tmp_path}/zoo.npy", allow_pickle=True, strip_prefix="model/")'
+    assert eval(code, {"SmartInit": SmartInit}).plan(model).ok
 
 
 def test_a_misspelt_name_among_many_is_found():

@@ -1,5 +1,6 @@
 """What --onto names: a source, or code that builds a model of any kind."""
 
+import json
 import os
 import sys
 
@@ -39,6 +40,29 @@ READY = arrays()
 def nothing():
     pass
 
+def leaving():
+    raise SystemExit(0)
+
+def noisy():
+    print("Building ...")
+    return arrays()
+
+def argued():
+    import argparse
+    argparse.ArgumentParser().parse_args()
+    return arrays()
+
+class Callable_:
+    def __call__(self):
+        return arrays()
+
+BUILDER = Callable_()
+
+def __getattr__(name):
+    if name == "MODEL":
+        return keras()
+    raise AttributeError(name)
+
 def failing():
     raise ValueError("no data set here")
 """
@@ -62,6 +86,10 @@ def folder(tmp_path, monkeypatch):
     [
         ("arrays", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
         ("Zoo.small", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("noisy", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("argued", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("BUILDER", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("READY", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
         ("keras", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("graph", "w.npz", "w.npz -> TF1 graph: 1 of 1 variable restored"),
@@ -79,7 +107,8 @@ def test_code_that_builds_a_model(path, source, heading, capsys):
     [
         ("models_of_this_test:nothing", "returned None: let it return what it builds"),
         ("models_of_this_test:failing", "calling it failed: ValueError: no data set here"),
-        ("models_of_this_test:arays", "has no attribute 'arays'. It has Zoo, arrays, failing"),
+        ("models_of_this_test:leaving", "calling it failed: SystemExit: 0"),
+        ("models_of_this_test:arays", "arays. It has BUILDER, Callable_, Zoo, argued, arrays"),
         ("no_such_module:x", "no_such_module cannot be imported: ModuleNotFoundError"),
         ("broken_of_this_test:x", "ModuleNotFoundError: No module named 'no_such_library'"),
         ("models_of_this_test:Zoo", "no installed target writes into a"),
@@ -93,6 +122,14 @@ def test_code_that_does_not(onto, message, capsys):
     assert captured.out == ""
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_what_the_code_prints_is_not_in_the_json(capsys):
+    """stdout is the plan's alone."""
+    assert main(["plan", "w.npz", "--onto", "models_of_this_test:noisy", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["ok"] is True
+    assert captured.err == "Building ...\n"
 
 
 def test_a_file_goes_before_code(capsys):

@@ -74,6 +74,38 @@ def test_what_the_hint_says_can_be_typed(capsys):
     assert run(*arguments) == 0
 
 
+def hints_of(capsys, *arguments):
+    run(*arguments)
+    lines = capsys.readouterr().out.splitlines()
+    return [line.rsplit(": ", 1)[1] for line in lines if line.startswith("hint: ")]
+
+
+def test_where_options_would_not_do_it_the_hint_is_python(capsys):
+    """They hold for every source, and are applied in their own order, each prefix once."""
+    np.savez("xy.npz", **{"x/y/fc/W": np.ones((3, 4), "f4"), "x/y/fc/b": np.zeros(4, "f4")})
+    assert hints_of(capsys, "xy.npz", "--onto", "base.npz", "--strip-prefix", "x/") == [
+        'SmartInit(SmartInit("xy.npz", strip_prefix="x/"), strip_prefix="y/")'
+    ]
+    assert hints_of(capsys, "base.npz", "prefixed.npz", "--onto", "model.npz") == [
+        'SmartInit("prefixed.npz", strip_prefix="model/")'
+    ]
+    np.savez("dash.npz", **{"-m/fc/W": np.ones((3, 4), "f4"), "-m/fc/b": np.zeros(4, "f4")})
+    assert hints_of(capsys, "dash.npz", "--onto", "base.npz") == ["--strip-prefix=-m/"]
+    assert run("dash.npz", "--onto", "base.npz", "--strip-prefix=-m/") == 0
+
+
+def test_a_file_name_that_is_no_text(folder):
+    """It is told with its bytes spelt out, and the answer is the plan's, in JSON as well."""
+    os.rename(b"base.npz", b"b\xff.npz")
+    for more in ([], ["--json"]):
+        command = [sys.executable, "-m", "initreg", "plan", b"b\xff.npz", "--onto", "model.npz"]
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+        done = subprocess.run([*command, *more], capture_output=True, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"b\\udcff.npz" in done.stdout
+    assert json.loads(done.stdout)["sources"] == ["b\udcff.npz"]
+
+
 def test_it_cannot_be_planned(capsys):
     """Exit code 2: a missing file, a rule that touches nothing, an option that is none."""
     assert run("no.npz", "--onto", "model.npz") == 2
@@ -82,6 +114,10 @@ def test_it_cannot_be_planned(capsys):
     assert "no array of it is touched by drop='hed/*'" in capsys.readouterr().err
     assert run("base.npz", "--onto", "model.npz", "--permute", "fc/W") == 2
     assert "--permute fc/W: give a glob, '=', and what to do" in capsys.readouterr().err
+    assert run("", "--onto", "model.npz") == 2
+    assert "an empty path names nothing" in capsys.readouterr().err
+    assert run("base.npz", "--onto", "model.npz", *["--rename", "old", "x"] * 2) == 2
+    assert "one name is renamed twice" in capsys.readouterr().err
     assert run("base.npz", "--onto", "modle.npz") == 2
     err = capsys.readouterr().err
     assert "near it: model.npz" in err
