@@ -101,20 +101,19 @@ def plan_text(plan: Plan, limit: int | None = 20) -> str:
 def _notes(rows: Sequence[Row], plan: Plan) -> list[tuple[str, str]]:
     """The name of each row and what to say of it."""
     origins = [_origin(row) for row in rows]
-    # Another name each, of which no part is the same, would leave nothing to fold.
-    many = sum(origin is not None and origin[1] for origin in origins) > 10
+    # Names that each differ in their own way would leave nothing to fold.
+    many = len(set(origins)) > 10
     notes = []
     for row, origin in zip(rows, origins, strict=True):
         note = row_note(row, plan)
         if origin is not None:
-            note += ", under another name" if many and origin[1] else f", from {origin[0]}"
+            note += ", under another name" if many else f", from {origin}"
         notes.append((row.name, note + source_note(row, plan)))
     return notes
 
 
-def _origin(row: Row) -> tuple[str, bool] | None:
-    """What the source calls the array, as far as it differs, and whether all of it does; None if
-    it is called the same."""
+def _origin(row: Row) -> str | None:
+    """What the source calls the array, as far as it differs; None if it is called the same."""
     if row.array is None or row.array == row.name:
         return None
     same = 0
@@ -129,8 +128,8 @@ def _origin(row: Row) -> tuple[str, bool] | None:
         at = cut.end() if cut else len(rest)
         array, rest = array + rest[:at], rest[at:]
     if not rest:
-        return printable(row.array), True
-    return (f"{printable(array)}..." if array else f"the name without {printable(name)!r}"), False
+        return printable(row.array)
+    return f"{printable(array)}*" if array else f"the name without {printable(name)!r}"
 
 
 def row_note(row: Row, plan: Plan) -> str:
