@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 from initreg import dtypes
 from initreg.errors import DamagedFile, DuplicateName, InitregError
 from initreg.names import normalise
-from initreg.renaming import Renaming
-from initreg.rules import Globs, Outcome, RuleOptions, Rules
 
 if TYPE_CHECKING:
     import numpy as np
 
     from initreg.changes import Change
+    from initreg.renaming import Renaming
+    from initreg.rules import Globs, RuleOptions, Rules
 
 
 class ArrayLike(Protocol):
@@ -257,6 +257,8 @@ class ArrayMap(Mapping[str, LazyArray]):
         Nothing is read. Closing either map closes the file. Raises RuleError if a rule touches
         nothing, makes two names one, or does not apply to its array.
         """
+        from initreg.rules import Rules  # which claiming a file must not pay for
+
         made = Rules.of(**rules)
         ruled = RuledMap(self, made)
         made.refuse_untouched(ruled.touched, list(self), self.label)
@@ -308,7 +310,7 @@ class RuledMap(ArrayMap):
     the clauses of the rules that matched a name."""
 
     def __init__(self, base: ArrayMap, rules: Rules) -> None:
-        outcome: Outcome = rules.apply(base.specs(), base.label)
+        outcome = rules.apply(base.specs(), base.label)
         self.label = base.label
         self.format = base.format
         self.touched = outcome.touched

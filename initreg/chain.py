@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,7 +11,7 @@ from initreg.arrays import ArrayMap, LazyArray, RuledMap
 from initreg.hookspecs import OpenOptions
 from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan import Policy
-from initreg.registry import Registry, default_registry
+from initreg.registry import default_registry
 from initreg.rules import RuleOptions, Rules
 from initreg.source import Source
 
@@ -77,14 +77,12 @@ def _holds(source: str | Mapping[str, Any]) -> bool:
     return isinstance(source, ArrayMap) or bool(source)
 
 
-def open_chain(
-    links: Sequence[Link], stack: ExitStack, registry: Registry | None = None
-) -> list[ArrayMap]:
+def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
     """The map of each link as its rules leave it; ``stack`` closes what was opened here.
 
     Raises what opening raises, and RuleError: a rule must touch an array of some link it is for.
     """
-    registry = registry or default_registry()
+    registry = default_registry()
     maps = []
     touched: dict[int, set[str]] = {}
     seen: dict[int, tuple[Rules, list[ArrayMap]]] = {}
@@ -146,13 +144,8 @@ def load(
     """
     options = OpenOptions(allow_pickle=allow_pickle, verify=verify)
     like = Link(None, format, options, (Rules.of(**rules),))
-    with ExitStack() as stack:
-        return {name: array.read() for name, array in merged(flatten(source, like), stack).items()}
-
-
-def merged(links: Iterable[Link], stack: ExitStack) -> dict[str, LazyArray]:
-    """Every array of a chain by name, from the last source that has it."""
     suppliers: dict[str, LazyArray] = {}
-    for opened in open_chain(list(links), stack):
-        suppliers.update(opened.items())
-    return suppliers
+    with ExitStack() as stack:
+        for opened in open_chain(flatten(source, like), stack):
+            suppliers.update(opened.items())
+        return {name: array.read() for name, array in suppliers.items()}

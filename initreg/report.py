@@ -180,16 +180,17 @@ def warning_text(plan: Plan, rows: Sequence[Row], what: str) -> str:
 def verdict_text(plan: Plan) -> str:
     """What would fail, and how much of it; "" if nothing would."""
     if plan.matches_nothing:
+        target = printable(plan.target)
         if any(row.kind == "dropped" for row in plan):
-            return f"no name that is left of {chain_text(plan)} is a name of {plan.target}"
-        return f"no name of {chain_text(plan)} is a name of {plan.target}"
+            return f"no name that is left of {chain_text(plan)} is a name of {target}"
+        return f"no name of {chain_text(plan)} is a name of {target}"
     mismatched, missing, unused = plan.faults
     return "; ".join(
         f"{plural(len(rows), noun)} {what}"
         for rows, noun, what in (
             (mismatched, "array", "not fitting"),
-            (missing, "variable", "only in the target, which on_missing='error' does not allow"),
-            (unused, "array", "only in the source, which on_unused='error' does not allow"),
+            (missing, "variable", "supplied by no source, which on_missing='error' does not allow"),
+            (unused, "array", "taken by no variable, which on_unused='error' does not allow"),
         )
         if rows
     )

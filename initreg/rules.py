@@ -119,7 +119,8 @@ class Rules:
         pad: Mapping[str, Sequence[Any]] | None = None,
         cast: Any = None,
     ) -> Rules:
-        """The rules of :class:`RuleOptions`. Raises RuleError for what is none."""
+        """The rules of :class:`RuleOptions`, spelt out so that a misspelt keyword is a TypeError.
+        Raises RuleError for what is none."""
         rules: list[Rule] = []
         if keep is not None:
             rules.append(_Select(Patterns(keep, "keep"), keep=True))

@@ -193,6 +193,19 @@ def test_probe_imports_no_numpy(samples: list[str]) -> None:
     assert imported_by(code, *samples) == set()
 
 
+def test_probe_imports_neither_rules_nor_plans(samples: list[str]) -> None:
+    """What restoring needs and claiming does not is not paid for at start-up."""
+    code = (
+        "from initreg.cli import main\n"
+        "assert main(['probe', sys.argv[1]]) == 0\n"
+        "unwanted = {'rules', 'renaming', 'changes', 'plan', 'report', 'tables', 'text', 'chain',\n"
+        "            'restore', 'matching', 'hints', 'smart_init', 'reading', 'folding'}\n"
+        "found = {name for name in unwanted if f'initreg.{name}' in sys.modules}\n"
+        "assert not found, found"
+    )
+    imported_by(code, samples[0])
+
+
 def test_plugins_imports_no_numpy() -> None:
     """'initreg plugins' loads every plugin that is installed, and none loads its library."""
     assert imported_by("from initreg.cli import main\nassert main(['plugins']) == 0") == set()

@@ -90,7 +90,7 @@ def test_a_plan_knows_whether_it_can_be_carried_out(plan):
     assert not wrong.ok
     assert wrong.verdict == (
         "1 array not fitting; "
-        "1 variable only in the target, which on_missing='error' does not allow"
+        "1 variable supplied by no source, which on_missing='error' does not allow"
     )
     assert isinstance(wrong.error(), MismatchError)
     assert wrong.error().plan is wrong

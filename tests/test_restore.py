@@ -35,8 +35,8 @@ def test_missing_and_unused_may_be_errors_and_nothing_is_written(base):
     with pytest.raises(MissingError) as caught:
         SmartInit(base, on_missing="error").init(variables)
     assert str(caught.value) == (
-        f"{base} -> dict of arrays: 1 variable only in the target, which on_missing='error' does "
-        "not allow, and nothing was written:\n"
+        f"{base} -> dict of arrays: 1 variable supplied by no source, which on_missing='error' "
+        "does not allow, and nothing was written:\n"
         "  c  (3,) float32\n"
         'Pass expect_missing=["c"] if that is as it should be'
     )
@@ -52,8 +52,8 @@ def test_all_that_is_wrong_is_raised_together(base):
     with pytest.raises(MismatchError) as caught:
         SmartInit(base, on_missing="error", on_unused="error").init(variables)
     message = str(caught.value)
-    assert "1 array not fitting; 1 variable only in the target" in message
-    assert "1 array only in the source, which on_unused='error' does not allow" in message
+    assert "1 array not fitting; 1 variable supplied by no source" in message
+    assert "1 array taken by no variable, which on_unused='error' does not allow" in message
     for line in ("w: shape (2, 3) does not fit (9,)", "c  (7,) float32", "b  (3,) float32"):
         assert f"\n  {line}\n" in message
 
@@ -202,7 +202,7 @@ def test_what_is_passed_over_and_supplied_by_nobody_is_missing():
     """ignore_mismatch does not get around on_missing="error", and meets an expectation."""
     source = {"w": np.ones(3), "head": np.ones(10)}
     model = {"w": np.zeros(3), "head": np.zeros(2)}
-    with pytest.raises(MissingError, match=r"1 variable only in the target"):
+    with pytest.raises(MissingError, match=r"1 variable supplied by no source"):
         SmartInit(source, ignore_mismatch=True, on_missing="error").init(model)
     assert not model["w"].any()
     expecting = SmartInit(source, ignore_mismatch=True, on_missing="error", expect_missing="head*")
@@ -216,7 +216,7 @@ def test_nothing_to_restore_is_not_enough_where_nothing_may_be_missing():
     """A filter that emptied the dict is an error if all was demanded, or if a rule is given."""
     model = {"w": np.zeros(3)}
     for nothing in ({}, None, [], [{}]):
-        with pytest.raises(MissingError, match="nothing -> dict of arrays: 1 variable only in"):
+        with pytest.raises(MissingError, match="nothing -> dict of arrays: 1 variable supplied"):
             SmartInit(nothing, on_missing="error").init(model)
     with pytest.raises(RuleError, match="no array is touched by strip_prefix='model/'"):
         SmartInit({}, strip_prefix="model/")

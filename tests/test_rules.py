@@ -249,6 +249,15 @@ def test_nobody_needs_to_close_a_map_that_was_given_away(npz):
     assert variables["step"] == 7
 
 
+def test_a_misspelt_keyword_is_a_type_error(npz):
+    """A rule that nobody knows is not passed over."""
+    for call in (SmartInit, initreg.open, initreg.load):
+        with pytest.raises(TypeError, match="drp"):
+            call(npz, drp="step")
+    with initreg.open(npz) as m, pytest.raises(TypeError, match="drp"):
+        m.apply(drp="step")
+
+
 def test_a_rule_that_fails_closes_what_open_opened(npz):
     """open(..., drop=...) that raises leaves nothing open; an own map stays open."""
     with pytest.raises(RuleError):

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. One module a verb; ``VERBS`` is the table of contents.
 
+Parsing imports no more than the verbs' own modules, which import what they need when they run.
 Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.
 """
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from initreg.chain import open as open_source
 from initreg.cli.rules import add_opening
-from initreg.report import listing_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0, or 2 if the source cannot be opened."""
+    from initreg.chain import open as open_source
+    from initreg.report import listing_text
+
     with open_source(
         options.source, format=options.format, allow_pickle=options.allow_pickle
     ) as arrays:

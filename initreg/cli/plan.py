@@ -6,11 +6,15 @@ import argparse
 import json
 import sys
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from initreg.cli.onto import target_of
 from initreg.cli.rules import add_opening, add_rules, flags, follows, rules_of
 from initreg.errors import MissingLibrary, SourceNotFound
-from initreg.plan import Plan, Policy
+
+if TYPE_CHECKING:
+    from initreg.plan import Plan
+
+_POLICIES = ("warn", "error", "ignore")  # initreg.plan.Policy, which parsing does not import
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ignore-mismatch", action="store_true", help="pass over arrays that do not fit"
     )
-    policies = [policy.value for policy in Policy]
-    parser.add_argument("--on-missing", choices=policies, default="warn", help="default: warn")
-    parser.add_argument("--on-unused", choices=policies, default="warn", help="default: warn")
+    parser.add_argument("--on-missing", choices=_POLICIES, default="warn", help="default: warn")
+    parser.add_argument("--on-unused", choices=_POLICIES, default="warn", help="default: warn")
     for option, what in (
         ("--expect-missing", "variables that no source needs to supply"),
         ("--expect-unused", "arrays that no variable needs to take"),
@@ -47,10 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if it would load, 1 if it would fail, 2 if it cannot be planned."""
+    from initreg.cli.onto import target_of
     from initreg.smart_init import SmartInit
 
     if "" in options.sources:
         raise SourceNotFound("'': an empty path names nothing")
+    rules = rules_of(options)
     smart_init = SmartInit(
         options.sources,
         format=options.format,
@@ -61,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         expect_unused=options.expect_unused,
         ignore=options.ignore,
         allow_pickle=options.allow_pickle,
-        **rules_of(options),
+        **rules,
     )
     with ExitStack() as stack:
         target = target_of(options.onto, stack, allow_pickle=options.allow_pickle)
@@ -76,9 +81,8 @@ def run(options: argparse.Namespace) -> int:
         _show(plan, None if options.all else 20)
         # The options hold for all sources, and are applied in an order of their own: where that
         # would not do what the hint says, it ends in Python.
-        typed = rules_of(options)
         for hint in plan.hints:
-            fits = len(options.sources) == 1 and follows(hint.options, typed)
+            fits = len(options.sources) == 1 and follows(hint.options, rules)
             remedy = flags(hint.options) if fits else hint.code
             print(f"hint: {hint.words}" + (f": {remedy}" if hint.options else ""))
         print("it would load" if error is None else f"it would fail: {plan.verdict}")

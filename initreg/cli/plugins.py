@@ -7,7 +7,6 @@ import json
 
 from initreg.cli.probe import broken_text, lacking_text
 from initreg.registry import default_registry
-from initreg.text import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if every plugin works, 1 if one is broken."""
+    from initreg.text import table
+
     records = default_registry().records
     broken = [record for record in records if record.broken is not None]
     if options.json:

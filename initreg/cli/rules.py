@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from shlex import quote
+from typing import TYPE_CHECKING, Any, cast
 
 from initreg.errors import RuleError
-from initreg.rules import ORDER, RuleOptions
+
+if TYPE_CHECKING:
+    from initreg.rules import RuleOptions
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +69,7 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
         rules[name] = {
             glob: _numbers(text) for glob, text in (_split(each, name) for each in given or ())
         }
-    return cast(RuleOptions, {name: rule for name, rule in rules.items() if rule})
+    return cast("RuleOptions", {name: rule for name, rule in rules.items() if rule})
 
 
 def _split(text: str, name: str) -> tuple[str, str]:
@@ -98,6 +100,8 @@ def _cast(given: Sequence[str] | None) -> Any:
 
 def follows(options: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
     """Whether typing these options, too, applies them after all that are typed already."""
+    from initreg.rules import ORDER
+
     last = max(map(ORDER.index, typed), default=-1)
     several = ("rename", "transpose", "permute")  # and those given later go last, too
     return all(
@@ -118,21 +122,16 @@ def flags(options: Mapping[str, Any]) -> str:
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         if name == "rename" and isinstance(value, Mapping):
-            typed += [f"--rename {_quote(old)} {_quote(new)}" for old, new in value.items()]
+            typed += [f"--rename {quote(old)} {quote(new)}" for old, new in value.items()]
         elif name == "rename":
-            typed += [f"--rename-regex {_quote(old)} {_quote(new)}" for old, new in value]
+            typed += [f"--rename-regex {quote(old)} {quote(new)}" for old, new in value]
         elif isinstance(value, Mapping):
             for glob, given in value.items():
                 text = given if isinstance(given, str) else ",".join(map(str, given))
-                typed.append(f"{flag} {_quote(f'{glob}={text}')}")
+                typed.append(f"{flag} {quote(f'{glob}={text}')}")
         else:
             each = [value] if isinstance(value, str) else value
             # What begins with a dash would be taken for an option.
             gaps = ["=" if text.startswith("-") else " " for text in each]
-            typed += [f"{flag}{gap}{_quote(text)}" for text, gap in zip(each, gaps, strict=True)]
+            typed += [f"{flag}{gap}{quote(text)}" for text, gap in zip(each, gaps, strict=True)]
     return " ".join(typed)
-
-
-def _quote(text: str) -> str:
-    """For a POSIX shell."""
-    return shlex.quote(text)

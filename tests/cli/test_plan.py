@@ -55,7 +55,9 @@ def test_it_would_fail(capsys):
     ]
     assert run("base.npz", "--onto", "model.npz", "--on-missing", "error") == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("it would fail: 1 variable only in the target, which on_missing='error'")
+    assert last.startswith(
+        "it would fail: 1 variable supplied by no source, which on_missing='error'"
+    )
     assert run("torch.npz", "--onto", "model.npz", "--rename-regex", r"\.", "/") == 1
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "hint: 2 arrays would fit transposed: --transpose fc/W --transpose head/W",

@@ -7,7 +7,9 @@ import shlex
 import pytest
 
 from initreg import SmartInit
+from initreg.cli.plan import _POLICIES
 from initreg.cli.rules import add_rules, flags, rules_of
+from initreg.plan import Policy
 from initreg.rules import RuleOptions
 
 
@@ -52,6 +54,11 @@ def test_a_cast_is_of_all_floats_or_by_glob():
     """A dtype alone, or a glob with one."""
     assert parsed("--cast", "bfloat16") == {"cast": "bfloat16"}
     assert parsed("--cast", "a=b=int8") == {"cast": {"a=b": "int8"}}
+
+
+def test_the_policies_that_parsing_knows_are_those_of_the_plan():
+    """They are spelt out there, so that parsing imports little."""
+    assert set(_POLICIES) == {policy.value for policy in Policy}
 
 
 def test_every_rule_of_smart_init_has_an_option():
