@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from initreg.changes import Change
+    from initreg.jobs import Job, Pool
     from initreg.renaming import Renaming
     from initreg.rules import Globs, RuleOptions, Rules
 
@@ -34,6 +35,14 @@ class ArrayReader(Protocol):
     """What turns a lazy array of a map into a real one: :class:`initreg.reading.Reader`."""
 
     def read(self, array: LazyArray) -> np.ndarray[Any, Any]: ...
+    def read_part(self, array: LazyArray, index: Any) -> Any: ...
+    def start(
+        self,
+        arrays: Sequence[LazyArray],
+        pool: Pool,
+        alignment: int | None = None,
+        room: Any = None,
+    ) -> Job: ...
     def close(self) -> None: ...
 
 
@@ -109,15 +118,18 @@ class ArraySpec:
 class LazyArray:
     """One array of an open map: its shape and dtype are known, its values not yet read.
 
-    ``np.asarray(a)`` and ``a[...]`` read it; ``a[2:4]`` gives that slice.
+    ``np.asarray(a)`` and ``a[...]`` read it; ``a[2:4]`` reads no more than that slice, whose
+    checksum, being that of the whole array, is not verified.
     """
 
-    __slots__ = ("_owner", "spec", "value")
+    __slots__ = ("owner", "spec", "value")
+
+    is_part = False  # of a stored array: no more of it is read
 
     def __init__(self, spec: ArraySpec, value: Any, owner: ArrayMap) -> None:
         self.spec = spec
         self.value = value  # what the format returned: an extent, or something array-like
-        self._owner = owner
+        self.owner = owner
 
     @property
     def name(self) -> str:
@@ -155,7 +167,32 @@ class LazyArray:
 
         Raises DamagedFile if the bytes are not what the file says they are.
         """
-        return self._owner.read_array(self)
+        return self.changed(self.read_stored())
+
+    # --- for the kernel: reading, and what rules do to what was read, are two steps -------------
+
+    @property
+    def stored(self) -> LazyArray:
+        """The array as its source has it."""
+        return self
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """What rules do to its values."""
+        return ()
+
+    @property
+    def reader(self) -> ArrayReader:
+        """Raises InitregError if the map was closed."""
+        return self.stored.owner.reader_of(self.stored)
+
+    def read_stored(self) -> np.ndarray[Any, Any]:
+        """What :meth:`changed` is given: the array as it is stored, or a part of it."""
+        return self.reader.read(self.stored)
+
+    def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """What rules make of what was read."""
+        return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
@@ -164,7 +201,7 @@ class LazyArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.read()[index]
+        return self.reader.read_part(self, index)
 
 
 class ArrayMap(Mapping[str, LazyArray]):
@@ -234,11 +271,11 @@ class ArrayMap(Mapping[str, LazyArray]):
         """Names, shapes and dtypes of all arrays; nothing is read."""
         return [array.spec for array in self._arrays.values()]
 
-    def read_array(self, array: LazyArray) -> np.ndarray[Any, Any]:
-        """What :meth:`LazyArray.read` calls."""
+    def reader_of(self, array: LazyArray) -> ArrayReader:
+        """What reads an array of this map. Raises InitregError if it was closed."""
         if self._closed:
             raise InitregError(f"{self.label} is closed: read {array.name!r} inside its 'with'")
-        return self._reader.read(array)
+        return self._reader
 
     def close(self) -> None:
         """Close the file. Arrays that were read stay; reading another one is an error."""
@@ -322,33 +359,54 @@ class RuledMap(ArrayMap):
             for entry in outcome.entries
         }
 
-    def read_array(self, array: LazyArray) -> np.ndarray[Any, Any]:
-        return array.read()
-
     def close(self) -> None:
         self._base.close()
 
 
 class RuledArray(LazyArray):
-    """An array under another name, or with its values changed, or both."""
+    """An array under another name, or with its values changed, or both.
 
-    __slots__ = ("_base", "_changes")
+    If the first change takes a part of the array, no more than this part is read.
+    """
+
+    __slots__ = ("_changes", "_part", "_stored")
 
     def __init__(self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change]) -> None:
         self.spec = spec
         self.value = base.value
-        self._base = base
-        self._changes = changes
+        self._stored = base.stored
+        self._changes = (*base.changes, *changes)
+        self._part = self._changes[0].part(base.stored.ndim) if self._changes else None
+
+    @property
+    def is_part(self) -> bool:  # type: ignore[override]
+        return self._part is not None
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return dtypes.to_numpy(self.spec.dtype) if self._changes else self._base.dtype
+        return dtypes.to_numpy(self.spec.dtype) if self._changes else self._stored.dtype
 
-    def read(self) -> np.ndarray[Any, Any]:
-        array = self._base.read()
-        for change in self._changes:
+    @property
+    def changes(self) -> Sequence[Change]:
+        return self._changes
+
+    @property
+    def stored(self) -> LazyArray:
+        return self._stored
+
+    def read_stored(self) -> np.ndarray[Any, Any]:
+        if self._part is None:
+            return super().read_stored()
+        found: np.ndarray[Any, Any] = self.reader.read_part(self._stored, self._part)
+        return found
+
+    def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        for change in self._changes[self.is_part :]:
             array = change.apply(array, self.name)
         return array
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.read()[index] if self._changes else self._stored[index]
 
 
 def _each(globs: Globs, value: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from initreg.plan import Policy
 from initreg.registry import default_registry
 from initreg.rules import RuleOptions, Rules
 from initreg.source import Source
+from initreg.streaming import position, stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +110,7 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     *,
     format: str | None = None,
     verify: bool = True,
+    mmap: bool = False,
     allow_pickle: bool = False,
     **rules: Unpack[RuleOptions],
 ) -> ArrayMap:
@@ -120,7 +122,7 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     >>> with initreg.open("base.npz", drop="head/*") as m:  # doctest: +SKIP
     ...     m["fc/W"].shape, np.asarray(m["fc/W"])
     """
-    options = OpenOptions(allow_pickle=allow_pickle, verify=verify)
+    options = OpenOptions(allow_pickle, verify, mmap)
     opened = default_registry().open(Source(source), options, format)
     try:
         return opened.apply(**rules) if rules else opened
@@ -134,6 +136,7 @@ def load(
     *,
     format: str | None = None,
     verify: bool = True,
+    mmap: bool = False,
     allow_pickle: bool = False,
     **rules: Unpack[RuleOptions],
 ) -> dict[str, np.ndarray[Any, Any]]:
@@ -141,11 +144,15 @@ def load(
 
     Options and rules as for :class:`initreg.SmartInit`. Every array is the caller's own: native
     byte order, C order, writable.
+    With ``mmap`` it is a view of the file where that is possible, which must then stay as it is;
+    pages that are written become the process's own.
     """
-    options = OpenOptions(allow_pickle=allow_pickle, verify=verify)
+    options = OpenOptions(allow_pickle, verify, mmap)
     like = Link(None, format, options, (Rules.of(**rules),))
     suppliers: dict[str, LazyArray] = {}
     with ExitStack() as stack:
         for opened in open_chain(flatten(source, like), stack):
             suppliers.update(opened.items())
-        return {name: array.read() for name, array in suppliers.items()}
+        names = sorted(suppliers, key=lambda name: position(suppliers[name]))
+        found = {names[i]: array for i, array in stream([suppliers[name] for name in names])}
+    return {name: found[name] for name in suppliers}

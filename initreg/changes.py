@@ -32,6 +32,10 @@ class Change(Protocol):
 
     def text(self, shape: Shape, dtype: str) -> str: ...
 
+    def part(self, ndim: int) -> tuple[slice, ...] | None:
+        """The index of the part of an array that is left, if the change does nothing else."""
+        ...
+
     def apply(self, array: Array, name: str) -> Array:
         """The changed array, which may share memory with the given one but no more than it needs.
 
@@ -56,6 +60,9 @@ class Cast:
     def text(self, shape: Shape, dtype: str) -> str:
         return "" if dtype == self.dtype else f"cast from {dtype}"
 
+    def part(self, ndim: int) -> None:
+        return None
+
     def apply(self, array: Array, name: str) -> Array:
         return convert(array, dtypes.to_numpy(self.dtype), name)
 
@@ -74,6 +81,9 @@ class Permute:
 
     def text(self, shape: Shape, dtype: str) -> str:
         return f"permuted {self._axes(len(shape))} from {shape_text(shape)}"
+
+    def part(self, ndim: int) -> None:
+        return None
 
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
@@ -107,13 +117,16 @@ class Slice:
     def text(self, shape: Shape, dtype: str) -> str:
         return f"sliced from {shape_text(shape)}"
 
+    def part(self, ndim: int) -> tuple[slice, ...]:
+        index = [slice(None)] * ndim
+        index[self.axis] = slice(self.start, self.stop)
+        return tuple(index)
+
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
-        index: list[Any] = [slice(None)] * array.ndim
-        index[self.axis] = slice(self.start, self.stop)
         # A copy, so that what is left out is not kept in memory.
-        return np.array(array[tuple(index)], order="C", copy=True)
+        return np.array(array[self.part(array.ndim)], order="C", copy=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,9 @@ class Pad:
 
     def text(self, shape: Shape, dtype: str) -> str:
         return f"padded from {shape_text(shape)}"
+
+    def part(self, ndim: int) -> None:
+        return None
 
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np

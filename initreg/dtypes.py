@@ -82,6 +82,30 @@ def can_cast(source: str, target: str) -> bool:
     return target_signed and source_bits < target_bits
 
 
+# Those that need no numpy to be known.
+_ITEMSIZES = {
+    "bool": 1,
+    "bfloat16": 2,
+    **{f"{kind}int{bits}": bits // 8 for kind in ("", "u") for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": bits // 8 for bits in (16, 32, 64)},
+    **{f"complex{bits}": bits // 8 for bits in (64, 128)},
+}
+
+
+def stored_itemsize(dtype: str) -> int:
+    """Bytes of one element of a name or of a type string, as it is stored in a file.
+
+    Raises TypeError if there is no such dtype, or if it is one of Python objects.
+    """
+    size = _ITEMSIZES.get(name_of_descr(dtype) or dtype)
+    if size is not None:
+        return size
+    found = to_numpy(dtype)
+    if found.hasobject:
+        raise TypeError(f"an extent cannot hold {dtype!r}")
+    return int(found.itemsize)
+
+
 @functools.cache
 def to_numpy(name: str) -> np.dtype[Any]:
     """The numpy dtype of a name or of a type string. Raises TypeError if there is none."""
@@ -112,5 +136,5 @@ def itemsize(name: str) -> int | None:
         return max(int(match[1]), 8) // 8
     try:
         return int(to_numpy(name).itemsize)
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError: words that numpy takes for a list of dtypes
         return None

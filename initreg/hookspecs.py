@@ -35,10 +35,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
     """What the user asked for. ``allow_pickle``: unpickle, which can run any code in the file.
-    ``verify``: check the format's checksums; the kernel does it for an ``Extent``."""
+    ``verify``: check the format's checksums; the kernel does it for an ``Extent``, as it maps the
+    file into memory if ``mmap`` asks for it."""
 
     allow_pickle: bool = False
     verify: bool = True
+    mmap: bool = False
 
 
 @hookspec

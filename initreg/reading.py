@@ -1,134 +1,41 @@
-"""The one place where bytes become arrays: read, unpack, check.
+"""The one place where bytes become arrays: map, read, unpack, check.
 
-Formats only say where bytes lie. Everything that a file's own size can prove wrong is found by
-:func:`check` when the file is opened; what only its bytes can prove wrong is found by
-:meth:`Reader.read`.
+Formats only say where bytes lie. A large array is read in chunks, by several threads; small
+neighbours are read in one go; what is packed is unpacked by a thread of its own. A chunk is summed
+by the thread that read it, while it is in its cache. :mod:`initreg.streaming` reads many arrays.
+
+What a file's own size can prove wrong was found when it was opened, by :mod:`initreg.extents`; what
+only its bytes can prove wrong is found here.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import math
+import mmap
 import os
 import threading
 import weakref
-import zlib
-from collections.abc import Callable, Iterable
-from numbers import Integral
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from initreg import dtypes
+from initreg import checksums, dtypes, memory
 from initreg.arrays import Extent, LazyArray, SlicedExtent
-from initreg.errors import DamagedFile, InitregError, UnreadableFile
+from initreg.boxes import Box, box_of, runs
+from initreg.errors import DamagedFile, UnreadableFile
+from initreg.inflating import BadStream, inflate
+from initreg.jobs import Job, Pool, pool_for
+from initreg.owning import owned
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
-_DEFLATE_RATIO = 1032
-_CHUNK = 1 << 20
+    Array = np.ndarray[Any, Any]
+    Room = Callable[[tuple[int, ...], int], Array | None]  # by shape and number of bytes
 
-
-def _nbytes(extent: Extent) -> int:
-    return math.prod(extent.shape) * dtypes.to_numpy(extent.dtype).itemsize
-
-
-def check(arrays: Iterable[tuple[str, Any]], label: str) -> None:
-    """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself.
-
-    ``arrays`` are names and what the format returned for them; other values than extents pass.
-    Nothing is allocated or read, so a lying header costs nothing.
-    """
-    sizes: dict[Path, int] = {}
-    for name, value in arrays:
-        if isinstance(value, Extent):
-            _check_extent(name, value, label, sizes)
-        elif isinstance(value, SlicedExtent):
-            _check_slices(name, value, label, sizes)
-
-
-def _check_extent(name: str, extent: Extent, label: str, sizes: dict[Path, int]) -> None:
-    if extent.file not in sizes:
-        try:
-            sizes[extent.file] = os.stat(extent.file).st_size
-        except OSError as error:
-            raise DamagedFile(
-                f"{label}: array {name!r} lies in {extent.file}, which cannot be read: "
-                f"{error.strerror}. Is a part of the download missing?"
-            ) from error
-    size = sizes[extent.file]
-    numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
-    if not all(isinstance(number, (int, Integral)) for number in numbers):
-        raise DamagedFile(f"{label}: array {name!r} has a length that is no whole number: {extent}")
-    try:
-        nbytes = _nbytes(extent)
-    except TypeError as error:
-        raise DamagedFile(f"{label}: array {name!r} has an unknown dtype: {error}") from error
-    if dtypes.to_numpy(extent.dtype).hasobject:
-        raise DamagedFile(f"{label}: array {name!r}: an extent cannot hold {extent.dtype!r}")
-    if min(extent.shape, default=0) < 0 or min(extent.offset, extent.length, extent.skip) < 0:
-        raise DamagedFile(f"{label}: array {name!r} has a negative length or offset: {extent}")
-    if extent.offset + extent.length > size:
-        raise DamagedFile(
-            f"{label}: array {name!r} should end at byte {extent.offset + extent.length:,} of "
-            f"{extent.file.name}, which has {size:,} bytes: the file is truncated, or its header "
-            "is wrong. Download or copy it again"
-        )
-    unpacked = extent.skip + nbytes
-    if extent.codec is None and unpacked != extent.length:
-        raise DamagedFile(
-            f"{label}: array {name!r} of shape {extent.shape} and dtype {extent.dtype} takes "
-            f"{nbytes:,} bytes, but the file holds {extent.length - extent.skip:,} for it"
-        )
-    if extent.checksum is not None and extent.checksum[0] not in _CHECKSUMS:
-        raise DamagedFile(f"{label}: array {name!r}: unknown checksum {extent.checksum[0]!r}")
-    if extent.codec == "deflate" and unpacked > extent.length * _DEFLATE_RATIO:
-        raise DamagedFile(
-            f"{label}: array {name!r} claims to unpack from {extent.length:,} to {unpacked:,} "
-            "bytes, more than deflate can"
-        )
-
-
-def _check_slices(name: str, value: SlicedExtent, label: str, sizes: dict[Path, int]) -> None:
-    covered = 0
-    for start, extent in value.slices:
-        _check_extent(name, extent, label, sizes)
-        ends = [a + n for a, n in zip(start, extent.shape, strict=False)]
-        if (
-            len(start) != len(value.shape)
-            or len(extent.shape) != len(value.shape)
-            or extent.dtype != value.dtype
-            or min(start, default=0) < 0
-            or any(end > axis for end, axis in zip(ends, value.shape, strict=True))
-        ):
-            raise DamagedFile(
-                f"{label}: array {name!r} of shape {value.shape} has a slice of shape "
-                f"{extent.shape} at {start}, which lies outside of it"
-            )
-        covered += math.prod(extent.shape)
-    boxes = [(start, extent.shape) for start, extent in value.slices]
-    if covered != math.prod(value.shape) or _overlap(boxes):
-        raise DamagedFile(
-            f"{label}: array {name!r} of shape {value.shape} is not covered exactly once by its "
-            f"{len(value.slices)} slices"
-        )
-
-
-def _overlap(boxes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> bool:
-    """Whether two boxes, given by start and shape, share an element."""
-    boxes = sorted(box for box in boxes if 0 not in box[1])
-    for i, (start, shape) in enumerate(boxes):
-        for other, other_shape in boxes[i + 1 :]:
-            if start and other[0] >= start[0] + shape[0]:
-                break  # sorted by the first axis: none of the rest reaches back
-            if all(
-                a < b + m and b < a + n
-                for a, n, b, m in zip(start, shape, other, other_shape, strict=True)
-            ):
-                return True
-    return False
+_CHUNK = 4 << 20  # of a large array: one read, one sum
+_Mapping = mmap.mmap  # Reader has an option of the module's name
 
 
 class Reader:
@@ -137,219 +44,354 @@ class Reader:
     A file stays the one that was opened first, even when its path is replaced meanwhile. Safe to
     use from several threads. Files of a map that nobody closed are closed when it is let go of:
     ``SmartInit(initreg.open("base.npz").drop("head/*"))`` leaves nobody to close it.
+
+    ``mmap``: an array whose bytes lie in the file as they are is a view of the mapped file, which
+    cannot be written.
     """
 
-    def __init__(self, label: str, *, verify: bool = True) -> None:
+    def __init__(self, label: str, *, verify: bool = True, mmap: bool = False) -> None:
         self._label = label
         self._verify = verify
+        self._mmap = mmap
         self._files: dict[Path, BinaryIO] = {}
-        self._lock = threading.Lock()
+        self._maps: dict[Path, _Mapping] = {}
+        self._lock = threading.Condition()
+        self._reading = 0
         weakref.finalize(self, _close_all, self._files)
 
     def close(self) -> None:
+        """Close the files, once nothing is being read from them."""
         with self._lock:
+            self._lock.wait_for(lambda: not self._reading)
+            self._maps.clear()  # arrays that are views keep theirs
             _close_all(self._files)
 
-    def read(self, array: LazyArray) -> np.ndarray[Any, Any]:
-        """The array: C order, native byte order, in fresh memory that nobody else holds.
+    def read(self, array: LazyArray) -> Array:
+        """The array: C order, native byte order, in memory that nobody else holds.
 
         Raises DamagedFile if bytes are missing, do not unpack or fail their checksum.
         """
+        with pool_for(array.spec.nbytes or 0) as pool:
+            return self.start([array], pool).finish()[0]
+
+    def read_part(self, array: LazyArray, index: Any) -> Any:
+        """``array[index]``, of which as few bytes are read as its layout allows. Checksums are of
+        whole arrays, so that of a part is not verified."""
         value = array.value
+        box = box_of(index, array.shape)
+        if box is None:
+            return self.read(array)[index]
+        if 0 in box.shape:
+            return memory.empty(box.shape, array.dtype)[box.index]
         if isinstance(value, Extent):
-            return self._read_extent(array.name, value)
+            return self._part_of_extent(array.name, value, box)[box.index]
         if isinstance(value, SlicedExtent):
-            return self._read_slices(array.name, value)
-        return self._read_other(array)
+            return self._part_of_slices(array.name, value, box)[box.index]
+        return owned(array, self._label, box)[box.index]
 
-    def _read_slices(self, name: str, value: SlicedExtent) -> np.ndarray[Any, Any]:
+    # --- whole arrays --------------------------------------------------------------------------
 
-        dtype = dtypes.to_numpy(value.dtype).newbyteorder("=")
-        whole = self._empty(name, value.shape, dtype)
+    def start(
+        self,
+        arrays: Sequence[LazyArray],
+        pool: Pool,
+        alignment: int | None = None,
+        room: Room | None = None,
+    ) -> Job:
+        """Begin to read arrays, which are several only if their extents lie side by side.
+
+        An array that could be mapped, but lies at no multiple of ``alignment`` in its file
+        (default: that of its dtype), is read. ``room`` gives memory to read a single one into.
+        """
+        first, *more = arrays
+        value = first.value
+        if more:
+            if self._mmap:
+                found = [self._mapped(a.name, a.value, alignment) for a in arrays]
+                if all(each is not None for each in found):
+                    return Job(lambda: found)  # type: ignore[arg-type, return-value]
+            return Job.of(pool.submit(self._read_together, arrays))
+        if isinstance(value, SlicedExtent):
+            return Job.of(pool.submit(lambda: [self._read_slices(first.name, value)]))
+        if not isinstance(value, Extent):
+            # The user's own, or h5py's, which has a lock of its own: in the caller's thread.
+            return Job(lambda: [owned(first, self._label)])
+        if self._mmap:
+            view = self._mapped(first.name, value, alignment)
+            if view is not None:
+                return Job(lambda: [view])
+        into = self._room(value, room)
+        if value.codec is None and value.length > _CHUNK:
+            return self._start_chunks(first.name, value, pool, into)
+        return Job.of(pool.submit(lambda: [self._read_extent(first.name, value, into)]))
+
+    def _start_chunks(self, name: str, extent: Extent, pool: Pool, into: Array | None) -> Job:
+        array, raw = self._empty(name, extent, into)
+        cuts = [*range(0, len(raw), _CHUNK), len(raw)]
+        chunks = [
+            pool.submit(self._read_chunk, name, extent, raw, start, stop)
+            for start, stop in pairwise(cuts)
+        ]
+
+        def finish() -> list[Array]:
+            total = 0
+            for chunk in chunks:
+                found, length = chunk.result()
+                if self._verify and extent.checksum is not None:
+                    total = checksums.joined(extent.checksum[0], total, found, length)
+            self._compare(name, extent, total)
+            return [_native(array, extent)]
+
+        return Job(finish, list(chunks))
+
+    def _read_chunk(
+        self, name: str, extent: Extent, raw: memoryview, start: int, stop: int
+    ) -> tuple[int, int]:
+        """Fill a part of an array; its checksum and length, those of the skipped bytes included."""
+        into = raw[start:stop]
+        found = 0
+        head = memoryview(bytearray(extent.skip if start == 0 else 0))
+        offset = extent.offset + extent.skip + start - len(head)
+        self._fill(name, extent, offset, [head, into] if len(head) else [into])
+        if self._verify and extent.checksum is not None:
+            kind = extent.checksum[0]
+            found = _sum(kind, into, _sum(kind, head, 0))
+        return found, len(head) + len(into)
+
+    def _read_extent(self, name: str, extent: Extent, into: Array | None = None) -> Array:
+        array, raw = self._empty(name, extent, into)
+        if extent.codec is None:
+            found, _ = self._read_chunk(name, extent, raw, 0, len(raw))
+        elif extent.codec == "deflate":
+            kind = extent.checksum[0] if self._verify and extent.checksum else None
+
+            def fetch(at: int, into: memoryview) -> None:
+                self._fill(name, extent, extent.offset + at, [into])
+
+            try:
+                found = inflate(fetch, extent.length, extent.skip, raw, kind)
+            except BadStream as error:
+                raise DamagedFile(
+                    f"{self._label}: array {name!r} {error}. Download or copy the file again"
+                ) from error
+        else:
+            raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
+        self._compare(name, extent, found)
+        return _native(array, extent)
+
+    def _read_together(self, arrays: Sequence[LazyArray]) -> list[Array]:
+        """Small arrays that lie side by side, each then copied into memory of its own."""
+        import numpy as np
+
+        first, last = arrays[0].value, arrays[-1].value
+        begin = first.offset
+        span = np.empty(last.offset + last.length - begin, np.uint8)
+        self._fill(f"{arrays[0].name} to {arrays[-1].name}", first, begin, [span.data])
+        found = []
+        for array in arrays:
+            extent = array.value
+            start = extent.offset - begin
+            stop = start + extent.length
+            if self._verify and extent.checksum is not None:
+                kind = extent.checksum[0]
+                self._compare(array.name, extent, checksums.checksum(kind, span[start:stop]))
+            dtype = dtypes.to_numpy(extent.dtype)
+            shape = extent.shape if extent.order == "C" else extent.shape[::-1]
+            try:
+                view = span[start + extent.skip : stop].view(dtype).reshape(shape)
+            except ValueError as error:
+                raise self._impossible(array.name, shape, error) from error
+            found.append(_native(view.copy(), extent))
+        return found
+
+    def _read_slices(self, name: str, value: SlicedExtent) -> Array:
+        whole = self._memory(name, value.shape, dtypes.to_numpy(value.dtype).newbyteorder("="))
         for start, extent in value.slices:
             box = tuple(slice(a, a + n) for a, n in zip(start, extent.shape, strict=True))
             whole[box] = self._read_extent(name, extent)
         return whole
 
-    def _read_extent(self, name: str, extent: Extent) -> np.ndarray[Any, Any]:
+    def _compare(self, name: str, extent: Extent, found: int) -> None:
+        if not self._verify or extent.checksum is None:
+            return
+        kind, expected = extent.checksum
+        if found != expected:
+            raise DamagedFile(
+                f"{self._label}: array {name!r} fails its {kind}: the file says {expected:08x}, "
+                f"its bytes give {found:08x}. The file is corrupt: download or copy it again"
+            )
+
+    # --- parts of arrays -----------------------------------------------------------------------
+
+    def _part_of_extent(self, name: str, extent: Extent, box: Box) -> Array:
+        """The box of an array; what is packed has to be unpacked from its beginning."""
+        if extent.codec is not None:
+            return self._read_extent(name, extent)[box.slices].copy()
+        dtype = dtypes.to_numpy(extent.dtype)
+        shape = extent.shape
+        if extent.order != "C":
+            box, shape = box.reversed(), shape[::-1]
+        walked, pieces = runs(box, shape, dtype.itemsize)
+        part = self._memory(name, (*box.shape[: walked + 1], *shape[walked + 1 :]), dtype)
+        raw = _bytes_of(part)
+        at = 0
+        for offset, length in pieces:
+            offset += extent.offset + extent.skip
+            self._fill(name, extent, offset, [raw[at : at + length]])
+            at += length
+        inner = box.slices[walked + 1 :]
+        if part.shape != box.shape:
+            part = part[(slice(None),) * (walked + 1) + inner].copy()
+        return _native(part, extent)
+
+    def _part_of_slices(self, name: str, value: SlicedExtent, box: Box) -> Array:
+        whole = self._memory(name, box.shape, dtypes.to_numpy(value.dtype).newbyteorder("="))
+        for start, extent in value.slices:
+            low = [max(a, b) for a, b in zip(start, box.starts, strict=True)]
+            ends = [a + n for a, n in zip(start, extent.shape, strict=True)]
+            high = [min(a, b) for a, b in zip(ends, box.stops, strict=True)]
+            if all(a < b for a, b in zip(low, high, strict=True)):
+                inside = Box(_less(low, start), _less(high, start), ())
+                into = Box(_less(low, box.starts), _less(high, box.starts), ())
+                whole[into.slices] = self._part_of_extent(name, extent, inside)
+        return whole
+
+    # --- memory and files ----------------------------------------------------------------------
+
+    def _room(self, extent: Extent, room: Room | None) -> Array | None:
+        """Memory that the array can be read into as it is stored, if there is any for it."""
+        dtype = dtypes.to_numpy(extent.dtype)
+        if room is None or extent.order != "C" or not dtype.isnative:
+            return None
+        into = room(extent.shape, extent.length)
+        return into if into is None or into.dtype == dtype else None
+
+    def _empty(
+        self, name: str, extent: Extent, into: Array | None = None
+    ) -> tuple[Array, memoryview]:
+        """Memory for an array as it is stored, and its bytes."""
+        shape = extent.shape if extent.order == "C" else extent.shape[::-1]
+        if into is None:
+            into = self._memory(name, shape, dtypes.to_numpy(extent.dtype))
+        return into, _bytes_of(into)
+
+    def _memory(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """What the checks of extents let pass can still be too much: more axes than numpy has, or
+        (0, 2**63)."""
+        try:
+            return memory.empty(shape, dtype)
+        except (ValueError, MemoryError) as error:
+            raise self._impossible(name, shape, error) from error
+
+    def _impossible(self, name: str, shape: tuple[int, ...], error: Exception) -> DamagedFile:
+        return DamagedFile(f"{self._label}: array {name!r} of shape {shape} cannot be had: {error}")
+
+    def _mapped(self, name: str, extent: Extent, alignment: int | None) -> Array | None:
+        """A view of the file; None if the array's bytes do not lie there as it needs them."""
         import numpy as np
 
         dtype = dtypes.to_numpy(extent.dtype)
-        shape = extent.shape if extent.order == "C" else extent.shape[::-1]
-        array = self._empty(name, shape, dtype)
-        raw = array.reshape(-1).view(np.uint8)
-        if extent.codec is None:
-            head = bytearray(extent.skip)
-            self._fill(name, extent, extent.offset, memoryview(head))
-            self._fill(name, extent, extent.offset + extent.skip, raw.data)
-        elif extent.codec == "deflate":
-            head = self._inflate(name, extent, raw.data)
-        else:
-            raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
+        at = extent.offset + extent.skip
+        if extent.codec is not None or extent.order != "C" or not dtype.isnative:
+            return None
+        if at % (alignment or dtype.alignment) or extent.length == extent.skip:
+            return None
+        with self._using(extent.file) as file:
+            with self._lock:
+                mapping = self._maps.get(extent.file)
+                if mapping is None:
+                    mapping = self._maps[extent.file] = self._map(file, extent.file)
+        if at + extent.length - extent.skip > len(mapping):
+            raise self._ended(name, extent, len(mapping) - at, extent.length)
         if self._verify and extent.checksum is not None:
-            kind, expected = extent.checksum
-            found = _CHECKSUMS[kind](bytes(head), raw)
-            if found != expected:
-                raise DamagedFile(
-                    f"{self._label}: array {name!r} fails its {kind}: the file says "
-                    f"{expected:08x}, its bytes give {found:08x}. The file is corrupt: download "
-                    "or copy it again"
-                )
-        if extent.order != "C":
-            array = np.array(array.T, order="C")
-        if not dtype.isnative:
-            array = array.astype(dtype.newbyteorder("="))
-        return array
-
-    def _empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-        """Memory for an array. What :func:`check` lets pass can still be too much for numpy: more
-        axes than it has, or (0, 2**63)."""
-        import numpy as np
-
+            whole = np.frombuffer(mapping, np.uint8, extent.length, extent.offset)
+            self._compare(name, extent, checksums.checksum(extent.checksum[0], whole))
         try:
-            return np.empty(shape, dtype)
+            return np.ndarray(extent.shape, dtype, mapping, at)
         except (ValueError, MemoryError) as error:
-            raise DamagedFile(
-                f"{self._label}: array {name!r} of shape {shape} cannot be had: {error}"
-            ) from error
+            raise self._impossible(name, extent.shape, error) from error
 
-    def _file(self, path: Path) -> BinaryIO:
-        file = self._files.get(path)
-        if file is None:
-            try:
-                file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
-                self._files[path] = file
-            except OSError as error:
-                raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
-        return file
+    def _map(self, file: BinaryIO, path: Path) -> _Mapping:
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:  # ValueError: it is empty by now
+            raise UnreadableFile(f"{path}: cannot be mapped: {error}") from error
 
-    def _fill(self, name: str, extent: Extent, offset: int, into: memoryview) -> None:
-        """Read exactly ``len(into)`` bytes."""
-        done = 0
+    @contextmanager
+    def _using(self, path: Path) -> Iterator[BinaryIO]:
+        """The open file, which is not closed meanwhile."""
         with self._lock:
-            file = self._file(extent.file)
+            file = self._files.get(path)
+            if file is None:
+                try:
+                    file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+                except OSError as error:
+                    raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
+                self._files[path] = file
+            self._reading += 1
+        try:
+            yield file
+        finally:
+            with self._lock:
+                self._reading -= 1
+                self._lock.notify_all()
+
+    def _fill(self, name: str, extent: Extent, offset: int, into: list[memoryview]) -> None:
+        """Read as many bytes as there is room for."""
+        wanted = sum(map(len, into))
+        done = 0
+        with self._using(extent.file) as file:
             try:
-                file.seek(offset)
-                while done < len(into):
-                    count = file.readinto(into[done:])  # type: ignore[attr-defined]
+                while done < wanted:
+                    count = os.preadv(file.fileno(), into, offset + done)
                     if not count:
-                        break
+                        raise self._ended(name, extent, done, wanted)
                     done += count
+                    while into and count >= len(into[0]):
+                        count -= len(into[0])
+                        into = into[1:]
+                    if into:
+                        into = [into[0][count:], *into[1:]]
             except OSError as error:
                 raise UnreadableFile(
                     f"{extent.file}: reading array {name!r} failed: {error.strerror}"
                 ) from error
-        if done < len(into):
-            raise DamagedFile(
-                f"{self._label}: array {name!r}: {extent.file.name} ended after {done:,} of "
-                f"{len(into):,} bytes. Did it shrink while it was read?"
-            )
 
-    def _inflate(self, name: str, extent: Extent, into: memoryview) -> bytearray:
-        """Unpack the extent: the skipped bytes are returned, the others go ``into``."""
-        engine = zlib.decompressobj(-zlib.MAX_WBITS)
-        head = bytearray()
-        expected, done, at = extent.skip + len(into), 0, 0
-        while not engine.eof:
-            packed = engine.unconsumed_tail
-            if not packed:
-                if at == extent.length:
-                    break
-                chunk = bytearray(min(_CHUNK, extent.length - at))
-                self._fill(name, extent, extent.offset + at, memoryview(chunk))
-                at += len(chunk)
-                packed = bytes(chunk)
-            try:
-                # One byte over, so that a stream longer than it should be is noticed.
-                out = engine.decompress(packed, min(_CHUNK, expected - done + 1))
-            except zlib.error as error:
-                raise DamagedFile(
-                    f"{self._label}: array {name!r} cannot be unpacked: {error}. Download or copy "
-                    "the file again"
-                ) from error
-            if done + len(out) > expected:
-                break
-            taken = min(len(out), extent.skip - len(head))
-            head += out[:taken]
-            rest = len(out) - taken
-            start = done + taken - extent.skip
-            if rest:
-                into[start : start + rest] = out[taken:]
-            done += len(out)
-        if done != expected or not engine.eof:
-            raise DamagedFile(
-                f"{self._label}: array {name!r} does not unpack to the {expected:,} bytes that "
-                "its header says. Download or copy the file again"
-            )
-        return head
+    def _ended(self, name: str, extent: Extent, done: int, wanted: int) -> DamagedFile:
+        return DamagedFile(
+            f"{self._label}: array {name!r}: {extent.file.name} ended after {done:,} of "
+            f"{wanted:,} bytes. Did it shrink while it was read?"
+        )
 
-    def _read_other(self, array: LazyArray) -> np.ndarray[Any, Any]:
-        """A value that is no extent: the user's own array, an h5py dataset, ..."""
-        import numpy as np
 
-        try:
-            found = np.asarray(_own(array.value), order="C")
-        except InitregError:
-            raise
-        except Exception as error:  # whatever a plugin's library makes of damaged bytes
-            raise DamagedFile(
-                f"{self._label}: array {array.name!r} cannot be read: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        kind = dtypes.name_of(found.dtype)
-        if kind == "object" and array.spec.dtype == dtypes.STRING:
-            kind = dtypes.STRING
-        if found.shape != array.shape or kind != array.spec.dtype:
-            raise DamagedFile(
-                f"{self._label}: array {array.name!r} was announced as {array.shape} "
-                f"{array.spec.dtype}, but reads as {found.shape} {kind}"
-            )
-        if not found.dtype.isnative:
-            found = found.astype(found.dtype.newbyteorder("="))
-        return found
+def _bytes_of(array: Array) -> memoryview:
+    import numpy as np
+
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _sum(kind: str, data: memoryview, before: int) -> int:
+    import numpy as np
+
+    return checksums.checksum(kind, np.asarray(data), before) if len(data) else before
+
+
+def _less(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    return tuple(x - y for x, y in zip(a, b, strict=True))
+
+
+def _native(array: Array, extent: Extent) -> Array:
+    """What was read, as it is stored, in C order and native byte order."""
+    import numpy as np
+
+    if extent.order != "C":
+        array = np.array(array.T, order="C")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def _close_all(files: dict[Path, BinaryIO]) -> None:
     for file in files.values():
         file.close()
     files.clear()
-
-
-# Types whose __array__(copy=True) was seen to copy, and those that were seen not to.
-_copying: dict[Any, bool] = {}
-
-
-def _own(value: Any) -> np.ndarray[Any, Any]:
-    """The values of an array-like, in memory that nobody else holds."""
-    import numpy as np
-
-    kind = value.__class__
-    if not _copies(kind):  # numpy would warn if it were asked for a copy
-        return np.array(np.asarray(value), copy=True, order="C")
-    found = np.array(value, copy=True)
-    if kind not in _copying and found.size:
-        # numpy takes its word for it. Once for each type we do not: two copies share nothing.
-        _copying[kind] = not np.shares_memory(found, np.array(value, copy=True))
-    return found if _copying.get(kind, not found.size) else found.copy()
-
-
-@functools.cache
-def _copies(kind: Any) -> bool:
-    """Whether ``__array__`` of this type takes ``copy``, as numpy 2 asks of it."""
-    try:
-        return "copy" in inspect.signature(kind.__array__).parameters
-    except (AttributeError, TypeError, ValueError):  # a C function does not say
-        return False
-
-
-def _crc32(head: bytes, body: np.ndarray[Any, Any]) -> int:
-    return zlib.crc32(body.data, zlib.crc32(head))
-
-
-def _crc32c(head: bytes, body: np.ndarray[Any, Any]) -> int:
-    import google_crc32c
-
-    return int(google_crc32c.extend(google_crc32c.value(head), body))
-
-
-_CHECKSUMS: dict[str, Callable[[bytes, Any], int]] = {"crc32": _crc32, "crc32c": _crc32c}

@@ -133,17 +133,13 @@ class Registry:
         if entry_points is None:
             entry_points = metadata.entry_points(group=GROUP)
         # In name order, and ours first among namesakes, so that install order decides nothing.
-        for point in sorted(entry_points, key=lambda p: (p.name, not _is_ours(p), p.value)):
-            self._load(point)
+        named = [(point, *_distribution(point.dist)) for point in entry_points]
+        for point, dist, version in sorted(
+            named, key=lambda each: (each[0].name, each[1] != _HOME, each[0].value)
+        ):
+            self._load(point, PluginRecord(point.name, dist, version, point.value))
 
-    def _load(self, point: metadata.EntryPoint) -> None:
-        dist = point.dist
-        record = PluginRecord(
-            name=point.name,
-            distribution=dist.name if dist else "",
-            version=dist.version if dist else "",
-            module=point.value,
-        )
+    def _load(self, point: metadata.EntryPoint, record: PluginRecord) -> None:
         if any(r.name == point.name and r.broken is None for r in self.records):
             record.broken = f"another plugin is called {point.name!r} already"
             self.records.append(record)
@@ -235,7 +231,7 @@ class Registry:
         Raises what :meth:`probe` raises, UnknownFormat, AmbiguousSource, MissingLibrary, and what
         the format says is wrong with the file.
         """
-        from initreg import reading
+        from initreg import extents, reading
 
         options = options or OpenOptions()
         name = self._choose(source, format)
@@ -243,9 +239,9 @@ class Registry:
             raise DamagedFile(f"{source.label}: {source.stand_in()}")
         arrays = self._open_with(name, source, options)
         label = source.label
-        reader = reading.Reader(label, verify=options.verify)
+        reader = reading.Reader(label, verify=options.verify, mmap=options.mmap)
         try:
-            reading.check(arrays.items(), label)
+            extents.check(arrays.items(), label)
             return ArrayMap(arrays, label=label, format=name, reader=reader)
         except BaseException as error:
             close = getattr(arrays, "close", None)
@@ -348,8 +344,10 @@ def _kinds(hooks: set[str]) -> tuple[str, ...]:
     return tuple(kind for kind, hook in kinds if hook in hooks)
 
 
-def _is_ours(point: metadata.EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name == _HOME
+@functools.lru_cache(256)  # each answer parses the whole description of the distribution
+def _distribution(dist: metadata.Distribution | None) -> tuple[str, str]:
+    """Its name and version, "" if there is none."""
+    return ("", "") if dist is None else (dist.name, dist.version)
 
 
 def _checked(claim: Any) -> Claim | None:

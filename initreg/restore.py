@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,12 @@ from initreg.errors import (
 )
 from initreg.hints import nearest, renamings, transposes
 from initreg.matching import SourceSpecs, match
+from initreg.memory import ALIGNMENT
 from initreg.names import Patterns, normalise
 from initreg.plan import Hint, Kind, Plan, Policy, Row
 from initreg.registry import default_registry
 from initreg.report import chain_text, route_text, warning_text
+from initreg.streaming import position, stream
 from initreg.target import Target, VariableSpec
 from initreg.text import code_text, names_text, options_text, plural
 from initreg.warn import warn
@@ -122,7 +124,7 @@ class Restore:
         written: list[str] = []
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
-            pairs: Iterable[tuple[VariableSpec, Any]] = map(self._read, rows)
+            pairs: Iterable[tuple[VariableSpec, Any]] = self._read(rows)
             if atomic or any(hasattr(self._array(row).value, "assign") for row in rows):
                 # Variables as a source may be the target's own, and must be read before they are
                 # written: a swap would otherwise give both the same value.
@@ -156,17 +158,36 @@ class Restore:
 
     def _position(self, row: Row) -> tuple[int, str, int]:
         """Where the array lies: sources in order, then file and offset."""
-        value = self._array(row).value
-        return row.source or 0, str(getattr(value, "file", "")), getattr(value, "offset", 0)
+        return (row.source or 0, *position(self._array(row)))
 
-    def _read(self, row: Row) -> tuple[VariableSpec, np.ndarray[Any, Any]]:
-        variable = self._variables[row.name]
-        array = self._array(row).read()
-        if row.kind is Kind.RESHAPED:
-            assert variable.shape is not None
-            shape = [-1 if axis is None else axis for axis in variable.shape]
-            array = array.reshape(shape)
-        return variable, convert(array, dtypes.to_numpy(variable.dtype), row.name)
+    def _read(self, rows: Sequence[Row]) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
+        """What is written, read ahead of the target; nothing of it is kept here."""
+        for index, array in stream([self._array(r) for r in rows], ALIGNMENT, self._room(rows)):
+            variable = self._variables[rows[index].name]
+            if rows[index].kind is Kind.RESHAPED:
+                assert variable.shape is not None
+                shape = [-1 if axis is None else axis for axis in variable.shape]
+                array = array.reshape(shape)
+            pair = variable, convert(array, dtypes.to_numpy(variable.dtype), rows[index].name)
+            del array
+            yield pair
+            del pair
+
+    def _room(
+        self, rows: Sequence[Row]
+    ) -> Callable[[int, tuple[int, ...], int], np.ndarray[Any, Any] | None] | None:
+        """Where the target would have an array read that goes into its variable as it is stored."""
+        room = getattr(self._target, "room", None)
+        if room is None:
+            return None
+
+        def of_row(index: int, shape: tuple[int, ...], nbytes: int) -> Any:
+            row = rows[index]
+            variable = self._variables[row.name]
+            as_stored = row.kind is Kind.MATCHED and not self._array(row).changes
+            return room(variable, shape, nbytes) if as_stored else None
+
+        return of_row
 
     # --- hints --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from initreg.chain import Chain, Link, flatten
+from initreg.collecting import paused
 from initreg.errors import RuleError
 from initreg.hookspecs import OpenOptions
 from initreg.names import Patterns
@@ -30,7 +31,10 @@ class SmartInit(Chain):
     ``format``: the format's name, where the source does not show it. ``ignore_mismatch``: pass
     over an array that does not fit its variable, with a warning, instead of raising. ``atomic``:
     read and check all arrays before the first variable is written, which takes the whole model's
-    size in memory once more. ``verify``: check the checksums that the format carries.
+    size in memory once more. ``mmap``: let variables be views of the mapped file where that is
+    possible (TensorFlow's, of arrays that lie at a multiple of 64 bytes), which takes neither time
+    nor memory; the model then depends on the file, **which must not change while it is in use**.
+    ``verify``: check the checksums that the format carries.
     ``allow_pickle``: open pickles, **which can run any code**; only for files that you made.
 
     ``on_missing``, ``on_unused``: what to do about variables that no source supplies, and about
@@ -75,6 +79,7 @@ class SmartInit(Chain):
         slice: Mapping[str, Sequence[int | None]] | None = None,
         pad: Mapping[str, Sequence[Any]] | None = None,
         cast: Any = None,
+        mmap: bool = False,
         verify: bool = True,
         atomic: bool = False,
         allow_pickle: bool = False,
@@ -97,12 +102,17 @@ class SmartInit(Chain):
             cast=cast,
         )
         rules = Rules.of(**given)
-        opening = {"format": format, "verify": verify, "allow_pickle": allow_pickle}
-        usual = {"format": None, "verify": True, "allow_pickle": False}
+        opening = {
+            "format": format,
+            "mmap": mmap,
+            "verify": verify,
+            "allow_pickle": allow_pickle,
+        }
+        usual = {"format": None, "mmap": False, "verify": True, "allow_pickle": False}
         like = Link(
             None,
             format,
-            OpenOptions(allow_pickle=allow_pickle, verify=verify),
+            OpenOptions(allow_pickle, verify, mmap),
             (rules,),
             ignore_mismatch,
             _policy(on_unused, "on_unused"),
@@ -131,7 +141,7 @@ class SmartInit(Chain):
         """
         if self._is_nothing:
             return Plan((), (), type(target).__name__)
-        with ExitStack() as stack:
+        with paused(), ExitStack() as stack:
             return self._restore(target, stack).plan
 
     def init(self, target: Any) -> Plan:
@@ -146,7 +156,7 @@ class SmartInit(Chain):
         if self._is_nothing:
             logger.warning("No source (%r): nothing is restored", self.source)
             return self.plan(target)
-        with ExitStack() as stack:
+        with paused(), ExitStack() as stack:
             restore = self._restore(target, stack)
             error = restore.plan.error()
             if error is not None:

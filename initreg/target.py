@@ -44,8 +44,22 @@ class Target(Protocol):
         """Write each array into its variable; yield the variable's name once that has happened.
 
         Every array has the shape and dtype of its variable, and nobody else holds its memory: the
-        target may keep it. ``arrays`` is lazy: drawing the next pair reads it from the file, and
-        may raise. A target that writes in batches yields after each batch.
+        target may keep it. One that is not writable is a view of a file that the user asked to have
+        mapped, which may be kept as well. ``arrays`` is lazy: drawing the next pair reads it from
+        the file, and may raise. A target that writes in batches yields after each batch.
+        """
+        ...
+
+
+class HasRoom(Target, Protocol):
+    """A target that says where an array had best be read."""
+
+    def room(
+        self, variable: VariableSpec, shape: tuple[int, ...], nbytes: int
+    ) -> np.ndarray[Any, Any] | None:
+        """Uninitialised memory of that shape and of the variable's dtype; None if there is none.
+
+        Called before the array is drawn from ``arrays``, which is then this one, filled.
         """
         ...
 

@@ -12,7 +12,8 @@ import pytest
 import initreg
 from initreg.arrays import ArrayMap, Extent, SlicedExtent
 from initreg.errors import DamagedFile
-from initreg.reading import Reader, check
+from initreg.extents import check
+from initreg.reading import Reader
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_slices_that_do_not_cover_the_array_are_damaged(file, boxes):
         ({"shape": (1 << 60, 1 << 60)}, "takes"),
         ({"shape": (-1, -100)}, "negative"),
         ({"offset": -1}, "negative"),
-        ({"dtype": "float7"}, "unknown dtype"),
+        ({"dtype": "float7"}, "'float7' is no dtype of numpy"),
         ({"dtype": "object"}, "cannot hold 'object'"),
         ({"dtype": "string"}, "cannot hold 'string'"),
         ({"shape": (1 << 40,), "codec": "deflate"}, "more than deflate can"),

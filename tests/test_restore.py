@@ -304,11 +304,12 @@ def test_atomic_finds_damage_before_the_first_write(tmp_path):
     """The last array's failed checksum leaves every variable as it was, and is the error itself."""
     tf = pytest.importorskip("tensorflow", reason="a dict is filled when all has been read")
     path = tmp_path / "m.npz"
-    np.savez(path, a=np.full(64, 1.0), b=np.full(64, 1.0))
+    count = 200_000  # so that they are not read in one go
+    np.savez(path, a=np.full(count, 1.0), b=np.full(count, 1.0))
     data = bytearray(path.read_bytes())
     data[data.rindex(np.float64(1).tobytes() * 8)] ^= 1
     path.write_bytes(data)
-    variables = [tf.Variable(np.zeros(64), name=name) for name in "ab"]
+    variables = [tf.Variable(np.zeros(count), name=name) for name in "ab"]
     with pytest.raises(initreg.DamagedFile, match="array 'b' fails its crc32"):
         SmartInit(path, atomic=True).init(variables)
     assert not variables[0].numpy().any()

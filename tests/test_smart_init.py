@@ -230,14 +230,15 @@ def test_damage_found_midway_says_what_was_written(tmp_path, damaged):
     """A failed checksum after the first write is a PartialRestoreError; before it, itself."""
     tf = pytest.importorskip("tensorflow", reason="a dict is filled when all has been read")
     path = tmp_path / "m.npz"
-    np.savez(path, a=np.full(64, 1.0), b=np.full(64, 1.0))
+    count = 200_000  # so that they are not read in one go
+    np.savez(path, a=np.full(count, 1.0), b=np.full(count, 1.0))
     data = bytearray(path.read_bytes())
     value = np.float64(1).tobytes() * 8
     first = data.index(value)
-    data[first if damaged == 0 else data.index(value, first + 1000)] ^= 1
+    data[first if damaged == 0 else data.index(value, first + 8 * count)] ^= 1
     path.write_bytes(data)
-    variables = [tf.Variable(np.zeros(64), name=name) for name in "ab"]
-    arrays = {name: np.zeros(64) for name in "ab"}
+    variables = [tf.Variable(np.zeros(count), name=name) for name in "ab"]
+    arrays = {name: np.zeros(count) for name in "ab"}
     with pytest.raises(initreg.DamagedFile, match=f"array '{'ab'[damaged]}' fails its crc32"):
         SmartInit(path).init(arrays)
     assert not any(array.any() for array in arrays.values())

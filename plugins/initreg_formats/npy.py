@@ -89,7 +89,19 @@ def parse_header(data: bytes, what: str) -> Header:
     return Header(size, shape, descr, fortran)
 
 
+# As numpy writes it: most headers need no parser of Python.
+_AXIS = r"(?:0|[1-9]\d*)"
+_PLAIN = re.compile(
+    r"\{'descr': '([^'\\]+)', 'fortran_order': (True|False), "
+    rf"'shape': \(((?:{_AXIS}, ?)*(?:{_AXIS})?)\), \}}"
+)
+
+
 def _literal(text: str) -> Any:
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None and (plain[3].endswith(",") or ", " in plain[3] or not plain[3]):
+        shape = tuple(int(axis) for axis in plain[3].split(",") if axis.strip())
+        return {"descr": plain[1], "fortran_order": plain[2] == "True", "shape": shape}
     try:
         return ast.literal_eval(text)
     except SyntaxError:  # Python 2 wrote its long integers as 3L

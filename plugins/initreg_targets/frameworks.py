@@ -13,12 +13,23 @@ from typing import Any
 KERAS = ("keras", "tf_keras")
 
 
+# What was found, and in which module: asked several times for each of 10,000 variables.
+_found: dict[tuple[str, str], tuple[Any, type]] = {}
+
+
 def find(module: str, path: str) -> type | None:
     """The class at the public ``path`` of ``module``, None if it is not there or not imported."""
-    found: Any = sys.modules.get(module)
+    home = sys.modules.get(module)
+    known = _found.get((module, path))
+    if known is not None and known[0] is home:
+        return known[1]
+    found: Any = home
     for part in path.split("."):
         found = getattr(found, part, None)
-    return found if isinstance(found, type) else None
+    if not isinstance(found, type):
+        return None
+    _found[module, path] = home, found
+    return found
 
 
 def is_a(obj: object, module: str, path: str) -> bool:

@@ -51,6 +51,7 @@ class Variables:
     def __init__(self, variables: Sequence[Any]) -> None:
         self._variables = eager.unique(variables)
         self._by_name: dict[str, Any] = {}
+        self._memory = eager.Memory()
 
     def variables(self) -> Sequence[VariableSpec]:
         eager.check_writable(self._variables, self.label)
@@ -61,12 +62,19 @@ class Variables:
     def _specs(self) -> list[VariableSpec]:
         return [eager.spec(v, eager.name_of(v)) for v in self._variables]
 
+    def room(self, variable: VariableSpec, shape: tuple[int, ...], nbytes: int) -> Any:
+        """As ``initreg.Target`` has it."""
+        return self._memory.room(self._by_name[variable.name], shape, nbytes)
+
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         eager.check_writable(self._variables, self.label)
-        for spec, array in arrays:
-            eager.assign(self._by_name[spec.name], array)
-            del array
-            yield spec.name
+        try:
+            for spec, array in arrays:
+                self._memory.assign(self._by_name[spec.name], array)
+                del array
+                yield spec.name
+        finally:
+            self._memory.clear()
 
 
 class Module(Variables):

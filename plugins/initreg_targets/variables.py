@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -9,10 +10,12 @@ from typing import Any
 
 from initreg import TargetError, VariableSpec
 from initreg_targets.frameworks import find, is_a, is_keras_variable
+from initreg_targets.tf_memory import Room, make_room, shared
 
 # The classes whose handle names one resource and nothing more: not copies on several devices, nor
 # a wrapper that casts. They are written by one op; `assign` takes four times as long.
 _PLAIN = ("ResourceVariable", "UninitializedVariable")
+_WORTH_SHARING = 1 << 16  # bytes; fewer are copied in less time
 
 
 def unwrapped(variable: Any) -> Any:
@@ -72,22 +75,27 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
 
 def _is_of_graph(variable: Any) -> bool:
     """Whether it was made in a TF1 graph; those that are references have no handle."""
-    if "RefVariable" in (base.__name__ for base in type(variable).__mro__):
-        return True
-    return bool(getattr(variable, "_in_graph_mode", False))
+    kind: Any = type(variable)
+    return _is_reference(kind) or bool(getattr(variable, "_in_graph_mode", False))
 
 
-def assign(variable: Any, array: Any) -> None:
-    """Write ``array``, of the variable's dtype and of a shape that it takes, and which nobody else
-    holds: TensorFlow keeps its memory where it is aligned."""
+@functools.lru_cache(256)
+def _is_reference(kind: Any) -> bool:
+    return any(base.__name__ == "RefVariable" for base in kind.__mro__)
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Write ``value``, of the variable's dtype and of a shape that it takes: an array or a tensor.
+    An array is copied."""
     inner = unwrapped(variable)
     if not is_a(inner, "tensorflow", "Variable"):
-        inner.assign(array)  # another backend of Keras, or a sharded variable
+        inner.assign(value)  # another backend of Keras, or a sharded variable
         return
     import tensorflow as tf
 
     try:
-        value = tf.convert_to_tensor(array, dtype=inner.dtype.base_dtype)
+        if getattr(value.dtype, "kind", "") in ("O", "S", "U"):
+            value = tf.convert_to_tensor(value, dtype=inner.dtype.base_dtype)
         if type(inner).__name__ in _PLAIN:
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
         else:
@@ -97,6 +105,52 @@ def assign(variable: Any, array: Any) -> None:
         raise TargetError(
             f"variable {name_of(variable)!r} cannot be written: {text[:500]}"
         ) from error
+
+
+class Memory:
+    """Where the values of variables lie while they are restored: see
+    :mod:`initreg_targets.tf_memory`."""
+
+    def __init__(self) -> None:
+        self._freed = 0  # bytes that this restore has freed in TensorFlow's pool, and not taken
+        self._rooms: dict[int, Room] = {}  # by the id of the array, which they keep
+
+    def room(self, variable: Any, shape: tuple[int, ...], nbytes: int) -> Any | None:
+        """An array to be filled, if what was freed is enough for it."""
+        inner = unwrapped(variable)
+        if not _WORTH_SHARING <= nbytes <= self._freed or not _is_plain(inner):
+            return None
+        room = make_room(inner.dtype.base_dtype, shape)
+        if room is None:
+            return None
+        self._freed -= nbytes
+        self._rooms[id(room.array)] = room
+        return room.array
+
+    def assign(self, variable: Any, array: Any) -> None:
+        """Write an array that is room made here, or that nobody else holds."""
+        nbytes = array.nbytes
+        room = self._rooms.pop(id(array), None)
+        inner = unwrapped(variable)
+        value = array if room is None else room.tensor
+        if room is None and nbytes >= _WORTH_SHARING and _is_plain(inner):
+            # One that may not be written is a view of a mapped file.
+            if self._freed < nbytes or not array.flags.writeable:
+                tensor = shared(array, inner.dtype.base_dtype)
+                value = array if tensor is None else tensor
+            else:
+                self._freed -= nbytes
+        assign(variable, value)
+        self._freed += nbytes
+
+    def clear(self) -> None:
+        """Let go of room that was not filled."""
+        self._rooms.clear()
+
+
+def _is_plain(inner: Any) -> bool:
+    """Whether it is one variable of TensorFlow, in main memory."""
+    return type(inner).__name__ in _PLAIN and "CPU" in inner.device
 
 
 def unique(variables: Sequence[Any]) -> list[Any]:

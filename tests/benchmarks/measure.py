@@ -13,8 +13,9 @@ from typing import Any
 
 @dataclass
 class Row:
-    """One line of the table. Times are seconds; ``goal`` is a bound of ours in seconds or of the
-    ratio ours/peer, and None where there is none."""
+    """One line of the table. Times are seconds; ``goal_seconds`` is a bound of ours, ``goal_ratio``
+    of the ratio ours/peer, which ``faster`` says the other way round; None where there is none.
+    Memory is in MB."""
 
     what: str
     n: int
@@ -26,6 +27,15 @@ class Row:
     peak_mb: float
     goal_seconds: float | None = None
     goal_ratio: float | None = None
+    faster: float | None = None
+    peer_least: float | None = None
+    peer_most: float | None = None
+    peer_peak_mb: float | None = None
+    after_mb: float | None = None
+    peer_after_mb: float | None = None
+    trained_mb: float | None = None
+    peer_trained_mb: float | None = None
+    megabytes: float | None = None
 
     @property
     def ratio(self) -> float:

@@ -145,23 +145,56 @@ def test_variables_that_share_an_initial_value(graph: Any) -> None:
 
 
 @pytest.mark.parametrize("use_resource", [True, False])
-def test_batches(graph: Any, use_resource: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many runs it takes, by number or by bytes, all variables are written."""
+@pytest.mark.parametrize("plainly", [True, False])
+def test_batches(
+    graph: Any, use_resource: bool, plainly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs it takes, by number or by bytes, all variables are written: with the graph
+    optimiser out of the way, and where a session does not allow that."""
     made = [variable(f"v{i}", np.zeros(4, "f4"), use_resource=use_resource) for i in range(25)]
     given = {f"v{i}": np.full(4, i, "f4") for i in range(25)}
-    monkeypatch.setattr(tf_session, "_MOST_VARIABLES", 10)
+    monkeypatch.setattr(tf_session, "_MOST_OPTIMISED", 3)
     monkeypatch.setattr(tf_session, "_MOST_BYTES", 5 * 16)
     runs = []
     with v1.Session() as session:
-        run = session.run
+        make, run = session._make_callable_from_options, session.run
+
+        def counting(options: Any) -> Any:
+            if not plainly:
+                raise tf.errors.UnimplementedError(None, None, "not in this session")
+            call = make(options)
+            runs.append(len(options.feed))
+            return call
+
+        monkeypatch.setattr(session, "_make_callable_from_options", counting)
         monkeypatch.setattr(
             session, "run", lambda fetches, feeds: (runs.append(len(fetches)), run(fetches, feeds))
         )
         SmartInit(given).init(session)
-        assert runs == [5, 5, 5, 5, 5]
+        assert runs == ([5] * 5 if plainly else [3, 2] * 5)
         monkeypatch.undo()
         found = session.run(made)
     assert [array.tolist() for array in found] == [a.tolist() for a in given.values()]
+
+
+@pytest.mark.parametrize("use_resource", [True, False])
+def test_the_graph_optimiser_is_not_run(
+    graph: Any, use_resource: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name that keeps it away is one that this TensorFlow knows: nothing is run the usual way,
+    in a graph that is finalized, whichever output of an op is fed."""
+    first, second = tf.split(tf.zeros(6), 2)
+    made = [
+        v1.get_variable("a", initializer=second, use_resource=use_resource),
+        v1.get_variable("b", initializer=first, use_resource=use_resource),
+    ]
+    graph.finalize()
+    with v1.Session() as session:
+        run = session.run
+        monkeypatch.setattr(session, "run", lambda *_: pytest.fail("the graph was optimised"))
+        SmartInit({"a": np.full(3, 1, "f4"), "b": np.full(3, 2, "f4")}).init(session)
+        monkeypatch.undo()
+        assert [run(each).tolist() for each in made] == [[1, 1, 1], [2, 2, 2]]
 
 
 def test_a_partitioned_variable_is_one_variable(graph: Any, tmp_path: Path) -> None:

@@ -23,73 +23,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from initreg import Claim, Confidence, DamagedFile, InitregError, OpenOptions, Source, hookimpl
-from initreg_formats.h5 import archive, shards
-from initreg_formats.h5.arrays import Lazy
-from initreg_formats.h5.container import Container, has_signature
-from initreg_formats.h5.names import arrays_of, with_places
-from initreg_formats.h5.strings import Strings
-from initreg_formats.zip_member import MAGIC
+from initreg import Claim, OpenOptions, Source, hookimpl
+from initreg_formats.h5 import claiming
 
 initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
-
-_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 @hookimpl
 def initreg_claim(source: Source) -> Claim | None:
-    if not source.is_file:
-        return None
-    if has_signature(source.head):
-        return Claim(Confidence.EXACT, "has the signature of HDF5")
-    if source.head.startswith(MAGIC):
-        return archive.claim(source)
-    if shards.is_index(source):
-        return Claim(Confidence.EXACT, "index of Keras weights: JSON with a weight_map")
-    if source.suffix in _SUFFIXES:
-        return Claim(Confidence.NAME, f"is named {source.suffix}, but does not begin like one")
-    return None
+    return claiming.claim(source)
 
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
-    if source.path is None:
-        raise InitregError(f"{source.label}: the h5 format opens paths")
-    if not source.exists:
-        raise source.not_found()
-    if not source.is_file:
-        raise InitregError(f"{source.label}: a folder is no HDF5 file: give the file in it")
-    if not source.head:
-        raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
-    if shards.is_index(source):
-        return _opened(*shards.open_shards(source))
-    if source.head.startswith(MAGIC):
-        container = archive.open_archive(source, options)
-    else:
-        container = Container.of_file(source)
-    try:
-        arrays = arrays_of(container)
-    except BaseException:
-        container.close()
-        raise
-    return _opened(arrays, [container])
+    from initreg_formats.h5.opening import open_source
 
-
-class Arrays(dict[str, Any]):
-    """Arrays that are read through open containers, which :meth:`close` closes."""
-
-    def __init__(self, arrays: Mapping[str, Any], containers: list[Container]) -> None:
-        super().__init__(arrays)
-        self._containers = containers
-
-    def close(self) -> None:
-        for container in self._containers:
-            container.close()
-
-
-def _opened(arrays: dict[str, Any], containers: list[Container]) -> Mapping[str, Any]:
-    """With only extents, which the kernel reads by itself, the containers are closed at once."""
-    found = Arrays(with_places(arrays), containers)
-    if not any(isinstance(array, (Lazy, Strings)) for array in arrays.values()):
-        found.close()
-    return found
+    return open_source(source, options)

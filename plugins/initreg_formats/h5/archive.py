@@ -11,29 +11,14 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
-from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source
+from initreg import DamagedFile, OpenOptions, Source
+from initreg_formats.h5.claiming import WEIGHTS
 from initreg_formats.h5.container import Container
 from initreg_formats.zip_member import data_offset
 
-WEIGHTS = "model.weights.h5"
-CONFIG = "config.json"
 _CHUNK = 1 << 20
 _RATIO = 1032  # deflate packs no better
 _FAULTS = (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, RuntimeError)
-
-
-def claim(source: Source) -> Claim | None:
-    """The claim on a zip archive."""
-    names = source.members
-    if names is None:
-        if source.suffix == ".keras":
-            return Claim(Confidence.CONTENT, "begins like a Keras archive, which has no end")
-        return None
-    if CONFIG in names and WEIGHTS in names:
-        return Claim(Confidence.EXACT, f"Keras archive: zip with {CONFIG} and {WEIGHTS}")
-    if source.suffix == ".keras":
-        return Claim(Confidence.CONTENT, f"zip archive named .keras, without {WEIGHTS}")
-    return None
 
 
 def open_archive(source: Source, options: OpenOptions) -> Container:

@@ -10,21 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from initreg import DamagedFile, InitregError, Source, UnreadableFile
+from initreg_formats.h5.claiming import has_signature
 from initreg_formats.h5.strings import HEAP, heap_objects
 
 if TYPE_CHECKING:
     import h5py
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Deflate cannot unpack to more than 1032 times its size, and nothing else here packs better.
 _RATIO = 1032
 _SLACK = 1 << 20  # bytes that any file may ask for
-
-
-def has_signature(head: bytes) -> bool:
-    """Whether HDF5's signature stands at 0, 512, 1024 or 2048. The format goes on doubling, but
-    nobody writes a user block of more than 2 KiB before weights."""
-    return any(head.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
 
 
 @contextlib.contextmanager

@@ -18,12 +18,6 @@ _SUFFIX = ".weights.json"
 _LARGEST = 100_000_000  # bytes
 
 
-def is_index(source: Source) -> bool:
-    """Whether the source is named and begins like one."""
-    assert source.path is not None
-    return source.path.name.lower().endswith(_SUFFIX) and b'"weight_map"' in source.head
-
-
 def open_shards(source: Source) -> tuple[dict[str, Any], list[Container]]:
     """The arrays of all parts, and the parts, which the caller closes.
 

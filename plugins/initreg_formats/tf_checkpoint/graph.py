@@ -96,10 +96,15 @@ def _node(data: bytes) -> _Node:
     for number, wire, _, content in fields(data):
         if wire != BYTES or number not in (1, 2):
             continue
-        numbers = {n: value for n, w, value, _ in fields(content) if w == VARINT}
-        texts = {n: text for n, w, _, text in fields(content) if w == BYTES}
+        child = 0
+        texts = {}
+        for n, kind, value, text in fields(content):
+            if kind == BYTES:
+                texts[n] = text
+            elif n == 1 and kind == VARINT:
+                child = value
         if number == 1:
-            node.children.append((texts.get(2, b""), numbers.get(1, 0)))
+            node.children.append((texts.get(2, b""), child))
         elif texts.get(1) == _VARIABLE:
             node.variables.append((texts.get(2, b""), texts.get(3, b"")))
     return node

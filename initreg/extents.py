@@ -1,0 +1,120 @@
+"""What a file's own size can prove wrong with an extent, found when the file is opened.
+
+Nothing is allocated or read, so a lying header costs nothing. What only its bytes can prove wrong
+is found by :mod:`initreg.reading`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from initreg import checksums, dtypes
+from initreg.arrays import Extent, SlicedExtent
+from initreg.errors import DamagedFile
+
+# Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
+_DEFLATE_RATIO = 1032
+
+
+def _nbytes(extent: Extent) -> int:
+    return math.prod(extent.shape) * dtypes.stored_itemsize(extent.dtype)
+
+
+def check(arrays: Iterable[tuple[str, Any]], label: str) -> None:
+    """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself.
+
+    ``arrays`` are names and what the format returned for them; other values than extents pass.
+    """
+    sizes: dict[Path, int] = {}
+    for name, value in arrays:
+        if isinstance(value, Extent):
+            _check_extent(name, value, label, sizes)
+        elif isinstance(value, SlicedExtent):
+            _check_slices(name, value, label, sizes)
+
+
+def _check_extent(name: str, extent: Extent, label: str, sizes: dict[Path, int]) -> None:
+    if extent.file not in sizes:
+        try:
+            sizes[extent.file] = os.stat(extent.file).st_size
+        except OSError as error:
+            raise DamagedFile(
+                f"{label}: array {name!r} lies in {extent.file}, which cannot be read: "
+                f"{error.strerror}. Is a part of the download missing?"
+            ) from error
+    size = sizes[extent.file]
+    numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
+    if not all(isinstance(number, (int, Integral)) for number in numbers):
+        raise DamagedFile(f"{label}: array {name!r} has a length that is no whole number: {extent}")
+    try:
+        nbytes = _nbytes(extent)
+    except TypeError as error:
+        raise DamagedFile(
+            f"{label}: array {name!r} has a dtype that cannot be read: {error}"
+        ) from error
+    if min(extent.shape, default=0) < 0 or min(extent.offset, extent.length, extent.skip) < 0:
+        raise DamagedFile(f"{label}: array {name!r} has a negative length or offset: {extent}")
+    if extent.offset + extent.length > size:
+        raise DamagedFile(
+            f"{label}: array {name!r} should end at byte {extent.offset + extent.length:,} of "
+            f"{extent.file.name}, which has {size:,} bytes: the file is truncated, or its header "
+            "is wrong. Download or copy it again"
+        )
+    unpacked = extent.skip + nbytes
+    if extent.codec is None and unpacked != extent.length:
+        raise DamagedFile(
+            f"{label}: array {name!r} of shape {extent.shape} and dtype {extent.dtype} takes "
+            f"{nbytes:,} bytes, but the file holds {extent.length - extent.skip:,} for it"
+        )
+    if extent.checksum is not None and extent.checksum[0] not in checksums.KINDS:
+        raise DamagedFile(f"{label}: array {name!r}: unknown checksum {extent.checksum[0]!r}")
+    if extent.codec == "deflate" and unpacked > extent.length * _DEFLATE_RATIO:
+        raise DamagedFile(
+            f"{label}: array {name!r} claims to unpack from {extent.length:,} to {unpacked:,} "
+            "bytes, more than deflate can"
+        )
+
+
+def _check_slices(name: str, value: SlicedExtent, label: str, sizes: dict[Path, int]) -> None:
+    covered = 0
+    for start, extent in value.slices:
+        _check_extent(name, extent, label, sizes)
+        ends = [a + n for a, n in zip(start, extent.shape, strict=False)]
+        if (
+            len(start) != len(value.shape)
+            or len(extent.shape) != len(value.shape)
+            or extent.dtype != value.dtype
+            or min(start, default=0) < 0
+            or any(end > axis for end, axis in zip(ends, value.shape, strict=True))
+        ):
+            raise DamagedFile(
+                f"{label}: array {name!r} of shape {value.shape} has a slice of shape "
+                f"{extent.shape} at {start}, which lies outside of it"
+            )
+        covered += math.prod(extent.shape)
+    boxes = [(start, extent.shape) for start, extent in value.slices]
+    if covered != math.prod(value.shape) or _overlap(boxes):
+        raise DamagedFile(
+            f"{label}: array {name!r} of shape {value.shape} is not covered exactly once by its "
+            f"{len(value.slices)} slices"
+        )
+
+
+def _overlap(boxes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> bool:
+    """Whether two boxes, given by start and shape, share an element."""
+    boxes = sorted(box for box in boxes if 0 not in box[1])
+    for i, (start, shape) in enumerate(boxes):
+        for other, other_shape in boxes[i + 1 :]:
+            if start and other[0] >= start[0] + shape[0]:
+                break  # sorted by the first axis: none of the rest reaches back
+            if all(
+                a < b + m and b < a + n
+                for a, n, b, m in zip(start, shape, other, other_shape, strict=True)
+            ):
+                return True
+    return False

@@ -1,0 +1,52 @@
+"""What of HDF5 a source is, from its first bytes and its name: no more is imported to claim it."""
+
+from __future__ import annotations
+
+from initreg import Claim, Confidence, Source
+from initreg_formats.zip_member import MAGIC
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+WEIGHTS = "model.weights.h5"  # of a .keras archive
+CONFIG = "config.json"
+_SUFFIXES = (".h5", ".hdf5", ".keras")
+_INDEX = ".weights.json"
+
+
+def claim(source: Source) -> Claim | None:
+    if not source.is_file:
+        return None
+    if has_signature(source.head):
+        return Claim(Confidence.EXACT, "has the signature of HDF5")
+    if source.head.startswith(MAGIC):
+        return _claim_archive(source)
+    if is_index(source):
+        return Claim(Confidence.EXACT, "index of Keras weights: JSON with a weight_map")
+    if source.suffix in _SUFFIXES:
+        return Claim(Confidence.NAME, f"is named {source.suffix}, but does not begin like one")
+    return None
+
+
+def has_signature(head: bytes) -> bool:
+    """Whether HDF5's signature stands at 0, 512, 1024 or 2048. The format goes on doubling, but
+    nobody writes a user block of more than 2 KiB before weights."""
+    return any(head.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
+
+
+def _claim_archive(source: Source) -> Claim | None:
+    """The claim on a zip archive."""
+    names = source.members
+    if names is None:
+        if source.suffix == ".keras":
+            return Claim(Confidence.CONTENT, "begins like a Keras archive, which has no end")
+        return None
+    if CONFIG in names and WEIGHTS in names:
+        return Claim(Confidence.EXACT, f"Keras archive: zip with {CONFIG} and {WEIGHTS}")
+    if source.suffix == ".keras":
+        return Claim(Confidence.CONTENT, f"zip archive named .keras, without {WEIGHTS}")
+    return None
+
+
+def is_index(source: Source) -> bool:
+    """Whether the source is named and begins like one."""
+    assert source.path is not None
+    return source.path.name.lower().endswith(_INDEX) and b'"weight_map"' in source.head

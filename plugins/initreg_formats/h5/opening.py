@@ -1,0 +1,58 @@
+"""A file, an archive or an index of several files, opened; and what is closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from initreg import DamagedFile, InitregError, OpenOptions, Source
+from initreg_formats.h5 import archive, shards
+from initreg_formats.h5.arrays import Lazy
+from initreg_formats.h5.claiming import is_index
+from initreg_formats.h5.container import Container
+from initreg_formats.h5.names import arrays_of, with_places
+from initreg_formats.h5.strings import Strings
+from initreg_formats.zip_member import MAGIC
+
+
+def open_source(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    if source.path is None:
+        raise InitregError(f"{source.label}: the h5 format opens paths")
+    if not source.exists:
+        raise source.not_found()
+    if not source.is_file:
+        raise InitregError(f"{source.label}: a folder is no HDF5 file: give the file in it")
+    if not source.head:
+        raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
+    if is_index(source):
+        return _opened(*shards.open_shards(source))
+    if source.head.startswith(MAGIC):
+        container = archive.open_archive(source, options)
+    else:
+        container = Container.of_file(source)
+    try:
+        arrays = arrays_of(container)
+    except BaseException:
+        container.close()
+        raise
+    return _opened(arrays, [container])
+
+
+class Arrays(dict[str, Any]):
+    """Arrays that are read through open containers, which :meth:`close` closes."""
+
+    def __init__(self, arrays: Mapping[str, Any], containers: list[Container]) -> None:
+        super().__init__(arrays)
+        self._containers = containers
+
+    def close(self) -> None:
+        for container in self._containers:
+            container.close()
+
+
+def _opened(arrays: dict[str, Any], containers: list[Container]) -> Mapping[str, Any]:
+    """With only extents, which the kernel reads by itself, the containers are closed at once."""
+    found = Arrays(with_places(arrays), containers)
+    if not any(isinstance(array, (Lazy, Strings)) for array in arrays.values()):
+        found.close()
+    return found

@@ -1,0 +1,111 @@
+"""Memory that an array and a tensor of TensorFlow share.
+
+TensorFlow keeps the memory of what a variable held before in a pool of its own. If all that is read
+went into memory of ours, a model would take as much again until it is trained; if all of it went
+into new memory of TensorFlow's, the pool would grow instead, on small pages. So the first arrays
+are read into memory of ours, which their variables then share, and what that frees in the pool is
+the room that the next ones are read into.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+# What Eigen, and so TensorFlow, wants of a tensor's address. Source: EIGEN_MAX_ALIGN_BYTES.
+_ALIGNMENT = 64
+_HUGE = 1 << 21  # bytes of a huge page
+
+
+class Room:
+    """Uninitialised memory of TensorFlow's own: ``array`` is to be filled, ``tensor`` is the same
+    memory. It is in main memory, wherever the variable is."""
+
+    def __init__(self, dtype: Any, bits: Any, shape: tuple[int, ...]) -> None:
+        import numpy as np
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            plain = tf.raw_ops.Empty(shape=shape, dtype=tf.as_dtype(bits), init=False)
+            self.tensor = plain if plain.dtype == dtype else tf.bitcast(plain, dtype)
+        # A tensor shows its memory as not to be written; this one nobody else has seen yet.
+        at = np.asarray(memoryview(plain)).__array_interface__["data"][0]
+        self.array = _view(at, shape, bits, plain).view(dtype.as_numpy_dtype)
+        _ask_for_huge_pages(at, self.array.nbytes)
+
+
+def make_room(dtype: Any, shape: tuple[int, ...]) -> Room | None:
+    """Room for values of a dtype of TensorFlow; None if numpy cannot be told of them."""
+    import numpy as np
+
+    bits = _bits_of(np.dtype(dtype.as_numpy_dtype))
+    return None if bits is None else Room(dtype, bits, shape)
+
+
+def shared(array: Any, dtype: Any) -> Any | None:
+    """A tensor that shares the array's memory; None if TensorFlow has to copy it.
+
+    TensorFlow never writes into memory that is not its own (``TensorBuffer::OwnsMemory``): what
+    updates the variable gives it a new buffer.
+    """
+    import tensorflow as tf
+
+    bits = _bits_of(array.dtype)
+    at = array.__array_interface__["data"][0]
+    # With a misaligned buffer the first op would end the process.
+    if bits is None or at % _ALIGNMENT or not array.nbytes or not array.flags.c_contiguous:
+        return None
+    with tf.device("CPU:0"):
+        view = _view(at, array.shape, bits, array)
+        tensor = tf.experimental.dlpack.from_dlpack(view.__dlpack__())
+        return tensor if tensor.dtype == dtype else tf.bitcast(tensor, dtype)
+
+
+def _bits_of(dtype: Any) -> Any:
+    """The dtype under which numpy and TensorFlow share elements of this one: integers for bfloat16
+    and float8, which numpy does not hand over; None for those that are not shared."""
+    import numpy as np
+
+    if dtype.isbuiltin == 1 and dtype.kind in "fiuc" and dtype.isnative:
+        return dtype
+    if dtype.name == "bfloat16" or dtype.name.startswith("float8_"):
+        return np.dtype(f"u{dtype.itemsize}")
+    return None
+
+
+class _Memory:
+    """Memory as numpy is told of it."""
+
+    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner
+
+
+def _view(at: int, shape: tuple[int, ...], dtype: Any, owner: Any) -> Any:
+    """The memory at an address as an array that may be written, and that keeps its owner."""
+    import numpy as np
+
+    interface = {"version": 3, "data": (at, False), "shape": shape, "typestr": dtype.str}
+    return np.asarray(_Memory(interface, owner))
+
+
+def _ask_for_huge_pages(at: int, nbytes: int) -> None:
+    """For the whole huge pages in it. TensorFlow does not; new memory is then filled at a third of
+    the speed."""
+    start = -(-at // _HUGE) * _HUGE
+    length = (at + nbytes) // _HUGE * _HUGE - start
+    if length > 0:
+        _madvise()(start, length, getattr(mmap, "MADV_HUGEPAGE", 0))
+
+
+@functools.cache
+def _madvise() -> Callable[[int, int, int], Any]:
+    """The C library's, which takes an address; Python's own takes its mappings alone."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return lambda start, length, advice: None
+    found = ctypes.CDLL(None).madvise
+    found.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return found
