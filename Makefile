@@ -18,7 +18,7 @@ help: ## list these commands
 	@echo "make test    run the whole test suite (WORKERS=$(WORKERS) processes; ARGS='-k npz' chooses tests)"
 	@echo "make lint    ruff, mypy and the direction of imports"
 	@echo "make format  let ruff format the code"
-	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print)"
+	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=restoring)"
 	@echo "make clean   remove $(VENV) and everything else that these commands made"
 	@echo "The first of them takes a few minutes: it makes $(VENV) with $(PYTHON) (Python 3.11 or newer)."
 
@@ -38,8 +38,8 @@ format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-test
-	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick)
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick) $(SUBJECTS)
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
@@ -74,6 +74,11 @@ $(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@echo "==> Installing initreg and what its tests need: about 600 MB, one to five minutes, once"
 	@$(PIP) install --editable '.[tensorflow]' --group test
+	@touch $@
+
+$(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python
+	@echo "==> Installing initreg, what its tests need and matplotlib: one to five minutes, once"
+	@$(PIP) install --editable '.[tensorflow]' --group bench
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

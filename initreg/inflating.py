@@ -7,7 +7,7 @@ from typing import Any
 
 from initreg import checksums
 
-_CHUNK = 1 << 20  # bytes packed, and unpacked, that are held at a time
+_CHUNK = 1 << 17  # bytes packed, and unpacked, that are held at a time: they stay in the cache
 
 
 class BadStream(Exception):
@@ -32,24 +32,29 @@ def inflate(
     failure: Any = zlib_ng.error
     engine = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS)
     expected = skip + len(into)
+    wrong = f"does not unpack to the {expected:,} bytes that its header says"
     done = at = found = 0
     packed = b""
+    may_hold_more = False
     while not engine.eof:
-        if not packed:
+        if not packed and not may_hold_more:
             if at == length:
                 break
             chunk = bytearray(min(_CHUNK, length - at))
             fetch(at, memoryview(chunk))
             at += len(chunk)
             packed = bytes(chunk)
+        # One byte over, so that a stream longer than it should be is noticed.
+        limit = min(_CHUNK, expected - done + 1)
         try:
-            # One byte over, so that a stream longer than it should be is noticed.
-            out = engine.decompress(packed, min(_CHUNK, expected - done + 1))
+            out = engine.decompress(packed, limit)
         except failure as error:
             raise BadStream(f"cannot be unpacked: {error}") from error
         packed = engine.unconsumed_tail
+        # What was cut at the limit may go on, as a repetition does, with nothing left to put in.
+        may_hold_more = len(out) == limit
         if done + len(out) > expected:
-            break
+            raise BadStream(wrong)
         if kind is not None:
             found = checksums.checksum(kind, out, found)
         start = done - skip
@@ -59,5 +64,5 @@ def inflate(
             into[: start + len(out)] = out[-start:]
         done += len(out)
     if done != expected or not engine.eof:
-        raise BadStream(f"does not unpack to the {expected:,} bytes that its header says")
+        raise BadStream(wrong)
     return found

@@ -40,14 +40,14 @@ def pool_for(nbytes: int) -> Iterator[Pool]:
     if nbytes <= _ALONE:
         yield _Here()
         return
-    pool = ThreadPoolExecutor(_threads(), "initreg")
+    pool = ThreadPoolExecutor(thread_count(), "initreg")
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _threads() -> int:
+def thread_count() -> int:
     """Two even on one core: one reads while the other unpacks."""
     try:
         cores = len(os.sched_getaffinity(0))

@@ -10,6 +10,7 @@ only its bytes can prove wrong is found here.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import threading
@@ -263,7 +264,7 @@ class Reader:
         dtype = dtypes.to_numpy(extent.dtype)
         if room is None or extent.order != "C" or not dtype.isnative:
             return None
-        into = room(extent.shape, extent.length)
+        into = room(extent.shape, math.prod(extent.shape) * dtype.itemsize)
         return into if into is None or into.dtype == dtype else None
 
     def _empty(

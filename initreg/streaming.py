@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays import Extent, LazyArray
-from initreg.jobs import Job, pool_for
+from initreg.jobs import Job, pool_for, thread_count
 
 if TYPE_CHECKING:
     import numpy as np
 
 # Bytes that are read ahead. More were not seen to be faster, and take more memory.
-AHEAD = 16 << 20
+AHEAD = 8 << 20
 _SMALL = 1 << 20  # up to here an array is read together with its neighbours
 _SPAN = 4 << 20  # of neighbours that are read together
 _GAP = 1 << 16  # bytes between neighbours that are read and thrown away
@@ -31,18 +31,23 @@ def stream(
 
     The order should be that in which they lie in their files. What was read and not yet taken is
     at most :data:`AHEAD` bytes, or one array that is larger; of packed arrays, which a thread
-    unpacks each, as much as the largest besides. ``alignment`` and ``room``, which is called with
-    the array's index too, are as in ``Reader.start``. An array that cannot be read raises once all
-    before it have been given.
+    unpacks each, as much as the largest besides, but not more of them than keep the threads busy.
+    ``alignment`` and ``room``, which is called with the array's index too, are as in
+    ``Reader.start``. An array that cannot be read raises once all before it have been given.
     """
     sizes = [array.stored.spec.nbytes or 0 for array in arrays]
     packed = max((n for n, a in zip(sizes, arrays, strict=True) if _is_packed(a)), default=0)
+    threads = thread_count()
     waiting = deque(_pieces(arrays, sizes))
     started: deque[tuple[_Piece, Job]] = deque()
     ahead = 0
     with pool_for(sum(sizes)) as pool:
         while waiting or started:
-            while waiting and (not started or ahead + waiting[0].nbytes <= AHEAD + packed):
+            while waiting and (
+                not started
+                or ahead + waiting[0].nbytes <= AHEAD
+                or (len(started) <= threads and ahead + waiting[0].nbytes <= AHEAD + packed)
+            ):
                 piece = waiting.popleft()
                 index = piece.indices[0]
                 first = arrays[index]
@@ -54,7 +59,7 @@ def stream(
                     job = first.reader.start(stored, pool, alignment, given)
                 started.append((piece, job))
                 ahead += piece.nbytes
-            piece, job = _ready(started)
+            piece, job = _ready(started, in_order=not packed)
             found = job.finish()
             del job
             for index in piece.indices:
@@ -114,14 +119,17 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
         yield group
 
 
-def _ready(started: deque[tuple[_Piece, Job]]) -> tuple[_Piece, Job]:
-    """Take the first that is done, waiting for one. One that failed has to wait for its turn, so
-    that what has been given when it raises does not depend on who was faster."""
+def _ready(started: deque[tuple[_Piece, Job]], in_order: bool) -> tuple[_Piece, Job]:
+    """Take the first, once it is done; or, unless ``in_order``, any that is done before. One that
+    failed has to wait for its turn, so that what has been given when it raises does not depend on
+    who was faster."""
     while True:
         for at, (_, job) in enumerate(started):
             if job.is_done and (at == 0 or not job.has_failed):
                 found = started[at]
                 del started[at]
                 return found
+            if in_order:
+                break
         pending = [f for _, job in started for f in job.futures if not f.done()]
-        wait(pending, return_when=FIRST_COMPLETED)
+        wait(pending[:1] if in_order else pending, return_when=FIRST_COMPLETED)

@@ -6,6 +6,7 @@ asking costs nothing where it is not.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -34,7 +35,13 @@ def find(module: str, path: str) -> type | None:
 
 def is_a(obj: object, module: str, path: str) -> bool:
     kind = find(module, path)
-    return kind is not None and isinstance(obj, kind)
+    own: Any = obj.__class__
+    return kind is not None and _is_subclass(own, kind)
+
+
+@functools.lru_cache(1024)
+def _is_subclass(kind: Any, of: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, of)
 
 
 def is_keras_layer(obj: object) -> bool:

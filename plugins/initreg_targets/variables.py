@@ -20,7 +20,7 @@ _WORTH_SHARING = 1 << 16  # bytes; fewer are copied in less time
 
 def unwrapped(variable: Any) -> Any:
     """The ``tf.Variable`` in a ``keras.Variable``; anything else is returned as it is."""
-    if is_keras_variable(variable):
+    if type(variable).__name__ not in _PLAIN and is_keras_variable(variable):
         value = variable.value
         return value if is_a(value, "tensorflow", "Variable") else variable
     return variable
@@ -55,7 +55,11 @@ def spec(variable: Any, name: str, aliases: Sequence[str] = ()) -> VariableSpec:
 def check_writable(variables: Sequence[Any], label: str) -> None:
     """Raise TargetError for variables of a graph, and inside of one: there nothing is written
     until a session runs it."""
-    tensorflow = [v for v in map(unwrapped, variables) if is_a(v, "tensorflow", "Variable")]
+    tensorflow = [
+        v
+        for v in map(unwrapped, variables)
+        if type(v).__name__ in _PLAIN or is_a(v, "tensorflow", "Variable")
+    ]
     if not tensorflow:
         return
     import tensorflow as tf
@@ -88,7 +92,8 @@ def assign(variable: Any, value: Any) -> None:
     """Write ``value``, of the variable's dtype and of a shape that it takes: an array or a tensor.
     An array is copied."""
     inner = unwrapped(variable)
-    if not is_a(inner, "tensorflow", "Variable"):
+    is_plain = type(inner).__name__ in _PLAIN
+    if not is_plain and not is_a(inner, "tensorflow", "Variable"):
         inner.assign(value)  # another backend of Keras, or a sharded variable
         return
     import tensorflow as tf
@@ -96,7 +101,7 @@ def assign(variable: Any, value: Any) -> None:
     try:
         if getattr(value.dtype, "kind", "") in ("O", "S", "U"):
             value = tf.convert_to_tensor(value, dtype=inner.dtype.base_dtype)
-        if type(inner).__name__ in _PLAIN:
+        if is_plain:
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
         else:
             inner.assign(value)
@@ -130,10 +135,13 @@ class Memory:
     def assign(self, variable: Any, array: Any) -> None:
         """Write an array that is room made here, or that nobody else holds."""
         nbytes = array.nbytes
+        if nbytes < _WORTH_SHARING:
+            assign(variable, array)
+            return
         room = self._rooms.pop(id(array), None)
         inner = unwrapped(variable)
         value = array if room is None else room.tensor
-        if room is None and nbytes >= _WORTH_SHARING and _is_plain(inner):
+        if room is None and _is_plain(inner):
             # One that may not be written is a view of a mapped file.
             if self._freed < nbytes or not array.flags.writeable:
                 tensor = shared(array, inner.dtype.base_dtype)

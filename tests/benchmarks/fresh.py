@@ -1,8 +1,6 @@
-"""Ours and a peer's, each time in a fresh process, alternating.
+"""One restore, measured in this process, which has done nothing else before.
 
-The parent has imported what both need and run none of it; a fork of it is as fresh as a process
-that has just imported them, and is there at once. In the fork memory is touched first: the first
-touch of a page in a virtual machine costs many times the next.
+Memory is touched first: the first touch of a page in a virtual machine costs many times the next.
 """
 
 from __future__ import annotations
@@ -11,9 +9,9 @@ import gc
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,39 +41,23 @@ class Figures:
     trained: float
 
 
-def alternate(runs: dict[str, Run], megabytes: float, times: int) -> dict[str, list[Figures]]:
-    found: dict[str, list[Figures]] = {name: [] for name in runs}
-    for _ in range(times):
-        for name, run in runs.items():
-            found[name].append(in_fork(run, megabytes))
-    return found
-
-
 def median(figures: list[Figures], what: str) -> float:
     return statistics.median(getattr(each, what) for each in figures)
 
 
-def in_fork(run: Run, megabytes: float) -> Figures:
-    """Raises RuntimeError if the fork fails."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        try:
-            answer = json.dumps(vars(measured(run, megabytes)))
-        except BaseException:
-            answer = ""
-            traceback.print_exc()
-        os.write(writing, answer.encode())
-        sys.stderr.flush()
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    if not text:
-        raise RuntimeError("the measured process failed")
-    return Figures(**json.loads(text))
+def in_process(command: list[str]) -> Figures:
+    """What a new Python process that prints the figures of a run says. Python may keep the bytecode
+    of what it imports, as it does of an installed package."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command} failed: {done.stderr[-2000:]}")
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def measured(run: Run, megabytes: float) -> Figures:

@@ -45,6 +45,14 @@ def small(count: int) -> Model:
     }
 
 
+def ten_thousand() -> Model:
+    return small(10_000)
+
+
+def four_thousand() -> Model:
+    return small(4_000)
+
+
 def npz(model: Model, folder: Path) -> Path:
     np.savez(folder / "stored.npz", **model)
     return folder / "stored.npz"

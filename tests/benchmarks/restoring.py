@@ -6,6 +6,7 @@ import json
 import logging
 import mmap
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import keras
 import models
 import numpy as np
 import tensorflow as tf
-from fresh import Run, alternate, median
+from fresh import Figures, Run, in_process, measured, median
 from measure import Row
 
 from initreg import SmartInit
@@ -52,7 +53,6 @@ class Case:
     faster: float | None = None
     at_most: float | None = None
     model: Callable[[], models.Model] = models.transformer
-    every_size: bool = False
 
 
 # --- what is restored into ------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def map_and_touch(path: Path) -> Run:
 
 TF2, TF1 = "TF2 variables", "a TF1 session"
 CASES = [
-    Case(f"npz → {TF2}", models.npz, ours, "np.load + assign", np_load, 4, every_size=True),
+    Case(f"npz → {TF2}", models.npz, ours, "np.load + assign", np_load, 4),
     Case(f"npz, deflated → {TF2}", models.deflated, ours, "np.load + assign", np_load, 2.5),
     Case(
         f"safetensors → {TF2}", models.safetensors, ours, "load_file + assign", safetensors_load, 5
@@ -274,7 +274,7 @@ CASES = [
         "Checkpoint.read",
         checkpoint_read,
         6,
-        model=lambda: models.small(10_000),
+        model=models.ten_thousand,
     ),
     Case(
         f"4,000 small variables → {TF1}",
@@ -283,7 +283,7 @@ CASES = [
         "tensorpack",
         tensorpack,
         3,
-        model=lambda: models.small(4_000),
+        model=models.four_thousand,
     ),
     *(
         Case(f"{name} → {TF2}", write, ours, "readinto", readinto, at_most=1.3)
@@ -305,22 +305,34 @@ CASES = [
 ]
 
 
-def compared(case: Case, model: models.Model, folder: Path, times: int) -> Row:
-    """Measure one case, on a model whose file may be in the folder already."""
-    global MODEL
-    MODEL = model
-    megabytes = sum(array.nbytes for array in model.values()) / 1e6
-    place = folder / f"{len(model)}-{megabytes:.0f}-{case.write.__name__}"
+GROWTH = [
+    Case(f"npz → {TF2}", models.npz, ours, "np.load + assign", np_load),
+    Case(
+        f"TF checkpoint → {TF2}",
+        models.object_based,
+        ours,
+        "Checkpoint.read",
+        checkpoint_read,
+    ),
+]
+CASES += GROWTH  # by whose place in the list a fresh process is told what to run
+
+
+def compared(case: Case, folder: Path, times: int, size: str = "") -> Row:
+    """Measure one case, on a file that may be in the folder already. ``size``: of the model, if it
+    is not the case's own: ``1744 MB``, or ``1000 variables``, small ones."""
+    index = str(CASES.index(case))
+    place = folder / f"{case.model.__name__}-{case.write.__name__}-{size}"
     if not place.exists():
         place.mkdir()
-        written = in_a_process(lambda: case.write(model, place))
-        (place / "path").write_text(str(written))
-    path = Path((place / "path").read_text())
-    for file in place.iterdir():
-        file.read_bytes()  # into the page cache
-    runs = {"ours": case.ours(path), "theirs": case.theirs(path)}
-    found = alternate(runs, megabytes, times)
+        run_python("--write", index, str(place), size)
+    found: dict[str, list[Figures]] = {"ours": [], "theirs": []}
+    for _ in range(times):
+        for side, figures in found.items():
+            command = [__file__, "--run", index, side, str(place), str(size)]
+            figures.append(in_process(command))
     mine, peer = found["ours"], found["theirs"]
+    model = model_of(case, size)
     return Row(
         case.what,
         len(model),
@@ -339,42 +351,79 @@ def compared(case: Case, model: models.Model, folder: Path, times: int) -> Row:
         peer_after_mb=median(peer, "after"),
         trained_mb=median(mine, "trained"),
         peer_trained_mb=median(peer, "trained"),
-        megabytes=megabytes,
+        megabytes=sum(array.nbytes for array in model.values()) / 1e6,
     )
 
 
-def in_a_process(call: Callable[[], Path]) -> Path:
-    """Write a file with TensorFlow in a fork, so that the parent stays fresh."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.write(writing, str(call()).encode())
-        os._exit(0)
-    os.close(writing)
-    os.waitpid(pid, 0)
-    with os.fdopen(reading) as pipe:
-        return Path(pipe.read())
+def run_python(*arguments: str) -> None:
+    subprocess.run([sys.executable, __file__, *arguments], check=True, stderr=subprocess.DEVNULL)
+
+
+def model_of(case: Case, size: str) -> models.Model:
+    if not size:
+        return case.model()
+    number, unit = size.split()
+    return models.transformer(float(number)) if unit == "MB" else models.small(int(number))
+
+
+def write(case: Case, place: Path, size: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = model_of(case, size)
+    (place / "path").write_text(str(case.write(model, place)))
+    shapes = {name: list(array.shape) for name, array in model.items()}
+    (place / "shapes").write_text(json.dumps(shapes))
+
+
+def run(case: Case, side: str, place: Path) -> Figures:
+    global MODEL
+    shapes = json.loads((place / "shapes").read_text())
+    MODEL = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    path = Path((place / "path").read_text())
+    for file in place.iterdir():
+        file.read_bytes()  # into the page cache
+    made = (case.ours if side == "ours" else case.theirs)(path)
+    return measured(made, sum(array.size * 4 for array in MODEL.values()) / 1e6)
 
 
 def rows(times: int, only: str = "") -> Iterator[Row]:
-    keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        made: dict[Any, models.Model] = {}
         for case in CASES:
-            if only in f"{case.what} / {case.peer}":
-                key = case.model if case.model is models.transformer else case.what
-                model = made.setdefault(key, case.model())
-                row = compared(case, model, Path(folder), times)
-                print(
-                    f"{row.what} / {row.peer}: {row.ours:.3f} s, {row.theirs:.3f} s",
-                    file=sys.stderr,
-                )
+            if case not in GROWTH and only in f"{case.what} / {case.peer}":
+                row = compared(case, Path(folder), times)
+                told = f"{row.what} / {row.peer}: {row.ours:.3f} s, {row.theirs:.3f} s"
+                print(told, file=sys.stderr, flush=True)
                 yield row
 
 
-def main(quick: bool, only: str = "") -> None:
-    json.dump([row.to_dict() for row in rows(3 if quick else 7, only)], sys.stdout)
+def growth(quick: bool) -> Iterator[Row]:
+    """By bytes, then by the number of variables."""
+    by_bytes = (109, 436) if quick else (109, 436, 1744, 4000)
+    by_number = (100, 1_000, 10_000) if quick else (100, 1_000, 10_000, 100_000)
+    for case, sizes in zip(
+        GROWTH,
+        ([f"{n} MB" for n in by_bytes], [f"{n} variables" for n in by_number]),
+        strict=True,
+    ):
+        for size in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                row = compared(case, Path(folder), 1 if size == "100000 variables" else 3, size)
+            told = f"{size}: {row.ours:.3f} s, {row.theirs:.3f} s"
+            print(told, file=sys.stderr, flush=True)
+            yield row
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--write"]:
+        write(CASES[int(arguments[1])], Path(arguments[2]), arguments[3])
+    elif arguments[:1] == ["--run"]:
+        _, index, side, place, _ = arguments
+        print(json.dumps(vars(run(CASES[int(index)], side, Path(place)))))
+    else:
+        only = next((a for a in arguments if not a.startswith("-")), "")
+        quick = "--quick" in arguments
+        found = growth(quick) if "--growth" in arguments else rows(3, only)
+        json.dump([row.to_dict() for row in found], sys.stdout)
 
 
 if __name__ == "__main__":
-    main("--quick" in sys.argv, next((a for a in sys.argv[1:] if not a.startswith("-")), ""))
+    main(sys.argv[1:])

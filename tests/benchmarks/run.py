@@ -1,34 +1,41 @@
 """``make bench``: every subject in a fresh process, its rows as a table in docs/benchmarks.md.
 
 ``--quick`` takes smaller sizes and writes nothing. A subject is a module of this folder that has a
-TITLE, a NOTE, and prints its rows as JSON when it is run.
+TITLE, a NOTE, and prints its rows as JSON when it is run. Names of subjects as further arguments
+choose among them; what they print is then not written either.
 """
 
 from __future__ import annotations
 
-import importlib
+import ast
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from measure import Row
+from plot import draw
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
-SUBJECTS = ("planning",)
-PACKAGES = ("initreg", "numpy")
+DOCS = HERE.parents[1] / "docs"
+PAGE = DOCS / "benchmarks.md"
+PLOT = DOCS / "benchmarks.svg"
+SUBJECTS = ("restoring", "growing", "starting", "planning")
+PACKAGES = ("initreg", "numpy", "tensorflow", "keras", "h5py", "safetensors", "tensorpack")
+PACKAGES += ("zlib-ng", "google-crc32c", "ml-dtypes", "pluggy")
 
 HEAD = """\
 # Benchmarks
 
 Made by `make bench`; `make bench QUICK=1` prints a smaller one, for the before and after of a
-change. Ours and the peer alternate in one fresh process, after a warm-up; times are medians, with
-the least and the most of them. Compare ratios: seconds depend on the machine. The peak is what
-Python and numpy allocated in a run of its own. A row that misses its goal says so.
+change. Ours and the peer take turns; times are medians, with the least and the most of them.
+Compare ratios: seconds depend on the machine. A row that misses its goal says so.
+
+![Times faster than each peer, and growth](benchmarks.svg)
 """
 
 
@@ -39,49 +46,80 @@ def seconds(value: float) -> str:
 def goal(row: Row) -> str:
     if row.met is None:
         return ""
-    bound = (
-        f"under {row.goal_seconds:g} s"
-        if row.goal_seconds is not None
-        else f"at most {row.goal_ratio:g}x"
-    )
+    if row.goal_seconds is not None:
+        bound = f"under {row.goal_seconds:g} s"
+    elif row.faster is not None:
+        bound = f"{row.faster:g}x faster"
+    else:
+        bound = f"at most {row.goal_ratio:.3g}x"
     return f"{bound}: {'met' if row.met else '**missed**'}"
 
 
-def table(rows: list[Row]) -> str:
+def spread(least: float | None, most: float | None) -> str:
+    return "" if least is None or most is None else f"{seconds(least)} to {seconds(most)}"
+
+
+def memory(ours: float | None, peer: float | None) -> str:
+    if ours is None:
+        return ""
+    return f"{ours:.3g}" if peer is None else f"{ours:.0f} / {peer:.0f}"
+
+
+def table(rows: Sequence[Row]) -> str:
     lines = [
-        "| what | n | ours | spread | peer | peer's | ours/peer | peak | goal |",
-        "| --- | --: | --: | --- | --- | --: | --: | --: | --- |",
+        "| what | n | MB | ours | spread | peer | peer's | spread | faster | peak MB | after "
+        "| trained | goal |",
+        "| --- | --: | --: | --: | --- | --- | --: | --- | --: | --: | --: | --: | --- |",
     ]
     lines += [
-        f"| {row.what} | {row.n:,} | {seconds(row.ours)} "
-        f"| {seconds(row.least)} to {seconds(row.most)} | {row.peer} | {seconds(row.theirs)} "
-        f"| {row.ratio:.1f} | {row.peak_mb:.3g} MB | {goal(row)} |"
+        f"| {row.what} | {row.n:,} | {memory(row.megabytes, None)} | {seconds(row.ours)} "
+        f"| {spread(row.least, row.most)} | {row.peer} | {seconds(row.theirs)} "
+        f"| {spread(row.peer_least, row.peer_most)} | {1 / row.ratio:.2f}x "
+        f"| {memory(row.peak_mb or None, row.peer_peak_mb)} | {memory(row.after_mb, row.peer_after_mb)} "
+        f"| {memory(row.trained_mb or None, row.peer_trained_mb)} | {goal(row)} |"
         for row in rows
     ]
     return "\n".join(lines)
 
 
+def constants(subject: str) -> tuple[str, str]:
+    """TITLE and NOTE of a subject, which is not imported: it may import TensorFlow."""
+    tree = ast.parse((HERE / f"{subject}.py").read_text("utf-8"))
+    found = {
+        target.id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return found["TITLE"], found["NOTE"]
+
+
 def measured(subject: str, quick: bool) -> list[Row]:
     command = [sys.executable, str(HERE / f"{subject}.py"), *(["--quick"] if quick else [])]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return [Row(**row) for row in json.loads(done.stdout)]
 
 
-def main(quick: bool) -> None:
+def main(quick: bool, subjects: Sequence[str]) -> None:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     parts = [
         HEAD,
-        f"Python {platform.python_version()}, {versions}, {platform.system()}, "
+        f"Python {platform.python_version()}, {versions}; {platform.system()}, "
         f"{len(os.sched_getaffinity(0))} cores.\n",
     ]
-    for subject in SUBJECTS:
-        module = importlib.import_module(subject)
-        rows = table(measured(subject, quick))
-        print(f"{module.TITLE}\n\n{rows}\n", flush=True)
-        parts.append(f"## {module.TITLE}\n\n{module.NOTE}\n{rows}\n")
-    if not quick:
+    found: dict[str, list[Row]] = {}
+    for subject in subjects or SUBJECTS:
+        title, note = constants(subject)
+        found[subject] = measured(subject, quick)
+        rows = table(found[subject])
+        print(f"{title}\n\n{rows}\n", flush=True)
+        parts.append(f"## {title}\n\n{note}\n{rows}\n")
+    if not quick and not subjects:
         PAGE.write_text("\n".join(parts), "utf-8")
+        draw(found["restoring"], found["growing"], PLOT)
 
 
 if __name__ == "__main__":
-    main("--quick" in sys.argv)
+    main("--quick" in sys.argv, [each for each in sys.argv[1:] if not each.startswith("-")])
