@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from initreg import dtypes
-from initreg.errors import DamagedFile, DuplicateName, InitregError
+from initreg.errors import DamagedFile, DuplicateName
 from initreg.names import normalise
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class ArrayReader(Protocol):
         alignment: int | None = None,
         room: Any = None,
     ) -> Job: ...
+    def check_open(self, name: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -273,8 +274,7 @@ class ArrayMap(Mapping[str, LazyArray]):
 
     def reader_of(self, array: LazyArray) -> ArrayReader:
         """What reads an array of this map. Raises InitregError if it was closed."""
-        if self._closed:
-            raise InitregError(f"{self.label} is closed: read {array.name!r} inside its 'with'")
+        self._reader.check_open(array.name)
         return self._reader
 
     def close(self) -> None:

@@ -67,10 +67,19 @@ class Job:
     def of(cls, future: Future[Any]) -> Job:
         return cls(future.result, [future])
 
+    @classmethod
+    def failed(cls, error: Exception) -> Job:
+        """One whose ``finish`` raises."""
+        future: Future[Any] = Future()
+        future.set_exception(error)
+        return cls.of(future)
+
     @property
     def is_done(self) -> bool:
         return all(future.done() for future in self.futures)
 
     @property
-    def has_failed(self) -> bool:
-        return any(future.done() and future.exception() for future in self.futures)
+    def may_overtake(self) -> bool:
+        """Whether it is known to succeed before it is finished. Of several futures that is not
+        known: a sum of all is compared at the end."""
+        return len(self.futures) == 1 and self.is_done and self.futures[0].exception() is None

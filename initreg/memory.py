@@ -37,6 +37,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
             return np.ndarray(shape, dtype, *_huge(nbytes))
         except OSError:  # out of mappings, or a kernel without huge pages: as anywhere else
             pass
+        except OverflowError:  # no machine has it: numpy says so
+            return np.empty(shape, dtype)
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -address(raw) % ALIGNMENT
     return raw[start : start + nbytes].view(dtype).reshape(shape)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes, memory
@@ -53,10 +52,6 @@ def _cut(value: Any, box: Box) -> Any:
     return value[box.slices] if hasattr(type(value), "__getitem__") else value
 
 
-# Types whose __array__(copy=True) was seen to copy, and those that were seen not to.
-_copying: dict[Any, bool] = {}
-
-
 def _own(value: Any) -> np.ndarray[Any, Any]:
     """The values of an array-like, in memory that nobody else holds."""
     import numpy as np
@@ -65,20 +60,14 @@ def _own(value: Any) -> np.ndarray[Any, Any]:
         array = memory.empty(value.shape, value.dtype)
         array[...] = value
         return array
-    kind = value.__class__
-    if not _copies(kind):  # numpy would warn if it were asked for a copy
-        return np.array(np.asarray(value), copy=True, order="C")
-    found = np.array(value, copy=True)
-    if kind not in _copying and found.size:
-        # numpy takes its word for it. Once for each type we do not: two copies share nothing.
-        _copying[kind] = not np.shares_memory(found, np.array(value, copy=True))
-    return found if _copying.get(kind, not found.size) else found.copy()
-
-
-@functools.cache
-def _copies(kind: Any) -> bool:
-    """Whether ``__array__`` of this type takes ``copy``, as numpy 2 asks of it."""
-    try:
-        return "copy" in inspect.signature(kind.__array__).parameters
-    except (AttributeError, TypeError, ValueError):  # a C function does not say
-        return False
+    # What __array__ says about copying is not to be trusted, and what it did once it need not do
+    # again. An array that owns its memory and that no one else refers to was made for us.
+    fresh = np.empty(0)
+    found = np.asarray(value)
+    is_ours = (
+        found.base is None
+        and found.flags.owndata
+        and found.flags.writeable
+        and sys.getrefcount(found) <= sys.getrefcount(fresh)
+    )
+    return found if is_ours else found.copy()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from initreg import checksums, dtypes, memory
 from initreg.arrays import Extent, LazyArray, SlicedExtent
 from initreg.boxes import Box, box_of, runs
-from initreg.errors import DamagedFile, UnreadableFile
+from initreg.errors import DamagedFile, InitregError, UnreadableFile
 from initreg.inflating import BadStream, inflate
 from initreg.jobs import Job, Pool, pool_for
 from initreg.owning import owned
@@ -58,14 +58,21 @@ class Reader:
         self._maps: dict[Path, _Mapping] = {}
         self._lock = threading.Condition()
         self._reading = 0
+        self._closed = False
         weakref.finalize(self, _close_all, self._files)
 
     def close(self) -> None:
-        """Close the files, once nothing is being read from them."""
+        """Close the files, once nothing is being read from them. Nothing is read after it."""
         with self._lock:
+            self._closed = True
             self._lock.wait_for(lambda: not self._reading)
             self._maps.clear()  # arrays that are views keep theirs
             _close_all(self._files)
+
+    def check_open(self, name: str) -> None:
+        """Raise InitregError if it was closed."""
+        if self._closed:
+            raise InitregError(f"{self._label} is closed: read {name!r} inside its 'with'")
 
     def read(self, array: LazyArray) -> Array:
         """The array: C order, native byte order, in memory that nobody else holds.
@@ -122,7 +129,7 @@ class Reader:
             if view is not None:
                 return Job(lambda: [view])
         into = self._room(value, room)
-        if value.codec is None and value.length > _CHUNK:
+        if value.codec is None and value.length - value.skip > _CHUNK:
             return self._start_chunks(first.name, value, pool, into)
         return Job.of(pool.submit(lambda: [self._read_extent(first.name, value, into)]))
 
@@ -297,7 +304,7 @@ class Reader:
             return None
         if at % (alignment or dtype.alignment) or extent.length == extent.skip:
             return None
-        with self._using(extent.file) as file:
+        with self._using(extent.file, name) as file:
             with self._lock:
                 mapping = self._maps.get(extent.file)
                 if mapping is None:
@@ -319,9 +326,10 @@ class Reader:
             raise UnreadableFile(f"{path}: cannot be mapped: {error}") from error
 
     @contextmanager
-    def _using(self, path: Path) -> Iterator[BinaryIO]:
+    def _using(self, path: Path, name: str) -> Iterator[BinaryIO]:
         """The open file, which is not closed meanwhile."""
         with self._lock:
+            self.check_open(name)
             file = self._files.get(path)
             if file is None:
                 try:
@@ -341,7 +349,7 @@ class Reader:
         """Read as many bytes as there is room for."""
         wanted = sum(map(len, into))
         done = 0
-        with self._using(extent.file) as file:
+        with self._using(extent.file, name) as file:
             try:
                 while done < wanted:
                     count = os.preadv(file.fileno(), into, offset + done)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays import Extent, LazyArray
+from initreg.errors import InitregError
 from initreg.jobs import Job, pool_for, thread_count
 
 if TYPE_CHECKING:
@@ -51,19 +52,29 @@ def stream(
                 piece = waiting.popleft()
                 index = piece.indices[0]
                 first = arrays[index]
-                if first.is_part:
-                    job = Job.of(pool.submit(lambda array=first: [array.read_stored()]))
-                else:
-                    stored = [arrays[i].stored for i in piece.indices]
-                    given = partial(room, index) if room is not None else None
-                    job = first.reader.start(stored, pool, alignment, given)
+                try:
+                    if first.is_part:
+                        job = Job.of(pool.submit(lambda array=first: [array.read_stored()]))
+                    else:
+                        stored = [arrays[i].stored for i in piece.indices]
+                        given = partial(room, index) if room is not None else None
+                        job = first.reader.start(stored, pool, alignment, given)
+                except InitregError as error:  # in its turn
+                    job = Job.failed(error)
                 started.append((piece, job))
                 ahead += piece.nbytes
             piece, job = _ready(started, in_order=not packed)
-            found = job.finish()
-            del job
-            for index in piece.indices:
-                yield index, arrays[index].changed(found.pop(0))
+            try:
+                found = job.finish()
+            except InitregError:
+                if len(piece.indices) == 1:
+                    raise
+                for index in piece.indices:  # one by one: those before the one that fails are given
+                    yield index, arrays[index].changed(arrays[index].read_stored())
+            else:
+                del job
+                for index in piece.indices:
+                    yield index, arrays[index].changed(found.pop(0))
             ahead -= piece.nbytes
 
 
@@ -120,12 +131,11 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
 
 
 def _ready(started: deque[tuple[_Piece, Job]], in_order: bool) -> tuple[_Piece, Job]:
-    """Take the first, once it is done; or, unless ``in_order``, any that is done before. One that
-    failed has to wait for its turn, so that what has been given when it raises does not depend on
-    who was faster."""
+    """Take the first, once it is done; or, unless ``in_order``, any that is done before and
+    succeeds: whatever raises does so in its turn, not sooner because a thread was faster."""
     while True:
         for at, (_, job) in enumerate(started):
-            if job.is_done and (at == 0 or not job.has_failed):
+            if job.is_done if at == 0 else job.may_overtake:
                 found = started[at]
                 del started[at]
                 return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import google_crc32c
@@ -93,7 +94,7 @@ def test_pieces_of_megabytes(kind: str, lengths: tuple[int, ...]) -> None:
     """As they come of a large array."""
     data = np.random.default_rng(0).bytes(sum(lengths))
     cuts = np.cumsum((0, *lengths))
-    parts = [data[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [data[a:b] for a, b in pairwise(cuts)]
     found = reduce(
         lambda total, part: joined(kind, total, checksum(kind, part), len(part)), parts, 0
     )

@@ -98,7 +98,7 @@ def test_an_error_in_the_block_ends_the_threads(nbytes: int) -> None:
 
     if not nbytes:
         go_on.set()
-    with pytest.raises(ZeroDivisionError), pool_for(nbytes) as pool:
+    with pytest.raises(ZeroDivisionError), pool_for(nbytes) as pool:  # noqa: PT012 - the block
         futures += [pool.submit(work) for _ in range(20)]
         assert begun.acquire(timeout=30)
         futures[-1].add_done_callback(lambda _: go_on.set())  # which never begins: it is given up
@@ -138,7 +138,7 @@ def test_a_job_of_nothing_to_wait_for_is_done() -> None:
         return [np.arange(3)]
 
     job = Job(finish)
-    assert (job.is_done, job.has_failed, made) == (True, False, [])
+    assert (job.is_done, job.may_overtake, made) == (True, False, [])
     assert job.finish()[0].tolist() == [0, 1, 2]
     assert made == [1]
 
@@ -150,20 +150,30 @@ def test_a_job_is_done_when_all_of_its_futures_are() -> None:
     assert not job.is_done
     futures[1].set_result(np.ones(1))
     assert not job.is_done
-    assert not job.has_failed
     futures[0].set_result(np.zeros(1))
     assert job.is_done
     assert [array[0] for array in job.finish()] == [0, 1]
 
 
-def test_a_job_has_failed_as_soon_as_one_of_its_futures_has() -> None:
-    """Whether or not the others are done; finishing it raises."""
+def test_a_job_of_several_futures_may_not_overtake() -> None:
+    """That all are done well does not say that their sum is right; and one of them may have failed,
+    so that finishing it raises."""
     futures: list[Future[Any]] = [Future(), Future()]
     job = Job(lambda: [future.result() for future in futures], futures)
-    futures[1].set_exception(ZeroDivisionError("on purpose"))
-    assert (job.is_done, job.has_failed) == (False, True)
     futures[0].set_result(np.zeros(1))
-    assert (job.is_done, job.has_failed) == (True, True)
+    futures[1].set_exception(ZeroDivisionError("on purpose"))
+    assert (job.is_done, job.may_overtake) == (True, False)
+    with pytest.raises(ZeroDivisionError):
+        job.finish()
+    futures[1] = Future()
+    futures[1].set_result(np.zeros(1))
+    assert (job.is_done, job.may_overtake) == (True, False)
+
+
+def test_a_job_that_failed_before_it_began() -> None:
+    """It is done, and finishing it raises."""
+    job = Job.failed(ZeroDivisionError("on purpose"))
+    assert (job.is_done, job.may_overtake) == (True, False)
     with pytest.raises(ZeroDivisionError):
         job.finish()
 
@@ -175,8 +185,8 @@ def test_a_job_of_one_future_gives_what_it_gives(nbytes: int) -> None:
         good = Job.of(pool.submit(lambda: [np.full(2, 5)]))
         bad = Job.of(pool.submit(fail))
         wait([*good.futures, *bad.futures], timeout=30)
-        assert (good.is_done, good.has_failed) == (True, False)
-        assert (bad.is_done, bad.has_failed) == (True, True)
+        assert (good.is_done, good.may_overtake) == (True, True)
+        assert (bad.is_done, bad.may_overtake) == (True, False)
         assert good.finish()[0].tolist() == [5, 5]
         with pytest.raises(ZeroDivisionError):
             bad.finish()

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
+from measure import Row
 
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "initreg"  # the same rows make the same file
-
-import matplotlib.pyplot as plt
-from measure import Row
 
 
 def draw(restoring: Sequence[Row], growing: Sequence[Row], path: Path) -> None:

@@ -75,7 +75,8 @@ def table(rows: Sequence[Row]) -> str:
         f"| {row.what} | {row.n:,} | {memory(row.megabytes, None)} | {seconds(row.ours)} "
         f"| {spread(row.least, row.most)} | {row.peer} | {seconds(row.theirs)} "
         f"| {spread(row.peer_least, row.peer_most)} | {1 / row.ratio:.2f}x "
-        f"| {memory(row.peak_mb or None, row.peer_peak_mb)} | {memory(row.after_mb, row.peer_after_mb)} "
+        f"| {memory(row.peak_mb or None, row.peer_peak_mb)} "
+        f"| {memory(row.after_mb, row.peer_after_mb)} "
         f"| {memory(row.trained_mb or None, row.peer_trained_mb)} | {goal(row)} |"
         for row in rows
     ]

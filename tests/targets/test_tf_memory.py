@@ -263,8 +263,8 @@ print(memory("VmHWM") - before, all(float(v[3, 3]) == i for i, v in enumerate(mo
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much memory was taken")
 def test_a_restore_takes_no_more_than_the_largest_array_and_64_mb(tmp_path: Path) -> None:
-    """Of a model of 320 MB, with the old values in place, as TensorFlow is built: with oneDNN, and so
-    with a pool. Without one, malloc decides what becomes of freed memory."""
+    """Of a model of 320 MB, with the old values in place, as TensorFlow is built: with oneDNN, and
+    so with a pool. Without one, malloc decides what becomes of freed memory."""
     path = tmp_path / "m.npz"
     np.savez(path, **{f"v{i}": np.full((2_000, 2_000), i, "f4") for i in range(20)})
     done = subprocess.run(
