@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -25,29 +26,46 @@ def _nbytes(extent: Extent) -> int:
     return math.prod(extent.shape) * dtypes.stored_itemsize(extent.dtype)
 
 
-def check(arrays: Iterable[tuple[str, Any]], label: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells a file from one that took its place, or from itself after it was written to. No
+    inode: on some network file systems a file has another one each time it is asked for."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: Path | int) -> Stamp:
+        """Of a path or a descriptor. Raises OSError."""
+        found = os.stat(file)
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+def check(arrays: Iterable[tuple[str, Any]], label: str) -> dict[Path, Stamp]:
     """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself.
 
     ``arrays`` are names and what the format returned for them; other values than extents pass.
+    Returns the files that they lie in.
     """
-    sizes: dict[Path, int] = {}
+    stamps: dict[Path, Stamp] = {}
     for name, value in arrays:
         if isinstance(value, Extent):
-            _check_extent(name, value, label, sizes)
+            _check_extent(name, value, label, stamps)
         elif isinstance(value, SlicedExtent):
-            _check_slices(name, value, label, sizes)
+            _check_slices(name, value, label, stamps)
+    return stamps
 
 
-def _check_extent(name: str, extent: Extent, label: str, sizes: dict[Path, int]) -> None:
-    if extent.file not in sizes:
+def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stamp]) -> None:
+    if extent.file not in stamps:
         try:
-            sizes[extent.file] = os.stat(extent.file).st_size
+            stamps[extent.file] = Stamp.of(extent.file)
         except OSError as error:
             raise DamagedFile(
                 f"{label}: array {name!r} lies in {extent.file}, which cannot be read: "
                 f"{error.strerror}. Is a part of the download missing?"
             ) from error
-    size = sizes[extent.file]
+    size = stamps[extent.file].size
     numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
     if not all(isinstance(number, (int, Integral)) for number in numbers):
         raise DamagedFile(f"{label}: array {name!r} has a length that is no whole number: {extent}")
@@ -80,10 +98,10 @@ def _check_extent(name: str, extent: Extent, label: str, sizes: dict[Path, int])
         )
 
 
-def _check_slices(name: str, value: SlicedExtent, label: str, sizes: dict[Path, int]) -> None:
+def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path, Stamp]) -> None:
     covered = 0
     for start, extent in value.slices:
-        _check_extent(name, extent, label, sizes)
+        _check_extent(name, extent, label, stamps)
         ends = [a + n for a, n in zip(start, extent.shape, strict=False)]
         if (
             len(start) != len(value.shape)

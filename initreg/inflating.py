@@ -34,16 +34,16 @@ def inflate(
     expected = skip + len(into)
     wrong = f"does not unpack to the {expected:,} bytes that its header says"
     done = at = found = 0
-    packed = b""
+    chunk = memoryview(bytearray(min(_CHUNK, length)))
+    packed: bytes | memoryview = b""
     may_hold_more = False
     while not engine.eof:
         if not packed and not may_hold_more:
             if at == length:
                 break
-            chunk = bytearray(min(_CHUNK, length - at))
-            fetch(at, memoryview(chunk))
-            at += len(chunk)
-            packed = bytes(chunk)
+            packed = chunk[: length - at]
+            fetch(at, packed)
+            at += len(packed)
         # One byte over, so that a stream longer than it should be is noticed.
         limit = min(_CHUNK, expected - done + 1)
         try:

@@ -15,7 +15,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from initreg import checksums, dtypes, memory
 from initreg.arrays import Extent, LazyArray, SlicedExtent
 from initreg.boxes import Box, box_of, runs
 from initreg.errors import DamagedFile, InitregError, UnreadableFile
+from initreg.extents import Stamp
 from initreg.inflating import BadStream, inflate
 from initreg.jobs import Job, Pool, pool_for
 from initreg.owning import owned
@@ -42,16 +43,26 @@ _Mapping = mmap.mmap  # Reader has an option of the module's name
 class Reader:
     """Reads the arrays of one open source; keeps its files open until :meth:`close`.
 
-    A file stays the one that was opened first, even when its path is replaced meanwhile. Safe to
-    use from several threads. Files of a map that nobody closed are closed when it is let go of:
-    ``SmartInit(initreg.open("base.npz").drop("head/*"))`` leaves nobody to close it.
+    A file stays the one that was opened first, even when its path is replaced meanwhile; one that
+    is not as its ``stamps`` say, when it is first read from, is refused: what was listed would not
+    be where it was. Safe to use from several threads. Files of a map that nobody closed are closed
+    when it is let go of: ``SmartInit(initreg.open("base.npz").drop("head/*"))`` leaves nobody to
+    close it.
 
     ``mmap``: an array whose bytes lie in the file as they are is a view of the mapped file, which
     cannot be written.
     """
 
-    def __init__(self, label: str, *, verify: bool = True, mmap: bool = False) -> None:
+    def __init__(
+        self,
+        label: str,
+        *,
+        verify: bool = True,
+        mmap: bool = False,
+        stamps: Mapping[Path, Stamp] | None = None,
+    ) -> None:
         self._label = label
+        self._stamps = stamps or {}
         self._verify = verify
         self._mmap = mmap
         self._files: dict[Path, BinaryIO] = {}
@@ -336,6 +347,13 @@ class Reader:
                     file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
                 except OSError as error:
                     raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
+                stamp = self._stamps.get(path)
+                if stamp is not None and stamp != (now := Stamp.of(file.fileno())):
+                    file.close()
+                    raise DamagedFile(
+                        f"{self._label}: {path} was replaced or written to after it was opened, "
+                        f"when it had {stamp.size:,} bytes; it has {now.size:,}. Open it again"
+                    )
                 self._files[path] = file
             self._reading += 1
         try:

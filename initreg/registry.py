@@ -239,9 +239,9 @@ class Registry:
             raise DamagedFile(f"{source.label}: {source.stand_in()}")
         arrays = self._open_with(name, source, options)
         label = source.label
-        reader = reading.Reader(label, verify=options.verify, mmap=options.mmap)
         try:
-            extents.check(arrays.items(), label)
+            stamps = extents.check(arrays.items(), label)
+            reader = reading.Reader(label, verify=options.verify, mmap=options.mmap, stamps=stamps)
             return ArrayMap(arrays, label=label, format=name, reader=reader)
         except BaseException as error:
             close = getattr(arrays, "close", None)

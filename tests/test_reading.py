@@ -289,3 +289,26 @@ def test_an_array_that_only_says_that_it_copies_is_copied(order):
                 assert not np.shares_memory(found, array)
                 assert found.tolist() == array.tolist()
                 assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("how", ["replaced", "written to", "shortened"])
+def test_a_file_that_changed_before_it_was_first_read(tmp_path, how, mmap):
+    """What was listed is not where it was: an error, which names the file, and no values."""
+    path = tmp_path / "m.npz"
+    np.savez(path, x=np.arange(1000.0))
+    with initreg.open(path, mmap=mmap) as opened:
+        if how == "replaced":
+            np.savez(tmp_path / "new.npz", y=np.zeros(10), x=np.arange(1000.0))
+            (tmp_path / "new.npz").replace(path)
+        elif how == "written to":
+            content = path.read_bytes()
+            os.utime(path, ns=(0, 0))
+            path.write_bytes(content)
+        else:
+            os.truncate(path, path.stat().st_size - 1)
+        for read in (lambda: opened["x"].read(), lambda: opened["x"][3:5]):
+            with pytest.raises(DamagedFile, match=r"m\.npz was replaced or written to after it was"):
+                read()
+    np.savez(path, x=np.arange(5.0))
+    assert initreg.load(path)["x"].tolist() == [0, 1, 2, 3, 4]
