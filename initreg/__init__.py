@@ -17,6 +17,8 @@ _HOME = {
     "SmartInit": "smart_init",
     "open": "chain",
     "load": "chain",
+    "save": "saving",
+    "convert": "saving",
     "probe": "registry",
     "Probe": "registry",
     "ArrayMap": "arrays",
@@ -30,6 +32,9 @@ _HOME = {
     "Claim": "claim",
     "Confidence": "claim",
     "OpenOptions": "hookspecs",
+    "Output": "output",
+    "SaveOptions": "hookspecs",
+    "Saved": "saving",
     "hookimpl": "hookspecs",
     "Source": "source",
     "Target": "target",
@@ -59,6 +64,7 @@ _HOME = {
     "UnmetWarning": "errors",
     "UnreadableFile": "errors",
     "UnusedError": "errors",
+    "UnwritableFile": "errors",
     "UnusedWarning": "errors",
 }
 
@@ -98,13 +104,19 @@ if TYPE_CHECKING:
     from initreg.errors import UnreadableFile as UnreadableFile
     from initreg.errors import UnusedError as UnusedError
     from initreg.errors import UnusedWarning as UnusedWarning
+    from initreg.errors import UnwritableFile as UnwritableFile
     from initreg.hookspecs import OpenOptions as OpenOptions
+    from initreg.hookspecs import SaveOptions as SaveOptions
     from initreg.hookspecs import hookimpl as hookimpl
+    from initreg.output import Output as Output
     from initreg.plan import Hint as Hint
     from initreg.plan import Plan as Plan
     from initreg.plan import Row as Row
     from initreg.registry import Probe as Probe
     from initreg.registry import probe as probe
+    from initreg.saving import Saved as Saved
+    from initreg.saving import convert as convert
+    from initreg.saving import save as save
     from initreg.smart_init import SmartInit as SmartInit
     from initreg.source import Source as Source
     from initreg.target import Target as Target

@@ -105,6 +105,14 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
     return maps
 
 
+def merged(maps: Iterable[ArrayMap]) -> dict[str, LazyArray]:
+    """The arrays of a chain by name: of those of one name, the last."""
+    suppliers: dict[str, LazyArray] = {}
+    for opened in maps:
+        suppliers.update(opened.items())
+    return suppliers
+
+
 def open(  # the name that people know from gzip, zipfile and safetensors
     source: Any,
     *,
@@ -149,10 +157,8 @@ def load(
     """
     options = OpenOptions(allow_pickle, verify, mmap)
     like = Link(None, format, options, (Rules.of(**rules),))
-    suppliers: dict[str, LazyArray] = {}
     with ExitStack() as stack:
-        for opened in open_chain(flatten(source, like), stack):
-            suppliers.update(opened.items())
+        suppliers = merged(open_chain(flatten(source, like), stack))
         names = sorted(suppliers, key=lambda name: position(suppliers[name]))
         found = {names[i]: array for i, array in stream([suppliers[name] for name in names])}
     return {name: found[name] for name in suppliers}

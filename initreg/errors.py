@@ -30,6 +30,12 @@ class UnreadableFile(InitregError, OSError):
     __str__ = Exception.__str__
 
 
+class UnwritableFile(InitregError, OSError):
+    """A file cannot be written: no such folder, no permission, a full disk. The old one stands."""
+
+    __str__ = Exception.__str__
+
+
 class UnknownFormat(InitregError):
     """No installed format claims the source, or the format asked for is not installed."""
 

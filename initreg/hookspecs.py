@@ -6,10 +6,11 @@ point's name is the format's name::
     [project.entry-points.initreg]
     gguf = "initreg_gguf"
 
-A *format* implements ``initreg_claim`` and ``initreg_open``; a *target* implements
-``initreg_target``. Both may set ``initreg_requires = {"gguf": "pip install initreg-gguf"}``: the
-libraries they import inside those functions, and the command that installs each. Neither imports
-such a library at module level: claiming a file must stay cheap.
+A *format* implements ``initreg_claim`` and ``initreg_open``, and ``initreg_save`` if it can be
+written: then ``initreg_endings = (".gguf",)`` are the endings of the paths it is saved under. A
+*target* implements ``initreg_target``. Either may set ``initreg_requires = {"gguf": "pip install
+initreg-gguf"}``: the libraries it imports inside those functions, and the command that installs
+each. Neither imports such a library at module level: claiming a file must stay cheap.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from initreg.claim import Claim
 
 if TYPE_CHECKING:
     from initreg.arrays import ArrayLike, Extent, SlicedExtent
+    from initreg.output import Output
+    from initreg.saving import Saved
     from initreg.source import Source
     from initreg.target import Target
 
@@ -41,6 +44,15 @@ class OpenOptions:
     allow_pickle: bool = False
     verify: bool = True
     mmap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOptions:
+    """What the user asked for. ``compress``: pack what can be packed. ``shard_size``: at most so
+    many bytes in one file. Raise InitregError for what your format cannot do."""
+
+    compress: bool = False
+    shard_size: int | None = None
 
 
 @hookspec
@@ -63,6 +75,16 @@ def initreg_open(  # type: ignore[empty-body]
     and ``__array__``. It may have ``.aliases``, a tuple of other names it answers to; the mapping
     may have ``.close()``. Called for the winner alone.
     Raise ``DamagedFile`` or ``RefusedFile``, naming the file and what is wrong.
+    """
+
+
+@hookspec(firstresult=True)
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    """Write all ``arrays``, a mapping of names to lazy arrays, to ``output.file()``.
+
+    That is a path beside the final one, which takes its place once you return; what stood there
+    stays if you raise. Of several, ``output.file(name)``, the first asked for is visible first.
+    ``arrays.stream()`` gives names and numpy arrays, a few at a time, in an order of its own.
     """
 
 

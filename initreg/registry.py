@@ -1,4 +1,4 @@
-"""Finds plugins, weighs their claims and opens a source with the winner."""
+"""Finds plugins, weighs their claims, opens a source with the winner, saves with the one named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -24,9 +24,13 @@ from initreg.errors import (
     UnknownFormat,
     UnknownTarget,
 )
-from initreg.hookspecs import OpenOptions
+from initreg.hookspecs import OpenOptions, SaveOptions
 from initreg.source import Source
 from initreg.target import Blueprint, Target, VariableSpec
+
+if TYPE_CHECKING:
+    from initreg.output import Output
+    from initreg.saving import Saved
 
 GROUP = "initreg"
 _HOME = "initreg"  # the distribution whose plugins win when two have one name
@@ -177,6 +181,10 @@ class Registry:
             raise PluginError("it has initreg_claim, but no initreg_open")
         if "initreg_open" in hooks and "initreg_claim" not in hooks:
             raise PluginError("it has initreg_open, but no initreg_claim")
+        if "initreg_save" in hooks and "initreg_open" not in hooks:
+            raise PluginError("it has initreg_save, but neither initreg_claim nor initreg_open")
+        if "initreg_save" in hooks:
+            _endings(plugin)
         if not hooks & {"initreg_claim", "initreg_target"}:
             raise PluginError("it implements no hook; is @hookimpl missing?")
 
@@ -273,11 +281,40 @@ class Registry:
             )
         return format
 
-    def _open_with(self, name: str, source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    def endings(self) -> dict[str, str]:
+        """The endings of the paths that formats save under, each with the format's name. Of two
+        formats with one ending, ours, or else the first by name, has it."""
+        found: dict[str, str] = {}
+        ours = {r.name for r in self.records if r.distribution == _HOME}
+        impls = self._implementations("initreg_save")
+        for impl in sorted(impls, key=lambda impl: impl.plugin_name not in ours):
+            for ending in _endings(impl.plugin):
+                found.setdefault(ending, impl.plugin_name)
+        return found
+
+    def save(self, name: str, arrays: Saved, output: Output, options: SaveOptions) -> None:
+        """Let the format write. Raises UnknownFormat, MissingLibrary, PluginError, and what the
+        format says is wrong with the arrays, or the system with the file (an OSError)."""
+        impls = {i.plugin_name: i for i in self._implementations("initreg_save")}
+        if name not in impls:
+            raise UnknownFormat(f"format {name!r} is not saved; those that are: {', '.join(impls)}")
+        self._require(name)
+        try:
+            _call(impls[name], arrays=arrays, output=output, options=options)
+        except (InitregError, OSError, MemoryError):
+            raise
+        except _FAULTS as error:
+            raise PluginError(f"format {name!r} could not save: {_brief(error)}") from error
+
+    def _require(self, name: str) -> None:
+        """Raise MissingLibrary for a format whose libraries are not installed."""
         record = next(r for r in self.records if r.name == name and r.broken is None)
         for library, remedy in record.missing.items():
             if not _is_installed(library):
                 raise MissingLibrary(f"format {name!r}", library, remedy)
+
+    def _open_with(self, name: str, source: Source, options: OpenOptions) -> Mapping[str, Any]:
+        self._require(name)
         impl = next(i for i in self._implementations("initreg_open") if i.plugin_name == name)
         try:
             arrays = _call(impl, source=source, options=options)
@@ -373,6 +410,16 @@ def _missing(plugin: object) -> dict[str, str]:
             "install them"
         )
     return {library: remedy for library, remedy in needs.items() if not _is_installed(library)}
+
+
+def _endings(plugin: object) -> tuple[str, ...]:
+    """What paths of a format that is saved end in; raises PluginError if it does not say."""
+    found = getattr(plugin, "initreg_endings", ())
+    if not isinstance(found, tuple) or not all(
+        isinstance(ending, str) and len(ending) > 1 and ending[0] == "." for ending in found
+    ):
+        raise PluginError(f"initreg_endings is {found!r}, not a tuple of endings such as '.npz'")
+    return tuple(ending.lower() for ending in found)
 
 
 def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:

@@ -1,0 +1,189 @@
+"""The files of one save: written beside their places, flushed to disk, then renamed into them.
+
+Killed at any moment, what stood before stands, or the new stands whole. Several files become
+visible in the order in which they were asked for, so that the one that names the others comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from initreg.errors import InitregError, UnwritableFile
+
+_TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
+_STALE = 3600  # seconds after which what a killed process left is taken away
+
+if os.name == "posix":
+    import fcntl
+
+
+class Output:
+    """Where a format writes. ``path``: what the user gave, absolute, of which a link was followed.
+
+    >>> out = output.file()  # doctest: +SKIP
+    >>> with open(out, "wb") as file: ...  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        given = os.path.expanduser(os.fspath(path))
+        if not given:
+            raise UnwritableFile("'': an empty path names nothing")
+        # A link stays one: what it points to is replaced.
+        self.path = Path(os.path.realpath(given))
+        self.label = given
+        self.result = Path(given)
+        self._files: dict[str, tuple[Path, int]] = {}  # by name: where it is written, its lock
+        self._obsolete: list[str] = []
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def file(self, name: str | None = None) -> Path:
+        """An empty file to write to, which becomes ``name``, by default ``path.name``, in the same
+        folder. It keeps the name's ending. Raises UnwritableFile."""
+        name = self.path.name if name is None else name
+        if name in ("", ".", "..") or os.sep in name or name in self._files:
+            raise InitregError(f"{self.label}: {name!r} is no name for a file, or is written twice")
+        if (self.folder / name).is_dir():
+            raise UnwritableFile(
+                f"{self.folder / name}: is a folder, so no file can take its place"
+            )
+        beside = self.folder / f".initreg-{secrets.token_hex(4)}-{name}"
+        try:
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(beside, (self.folder / name).stat().st_mode & 0o777)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        _lock(descriptor)
+        self._files[name] = beside, descriptor
+        return beside
+
+    def obsolete(self, name: str) -> None:
+        """Remove a file of this folder once the new ones stand: a part of what stood before."""
+        self._obsolete.append(name)
+
+    def is_free(self, name: str) -> bool:
+        """Whether no file of this name stands in the folder."""
+        return not os.path.lexists(self.folder / name)
+
+    def need(self, nbytes: int) -> None:
+        """Raise UnwritableFile if the disk has not that many bytes left: better now than later."""
+        try:
+            found = os.statvfs(self.folder)
+        except (OSError, AttributeError):  # not on Windows
+            return
+        free = found.f_bavail * found.f_frsize
+        if 0 < free < nbytes:
+            raise UnwritableFile(
+                f"{self.label}: {nbytes:,} bytes are needed and {free:,} are free on the disk; "
+                "nothing was changed"
+            )
+
+    def unwritable(self, error: OSError) -> UnwritableFile:
+        """The error of the system, with what it means for the file."""
+        why = error.strerror or str(error)
+        if error.errno == errno.ENOENT and not self.folder.is_dir():
+            why = f"there is no folder {str(self.folder)!r}: make it first"
+        return UnwritableFile(f"{self.label}: cannot be written: {why}; nothing was changed")
+
+    def commit(self) -> None:
+        """Flush all files to the disk, then give them their names. Raises UnwritableFile."""
+        named: list[str] = []
+        stood = [name for name in self._files if not self.is_free(name)]
+        try:
+            for _, descriptor in self._files.values():
+                os.fsync(descriptor)
+            for name, (beside, _) in self._files.items():
+                os.replace(beside, self.folder / name)
+                named.append(name)
+            _sync_folder(self.folder)
+        except OSError as error:
+            for name in named:
+                if name not in stood:  # it would be a part without the whole
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.folder / name)
+            raise self.unwritable(error) from error
+        for name in self._obsolete:
+            if name not in self._files:
+                with contextlib.suppress(OSError):
+                    os.unlink(self.folder / name)
+
+    def close(self) -> None:
+        """Remove what got no name, and what processes that were killed left behind."""
+        for beside, descriptor in self._files.values():
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            os.close(descriptor)
+        self._files.clear()
+        _remove_stale(self.folder)
+
+
+@contextlib.contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Output]:
+    """An output that is committed at the end of the block, and given up if it raises. An OSError
+    of the block becomes UnwritableFile."""
+    output = Output(path)
+    try:
+        try:
+            yield output
+        except InitregError:
+            raise
+        except OSError as error:
+            raise output.unwritable(error) from error
+        output.commit()
+    finally:
+        output.close()
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Held while the process lives, by which others see that a file is in use."""
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Files that a killed process left: old, and held by nobody."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _TEMPORARY.match(name):
+                with contextlib.suppress(OSError):
+                    _remove_if_stale(folder / name)
+
+
+def _remove_if_stale(path: Path) -> None:
+    if time.time() - path.stat().st_mtime < _STALE:
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(descriptor)
