@@ -19,6 +19,10 @@ _HOME = {
     "load": "chain",
     "save": "saving",
     "convert": "saving",
+    "resume": "resuming",
+    "save_states": "resuming",
+    "ResumePoint": "resuming",
+    "RandomStates": "states",
     "probe": "registry",
     "Probe": "registry",
     "ArrayMap": "arrays",
@@ -56,6 +60,7 @@ _HOME = {
     "PluginError": "errors",
     "RefusedFile": "errors",
     "ReshapeWarning": "errors",
+    "ResumeWarning": "errors",
     "RuleError": "errors",
     "SourceNotFound": "errors",
     "TargetError": "errors",
@@ -95,6 +100,7 @@ if TYPE_CHECKING:
     from initreg.errors import PluginError as PluginError
     from initreg.errors import RefusedFile as RefusedFile
     from initreg.errors import ReshapeWarning as ReshapeWarning
+    from initreg.errors import ResumeWarning as ResumeWarning
     from initreg.errors import RuleError as RuleError
     from initreg.errors import SourceNotFound as SourceNotFound
     from initreg.errors import TargetError as TargetError
@@ -114,11 +120,15 @@ if TYPE_CHECKING:
     from initreg.plan import Row as Row
     from initreg.registry import Probe as Probe
     from initreg.registry import probe as probe
+    from initreg.resuming import ResumePoint as ResumePoint
+    from initreg.resuming import resume as resume
+    from initreg.resuming import save_states as save_states
     from initreg.saving import Saved as Saved
     from initreg.saving import convert as convert
     from initreg.saving import save as save
     from initreg.smart_init import SmartInit as SmartInit
     from initreg.source import Source as Source
+    from initreg.states import RandomStates as RandomStates
     from initreg.target import Target as Target
     from initreg.target import VariableSpec as VariableSpec
 

@@ -158,5 +158,10 @@ class MismatchWarning(InitregWarning):
     """Arrays that do not fit and were passed over, as ``ignore_mismatch=True`` asks."""
 
 
+class ResumeWarning(InitregWarning):
+    """Checkpoints that are not whole, and were passed over for an older one; or a save that failed
+    while training goes on."""
+
+
 class UnmetWarning(InitregWarning):
     """Patterns of ``expect_missing``, ``expect_unused`` or ``ignore`` that nothing met."""

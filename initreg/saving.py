@@ -95,9 +95,9 @@ def save(
 
     ``arrays``: a dict by name, nested or not, or an open map. ``format``: by default that of the
     path's ending, ``.npz``, ``.safetensors``, ``.h5`` or ``.ckpt`` (a TF checkpoint, whose files
-    are ``path.index`` and ``path.data-...``). ``compress``: npz and h5. ``shard_size``: safetensors, at
-    most so many bytes in a file, as a number or as ``"5GB"``. ``progress`` is called with the bytes
-    done and all bytes.
+    are ``path.index`` and ``path.data-...``). ``compress``: of npz and h5. ``shard_size``: of
+    safetensors, at most so many bytes in a file, as a number or as ``"5GB"``. ``progress`` is
+    called with the bytes done and all bytes.
 
     Returns the path to open it by. Raises UnwritableFile, UnknownFormat, and InitregError for
     arrays that the format has no place for; nothing is changed then.

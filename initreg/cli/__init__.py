@@ -12,10 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from initreg.cli import ls, plan, plugins, probe
+from initreg.cli import ls, plan, plugins, probe, resume
 from initreg.errors import InitregError
 
-VERBS = (probe, plugins, ls, plan)
+VERBS = (probe, plugins, ls, plan, resume)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,38 @@
+"""Show where a training run can go on: the newest checkpoint of a folder that is whole."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="the folder with the checkpoints")
+    parser.add_argument(
+        "--verify", action="store_true", help="read all bytes and check their checksums"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, 1 if no checkpoint is whole, or 2 if the folder cannot be read."""
+    from initreg.resuming import find
+
+    point, skipped = find(options.directory, verify=options.verify)
+    if options.json:
+        passed = [{"path": str(path), "reason": reason} for path, reason in skipped]
+        answer = point.to_dict() if point is not None else {"path": None, "skipped": passed}
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return 0 if point is not None else 1
+    if point is None:
+        print(f"{options.directory}: no whole checkpoint")
+    else:
+        known = {"epoch": point.epoch, "step": point.step}
+        print(point.path)
+        for name, value in known.items():
+            if value is not None:
+                print(f"  {name:<7}{value:,}")
+        if point.states:
+            print(f"  states {', '.join(point.states)}")
+    for _, reason in skipped:
+        print(f"passed over  {reason}")
+    return 0 if point is not None else 1

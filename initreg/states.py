@@ -1,0 +1,150 @@
+"""The states of callbacks, schedules and random generators as JSON: exactly, and without pickles.
+
+What JSON has no word for is an object with one key between double underscores: a tuple, bytes, an
+array, a float that is not finite, a dict whose keys are not all plain strings.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from initreg import dtypes
+from initreg.errors import DamagedFile, InitregError
+
+_DEEPEST = 100  # levels; no state is nested as deep, and one that holds itself is deeper
+
+
+def to_json(state: Any, what: str = "state", depth: int = 0) -> Any:
+    """``state`` as JSON has it: None, bool, int, float, str, bytes, list, tuple, dict, numpy arrays
+    and scalars, and what ``np.asarray`` takes that has a shape and a dtype.
+
+    Raises InitregError for anything else, naming it by ``what``.
+    """
+    if depth > _DEEPEST:
+        raise InitregError(f"{what[:80]}: nested more than {_DEEPEST} levels deep")
+    if state is None or type(state) in (bool, int, str):
+        return state
+    if type(state) is float:
+        return state if math.isfinite(state) else {"__float__": repr(state)}
+    if type(state) is bytes:
+        return {"__bytes__": base64.b64encode(state).decode()}
+    if type(state) is list:
+        return [to_json(each, f"{what}[{i}]", depth + 1) for i, each in enumerate(state)]
+    if type(state) is tuple:
+        found = [to_json(each, f"{what}[{i}]", depth + 1) for i, each in enumerate(state)]
+        return {"__tuple__": found}
+    if isinstance(state, Mapping):
+        items = [
+            (to_json(key, what, depth + 1), to_json(value, f"{what}[{key!r}]", depth + 1))
+            for key, value in state.items()
+        ]
+        if all(isinstance(key, str) and not key.startswith("__") for key in state):
+            return dict(items)
+        return {"__dict__": items}
+    if hasattr(state, "dtype") and hasattr(state, "shape") and hasattr(state, "__array__"):
+        return _array_to_json(state, what)
+    raise InitregError(
+        f"{what} is a {type(state).__name__}, which JSON cannot hold: give numbers, strings, "
+        "lists, dicts and numpy arrays"
+    )
+
+
+def _array_to_json(state: Any, what: str) -> Any:
+    import numpy as np
+
+    array = np.asarray(state, order="C")
+    if array.dtype.hasobject or array.dtype.names:
+        raise InitregError(f"{what} is an array of dtype {array.dtype}, which JSON cannot hold")
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    name = dtypes.name_of(array.dtype)
+    if array.dtype.kind in "USMm":
+        name = array.dtype.str
+    shape = None if isinstance(state, np.generic) else list(array.shape)
+    return {"__array__": [name, shape, base64.b64encode(array.tobytes()).decode()]}
+
+
+def from_json(data: Any) -> Any:
+    """What :func:`to_json` was given. Raises DamagedFile."""
+    try:
+        return _from_json(data)
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError, binascii.Error) as error:
+        raise DamagedFile(f"a state is damaged: {type(error).__name__}: {error}") from error
+
+
+def _from_json(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_from_json(each) for each in data]
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1:
+        ((key, value),) = data.items()
+        if key == "__float__":
+            return float(value)
+        if key == "__bytes__":
+            return base64.b64decode(value, validate=True)
+        if key == "__tuple__":
+            return tuple(_from_json(each) for each in value)
+        if key == "__dict__":
+            return {_from_json(k): _from_json(v) for k, v in value}
+        if key == "__array__":
+            return _array_from_json(*value)
+    return {key: _from_json(value) for key, value in data.items()}
+
+
+def _array_from_json(name: str, shape: list[int] | None, text: str) -> Any:
+    import numpy as np
+
+    dtype = np.dtype(name) if name[:1] in "<>|" else dtypes.to_numpy(name)
+    raw = bytearray(base64.b64decode(text, validate=True))
+    array = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
+    return array[0] if shape is None else array.reshape(shape)
+
+
+class RandomStates:
+    """The states of the random generators of Python and of numpy, as an object that a saver saves.
+
+    ``generators``: those of one's own, ``numpy.random.Generator`` or ``random.Random``, by name.
+
+    >>> saver = ModelSaver("run", objects={"random": RandomStates(data=rng)})  # doctest: +SKIP
+    """
+
+    def __init__(self, **generators: Any) -> None:
+        self._generators = generators
+
+    def state_dict(self) -> dict[str, Any]:
+        import numpy as np
+
+        return {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(legacy=False),
+            "generators": {name: _state(each) for name, each in self._generators.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises InitregError if a generator is missing on either side; then nothing is changed."""
+        import numpy as np
+
+        saved = state["generators"]
+        if saved.keys() != self._generators.keys():
+            raise InitregError(
+                f"the states of generators {sorted(saved)} were saved, and there are "
+                f"{sorted(self._generators)}: give RandomStates the same names"
+            )
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        for name, generator in self._generators.items():
+            if isinstance(generator, random.Random):
+                generator.setstate(saved[name])
+            else:
+                generator.bit_generator.state = saved[name]
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return generator.bit_generator.state
