@@ -1,0 +1,161 @@
+"""initreg.states: states become JSON and come back as they were."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+import initreg
+from initreg import DamagedFile, InitregError, RandomStates
+from initreg.states import from_json, to_json
+
+
+def through(state: Any) -> Any:
+    """What comes back from a file."""
+    return from_json(json.loads(json.dumps(to_json(state), allow_nan=False)))
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """Of one type and equal, to the last bit."""
+    if type(found) is not type(wanted):
+        return False
+    if isinstance(wanted, dict):
+        return list(found) == list(wanted) and all(same(found[k], wanted[k]) for k in wanted)
+    if isinstance(wanted, (list, tuple)):
+        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(wanted, float):
+        return found.hex() == wanted.hex()
+    return bool(found == wanted)
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+keys = st.text() | st.integers() | st.sampled_from(["__dict__", "__array__", "__tuple__"])
+states = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(keys, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(states)
+def test_whatever_json_has_no_word_for_comes_back(state: Any) -> None:
+    """Tuples stay tuples, NaN stays NaN, keys stay integers, and names that we use are no trap."""
+    assert same(through(state), state)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype="i8").reshape(2, 3),
+        np.arange(6, dtype=">f4").reshape(2, 3).T,
+        np.array(1.5, "f2"),
+        np.zeros((0, 3), "u1"),
+        np.array([True, False]),
+        np.array([1 + 2j]),
+        np.array([math.nan, -0.0, math.inf], "f4"),
+        np.array(["a", "bcd"]),
+        np.array([1.5, 2], ml_dtypes.bfloat16),
+        np.float64(0.1),
+        np.int32(-3),
+        np.bool_(True),
+    ],
+    ids=lambda array: f"{array.dtype}-{array.shape}",
+)
+def test_arrays_come_back(array: Any) -> None:
+    """In shape, dtype and every bit, in native byte order; a scalar as one; and they can be
+    written."""
+    found = through({"x": array})["x"]
+    assert type(found) is type(array)
+    array = array.astype(array.dtype.newbyteorder("="))
+    assert (found.shape, found.dtype) == (array.shape, array.dtype)
+    assert found.tobytes() == array.tobytes()
+    if isinstance(found, np.ndarray):
+        assert found.flags.writeable
+
+
+def test_a_tensor_is_saved_as_its_values() -> None:
+    """Of a variable too."""
+    assert through(tf.constant([1, 2])).tolist() == [1, 2]
+    assert through(tf.Variable(3.0)).tolist() == 3.0
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, len, np.array([object()]), 1j])
+def test_what_cannot_be_saved_is_named(value: Any) -> None:
+    """With where it is, and its type: no pickle is made of it."""
+    with pytest.raises(InitregError, match=r"state\['early'\]\[1\] is an? .*JSON cannot hold"):
+        to_json({"early": [0, value]})
+
+
+def test_a_state_that_holds_itself() -> None:
+    """It is an error, not the end of the stack."""
+    state: list[Any] = []
+    state.append(state)
+    with pytest.raises(InitregError, match="nested more than 100 levels"):
+        to_json(state)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"__array__": ["float32", [3], "AAAA"]},
+        {"__array__": ["object", [1], "AAAA"]},
+        {"__array__": ["<f4", [-1, -1], ""]},
+        {"__array__": ["nonsense", [1], "AAAA"]},
+        {"__array__": 3},
+        {"__bytes__": "%"},
+        {"__float__": "x"},
+        {"__dict__": [[1]]},
+        {"__dict__": [[[], 1]]},
+        {"__tuple__": 5},
+        {"__array__": ["<f4", [1 << 60], "AAAA"]},
+    ],
+    ids=str,
+)
+def test_damage_is_one_error(data: Any) -> None:
+    """Whatever the file says instead."""
+    with pytest.raises(DamagedFile, match="a state is damaged"):
+        from_json({"x": data})
+
+
+def draws(*generators: Any) -> list[float]:
+    return [random.random(), np.random.rand(), *(each.random() for each in generators)]
+
+
+def test_generators_go_on_where_they_were() -> None:
+    """Python's and numpy's own, and those that are given by name."""
+    mine, other = np.random.default_rng(3), random.Random(4)
+    saved = RandomStates(mine=mine, other=other)
+    draws(mine, other)
+    np.random.standard_normal()  # of which numpy keeps a second one back
+    state = through(saved.state_dict())
+    wanted = [*draws(mine, other), np.random.standard_normal()]
+    draws(mine, other)
+    fresh, fresh_other = np.random.default_rng(), random.Random()
+    RandomStates(mine=fresh, other=fresh_other).load_state_dict(state)
+    assert [*draws(fresh, fresh_other), np.random.standard_normal()] == wanted
+
+
+def test_generators_of_other_names() -> None:
+    """Nothing is changed, and the error says what was saved."""
+    state = RandomStates(mine=np.random.default_rng(3)).state_dict()
+    before = random.getstate()
+    random.seed(1)
+    changed = random.getstate()
+    with pytest.raises(InitregError, match=r"generators \['mine'\] were saved, and there are \[\]"):
+        RandomStates().load_state_dict(state)
+    assert random.getstate() == changed
+    random.setstate(before)
+    assert initreg.RandomStates is RandomStates
