@@ -131,6 +131,23 @@ def test_the_tour_of_the_readme_runs_as_shown(monkeypatch: pytest.MonkeyPatch) -
     assert failed == 0, said.getvalue()
 
 
+@pytest.mark.parametrize("name", ["saving.md"])
+def test_the_examples_of_a_page_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder with the demo's weights."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").symlink_to(ROOT / "demo")
+    page = ROOT / "docs" / name
+    text = "\n".join(code_blocks(page, "pycon"))
+    test = doctest.DocTestParser().get_doctest(text, {}, name, str(page), 0)
+    assert test.examples
+    said = io.StringIO()
+    assert doctest.DocTestRunner(verbose=False).run(test, out=said.write).failed == 0, (
+        said.getvalue()
+    )
+
+
 def shown_commands() -> list[tuple[str, str]]:
     """``(command, output)`` of every 'initreg' command that the README shows."""
     found = []

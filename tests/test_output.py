@@ -10,6 +10,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -96,6 +97,30 @@ def test_all_is_flushed_before_anything_is_visible(
         out.file("a")
         out.file("b")
     assert events == ["sync", "sync", "name", "name", "sync"]
+
+
+def test_what_is_large_is_flushed_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a thread, which ends with the save; an error that it meets is that of the save."""
+    flushed = threading.Event()
+    sync = os.fsync
+
+    def see(descriptor: int) -> None:
+        sync(descriptor)
+        if threading.current_thread() is not threading.main_thread():
+            flushed.set()
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", see)
+    with pytest.raises(UnwritableFile, match="Input/output error"):
+        with written(tmp_path / "m") as out:
+            with open(out.file(), "wb") as file:
+                file.write(bytes(9 << 20))
+                file.flush()
+                assert flushed.wait(30)
+    assert names(tmp_path) == []
+    assert "initreg-flush" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_new_part_goes_if_the_whole_cannot_come(

@@ -119,8 +119,9 @@ def follow(block: Block, project: Path, environment: Environment) -> None:
         assert block.body in quoted.read_text(encoding="utf-8"), (
             f"line {block.line}: not in the file"
         )
-    elif block.title == "pyproject.toml, at the end":
-        with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+    elif block.title.endswith(", at the end"):
+        path = project / block.title.removesuffix(", at the end")
+        with path.open("a", encoding="utf-8") as file:
             file.write(block.body)
     elif block.language in ("python", "toml"):
         assert re.fullmatch(r"[\w/]+\.(py|toml)", block.title), f"line {block.line}: no file name"

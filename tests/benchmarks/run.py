@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "benchmarks.svg"
-SUBJECTS = ("restoring", "growing", "starting", "planning")
+SUBJECTS = ("restoring", "growing", "saving", "starting", "planning")
 PACKAGES = ("initreg", "numpy", "tensorflow", "keras", "h5py", "safetensors", "tensorpack")
 PACKAGES += ("zlib-ng", "google-crc32c", "ml-dtypes", "pluggy")
 
