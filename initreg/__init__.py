@@ -17,6 +17,15 @@ _HOME = {
     "SmartInit": "smart_init",
     "open": "chain",
     "load": "chain",
+    "dump": "dumping",
+    "Dumped": "dumping",
+    "dump_session_params": "varmanip",
+    "get_all_checkpoints": "varmanip",
+    "get_checkpoint_path": "varmanip",
+    "load_checkpoint_vars": "varmanip",
+    "load_chkpt_vars": "varmanip",
+    "save_checkpoint_vars": "varmanip",
+    "save_chkpt_vars": "varmanip",
     "save": "saving",
     "convert": "saving",
     "resume": "resuming",
@@ -83,6 +92,8 @@ if TYPE_CHECKING:
     from initreg.chain import open as open
     from initreg.claim import Claim as Claim
     from initreg.claim import Confidence as Confidence
+    from initreg.dumping import Dumped as Dumped
+    from initreg.dumping import dump as dump
     from initreg.errors import AmbiguousSource as AmbiguousSource
     from initreg.errors import CastWarning as CastWarning
     from initreg.errors import DamagedFile as DamagedFile
@@ -131,6 +142,13 @@ if TYPE_CHECKING:
     from initreg.states import RandomStates as RandomStates
     from initreg.target import Target as Target
     from initreg.target import VariableSpec as VariableSpec
+    from initreg.varmanip import dump_session_params as dump_session_params
+    from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
+    from initreg.varmanip import get_checkpoint_path as get_checkpoint_path
+    from initreg.varmanip import load_checkpoint_vars as load_checkpoint_vars
+    from initreg.varmanip import load_chkpt_vars as load_chkpt_vars
+    from initreg.varmanip import save_checkpoint_vars as save_checkpoint_vars
+    from initreg.varmanip import save_chkpt_vars as save_chkpt_vars
 
 __all__ = sorted(_HOME)
 

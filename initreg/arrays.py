@@ -240,13 +240,16 @@ class ArrayMap(Mapping[str, LazyArray]):
             self._arrays[name] = LazyArray(_spec(name, value, label), value, self)
 
     def __getitem__(self, name: str) -> LazyArray:
-        try:
-            return self._arrays[normalise(name)]
-        except (KeyError, AttributeError):  # no str has no removesuffix
-            raise KeyError(f"{self.label} has no array {name!r}") from None
+        # As it is first: what is left of "a:0:0" is a name that would be normalised once more.
+        found = self._arrays.get(name)
+        if found is None and isinstance(name, str):
+            found = self._arrays.get(normalise(name))
+        if found is None:
+            raise KeyError(f"{self.label} has no array {name!r}")
+        return found
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and normalise(name) in self._arrays
+        return isinstance(name, str) and (name in self._arrays or normalise(name) in self._arrays)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -267,6 +270,13 @@ class ArrayMap(Mapping[str, LazyArray]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        """The names of what is the model's own, rather than its training's; None if the source does
+        not say."""
+        given = getattr(self._source, "parameters", None)
+        return tuple(map(normalise, given)) if isinstance(given, tuple) else None
 
     def specs(self) -> list[ArraySpec]:
         """Names, shapes and dtypes of all arrays; nothing is read."""
@@ -358,6 +368,16 @@ class RuledMap(ArrayMap):
             entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes)
             for entry in outcome.entries
         }
+        given = base.parameters
+        self._parameters = given
+        if given is not None:
+            own = frozenset(given)
+            kept = [entry for entry in outcome.entries if lazy[entry.index].name in own]
+            self._parameters = tuple(entry.spec.name for entry in kept)
+
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        return self._parameters
 
     def close(self) -> None:
         self._base.close()

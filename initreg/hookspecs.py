@@ -48,8 +48,8 @@ class OpenOptions:
 
 @dataclass(frozen=True, slots=True)
 class SaveOptions:
-    """What the user asked for. ``compress``: pack what can be packed. ``shard_size``: at most so
-    many bytes in one file. Raise InitregError for what your format cannot do."""
+    """What the user asked for: to pack what can be packed, and at most so many bytes in one file.
+    Raise InitregError for what your format cannot do."""
 
     compress: bool = False
     shard_size: int | None = None
@@ -72,20 +72,17 @@ def initreg_open(  # type: ignore[empty-body]
 
     A value is an ``Extent`` where you know the bytes (initreg then reads, checks and copies them),
     a ``SlicedExtent`` where they lie in several places, or anything with ``.shape``, ``.dtype``
-    and ``__array__``. It may have ``.aliases``, a tuple of other names it answers to; the mapping
-    may have ``.close()``. Called for the winner alone.
-    Raise ``DamagedFile`` or ``RefusedFile``, naming the file and what is wrong.
+    and ``__array__``; it may have ``.aliases``, a tuple of other names. The mapping may have
+    ``.close()``, and ``.parameters``, the names of what is the model's rather than its training's.
+    Called for the winner alone. Raise ``DamagedFile`` or ``RefusedFile``, naming what is wrong.
     """
 
 
 @hookspec(firstresult=True)
 def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
-    """Write all ``arrays``, a mapping of names to lazy arrays, to ``output.file()``.
-
-    That is a path beside the final one, which takes its place once you return; what stood there
-    stays if you raise. Of several, ``output.file(name)``, the first asked for is visible first.
-    ``arrays.stream()`` gives names and numpy arrays, a few at a time, in an order of its own.
-    """
+    """Write all ``arrays``, lazy arrays by name, to ``output.file()``, a path beside the final one,
+    which takes its place once you return. Of several, the first asked for is visible first.
+    ``arrays.stream()`` gives names and numpy arrays, a few at a time, in an order of its own."""
 
 
 @hookspec

@@ -319,14 +319,14 @@ def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
     marked = []
     for row in rows:
         if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
-            variable = _variable_of_slot(row.name, restored)
+            variable = variable_of_slot(row.name, restored)
             if variable is not None:
                 row = replace(row, kind=Kind.SLOT, reason=f"of {variable}")
         marked.append(row)
     return marked
 
 
-def _variable_of_slot(name: str, restored: set[str]) -> str | None:
+def variable_of_slot(name: str, restored: set[str]) -> str | None:
     """The restored variable that ``name`` is an optimiser slot of, None if it is none."""
     slot = _SLOT.fullmatch(name)
     if slot is None:

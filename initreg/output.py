@@ -23,6 +23,8 @@ _FLUSH_EVERY = 0.01  # seconds
 _FLUSH_FROM = 8 << 20  # bytes that are new
 _STALE = 3600  # seconds after which what a killed process left is taken away
 
+_ours: set[Path] = set()  # what this process is writing
+
 if os.name == "posix":
     import fcntl
 
@@ -68,6 +70,7 @@ class Output:
         except OSError as error:
             raise self.unwritable(error) from error
         _lock(descriptor)
+        _ours.add(beside)
         self._files[name] = beside, descriptor
         self._flusher.watch(descriptor)
         return beside
@@ -131,6 +134,7 @@ class Output:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
             os.close(descriptor)
+            _ours.discard(beside)
         self._files.clear()
         _remove_stale(self.folder)
 
@@ -206,10 +210,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _lock(descriptor: int) -> None:
-    """Held while the process lives, by which others see that a file is in use."""
+    """By which other processes see that a file is in use. No flock, which HDF5 takes itself."""
     if os.name == "posix":
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_stale(folder: Path) -> None:
@@ -218,7 +222,7 @@ def _remove_stale(folder: Path) -> None:
         return
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            if _TEMPORARY.match(name):
+            if _TEMPORARY.match(name) and folder / name not in _ours:
                 with contextlib.suppress(OSError):
                     _remove_if_stale(folder / name)
 
@@ -228,7 +232,7 @@ def _remove_if_stale(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)
     finally:
         os.close(descriptor)

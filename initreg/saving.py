@@ -33,6 +33,7 @@ class Saved(Mapping[str, LazyArray]):
     def __init__(self, arrays: Mapping[str, LazyArray], progress: Progress | None = None) -> None:
         self._arrays = dict(arrays)
         self._progress = progress
+        self._done = 0  # bytes given; a format may stream several times, a part each time
         self.nbytes = sum(array.spec.nbytes or 0 for array in self._arrays.values())
 
     def __getitem__(self, name: str) -> LazyArray:
@@ -52,13 +53,12 @@ class Saved(Mapping[str, LazyArray]):
         chosen.sort(key=position)
         held = [array for array in chosen if _is_at_hand(array)]
         read = [array for array in chosen if not _is_at_hand(array)]
-        done = 0
         for array, values in _chained(held, read):
             yield array.name, values
-            done += values.nbytes
+            self._done += values.nbytes
             del values
             if self._progress is not None:
-                self._progress(done, self.nbytes)
+                self._progress(self._done, self.nbytes)
 
 
 def _is_at_hand(array: LazyArray) -> bool:

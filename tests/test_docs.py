@@ -131,13 +131,14 @@ def test_the_tour_of_the_readme_runs_as_shown(monkeypatch: pytest.MonkeyPatch) -
     assert failed == 0, said.getvalue()
 
 
-@pytest.mark.parametrize("name", ["saving.md"])
+@pytest.mark.parametrize("name", ["saving.md", "resuming.md"])
 def test_the_examples_of_a_page_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a folder with the demo's weights."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").symlink_to(ROOT / "demo")
+    (tmp_path / "run").mkdir()
     page = ROOT / "docs" / name
     text = "\n".join(code_blocks(page, "pycon"))
     test = doctest.DocTestParser().get_doctest(text, {}, name, str(page), 0)
@@ -159,16 +160,21 @@ def shown_commands() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("command", "output"), shown_commands(), ids=lambda text: text[:30])
 def test_the_commands_of_the_readme_print_what_is_shown(
-    command: str, output: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every 'initreg ...' of the README prints that, apart from plugins of other distributions."""
-    monkeypatch.chdir(ROOT)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        assert cli.main(shlex.split(command)[1:]) == 0
-    assert _without_strangers(printed.getvalue()) == _without_strangers(output)
+    """Each 'initreg ...' of the README, in order, prints that, apart from plugins of other
+    distributions."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").symlink_to(ROOT / "demo")
+    (tmp_path / "run").mkdir()
+    initreg.save_states("run/model-2000.npz", epoch=4, step=2000)
+    initreg.convert("demo/weights/digits.npz", "run/model-2000.npz")
+    for command, output in shown_commands():
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            assert cli.main(shlex.split(command)[1:]) == 0, command
+        assert _without_strangers(printed.getvalue()) == _without_strangers(output), command
 
 
 def _without_strangers(text: str) -> list[list[str]]:

@@ -13,7 +13,7 @@ import pytest
 
 from initreg import OpenOptions, hookspecs
 
-HOOKS = ("initreg_claim", "initreg_open", "initreg_target")
+HOOKS = ("initreg_claim", "initreg_open", "initreg_save", "initreg_target")
 
 
 def test_contract_fits_on_one_screen() -> None:
@@ -43,6 +43,7 @@ def test_hooks_have_the_arguments_that_the_guide_shows() -> None:
     assert arguments == {
         "initreg_claim": ["source"],
         "initreg_open": ["source", "options"],
+        "initreg_save": ["arrays", "output", "options"],
         "initreg_target": ["obj"],
     }
 

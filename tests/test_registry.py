@@ -239,7 +239,7 @@ BROKEN = {
     "misspelt": (
         HEAD + "@hookimpl\ndef initreg_clam(source): return None",
         "breaks the contract: PluginError: there is no hook 'initreg_clam'; the hooks are "
-        "['initreg_claim', 'initreg_open', 'initreg_target']",
+        "['initreg_claim', 'initreg_open', 'initreg_save', 'initreg_target']",
     ),
     "arguments": (
         HEAD + "@hookimpl\ndef initreg_claim(path): return None",

@@ -12,10 +12,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from initreg.cli import ls, plan, plugins, probe, resume
+from initreg.cli import convert, dump, ls, plan, plugins, probe, resume
 from initreg.errors import InitregError
 
-VERBS = (probe, plugins, ls, plan, resume)
+VERBS = (probe, plugins, ls, plan, convert, dump, resume)
+# What errors say of keywords, as it is typed here.
+_TYPED = {
+    "allow_pickle=True": "--allow-pickle",
+    "inference=True": "--inference",
+    ' meta="': ' --meta "',
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,8 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind = type(error).__name__
             print(json.dumps({"error": kind, "message": str(error)}, ensure_ascii=False))
         else:
-            # The remedy as it is typed here.
-            text = str(error).replace("allow_pickle=True", "--allow-pickle")
+            text = str(error)
+            for keyword, typed in _TYPED.items():
+                text = text.replace(keyword, typed)
             print(f"initreg: {text}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `initreg ls model.npz | head`

@@ -1,8 +1,9 @@
 """The conformance kit: the tests that every format passes, for every format's author.
 
 Subclass :class:`FormatContract` in a test module of your own, say which format it is, and write a
-few small samples; pytest then runs some twenty tests that you did not have to write. It
-is for test suites alone: it imports pytest, and nothing else in initreg imports it.
+few small samples; pytest then runs some thirty tests that you did not have to write, a dozen of
+them about saving, if the format has ``initreg_save``. It is for test suites alone: it imports
+pytest, and nothing else in initreg imports it.
 
 .. code-block:: python
 
@@ -27,11 +28,12 @@ from initreg.testing.base import same as same
 from initreg.testing.claiming import ClaimingTests
 from initreg.testing.damage import DamageTests
 from initreg.testing.reading import ReadingTests
+from initreg.testing.saving import SavingTests
 
 __all__ = ["FormatContract", "Sample", "same"]
 
 
-class FormatContract(ClaimingTests, ReadingTests, DamageTests):
+class FormatContract(ClaimingTests, ReadingTests, DamageTests, SavingTests):
     """Subclass it as ``TestSomething``, set ``format`` and write ``samples``.
 
     ``format``: the name of the format's entry point. ``options``: what the samples need to be

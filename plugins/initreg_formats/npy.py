@@ -27,6 +27,7 @@ from initreg import (
 from initreg_formats.mapping import flatten
 
 MAGIC = b"\x93NUMPY"
+_ALIGNMENT = 64  # bytes; ARRAY_ALIGN of numpy
 LONGEST_HEADER = 1 << 16  # bytes; numpy itself refuses to parse more than 10,000 characters
 
 
@@ -106,6 +107,15 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except SyntaxError:  # Python 2 wrote its long integers as 3L
         return ast.literal_eval(re.sub(r"(?<=\d)L(?=[,)])", "", text))
+
+
+def make_header(descr: str, shape: tuple[int, ...]) -> bytes:
+    """The header of an array in C order, as numpy writes version 1.0 of it: a multiple of 64 bytes,
+    so that the array is aligned in memory if the file is mapped. ``descr``: ``"<f4"``."""
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    size = len(MAGIC) + 4 + len(text) + 1
+    text += " " * (-size % _ALIGNMENT) + "\n"
+    return MAGIC + b"\1\0" + len(text).to_bytes(2, "little") + text.encode("latin1")
 
 
 class Structured:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from initreg import (
     Claim,
@@ -23,6 +23,11 @@ from initreg import (
 )
 from initreg_formats import npy
 from initreg_formats.zip_member import MAGIC, data_offset
+
+if TYPE_CHECKING:
+    from initreg import Output, Saved, SaveOptions
+
+initreg_endings = (".npz",)
 
 _FIRST_READ = 512  # covers the local header and the usual .npy header
 
@@ -67,6 +72,13 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
                 raise DuplicateName(f"{source.label}: two members are called {name!r}")
             arrays[name] = _array(source, file, member, options)
     return arrays
+
+
+@hookimpl
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    from initreg_formats import npz_writing
+
+    npz_writing.save(arrays, output, options)
 
 
 def _array(source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: OpenOptions) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initreg import (
     Claim,
@@ -25,6 +25,11 @@ from initreg import (
 from initreg_formats.parts import part_of
 from initreg_formats.strict_json import parse_object
 from initreg_formats.unreadable import Unreadable
+
+if TYPE_CHECKING:
+    from initreg import Output, Saved, SaveOptions
+
+initreg_endings = (".safetensors",)
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -94,9 +99,11 @@ def _claim_folder(source: Source) -> Claim | None:
 
 
 def _contents(source: Source) -> tuple[list[str], list[str]]:
-    """The names of the indices and of the safetensors files in a folder."""
-    indices = [name for name in source.names if name.lower().endswith(INDEX_SUFFIX)]
-    files = [name for name in source.names if name.lower().endswith(SUFFIX)]
+    """The names of the indices and of the safetensors files in a folder. Hidden ones are not among
+    them: so begin the names of files that are being written."""
+    names = [name for name in source.names if not name.startswith(".")]
+    indices = [name for name in names if name.lower().endswith(INDEX_SUFFIX)]
+    files = [name for name in names if name.lower().endswith(SUFFIX)]
     return indices, files
 
 
@@ -111,6 +118,14 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     if source.path is not None and source.path.name.lower().endswith(INDEX_SUFFIX):
         return _open_index(source)
     return _open_file(source)
+
+
+@hookimpl
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    from initreg_formats import safetensors_writing
+
+    names = {ours: theirs for theirs, (_, ours) in _DTYPES.items() if ours is not None}
+    safetensors_writing.save(arrays, output, options, names, LONGEST_HEADER)
 
 
 def _choose(folder: Source) -> Source:

@@ -110,6 +110,7 @@ def test_every_plugin_of_ours_works(capsys):
         "npz",
         "safetensors",
         "tf_checkpoint",
+        "tf_metagraph",
         "tf_session",
         "tf_variables",
     ]

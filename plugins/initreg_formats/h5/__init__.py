@@ -21,11 +21,15 @@ for writing at this moment is not opened.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initreg import Claim, OpenOptions, Source, hookimpl
 from initreg_formats.h5 import claiming
 
+if TYPE_CHECKING:
+    from initreg import Output, Saved, SaveOptions
+
+initreg_endings = (".h5", ".hdf5")
 initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
 
 
@@ -39,3 +43,10 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     from initreg_formats.h5.opening import open_source
 
     return open_source(source, options)
+
+
+@hookimpl
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    from initreg_formats.h5 import writing
+
+    writing.save(arrays, output, options)

@@ -3,17 +3,22 @@
 An array is called by its key. A checkpoint is given as its prefix, one of its files, its state
 file, or the folder of either or of a SavedModel. The modules: ``locate`` and ``state`` find the
 index, ``leveldb``, ``snappy`` and ``proto`` read it, ``bundle``, ``entry``, ``strings`` and
-``graph`` say what lies where, ``v1`` is for the older format.
+``graph`` say what lies where, ``v1`` is for the older format. ``writing`` and ``table`` write V2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source, hookimpl
 from initreg_formats.tf_checkpoint import leveldb
 from initreg_formats.tf_checkpoint.locate import locate
+
+if TYPE_CHECKING:
+    from initreg import Output, Saved, SaveOptions
+
+initreg_endings = (".ckpt", ".index")
 
 # The header of a V1 file begins with its field 1, a message; that of a V2 index has numbers there.
 _V1_HEADER = b"\x0a"
@@ -62,3 +67,10 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
             "<prefix>.index, so its data files cannot be found. Give it its name back"
         )
     return bundle.open_bundle(table, found.prefix, options)
+
+
+@hookimpl
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    from initreg_formats.tf_checkpoint import writing
+
+    writing.save_bundle(arrays, output, options)

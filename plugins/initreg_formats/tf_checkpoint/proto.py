@@ -89,3 +89,24 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         else:
             number, wire, value, content, at = field(data, at, end)
             yield number, wire, value, content
+
+
+def encode_varint(value: int) -> bytes:
+    """An unsigned number of at most 64 bits."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_number(number: int, value: int) -> bytes:
+    """A field of a number that is not negative. A 0 is what a reader takes for one that is not
+    there, so it is left out."""
+    return encode_varint(number << 3 | VARINT) + encode_varint(value) if value else b""
+
+
+def encode_bytes(number: int, content: bytes) -> bytes:
+    """A field of bytes, a string or a message."""
+    return encode_varint(number << 3 | BYTES) + encode_varint(len(content)) + content

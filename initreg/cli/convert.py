@@ -1,0 +1,107 @@
+"""Write what sources hold into one file, of any format that is saved."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from initreg.cli.rules import add_opening, add_rules, rules_of
+from initreg.errors import SourceNotFound
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        help="a file, folder or checkpoint's prefix; of several, the later one wins",
+    )
+    parser.add_argument(
+        "destination",
+        metavar="DESTINATION",
+        help="the file or checkpoint's prefix to write; its ending says the format",
+    )
+    add_opening(parser)
+    add_saving(parser)
+    add_rules(parser)
+
+
+def add_saving(parser: argparse.ArgumentParser) -> None:
+    """How the result is written."""
+    parser.add_argument("--to", metavar="FORMAT", help="the format to write, whatever the ending")
+    parser.add_argument("--compress", action="store_true", help="pack what can be packed")
+    parser.add_argument(
+        "--shard-size", metavar="SIZE", help="at most so many bytes in one file: 5GB"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, or 2 if it cannot be done; nothing is written then."""
+    from initreg.saving import convert
+
+    if "" in options.sources:
+        raise SourceNotFound("'': an empty path names nothing")
+    with progress_bar() as progress:
+        path = convert(
+            options.sources,
+            options.destination,
+            to=options.to,
+            format=options.format,
+            allow_pickle=options.allow_pickle,
+            compress=options.compress,
+            shard_size=options.shard_size,
+            progress=progress,
+            **rules_of(options),
+        )
+    found = written_to(path, options.to)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print(written_text(found))
+    return 0
+
+
+def written_to(path: Path, format: str | None) -> dict[str, Any]:
+    """What was written: the path to open it by, how many arrays, and how many bytes on the disk."""
+    from initreg.chain import open as open_source
+
+    with open_source(path, format=format) as opened:
+        files = {path}
+        for array in opened.values():
+            parts = getattr(array.value, "slices", None) or ((None, array.value),)
+            files |= {each.file for _, each in parts if hasattr(each, "file")}
+        count = len(opened)
+    # A prefix names no file, but its index, which lists the arrays.
+    files |= {Path(f"{path}.index")} if not path.is_file() else set()
+    sizes = [os.path.getsize(real) for real in {f.resolve() for f in files} if real.is_file()]
+    return {"path": str(path), "arrays": count, "nbytes": sum(sizes)}
+
+
+def written_text(found: dict[str, Any]) -> str:
+    from initreg.text import plural, printable, size_text
+
+    path, count, nbytes = printable(found["path"]), found["arrays"], found["nbytes"]
+    return f"{path}: {plural(count, 'array')}, {size_text(nbytes)}"
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """What to tell how many bytes are done, and of how many; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

@@ -1,0 +1,69 @@
+"""Write the model that is in a checkpoint, without what only its training needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from initreg.cli.convert import add_saving, progress_bar, written_text, written_to
+from initreg.cli.rules import add_opening
+from initreg.errors import SourceNotFound
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a checkpoint's prefix or file, or a folder, for its newest checkpoint and metagraph",
+    )
+    parser.add_argument(
+        "out", metavar="OUT", help="what to write: model.npz; its ending says the format"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--meta",
+        metavar="FILE",
+        help="the metagraph whose TRAINABLE and MODEL variables are written",
+    )
+    which.add_argument(
+        "--inference",
+        action="store_true",
+        help="without a metagraph: drop what the checkpoint itself shows to be its training's",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="show every name, folded, however long that gets"
+    )
+    add_opening(parser)
+    add_saving(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, or 2 if it cannot be done; nothing is written then."""
+    from initreg.dumping import dump
+
+    if options.meta == "":
+        raise SourceNotFound("--meta '': an empty path names nothing")
+    with progress_bar() as progress:
+        done = dump(
+            options.checkpoint,
+            options.out,
+            meta=options.meta,
+            inference=options.inference,
+            to=options.to,
+            format=options.format,
+            allow_pickle=options.allow_pickle,
+            compress=options.compress,
+            shard_size=options.shard_size,
+            progress=progress,
+        )
+    found = written_to(done.path, options.to)
+    if options.json:
+        print(json.dumps(found | done.to_dict(), indent=2, ensure_ascii=False))
+        return 0
+    print(written_text(found))
+    if done.meta is not None:
+        from initreg.text import printable
+
+        print(f"  by {printable(str(done.meta))}")
+    print(done.to_text(None if options.all else 20))
+    return 0

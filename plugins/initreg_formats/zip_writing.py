@@ -1,0 +1,171 @@
+"""Writing a zip archive whose stored members have their bytes at multiples of 64.
+
+Not by ``zipfile``: its checksums make storing 430 MB take 1.6 times as long as writing these bytes
+alone does; with zlib-ng's it takes as long (measured). zlib-ng also deflates 1.7 times as fast as
+zlib, to a little less.
+
+Source of the layout: PKWARE's APPNOTE, 4.3.7 (local header), 4.3.12 (directory), 4.3.14 to 4.3.16
+(its ends) and 4.5.3 (zip64). A local header gets an extra field of the length that is missing, as
+Android's apksigner and zipalign give it: readers skip fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+ALIGNMENT = 64  # bytes
+LONGEST_NAME = 0xFFFF  # bytes
+
+_MOST_16, _MOST_32 = 0xFFFF, 0xFFFFFFFF  # from here on, the number is in a zip64 field
+_STORED, _DEFLATED = 0, 8
+_LEVEL = 6
+_CHUNK = 1 << 20  # bytes packed at a time
+_UTF8 = 0x800
+_PLAIN_VERSION, _ZIP64_VERSION = 20, 45
+_UNIX = 3 << 8
+_MODE = 0o100644 << 16  # a file that its owner writes and everybody reads
+_DATE = 0x21  # 1980-01-01, the first there is: the same arrays make the same file
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
+_SIZES_64 = struct.Struct("<2H2Q")  # of a member, in its local header
+_ZIP64 = 0x0001
+_PADDING = struct.Struct("<3H")  # the field's number, the bytes that follow, the alignment
+_PADDING_ID = 0xD935
+
+
+class ZipWriter:
+    """An archive in the making: add members, then :meth:`finish`. ``file`` is at its start."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._at = 0
+        self._count = 0
+        self._directory = bytearray()
+
+    def store(self, name: str, head: bytes, data: bytes | memoryview) -> None:
+        """Add a member, ``head`` and then ``data``, which begins at a multiple of 64 bytes."""
+        from zlib_ng import zlib_ng
+
+        crc = zlib_ng.crc32(data, zlib_ng.crc32(head))
+        size = len(head) + len(data)
+        is_large = size >= _MOST_32
+        spelt, flags = _spelt(name)
+        begin = self._at + _LOCAL.size + len(spelt) + _SIZES_64.size * is_large + len(head)
+        padding = _padding(-begin % ALIGNMENT)
+        header = _local_header(spelt, flags, _STORED, crc, size, size, is_large, padding)
+        self._file.write(header)
+        self._file.write(head)
+        self._file.write(data)
+        self._enter(spelt, flags, _STORED, crc, size, size, is_large, len(header))
+
+    def deflate(self, name: str, head: bytes, data: bytes | memoryview) -> None:
+        """Add a member, packed."""
+        from zlib_ng import zlib_ng
+
+        size = len(head) + len(data)
+        is_large = size + size // 1000 + _CHUNK >= _MOST_32  # what does not pack grows a little
+        spelt, flags = _spelt(name)
+        header = _local_header(spelt, flags, _DEFLATED, 0, 0, 0, is_large, b"")
+        self._file.write(header)
+        engine = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
+        crc = zlib_ng.crc32(head)
+        packed = self._file.write(engine.compress(head))
+        for at in range(0, len(data), _CHUNK):
+            chunk = data[at : at + _CHUNK]
+            crc = zlib_ng.crc32(chunk, crc)
+            packed += self._file.write(engine.compress(chunk))
+        packed += self._file.write(engine.flush())
+        # Once more, now that sizes and checksum are known.
+        self._file.seek(self._at)
+        header = _local_header(spelt, flags, _DEFLATED, crc, packed, size, is_large, b"")
+        self._file.write(header)
+        self._file.seek(self._at + len(header) + packed)
+        self._enter(spelt, flags, _DEFLATED, crc, packed, size, is_large, len(header))
+
+    def finish(self) -> None:
+        """Write the directory of the members, which makes it an archive."""
+        start, size, count = self._at, len(self._directory), self._count
+        self._file.write(self._directory)
+        if start >= _MOST_32 or size >= _MOST_32 or count >= _MOST_16:
+            made = _UNIX | _ZIP64_VERSION
+            rest = _END_64.size - 12  # the bytes after the number that says how many there are
+            self._file.write(
+                _END_64.pack(b"PK\6\6", rest, made, _ZIP64_VERSION, 0, 0, count, count, size, start)
+            )
+            self._file.write(_LOCATOR.pack(b"PK\6\7", 0, start + size, 1))
+        count = count if count < _MOST_16 else 0xFFFF
+        size = size if size < _MOST_32 else 0xFFFFFFFF
+        start = start if start < _MOST_32 else 0xFFFFFFFF
+        self._file.write(_END.pack(b"PK\5\6", 0, 0, count, count, size, start, 0))
+
+    def _enter(
+        self,
+        name: bytes,
+        flags: int,
+        method: int,
+        crc: int,
+        packed: int,
+        size: int,
+        is_large: bool,
+        header: int,
+    ) -> None:
+        """Note a member that was written, ``header`` and ``packed`` bytes, in the directory."""
+        start, wide = self._at, []
+        self._at += header + packed
+        self._count += 1
+        if is_large:
+            wide += [size, packed]
+            size = packed = 0xFFFFFFFF
+        if start >= _MOST_32:
+            wide.append(start)
+            start = 0xFFFFFFFF
+        extra = struct.pack(f"<2H{len(wide)}Q", _ZIP64, 8 * len(wide), *wide) if wide else b""
+        version = _ZIP64_VERSION if wide else _PLAIN_VERSION
+        self._directory += _CENTRAL.pack(
+            b"PK\1\2", _UNIX | version, version, flags, method, 0, _DATE, crc, packed, size,
+            len(name), len(extra), 0, 0, 0, _MODE, start,
+        )  # fmt: skip
+        self._directory += name + extra
+
+
+def _spelt(name: str) -> tuple[bytes, int]:
+    """The bytes of a name, and the flag that says how they are to be read."""
+    return name.encode(), 0 if name.isascii() else _UTF8
+
+
+def _local_header(
+    name: bytes,
+    flags: int,
+    method: int,
+    crc: int,
+    packed: int,
+    size: int,
+    is_large: bool,
+    padding: bytes,
+) -> bytes:
+    extra = padding
+    if is_large:
+        extra = _SIZES_64.pack(_ZIP64, 16, size, packed) + padding
+        size = packed = 0xFFFFFFFF
+    version = _ZIP64_VERSION if is_large else _PLAIN_VERSION
+    return (
+        _LOCAL.pack(
+            b"PK\3\4", version, flags, method, 0, _DATE, crc, packed, size, len(name), len(extra)
+        )
+        + name
+        + extra
+    )
+
+
+def _padding(length: int) -> bytes:
+    """An extra field of that many bytes, or of 64 more where it would be too short for one."""
+    if not length:
+        return b""
+    if length < _PADDING.size:
+        length += ALIGNMENT
+    return _PADDING.pack(_PADDING_ID, length - 4, ALIGNMENT).ljust(length, b"\0")
