@@ -75,6 +75,16 @@ class Output:
         self._flusher.watch(descriptor)
         return beside
 
+    def take(self, path: Path, name: str) -> None:
+        """A file that was written already, in this folder or below it, becomes ``name``."""
+        if name in self._files:
+            raise InitregError(f"{self.label}: {name!r} is written twice")
+        try:
+            descriptor = os.open(path, os.O_RDWR | _CLOEXEC)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        self._files[name] = path, descriptor
+
     def obsolete(self, name: str) -> None:
         """Remove a file of this folder once the new ones stand: a part of what stood before."""
         self._obsolete.append(name)
@@ -103,14 +113,18 @@ class Output:
             why = f"there is no folder {str(self.folder)!r}: make it first"
         return UnwritableFile(f"{self.label}: cannot be written: {why}; nothing was changed")
 
+    def flush(self) -> None:
+        """Flush all files to the disk: what :meth:`commit` does first. Raises OSError."""
+        self._flusher.finish()
+        for _, descriptor in self._files.values():
+            os.fsync(descriptor)
+
     def commit(self) -> None:
         """Flush all files to the disk, then give them their names. Raises UnwritableFile."""
         named: list[str] = []
         stood = [name for name in self._files if not self.is_free(name)]
         try:
-            self._flusher.finish()
-            for _, descriptor in self._files.values():
-                os.fsync(descriptor)
+            self.flush()
             for name, (beside, _) in self._files.items():
                 os.replace(beside, self.folder / name)
                 named.append(name)

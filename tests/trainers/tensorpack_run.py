@@ -1,0 +1,131 @@
+"""A tensorpack training, run as a process of its own: ``tensorpack_run.py DIR EPOCHS RESULT``.
+
+Data depend on the step alone, so that two runs of as many steps are the same, bit for bit. Prints
+the epochs as they end. RESULT gets all variables, and what the callbacks know.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import json
+
+import numpy as np
+import tensorflow as tf
+from tensorpack import (
+    ModelDesc,
+    SimpleTrainer,
+    StatMonitorParamSetter,
+    TensorInput,
+    launch_train_with_config,
+)
+from tensorpack.callbacks import Callback
+from tensorpack.utils import logger
+
+from initreg.trainers.tensorpack import (
+    AutoResumeTrainConfig,
+    MaxSaver,
+    MinSaver,
+    ModelSaver,
+    SmartInit,
+)
+
+v1 = tf.compat.v1
+STEPS = 3
+
+
+def batch():
+    step = tf.cast(v1.train.get_or_create_global_step(), tf.int32)
+    x = tf.random.stateless_uniform([8, 4], [step, 7])
+    return [x, tf.reduce_sum(x * [1.0, 2.0, 3.0, 4.0], 1, keepdims=True)]
+
+
+class Model(ModelDesc):
+    def inputs(self):
+        return [tf.TensorSpec([8, 4], tf.float32, "x"), tf.TensorSpec([8, 1], tf.float32, "y")]
+
+    def build_graph(self, x, y):
+        w = v1.get_variable("fc/W", [4, 1])
+        b = v1.get_variable("fc/b", [1])
+        return tf.reduce_mean(tf.square(tf.matmul(x, w) + b - y), name="cost")
+
+    def optimizer(self):
+        rate = v1.get_variable("learning_rate", initializer=0.1, trainable=False)
+        return v1.train.AdamOptimizer(rate)
+
+
+class Score(Callback):
+    """A statistic that goes up and down."""
+
+    def _trigger(self):
+        bias = float(self.trainer.sess.run("fc/b/Read/ReadVariableOp:0")[0])
+        self.trainer.monitors.put_scalar("score", float(np.cos(self.epoch_num * 2.0)) + bias / 100)
+
+
+class Say(Callback):
+    def _trigger(self):
+        print("EPOCH", self.epoch_num, flush=True)
+
+
+class Counter:
+    """Neither a callback nor a variable."""
+
+    def __init__(self):
+        self.log = []
+
+    def state_dict(self):
+        return {"log": self.log}
+
+    def load_state_dict(self, state):
+        self.log = list(state["log"])
+
+
+class Count(Callback):
+    def __init__(self, counter):
+        self.counter = counter
+
+    def _trigger(self):
+        self.counter.log.append([self.epoch_num, self.global_step])
+
+
+class Finish(Callback):
+    """Keeps what the variables are in the end."""
+
+    def _after_train(self):
+        self.values = self.trainer.sess.run({v.op.name: v for v in v1.global_variables()})
+
+
+def main(folder: str, epochs: str, result: str) -> None:
+    logger.set_logger_dir(os.path.join(folder, "log"), action="k")
+    counter, finish = Counter(), Finish()
+    best, worst = MinSaver("score", checkpoint_dir=folder), MaxSaver("score", checkpoint_dir=folder)
+    config = AutoResumeTrainConfig(
+        model=Model(),
+        data=TensorInput(batch, STEPS),
+        callbacks=[
+            ModelSaver(checkpoint_dir=folder, max_to_keep=3, objects={"counter": counter}),
+            Score(),
+            best,
+            worst,
+            Count(counter),
+            StatMonitorParamSetter("learning_rate", "score", lambda v: v * 0.5, 0, 2),
+            Say(),
+            finish,
+        ],
+        session_init=SmartInit(
+            {"fc/b": np.full(1, 0.5, "f4"), "fc/W": np.ones((4, 1), "f4")}, on_missing="ignore"
+        ),
+        steps_per_epoch=STEPS,
+        max_epoch=int(epochs),
+    )
+    print("STARTING", config.starting_epoch, type(config.session_init).__name__, flush=True)
+    launch_train_with_config(config, SimpleTrainer())
+    states = {"best": best.best, "worst": worst.best, "log": counter.log}
+    np.savez(result, states=json.dumps(states), **finish.values)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
