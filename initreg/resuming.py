@@ -23,7 +23,7 @@ from initreg.chain import open as open_source
 from initreg.errors import DamagedFile, InitregError, ResumeWarning, SourceNotFound, UnreadableFile
 from initreg.output import written
 from initreg.saving import Saved
-from initreg.states import from_json, to_json
+from initreg.states import from_json, offers_state, to_json
 from initreg.text import plural
 
 ENDING = ".resume.json"
@@ -81,7 +81,7 @@ def sidecar_of(checkpoint: str | os.PathLike[str]) -> Path:
 def states_of(objects: Mapping[str, Any]) -> dict[str, Any]:
     """``state_dict()`` of each object, by name. Raises InitregError for one that has none."""
     for name, each in objects.items():
-        if not all(callable(getattr(each, f"{verb}state_dict", None)) for verb in ("", "load_")):
+        if not offers_state(each):
             raise InitregError(
                 f"{name!r}, a {type(each).__name__}, cannot be saved: it needs state_dict() and "
                 "load_state_dict(state)"
@@ -261,7 +261,9 @@ def _candidates(folder: Path) -> Iterator[_Candidate]:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
     for name in names:
         path = folder / name
-        if name.endswith(ENDING) and not name.startswith("."):
+        if name.startswith("."):  # of a save that goes on, or was killed
+            continue
+        if name.endswith(ENDING):
             checkpoint = folder / name.removesuffix(ENDING)
             stands = {checkpoint.name, f"{checkpoint.name}.index"} & set(names)
             if not stands:

@@ -10,13 +10,29 @@ import base64
 import binascii
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, InitregError
 
 _DEEPEST = 100  # levels; no state is nested as deep, and one that holds itself is deeper
+
+
+def offers_state(obj: Any) -> bool:
+    """Whether it has ``state_dict()`` and ``load_state_dict(state)``."""
+    return all(callable(getattr(obj, f"{verb}state_dict", None)) for verb in ("", "load_"))
+
+
+def by_class(objects: Iterable[Any]) -> dict[str, Any]:
+    """Objects by the names that a sidecar gives them: ``MinSaver``, ``MinSaver_1``, ..."""
+    found: dict[str, Any] = {}
+    for each in objects:
+        name, count = type(each).__name__, 0
+        while (numbered := f"{name}_{count}" if count else name) in found:
+            count += 1
+        found[numbered] = each
+    return found
 
 
 def to_json(state: Any, what: str = "state", depth: int = 0) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from initreg.errors import InitregError
+from initreg.states import by_class, offers_state
 
 _KNOWN = {
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
@@ -26,11 +27,6 @@ _KNOWN = {
 }
 
 
-def offers_state(obj: Any) -> bool:
-    """Whether it has ``state_dict()`` and ``load_state_dict(state)``."""
-    return all(callable(getattr(obj, f"{verb}state_dict", None)) for verb in ("", "load_"))
-
-
 def flat(callbacks: Iterable[Any]) -> list[Any]:
     """As Keras takes them: lists may hold lists."""
     found: list[Any] = []
@@ -41,14 +37,7 @@ def flat(callbacks: Iterable[Any]) -> list[Any]:
 
 def named(callbacks: Sequence[Any]) -> dict[str, Any]:
     """Those that have a state, by class: ``EarlyStopping``, ``EarlyStopping_1``, ..."""
-    found: dict[str, Any] = {}
-    for each in callbacks:
-        if offers_state(each) or _kind(each):
-            name, count = type(each).__name__, 0
-            while (numbered := f"{name}_{count}" if count else name) in found:
-                count += 1
-            found[numbered] = each
-    return found
+    return by_class(each for each in callbacks if offers_state(each) or _kind(each))
 
 
 def _kind(callback: Any) -> str | None:

@@ -27,7 +27,8 @@ from initreg import smart_init
 from initreg.errors import InitregError, SourceNotFound
 from initreg.output import written
 from initreg.resuming import ResumePoint, find, passed_over, states_of
-from initreg.trainers.tf1_saving import CheckpointWriter, give_states, named
+from initreg.trainers import tensorpack_states
+from initreg.trainers.tf1_saving import CheckpointWriter, give_states
 
 __all__ = [
     "AutoResumeTrainConfig",
@@ -44,8 +45,6 @@ __all__ = [
 ]
 
 v1 = tf.compat.v1
-_HISTORY = 1000  # the latest values of each statistic that are saved
-_STATISTICS = "statistics"  # their name among the states
 
 
 # --- starting from weights ----------------------------------------------------------------------
@@ -148,8 +147,9 @@ class ModelSaver(Callback):  # type: ignore[misc]
     ``state_dict()`` and ``load_state_dict(state)``.
 
     Beside each checkpoint lie the epoch and the states of ``objects``, of the callbacks that have
-    ``state_dict()``, and of the statistics. They are saved when all callbacks were triggered,
-    wherever it stands among them. A save that the disk refuses is logged, and training goes on.
+    ``state_dict()`` or are known (StatMonitorParamSetter), and of the statistics. They are saved
+    when all callbacks were triggered, wherever it stands among them. A save that the disk refuses
+    is logged, and training goes on.
     """
 
     def __init__(
@@ -221,11 +221,11 @@ class ModelSaver(Callback):  # type: ignore[misc]
             logger.info(f"Model saved to {path}.")
 
     def _with_states(self) -> dict[str, Any]:
-        others = named([each for each in _flat(self.trainer._callbacks.cbs) if each is not self])
+        own = tensorpack_states.of_trainer(self.trainer)
         for name in self.objects:
-            if name in others or name == _STATISTICS:
+            if name in own:
                 raise InitregError(f"objects={{{name!r}: ...}}: the name is taken; choose another")
-        return {**others, **self.objects, _STATISTICS: _Statistics(self.trainer.monitors)}
+        return {**own, **self.objects}
 
 
 class _Last(Callback):  # type: ignore[misc]
@@ -244,35 +244,6 @@ class _Last(Callback):  # type: ignore[misc]
 
     def _trigger_epoch(self) -> None:
         self._saver._save_if_due(self.trainer.epoch_num)
-
-
-def _flat(callbacks: Sequence[Any]) -> list[Any]:
-    """With what is wrapped, as by PeriodicTrigger."""
-    found = []
-    for each in callbacks:
-        found.append(each)
-        inner = getattr(each, "cb", None)
-        if isinstance(inner, Callback):
-            found += _flat([inner])
-        found += _flat(getattr(each, "cbs", ()))
-    return found
-
-
-class _Statistics:
-    """What the monitors know of the past, which MinSaver and schedules look at."""
-
-    def __init__(self, monitors: Any) -> None:
-        self._history = monitors._scalar_history._dic
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            name: [[int(step), float(value)] for step, value in values[-_HISTORY:]]
-            for name, values in self._history.items()
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, values in state.items():
-            self._history[name] = [(step, value) for step, value in values]
 
 
 class MinSaver(Callback):  # type: ignore[misc]
@@ -361,7 +332,12 @@ class AutoResumeTrainConfig(TrainConfig):  # type: ignore[misc]
 
     def __init__(self, always_resume: bool = True, **kwargs: Any) -> None:
         saver = next(
-            (e for e in _flat(kwargs.get("callbacks") or []) if isinstance(e, ModelSaver)), None
+            (
+                e
+                for e in tensorpack_states.flat(kwargs.get("callbacks") or [])
+                if isinstance(e, ModelSaver)
+            ),
+            None,
         )
         directory = saver.checkpoint_dir if saver is not None else _directory(None)
         point = None if directory is None else _point(directory)

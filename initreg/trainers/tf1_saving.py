@@ -22,6 +22,7 @@ import tensorflow as tf
 from initreg.errors import UnwritableFile
 from initreg.output import written
 from initreg.resuming import remove_orphans, sidecar_of, sidecar_text
+from initreg.saving import convert
 from initreg.trainers.keeping import Keeping
 
 logger = logging.getLogger("initreg")
@@ -84,7 +85,8 @@ class CheckpointWriter:
         return self.directory / name
 
     def save_as(self, session: Any, name: str) -> Path | None:
-        """Save under a name of its own, to be kept, with no sidecar: it is none to go on from."""
+        """Save under a name of its own, to be kept, with no sidecar: it is none to go on from.
+        What stands under that name does so until the new stands."""
         return self.directory / name if self._write(session, name) else None
 
     def _write(self, session: Any, name: str, **about: Any) -> bool:
@@ -92,7 +94,11 @@ class CheckpointWriter:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.saver.save(session, str(hidden), write_meta_graph=False, write_state=False)
-            self._rename(hidden, name, about)
+            if not about and (self.directory / f"{name}.index").exists():
+                # Saver calls the data as they are called that stand; initreg finds a free name.
+                convert(hidden, self.directory / name, to="tf_checkpoint", verify=False)
+            else:
+                self._rename(hidden, name, about)
         except (OSError, *_OF_THE_DISK) as error:
             why = error if isinstance(error, UnwritableFile) else str(error).splitlines()[0]
             logger.warning("%s was not saved, and training goes on: %s", self.directory / name, why)
@@ -175,19 +181,6 @@ def _clear(directory: Path, hidden: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif entry.name.startswith(hidden):
                 os.unlink(entry.path)
-
-
-def named(objects: Sequence[Any]) -> dict[str, Any]:
-    """Those that offer ``state_dict()`` and ``load_state_dict(state)``, by class: ``MinSaver``,
-    ``MinSaver_1``, ..."""
-    found: dict[str, Any] = {}
-    for each in objects:
-        if all(callable(getattr(each, f"{verb}state_dict", None)) for verb in ("", "load_")):
-            name, count = type(each).__name__, 0
-            while (numbered := f"{name}_{count}" if count else name) in found:
-                count += 1
-            found[numbered] = each
-    return found
 
 
 def give_states(states: Mapping[str, Any], objects: Mapping[str, Any], label: str) -> None:

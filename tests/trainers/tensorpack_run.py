@@ -1,7 +1,6 @@
 """A tensorpack training, run as a process of its own: ``tensorpack_run.py DIR EPOCHS RESULT``.
 
-Data depend on the step alone, so that two runs of as many steps are the same, bit for bit. Prints
-the epochs as they end. RESULT gets all variables, and what the callbacks know.
+What it prints, and RESULT: see conftest.py.
 """
 
 from __future__ import annotations
@@ -16,15 +15,17 @@ import json
 import numpy as np
 import tensorflow as tf
 from tensorpack import (
+    DataFlow,
+    FeedInput,
     ModelDesc,
     SimpleTrainer,
     StatMonitorParamSetter,
-    TensorInput,
     launch_train_with_config,
 )
 from tensorpack.callbacks import Callback
 from tensorpack.utils import logger
 
+from initreg import RandomStates
 from initreg.trainers.tensorpack import (
     AutoResumeTrainConfig,
     MaxSaver,
@@ -37,10 +38,16 @@ v1 = tf.compat.v1
 STEPS = 3
 
 
-def batch():
-    step = tf.cast(v1.train.get_or_create_global_step(), tf.int32)
-    x = tf.random.stateless_uniform([8, 4], [step, 7])
-    return [x, tf.reduce_sum(x * [1.0, 2.0, 3.0, 4.0], 1, keepdims=True)]
+class Batches(DataFlow):
+    """Without end; it knows where it stands. A test of the data's position, therefore."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(5)
+
+    def __iter__(self):
+        while True:
+            x = self.rng.random((8, 4), "f4")
+            yield [x, (x * np.arange(4, dtype="f4")).sum(1, keepdims=True)]
 
 
 class Model(ModelDesc):
@@ -100,13 +107,14 @@ class Finish(Callback):
 
 def main(folder: str, epochs: str, result: str) -> None:
     logger.set_logger_dir(os.path.join(folder, "log"), action="k")
-    counter, finish = Counter(), Finish()
+    data, counter, finish = Batches(), Counter(), Finish()
     best, worst = MinSaver("score", checkpoint_dir=folder), MaxSaver("score", checkpoint_dir=folder)
+    objects = {"counter": counter, "data": RandomStates(data=data.rng)}
     config = AutoResumeTrainConfig(
         model=Model(),
-        data=TensorInput(batch, STEPS),
+        data=FeedInput(data),
         callbacks=[
-            ModelSaver(checkpoint_dir=folder, max_to_keep=3, objects={"counter": counter}),
+            ModelSaver(checkpoint_dir=folder, max_to_keep=3, objects=objects),
             Score(),
             best,
             worst,
@@ -121,7 +129,7 @@ def main(folder: str, epochs: str, result: str) -> None:
         steps_per_epoch=STEPS,
         max_epoch=int(epochs),
     )
-    print("STARTING", config.starting_epoch, type(config.session_init).__name__, flush=True)
+    print("STARTING", config.starting_epoch - 1, flush=True)
     launch_train_with_config(config, SimpleTrainer())
     states = {"best": best.best, "worst": worst.best, "log": counter.log}
     np.savez(result, states=json.dumps(states), **finish.values)

@@ -1,0 +1,115 @@
+"""Trainings in processes of their own, which are killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from initreg import resuming
+
+HERE = Path(__file__).parent
+
+
+class Training:
+    """A script, called with a folder, a number of epochs, a file for the result, and ``args``.
+
+    It prints ``STARTING n``, the epochs that are done, once, and ``EPOCH n`` when the nth is done
+    and about to be saved; it ends with an npz of all variables and of ``states``, as JSON.
+    """
+
+    def __init__(self, script: str, folder: Path, epochs: int, *args: str) -> None:
+        self.folder = folder
+        self._result = folder.with_name(f"{folder.name}.result.npz")
+        self._log = folder.with_name(f"{folder.name}.log")
+        self._command = [sys.executable, str(HERE / script), str(folder), str(epochs)]
+        self._command += [str(self._result), *args]
+
+    def _start(self) -> subprocess.Popen[str]:
+        environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+        with open(self._log, "a") as log:
+            return subprocess.Popen(
+                self._command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            )
+
+    def finish(self) -> tuple[int, dict[str, np.ndarray[Any, Any]], Any]:
+        """Run to the end. From which epoch it started, the variables, the states."""
+        with self._start() as process:
+            output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, self._log.read_text()[-4000:]
+        start = re.search(r"STARTING (\d+)", output)
+        assert start is not None
+        with np.load(self._result) as found:
+            values = dict(found)
+        states = json.loads(str(values.pop("states")))
+        return int(start[1]), values, states
+
+    def kill(self, after: int, seconds: float) -> tuple[int, int]:
+        """Start it and kill it so long after it has said so many epochs of its own. From which
+        epoch it started, and the last it said."""
+        with self._start() as process:
+            assert process.stdout is not None
+            start = last = None
+            seen = 0
+            for line in process.stdout:
+                word, _, number = line.partition(" ")
+                if word == "STARTING":
+                    start = last = int(number)
+                elif word == "EPOCH":
+                    last, seen = int(number), seen + 1
+                    if seen == after:
+                        time.sleep(seconds)
+                        break
+            process.send_signal(signal.SIGKILL)
+            said = re.findall(r"EPOCH (\d+)", process.stdout.read())
+        assert process.returncode == -signal.SIGKILL, self._log.read_text()[-4000:]
+        assert start is not None
+        assert last is not None
+        return start, int(said[-1]) if said else last
+
+
+@pytest.fixture
+def killed_as_uninterrupted(tmp_path: Path) -> Callable[..., None]:
+    """Holds that a training that was killed ``kills`` times, at random moments within ``within``
+    seconds after it was about to save, goes on each time from the last epoch that it saved, never
+    from a torn checkpoint, and ends in the bits and the states of one that never was."""
+
+    def check(script: str, *args: str, epochs: int, kills: int, within: float, seed: int) -> None:
+        chance = random.Random(seed)
+        one = Training(script, tmp_path / "one", epochs, *args)
+        started, wanted, wanted_states = one.finish()
+        assert started == 0
+        killed = Training(script, tmp_path / "killed", epochs, *args)
+        reached = 0
+        for _ in range(kills):
+            started, last = killed.kill(chance.randint(1, 3), chance.uniform(0, within))
+            # What it said last may or may not have been saved; what it said before was.
+            assert reached - 1 <= started <= reached
+            reached = last
+            assert last < epochs, "it was done before it was killed: give it more epochs"
+            found, skipped = resuming.find(killed.folder, verify=True)
+            assert skipped == ()
+            assert found is None or last - 1 <= (found.epoch or 0) <= last
+            if found is None:
+                assert last == 1
+        started, values, states = killed.finish()
+        assert reached - 1 <= started <= reached
+        assert states == wanted_states
+        assert values.keys() == wanted.keys()
+        for name, value in wanted.items():
+            np.testing.assert_array_equal(values[name], value, err_msg=name, strict=True)
+        leftover = {path.name for path in killed.folder.iterdir() if path.name.startswith(".")}
+        assert all(name.startswith(".initreg-") for name in leftover)
+
+    return check
