@@ -77,8 +77,8 @@ get_model_loader = SmartInit
 class SaverRestore(_Init):
     """A checkpoint, or any other file.
 
-    ``prefix``: ``prefix/`` goes before the name of every variable in it. ``ignore``: names of
-    variables that are left as they are. ``options``: those of :class:`initreg.SmartInit`.
+    ``prefix``: ``prefix/`` goes before the name of every variable in it. ``ignore``: of those, the
+    names, without the prefix, that are not restored. ``options``: as of :class:`initreg.SmartInit`.
     """
 
     def __init__(
@@ -89,9 +89,11 @@ class SaverRestore(_Init):
         **options: Any,
     ) -> None:
         self.path = os.fspath(model_path)
+        ignored = [each.removesuffix(":0") for each in ignore]
         if prefix is not None:
             options["prefix"] = f"{prefix}/"
-        super().__init__(self.path, ignore=[each.removesuffix(":0") for each in ignore], **options)
+            ignored = [f"{prefix}/{each}" for each in ignored]
+        super().__init__(self.path, ignore=ignored, **options)
 
 
 class SaverRestoreRelaxed(SaverRestore):
@@ -167,6 +169,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
         self.var_collections = keys
         self.checkpoint_dir = _directory(checkpoint_dir)
         self.objects = dict(objects or {})
+        states_of(self.objects)  # raises now, rather than at the first save
         self._options = max_to_keep, keep_checkpoint_every_n_hours
         self._point: ResumePoint | None = None
         self._is_due = False
@@ -192,6 +195,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
         )
         self.saver = self._writer.saver
         v1.add_to_collection(v1.GraphKeys.SAVERS, self.saver)
+        self._with_states()  # raises now for a name that is taken
         # Behind all others, the monitors too.
         self.trainer._callbacks.cbs.append(_Last(self))
 
@@ -236,6 +240,7 @@ class _Last(Callback):  # type: ignore[misc]
 
     def _before_train(self) -> None:
         self._saver._begin()
+        self._saver._save_if_due(self.trainer.epoch_num)  # PeriodicTrigger(before_train=True)
 
     def _trigger_step(self) -> None:
         is_last = self.trainer.local_step + 1 >= self.trainer.steps_per_epoch

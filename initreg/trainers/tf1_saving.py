@@ -19,7 +19,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from initreg.errors import UnwritableFile
 from initreg.output import written
 from initreg.resuming import remove_orphans, sidecar_of, sidecar_text
 from initreg.saving import convert
@@ -100,8 +99,8 @@ class CheckpointWriter:
             else:
                 self._rename(hidden, name, about)
         except (OSError, *_OF_THE_DISK) as error:
-            why = error if isinstance(error, UnwritableFile) else str(error).splitlines()[0]
-            logger.warning("%s was not saved, and training goes on: %s", self.directory / name, why)
+            path = self.directory / name
+            logger.warning("%s was not saved, and training goes on: %s", path, _reason(error))
             return False
         finally:
             _clear(self.directory, hidden.name)
@@ -163,6 +162,14 @@ class CheckpointWriter:
         self._stand = [name for name in recent if (self.directory / f"{name}.index").exists()]
         for old in gone:
             self._remove(old)
+
+
+def _reason(error: Exception) -> str:
+    """TensorFlow says where the op was made and which it was, and the reason between the two."""
+    if not isinstance(error, tf.errors.OpError):
+        return str(error)
+    lines = [each for each in error.message.splitlines() if each.strip() and "[[" not in each]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _clear(directory: Path, hidden: str) -> None:
