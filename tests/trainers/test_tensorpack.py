@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
-import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -336,20 +334,11 @@ def test_the_best_is_remembered(log: Path) -> None:
     assert value(log / "model-8") == 0.0
 
 
-@contextmanager
-def full_disk(nbytes: int) -> Iterator[None]:
-    """No file grows beyond so many bytes: the system refuses it with EFBIG."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_full_disk(log: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk(
+    log: Path,
+    caplog: pytest.LogCaptureFixture,
+    full_disk: Callable[[int], AbstractContextManager[None]],
+) -> None:
     """Training goes on, the old checkpoint stands, nothing is left over, and the log says so."""
     train(config_of([ModelSaver()], max_epoch=1), Model(size=100_000))
     caplog.clear()
