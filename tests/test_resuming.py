@@ -250,3 +250,12 @@ def test_a_point_as_json(tmp_path: Path) -> None:
         "states": {"counter": {"count": 20}},
         "skipped": [],
     }
+
+
+def test_a_save_that_was_killed_is_no_candidate(tmp_path: Path) -> None:
+    """Its hidden files, though whole, have no name yet."""
+    save_with_tensorflow(tmp_path, 1)
+    for path in list(tmp_path.glob("model-1.*")):
+        copy = tmp_path / f".initreg-0000-{path.name.replace('model-1', 'model-2')}"
+        copy.write_bytes(path.read_bytes())
+    assert resumed(tmp_path).path == tmp_path / "model-1"

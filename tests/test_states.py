@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import initreg
 from initreg import DamagedFile, InitregError, RandomStates
-from initreg.states import from_json, to_json
+from initreg.states import by_class, from_json, offers_state, to_json
 
 
 def through(state: Any) -> Any:
@@ -159,3 +159,31 @@ def test_generators_of_other_names() -> None:
     assert random.getstate() == changed
     random.setstate(before)
     assert initreg.RandomStates is RandomStates
+
+
+def test_names_by_class() -> None:
+    """The second of a class gets a number, and what is called so already keeps its name."""
+
+    class Saver:
+        pass
+
+    class Saver_1:
+        pass
+
+    a, b, c, d = Saver(), Saver_1(), Saver(), Saver()
+    assert by_class([a, b, c, d]) == {"Saver": a, "Saver_1": b, "Saver_2": c, "Saver_3": d}
+
+
+def test_what_offers_a_state() -> None:
+    """Both methods, and methods they are."""
+
+    class Half:
+        def state_dict(self) -> None: ...
+
+    class Whole(Half):
+        def load_state_dict(self, state: object) -> None: ...
+
+    class Wrong(Half):
+        load_state_dict = None
+
+    assert [offers_state(each()) for each in (Half, Whole, Wrong)] == [False, True, False]

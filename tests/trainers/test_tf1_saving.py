@@ -1,0 +1,145 @@
+"""The writer of checkpoints with sidecars: what stood stands until the new stands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import initreg
+from initreg.trainers.tf1_saving import CheckpointWriter
+
+v1 = tf.compat.v1
+
+
+class Session:
+    """A session of one variable, v, of 100,000 numbers, and a writer of its checkpoints."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.v = v1.get_variable("v", [100_000], initializer=v1.zeros_initializer())
+        self.value = v1.placeholder(tf.float32, [])
+        self.fill = self.v.assign(tf.fill([100_000], self.value))
+        self.writer = CheckpointWriter(folder, **options)
+        self.session = v1.Session()
+
+    def save(self, value: float, step: int) -> Path | None:
+        self.session.run(self.fill, {self.value: value})
+        return self.writer.save(self.session, step, epoch=None, states={})
+
+    def save_as(self, value: float, name: str) -> Path | None:
+        self.session.run(self.fill, {self.value: value})
+        return self.writer.save_as(self.session, name)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    with tf.Graph().as_default():
+        made = Session(tmp_path / "run")
+        yield made
+        made.session.close()
+
+
+def values(path: Path | None) -> list[float]:
+    """The values of v, which are one if it is no mixture; read with TensorFlow."""
+    return sorted(set(tf.train.load_checkpoint(str(path)).get_tensor("v").tolist()))
+
+
+def test_a_name_that_is_taken(session: Session) -> None:
+    """The new takes the place of the old, of which nothing is left."""
+    for value in (1.0, 2.0, 3.0):
+        path = session.save_as(value, "best")
+        assert values(path) == [value]
+    assert sum(p.stat().st_size for p in path.parent.glob("best.data*")) < 500_000  # type: ignore[union-attr]
+    for value in (4.0, 5.0):
+        assert values(session.save(value, 7)) == [value]
+
+
+def test_a_name_that_is_taken_and_a_full_disk(
+    session: Session, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """The old stands: nothing of it is touched before the new is whole."""
+    best, one = session.save_as(1.0, "best"), session.save(1.0, 1)
+    before = {p.name: p.read_bytes() for p in session.writer.directory.iterdir()}
+    with full_disk(200_000):
+        assert session.save_as(2.0, "best") is None
+        assert session.save(2.0, 1) is None
+        assert session.save(2.0, 2) is None
+    assert {p.name: p.read_bytes() for p in session.writer.directory.iterdir()} == before
+    assert (values(best), values(one)) == ([1.0], [1.0])
+    assert values(session.save_as(3.0, "best")) == [3.0]
+
+
+def test_a_folder_that_was_removed(session: Session) -> None:
+    """It is made again."""
+    one = session.save(1.0, 1)
+    assert one is not None
+    for path in one.parent.iterdir():
+        path.unlink()
+    one.parent.rmdir()
+    assert values(session.save(2.0, 2)) == [2.0]
+
+
+def test_no_right_to_write(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    """Said in the log, with the path and the reason."""
+    session.writer.directory = Path("/proc/initreg")
+    with caplog.at_level(logging.WARNING, "initreg"):
+        assert session.save(1.0, 1) is None
+        assert session.writer.export_meta_graph("graph.meta") is None
+    assert "/proc/initreg/model-1 was not saved, and training goes on: " in caplog.text
+    assert "/proc/initreg/graph.meta was not written: " in caplog.text
+
+
+def test_what_killed_processes_left_is_removed(session: Session) -> None:
+    """Once it is an hour old: a folder of TensorFlow's, and files; what is newer may be in use."""
+    folder = session.writer.directory
+    long_ago = time.time() - 7200
+    for name in (".initreg-00000000-model-1", ".initreg-11111111-model-2"):
+        temporary = folder / f"{name}.data-00000-of-00001_temp"
+        temporary.mkdir(parents=True)
+        (temporary / "part").write_text("")
+        (folder / f"{name}.index").write_text("")
+    for path in folder.glob(".initreg-0*"):
+        os.utime(path, (long_ago, long_ago))
+    session.save(1.0, 3)
+    assert sorted(p.name for p in folder.glob(".*")) == [
+        ".initreg-11111111-model-2.data-00000-of-00001_temp",
+        ".initreg-11111111-model-2.index",
+    ]
+
+
+def test_the_book_goes_on(tmp_path: Path) -> None:
+    """What a run kept is removed in its turn by the run that goes on with it."""
+    for steps in ((1, 2), (3,)):
+        with tf.Graph().as_default():
+            made = Session(tmp_path, max_to_keep=2)
+            point = initreg.resume(tmp_path)
+            if point is not None:
+                made.writer.go_on(point.states)
+            for step in steps:
+                made.save(float(step), step)
+            made.session.close()
+    assert sorted(p.name for p in tmp_path.glob("*.index")) == ["model-2.index", "model-3.index"]
+    state = v1.train.get_checkpoint_state(str(tmp_path))
+    assert [Path(p).name for p in state.all_model_checkpoint_paths] == ["model-2", "model-3"]
+    assert state.model_checkpoint_path == str(tmp_path / "model-3")
+
+
+def test_the_state_file_names_what_stands(tmp_path: Path) -> None:
+    """Paths in it are relative, so that a folder can be moved."""
+    with tf.Graph().as_default():
+        made = Session(tmp_path / "run", max_to_keep=0, name="weights")
+        for step in (1, 2):
+            made.save(float(step), step)
+        made.session.close()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    latest = tf.train.latest_checkpoint(str(tmp_path / "moved"))
+    assert latest == str(tmp_path / "moved/weights-2")
+    assert np.array_equal(values(Path(latest)), [2.0])
