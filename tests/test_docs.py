@@ -8,12 +8,16 @@ import doctest
 import io
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import initreg
@@ -129,6 +133,87 @@ def test_the_tour_of_the_readme_runs_as_shown(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(warnings, "showwarning", show)
         failed = doctest.DocTestRunner(verbose=False).run(test, out=said.write).failed
     assert failed == 0, said.getvalue()
+
+
+def run_blocks(name: str, *wanted: str, **given: Any) -> dict[str, Any]:
+    """Run the Python of a page from top to bottom, with what is ``given``; what there is in the
+    end. ``wanted``: those blocks alone that have one of these words."""
+    found: dict[str, Any] = dict(given)
+    blocks = code_blocks(ROOT / "docs" / name, "python")
+    chosen = [b for b in blocks if not wanted or any(word in b for word in wanted)]
+    assert chosen
+    for block in chosen:
+        exec(compile(block, name, "exec"), found)
+    return found
+
+
+def test_transfer_learning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the page's code, in a session and in Keras; what it restores is what the file has."""
+    monkeypatch.chdir(tmp_path)
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = run_blocks("transfer-learning.md")
+    base = initreg.load("base.npz")
+    model = found["model"]
+    assert [w.tolist() for w in model.get_layer("hidden").get_weights()] == [
+        base["net/fc/W"].tolist(),
+        base["net/fc/b"].tolist(),
+    ]
+    mine = found["mine"]
+    assert mine["head/W"][:, :3].tolist() == base["net/head/W"][:, [7, 0, 3]].tolist()
+    assert mine["fc/W"].tolist() == base["net/fc/W"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+def test_resuming_in_keras_and_in_a_session_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: the second time there is something to go on from."""
+    monkeypatch.chdir(tmp_path)
+    initreg.save("base.npz", {"fc/W": np.ones((4, 1), "f4")})
+    schedule = initreg.RandomStates()
+    x = np.ones((8, 3), "f4")
+    given = {"x": x, "y": x.sum(1), "schedule": schedule}
+    found = run_blocks("resuming.md", "trainers.keras", "trainers.tf1", **given)
+    assert found["start"].initial_epoch == 0
+    assert initreg.resume("run1").step == 3
+    found = run_blocks("resuming.md", "trainers.keras", "trainers.tf1", **given)
+    assert found["start"].initial_epoch == 20
+    assert initreg.resume("run1").step == 6
+
+
+_TENSORPACK = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import tensorflow as tf
+from tensorpack import FakeData, FeedInput, ModelDesc, SimpleTrainer, launch_train_with_config
+from tensorpack.utils import logger
+logger.set_logger_dir("log", action="k")
+v1 = tf.compat.v1
+
+class Model(ModelDesc):
+    def inputs(self):
+        return [tf.TensorSpec([1], tf.float32, "x")]
+    def build_graph(self, x):
+        return tf.reduce_sum(v1.get_variable("fc/W", [4, 1]), name="cost")
+    def optimizer(self):
+        return v1.train.GradientDescentOptimizer(1.0)
+
+data = FeedInput(FakeData([[1]], 100))
+"""
+
+
+def test_resuming_in_tensorpack_runs(tmp_path: Path) -> None:
+    """In a process of its own, as tensorpack turns TensorFlow 2 off."""
+    initreg.save(tmp_path / "base.npz", {"fc/W": np.ones((4, 1), "f4")})
+    (block,) = [b for b in code_blocks(ROOT / "docs" / "resuming.md", "python") if "Model()" in b]
+    for epochs in (3, 4):
+        code = _TENSORPACK + block.replace("max_epoch=3", f"max_epoch={epochs}")
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        arrays = initreg.load(tmp_path / f"log/model-{2 * epochs}")
+        assert arrays["fc/W"].tolist() == [[1 - 2 * epochs]] * 4
 
 
 @pytest.mark.parametrize("name", ["saving.md", "resuming.md"])

@@ -12,7 +12,8 @@ from __future__ import annotations
 import keras
 
 from initreg.trainers import keras_saving
-from initreg.trainers.keras_saving import Resumed, resume
+from initreg.trainers.keras_resuming import resume
+from initreg.trainers.keras_saving import Resumed
 from initreg.trainers.keras_states import GeneratorStates
 
 __all__ = ["GeneratorStates", "MaxSaver", "MinSaver", "ModelSaver", "Resumed", "resume"]

@@ -1,4 +1,4 @@
-"""Saving and resuming ``fit``, for any Keras: ``initreg.trainers.keras`` and ``.tf_keras`` add the
+"""Saving of ``fit``, for any Keras: ``initreg.trainers.keras`` and ``.tf_keras`` add the
 base class of their callbacks.
 
 A checkpoint is ``model-STEP.weights.h5``, as ``model.load_weights`` takes it, with its sidecar and,
@@ -19,19 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from initreg import chain, resuming
-from initreg.errors import InitregError, MismatchError, NothingMatched, SourceNotFound, TargetError
+from initreg.errors import InitregError, TargetError
 from initreg.output import written
-from initreg.smart_init import SmartInit
 from initreg.trainers import keras_states as states
 from initreg.trainers.keeping import Keeping
 
 logger = logging.getLogger("initreg")
 
-_ENDING = ".weights.h5"
+ENDING = ".weights.h5"
 _BEST = ".best.npz"
-_OF_THE_MODEL = "model"  # its name among the states
-_OF_THE_SAVER = "ModelSaver"
-_BYTES_FOR_EACH = 4096  # of what HDF5 needs besides an array, for the check of the free space
+OF_THE_MODEL = "model"  # its name among the states
+OF_THE_SAVER = "ModelSaver"
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -84,8 +82,8 @@ def step_of(model: Any) -> int | None:
 
 def _remove(folder: Path, name: str) -> None:
     """A checkpoint of the name without ending: first of all its sidecar, so that it is none."""
-    sidecar = resuming.sidecar_of(folder / f"{name}{_ENDING}")
-    for path in (sidecar, folder / f"{name}{_ENDING}", folder / f"{name}{_BEST}"):
+    sidecar = resuming.sidecar_of(folder / f"{name}{ENDING}")
+    for path in (sidecar, folder / f"{name}{ENDING}", folder / f"{name}{_BEST}"):
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -140,15 +138,20 @@ class ModelSaver(Saver):
         self.every_n_epochs = every_n_epochs
         self.objects = dict(objects or {})
         self._keeping = Keeping(max_to_keep, keep_checkpoint_every_n_hours)
-        self._callbacks: dict[str, Any] = {}
+        self._callbacks: dict[str, Any] | None = None
         self._resumed: Resumed | None = None
+
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        """The others whose states it saves, by name."""
+        return self._callbacks or {}
 
     # Called by resume().
 
     def bind(self, callbacks: Sequence[Any]) -> None:
         """Tell it of the others, whose states it saves. Raises InitregError for a name of two."""
         self._callbacks = states.named([each for each in callbacks if each is not self])
-        for name in (_OF_THE_MODEL, _OF_THE_SAVER, *self._callbacks):
+        for name in (OF_THE_MODEL, OF_THE_SAVER, *self._callbacks):
             if name in self.objects:
                 raise InitregError(f"objects={{{name!r}: ...}}: the name is taken; choose another")
 
@@ -156,8 +159,8 @@ class ModelSaver(Saver):
         """Take up the book of what is kept, and have the states given once training begins."""
         self._resumed = resumed
         point = resumed.point
-        if point is not None and _OF_THE_SAVER in point.states:
-            saved = point.states[_OF_THE_SAVER]
+        if point is not None and OF_THE_SAVER in point.states:
+            saved = point.states[OF_THE_SAVER]
             self._keeping.load_state_dict(saved["keeping"])
             self._forget(self._keeping.add(saved["name"], saved["saved_at"]))
 
@@ -165,9 +168,16 @@ class ModelSaver(Saver):
 
     def on_train_begin(self, logs: Any = None) -> None:
         # The others have begun anew by now.
+        if self._callbacks is None:
+            logger.warning(
+                "%s: the states of the other callbacks are not saved: call resume(model, "
+                "callbacks) before fit, also on a first start",
+                self.directory,
+            )
+            self._callbacks = {}
         resumed, self._resumed = self._resumed, None
         if resumed is not None and resumed.point is not None:
-            resumed.give_states(self._callbacks)
+            resumed.give_states(self.callbacks)
             resumed.give_states(self.objects)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -183,17 +193,17 @@ class ModelSaver(Saver):
             name += f"-epoch-{epoch}"
         _remove(self.directory, name)  # of a run that was given up here
         named = {
-            **self._callbacks,
+            **self.callbacks,
             **self.objects,
-            _OF_THE_MODEL: states.ModelState(self.model),
+            OF_THE_MODEL: states.ModelState(self.model),
         }
         found = {key: states.state_of(each) for key, each in named.items()}
-        best = {key: states.weights_of(each) for key, each in self._callbacks.items()}
+        best = {key: states.weights_of(each) for key, each in self.callbacks.items()}
         saved_at = time.time()
         keeping = self._keeping.state_dict()
-        found[_OF_THE_SAVER] = {"name": name, "saved_at": saved_at, "keeping": keeping}
+        found[OF_THE_SAVER] = {"name": name, "saved_at": saved_at, "keeping": keeping}
         content = weights_file(self.model)
-        with written(self.directory / f"{name}{_ENDING}") as output:
+        with written(self.directory / f"{name}{ENDING}") as output:
             output.need(len(content) + sum(a.nbytes for each in best.values() for a in each))
             sidecar = output.file(resuming.sidecar_of(output.path).name)
             files: dict[str, Path] = {}
@@ -239,9 +249,9 @@ class BestSaver(Saver):
     ) -> None:
         super().__init__(directory)
         self.monitor = monitor
-        self.filename = filename or f"{self.better}-{monitor.replace('/', '-')}{_ENDING}"
-        if not self.filename.endswith(_ENDING) or os.path.basename(self.filename) != self.filename:
-            raise ValueError(f"filename={self.filename!r} is no name that ends in {_ENDING!r}")
+        self.filename = filename or f"{self.better}-{monitor.replace('/', '-')}{ENDING}"
+        if not self.filename.endswith(ENDING) or os.path.basename(self.filename) != self.filename:
+            raise ValueError(f"filename={self.filename!r} is no name that ends in {ENDING!r}")
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._warned = False
@@ -279,7 +289,7 @@ class BestSaver(Saver):
         about["step"] = step_of(self.model)
         with written(self.directory / self.filename) as output:
             output.need(len(content))
-            beside = output.file(f"{self.filename.removesuffix(_ENDING)}.json")
+            beside = output.file(f"{self.filename.removesuffix(ENDING)}.json")
             beside.write_text(json.dumps(about) + "\n", "utf-8")
             output.file().write_bytes(content)
 
@@ -299,7 +309,7 @@ class MaxSaver(BestSaver):
     better = "max"
 
 
-# --- resuming -----------------------------------------------------------------------------------
+# --- what a run goes on with --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,99 +344,7 @@ class Resumed:
 
 def _read_best(path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    best = path.with_name(path.name.removesuffix(_ENDING) + _BEST)
+    best = path.with_name(path.name.removesuffix(ENDING) + _BEST)
     for key, array in chain.load(best).items():
         found.setdefault(key.rpartition("/")[0], []).append(array)
     return found
-
-
-def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Resumed:
-    """Go on from the newest whole checkpoint of the ModelSaver of ``callbacks``, if there is one.
-
-    ``model``: built, and compiled as for ``fit``; it gets its weights, the optimizer's state and
-    its seeds. The callbacks and objects get their states when training begins. Call it before
-    ``fit`` in any case: it is by this that the saver knows the other callbacks. ``verify``: check
-    all bytes of the checkpoint first.
-
-    Raises InitregError if the last of the callbacks is no ModelSaver; TargetError, MismatchError
-    if the model does not fit. Newer checkpoints that are not whole are passed over with a
-    ResumeWarning.
-
-    >>> callbacks = [EarlyStopping(patience=3), ModelSaver("run")]  # doctest: +SKIP
-    >>> start = resume(model, callbacks)  # doctest: +SKIP
-    >>> model.fit(  # doctest: +SKIP
-    ...     x, y, epochs=20, callbacks=callbacks, initial_epoch=start.initial_epoch)
-    """
-    listed = states.flat(callbacks)
-    saver = listed[-1] if listed else None
-    if not isinstance(saver, ModelSaver):
-        raise InitregError(
-            "resume(model, callbacks): the last of the callbacks has to be a ModelSaver, which "
-            "saves the states of those before it"
-        )
-    saver.bind(listed)
-    resumed = Resumed()
-    try:
-        point = resuming.resume(saver.directory, verify=verify)
-    except SourceNotFound:
-        point = None
-    if point is not None:
-        _check_names(point, saver)
-        load(model, point.path)
-        state = point.states.get(_OF_THE_MODEL)
-        if state is not None:
-            states.ModelState(model).load_state_dict(state)
-        resumed = Resumed(point.epoch or 0, point, bool(state and state["stopped"]))
-        for name, each in saver._callbacks.items():
-            if name in point.states:
-                states.prepare(each, point.states[name])
-        resumed.give_states(saver.objects)
-    saver.go_on(resumed)
-    return resumed
-
-
-def _check_names(point: resuming.ResumePoint, saver: ModelSaver) -> None:
-    wanted = {**saver._callbacks, **saver.objects}
-    for name in sorted(wanted.keys() - point.states.keys()):
-        logger.warning("%s has no state of %r, which begins anew", point.path, name)
-    for name in sorted(point.states.keys() - wanted.keys() - {_OF_THE_MODEL, _OF_THE_SAVER}):
-        logger.warning("%s has a state of %r, which is not there to take it", point.path, name)
-
-
-def load(model: Any, path: Path) -> None:
-    """The weights and the optimizer's state into the model, or nothing.
-
-    Raises TargetError if the model is not built, MismatchError if the file does not fit it.
-    """
-    if not model.built:
-        raise TargetError(
-            f"Keras model {model.name!r}: it is not built, so it has no variables yet: give it an "
-            "Input, call it on some data, or build(input_shape), before resume()"
-        )
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and hasattr(optimizer, "build"):
-        # Keras restores nothing into an optimizer that is not built, and says so in a log.
-        if not getattr(optimizer, "built", getattr(optimizer, "_built", False)):
-            optimizer.build(model.trainable_variables)
-        _check_optimizer(optimizer, path)
-    with contextlib.suppress(NothingMatched):  # all layers have their own ways of saving
-        SmartInit(path, on_missing="ignore", on_unused="ignore").plan(model)
-    try:
-        model.load_weights(str(path))
-    except ValueError as error:
-        raise MismatchError(
-            f"{path}: Keras does not load it into {model.name!r}, of which a part may have been "
-            f"loaded by now: {error}"
-        ) from error
-
-
-def _check_optimizer(optimizer: Any, path: Path) -> None:
-    variables = optimizer.variables
-    count = len(list(variables() if callable(variables) else variables))
-    with chain.open(path) as arrays:
-        saved = sum(name.startswith("optimizer/vars/") for name in arrays)
-    if saved != count:
-        raise MismatchError(
-            f"{path}: holds {saved} variables of an optimizer, and {type(optimizer).__name__} has "
-            f"{count}: compile the model with the optimizer that it was trained with"
-        )

@@ -366,6 +366,17 @@ def test_the_saver_comes_last(library: Library, tmp_path: Path) -> None:
             library.trainers.resume(library.model(), callbacks)
 
 
+def test_the_saver_has_to_know_the_others(
+    library: Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without resume() it saves the model alone, and says what to do."""
+    saver = library.trainers.ModelSaver(tmp_path)
+    with caplog.at_level(logging.WARNING, "initreg"):
+        library.model().fit(X, Y, 4, 1, callbacks=[saver], verbose=0)
+    assert "call resume(model, callbacks) before fit, also on a first start" in caplog.text
+    assert initreg.resume(tmp_path).epoch == 1  # type: ignore[union-attr]
+
+
 def test_names_that_are_taken(library: Library, tmp_path: Path) -> None:
     """An object may not be called as a callback is."""
     objects = {"EarlyStopping": initreg.RandomStates()}
