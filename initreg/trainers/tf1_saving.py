@@ -95,7 +95,7 @@ class CheckpointWriter:
             self.saver.save(session, str(hidden), write_meta_graph=False, write_state=False)
             if not about and (self.directory / f"{name}.index").exists():
                 # Saver calls the data as they are called that stand; initreg finds a free name.
-                convert(hidden, self.directory / name, to="tf_checkpoint", verify=False)
+                convert(hidden, self.directory / f"{name}.index", verify=False)
             else:
                 self._rename(hidden, name, about)
         except (OSError, *_OF_THE_DISK) as error:
