@@ -18,7 +18,7 @@ help: ## list these commands
 	@echo "make test    run the whole test suite (WORKERS=$(WORKERS) processes; ARGS='-k npz' chooses tests)"
 	@echo "make lint    ruff, mypy and the direction of imports"
 	@echo "make format  let ruff format the code"
-	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=restoring)"
+	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=saving: that section alone)"
 	@echo "make clean   remove $(VENV) and everything else that these commands made"
 	@echo "The first of them takes a few minutes: it makes $(VENV) with $(PYTHON) (Python 3.11 or newer)."
 

@@ -15,7 +15,7 @@ from typing import Any
 class Row:
     """One line of the table. Times are seconds; ``goal_seconds`` is a bound of ours, ``goal_ratio``
     of the ratio ours/peer, which ``faster`` says the other way round; None where there is none.
-    Memory is in MB."""
+    Memory is in MB; ``goal_mb`` is a bound of the peak."""
 
     what: str
     n: int
@@ -36,6 +36,7 @@ class Row:
     trained_mb: float | None = None
     peer_trained_mb: float | None = None
     megabytes: float | None = None
+    goal_mb: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -43,6 +44,8 @@ class Row:
 
     @property
     def met(self) -> bool | None:
+        if self.goal_mb is not None:
+            return self.peak_mb <= self.goal_mb
         if self.goal_seconds is not None:
             return self.ours <= self.goal_seconds
         return None if self.goal_ratio is None else self.ratio <= self.goal_ratio

@@ -2,7 +2,7 @@
 
 ``--quick`` takes smaller sizes and writes nothing. A subject is a module of this folder that has a
 TITLE, a NOTE, and prints its rows as JSON when it is run. Names of subjects as further arguments
-choose among them; what they print is then not written either.
+choose among them: their sections of the page are replaced, if it was made with the same versions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ast
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -46,7 +47,9 @@ def seconds(value: float) -> str:
 def goal(row: Row) -> str:
     if row.met is None:
         return ""
-    if row.goal_seconds is not None:
+    if row.goal_mb is not None:
+        bound = f"peak under {row.goal_mb:.0f} MB"
+    elif row.goal_seconds is not None:
         bound = f"under {row.goal_seconds:g} s"
     elif row.faster is not None:
         bound = f"{row.faster:g}x faster"
@@ -65,6 +68,13 @@ def memory(ours: float | None, peer: float | None) -> str:
     return f"{ours:.3g}" if peer is None else f"{ours:.0f} / {peer:.0f}"
 
 
+def beside(row: Row) -> str:
+    if not row.peer:
+        return "| | |"
+    times = spread(row.peer_least, row.peer_most)
+    return f"{row.peer} | {seconds(row.theirs)} | {times} | {1 / row.ratio:.2f}x"
+
+
 def table(rows: Sequence[Row]) -> str:
     lines = [
         "| what | n | MB | ours | spread | peer | peer's | spread | faster | peak MB | after "
@@ -73,8 +83,7 @@ def table(rows: Sequence[Row]) -> str:
     ]
     lines += [
         f"| {row.what} | {row.n:,} | {memory(row.megabytes, None)} | {seconds(row.ours)} "
-        f"| {spread(row.least, row.most)} | {row.peer} | {seconds(row.theirs)} "
-        f"| {spread(row.peer_least, row.peer_most)} | {1 / row.ratio:.2f}x "
+        f"| {spread(row.least, row.most)} | {beside(row)} "
         f"| {memory(row.peak_mb or None, row.peer_peak_mb)} "
         f"| {memory(row.after_mb, row.peer_after_mb)} "
         f"| {memory(row.trained_mb or None, row.peer_trained_mb)} | {goal(row)} |"
@@ -105,21 +114,38 @@ def measured(subject: str, quick: bool) -> list[Row]:
 
 def main(quick: bool, subjects: Sequence[str]) -> None:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    parts = [
-        HEAD,
+    made_with = (
         f"Python {platform.python_version()}, {versions}; {platform.system()}, "
-        f"{len(os.sched_getaffinity(0))} cores.\n",
-    ]
+        f"{len(os.sched_getaffinity(0))} cores.\n"
+    )
+    page = f"{HEAD}\n{made_with}"
+    if subjects and not quick:
+        page = PAGE.read_text("utf-8")
+        if made_with not in page:
+            raise SystemExit(f"{PAGE} was made with other versions: run all subjects")
     found: dict[str, list[Row]] = {}
     for subject in subjects or SUBJECTS:
         title, note = constants(subject)
         found[subject] = measured(subject, quick)
         rows = table(found[subject])
         print(f"{title}\n\n{rows}\n", flush=True)
-        parts.append(f"## {title}\n\n{note}\n{rows}\n")
+        page = with_section(page, title, f"{note}\n{rows}\n")
+    if not quick:
+        PAGE.write_text(page, "utf-8")
     if not quick and not subjects:
-        PAGE.write_text("\n".join(parts), "utf-8")
         draw(found["restoring"], found["growing"], PLOT)
+
+
+def with_section(page: str, title: str, text: str) -> str:
+    """The page with a section of this title, in the place of the one that it had, or at its end."""
+    section = f"## {title}\n\n{text}"
+    parts = re.split(r"\n(?=## )", page)
+    titles = [part.partition("\n")[0] for part in parts]
+    if f"## {title}" in titles:
+        parts[titles.index(f"## {title}")] = section
+    else:
+        parts.append(section)
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
