@@ -222,6 +222,8 @@ def _newest_metagraph(checkpoint: Any) -> Path:
     label = checkpoint.label if isinstance(checkpoint, ArrayMap) else Source(checkpoint).label
     if there and folder == path:
         return there[-1]
+    if path is not None and (error := default_registry().probe(Source(path)).error()) is not None:
+        raise error
     example = "graph.meta"
     if there and path is not None:
         beside = path.with_name(path.name + _ENDING)

@@ -361,3 +361,13 @@ def test_the_same_as_tensorpack(tmp_path: Path) -> None:
         done = dump(tmp_path, tmp_path / "ours.ckpt", **options)
         equal(done.path, tmp_path / "theirs.npz", {"fc/W", "bn/mean/EMA"})
         assert {"fc/W/Adam_1", "global_step", "learning_rate"} <= set(done.dropped)
+
+
+def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
+    """It says that there is none, before it asks for a metagraph."""
+    (tmp_path / "log.log").write_text("")
+    for path in (tmp_path, tmp_path / "model-1"):
+        with pytest.raises(InitregError) as caught:
+            initreg.dump(path, tmp_path / "out.npz")
+        assert "graph.meta" not in str(caught.value)
+        assert str(path) in str(caught.value)

@@ -6,6 +6,7 @@ The attributes are those of Keras 3.15 (``keras/src/callbacks/``) and tf_keras 2
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -133,7 +134,8 @@ class ModelState:
         for each, value in zip(seeds, state["seeds"], strict=True):
             set_value(each, value)
         if state["learning_rate"] is not None and self._learning_rate() is not None:
-            self._model.optimizer.learning_rate = state["learning_rate"]
+            with contextlib.suppress(TypeError):  # a schedule, which goes by the step
+                self._model.optimizer.learning_rate = state["learning_rate"]
 
     def _learning_rate(self) -> float | None:
         optimizer = getattr(self._model, "optimizer", None)

@@ -227,6 +227,32 @@ def test_a_run_in_two_parts(library: Library, tmp_path: Path) -> None:
     assert callbacks[3].best == 4.0
 
 
+@pytest.mark.parametrize("kind", ["schedule", "momentum", "average", "scaled loss"])
+def test_optimizers(library: Library, tmp_path: Path, kind: str) -> None:
+    """In two parts as in one: a rate by the step, slots, averages, a scale of the loss."""
+    optimizers = library.keras.optimizers
+
+    def make() -> Any:
+        if kind == "schedule":
+            return optimizers.Adam(optimizers.schedules.ExponentialDecay(0.1, 2, 0.5))
+        if kind == "momentum":
+            return optimizers.SGD(0.01, momentum=0.9, nesterov=True)
+        if kind == "average":
+            return optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=3)
+        where = library.keras.mixed_precision if kind_of_2 else optimizers
+        return where.LossScaleOptimizer(optimizers.Adam(0.01))
+
+    kind_of_2 = library.keras.__name__ == "tf_keras"
+    found = []
+    for parts in ([4], [1, 2, 4]):
+        for epochs in parts:
+            model = library.model(optimizer=make())
+            saver = library.trainers.ModelSaver(tmp_path / str(len(parts)))
+            library.fit(model, [saver], epochs)
+        found.append(weights(model))
+    assert found[0] == found[1]
+
+
 def test_a_stop_lasts(library: Library, tmp_path: Path) -> None:
     """A training that EarlyStopping ended is not taken up again, unless the user says so."""
 
