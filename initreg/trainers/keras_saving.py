@@ -100,7 +100,7 @@ class Saver:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         super().__init__()
-        self.directory = Path(directory)
+        self.directory = Path(os.path.abspath(os.path.expanduser(directory)))
 
     def _try(self, what: str, save: Any) -> bool:
         try:

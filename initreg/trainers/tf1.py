@@ -50,7 +50,7 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     ) -> None:
         if (every_n_steps is None) == (every_n_secs is None):
             raise ValueError("give either every_n_steps or every_n_secs")
-        self.directory = Path(directory)
+        self.directory = Path(os.path.abspath(os.path.expanduser(directory)))
         self.objects = dict(objects or {})
         states_of(self.objects)  # raises now, rather than at the first save
         self._timer = v1.train.SecondOrStepTimer(every_n_secs, every_n_steps)
@@ -131,7 +131,8 @@ def init_fn(
             except SourceNotFound:  # a first start
                 point = None
         if point is None:
-            start.init(session)
+            if source is not None:
+                start.init(session)
             return
         SmartInit(point.path).init(session)
         assert saver is not None

@@ -58,7 +58,7 @@ class CheckpointWriter:
         name: str = "model",
         var_list: Any = None,
     ) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(os.path.abspath(os.path.expanduser(directory)))
         self.saver = v1.train.Saver(var_list=var_list, max_to_keep=0, save_relative_paths=True)
         self._name = name
         self._keeping = Keeping(max_to_keep, every_n_hours)

@@ -79,10 +79,12 @@ def test_from_a_file(tmp_path: Path) -> None:
     assert train(2, [], init_fn(path, on_missing="ignore")) == (0, 9.5)
 
 
-def test_from_nothing(tmp_path: Path) -> None:
-    """A first start without a source: the variables are what their initialisers make."""
+def test_from_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A first start without a source: the variables are what their initialisers make, and there
+    is nothing to say."""
     saver = ModelSaver(tmp_path / "run", every_n_steps=2)
     assert train(2, [saver], init_fn(saver=saver)) == (0, 1.5)
+    assert not [record for record in caplog.records if record.name == "initreg"]
 
 
 def test_saved_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
@@ -210,6 +212,33 @@ def test_a_folder_that_is_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING, "initreg"):
         assert train(2, [ModelSaver(tmp_path / "run", every_n_steps=2)]) == (0, 1.5)
     assert "model-2 was not saved, and training goes on: " in caplog.text
+
+
+def test_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is meant from where the saver was made, wherever the program goes then."""
+    monkeypatch.chdir(tmp_path)
+    saver = ModelSaver("run", every_n_steps=2)
+    (tmp_path / "elsewhere").mkdir()
+    train(2, [saver], each=lambda: monkeypatch.chdir(tmp_path / "elsewhere"))
+    assert steps_in(tmp_path / "run") == [2]
+
+
+def test_a_session_that_is_lost(tmp_path: Path) -> None:
+    """After an AbortedError MonitoredTrainingSession makes another, which goes on from the last
+    save: five steps in all, and as many counted."""
+    counter, lost = Counter(), []
+    saver = ModelSaver(tmp_path, every_n_steps=2, objects={"counter": counter})
+
+    class Lose(v1.train.SessionRunHook):  # type: ignore[misc, name-defined]
+        def after_run(self, run_context: Any, run_values: Any) -> None:
+            counter.count += 1
+            if counter.count == 3 and not lost:
+                lost.append(True)
+                raise tf.errors.AbortedError(None, None, "preempted")
+
+    first, w = train(5, [Lose(), saver], init_fn(None, saver))
+    assert lost
+    assert (first, w, counter.count) == (0, 2 - 0.25 * 5, 5)
 
 
 def test_no_global_step(tmp_path: Path) -> None:
