@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import random
+import re
 import resource
 import sys
 import threading
@@ -30,7 +31,13 @@ import initreg
 
 MB = 1 << 20
 ALLOWED = 64 * MB
-CHECKED = ("npz", "npz_deflated", "checkpoint", "checkpoint_objects")  # have sums of all data
+CHECKED = (
+    "npz",
+    "npz_deflated",
+    "checkpoint",
+    "checkpoint_objects",
+    "checkpoint_v1",
+)  # sums of all data
 
 
 def status(key: str) -> int:
@@ -43,7 +50,9 @@ def status(key: str) -> int:
 
 def out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+        said = str(error).lower()
+        # HDF5 also speaks of the "end of allocation", by which it means that of the file.
+        if isinstance(error, MemoryError) or re.search(r"alloc(?!ation\b(?! failed))", said):
             return True
         error = error.__cause__ or error.__context__
     return False

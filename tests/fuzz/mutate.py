@@ -297,6 +297,7 @@ _BY_SEED: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "safetensors_shards": _json,
     "checkpoint": _table,
     "checkpoint_objects": _table,
+    "checkpoint_v1": _table,
     "h5": _hdf5,
     "h5_new": _hdf5,
     "weights_h5": _hdf5,

@@ -65,11 +65,14 @@ def _checkpoints(where: dict[str, Path]) -> None:
     with tf.Graph().as_default(), v1.Session() as session:
         for name, array in arrays().items():
             v1.get_variable(name, initializer=array)
+        v1.get_variable("counts", initializer=np.array([-1, 300], "i2"))
         v1.get_variable("words", initializer=np.array(["ab", "c"], object), dtype=tf.string)
         v1.get_variable("parts", [6, 2], partitioner=v1.fixed_size_partitioner(2), dtype=tf.float32)
         session.run(v1.global_variables_initializer())
         saver = v1.train.Saver()
         saver.save(session, str(where["checkpoint"] / "m"), write_meta_graph=False)
+        old = v1.train.Saver(write_version=v1.train.SaverDef.V1)
+        old.save(session, str(where["checkpoint_v1"] / "m"), write_meta_graph=False)
         v1.train.export_meta_graph(str(where["metagraph"] / "m.meta"))
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     step = tf.Variable(3)

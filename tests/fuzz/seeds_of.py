@@ -11,6 +11,7 @@ SEEDS = {
     "safetensors_shards": ("safetensors", "m.safetensors.index.json"),
     "checkpoint": ("tf_checkpoint", "m.index"),
     "checkpoint_objects": ("tf_checkpoint", "m.index"),
+    "checkpoint_v1": ("tf_checkpoint", "m"),
     "metagraph": ("tf_metagraph", "m.meta"),
     "h5": ("h5", "m.h5"),
     "h5_new": ("h5", "m.h5"),

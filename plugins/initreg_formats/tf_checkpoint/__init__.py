@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints: V2, which is read without TensorFlow, and V1, which it reads itself.
+"""TensorFlow checkpoints: V2 and V1, read without TensorFlow.
 
 An array is called by its key. A checkpoint is given as its prefix, one of its files, its state
 file, or the folder of either or of a SavedModel. The modules: ``locate`` and ``state`` find the

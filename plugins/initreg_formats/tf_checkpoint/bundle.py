@@ -17,6 +17,7 @@ from initreg import DamagedFile, Extent, OpenOptions, SlicedExtent, Source
 from initreg_formats.tf_checkpoint import graph
 from initreg_formats.tf_checkpoint.entry import (
     DTYPES,
+    MOST_SLICES,
     NO_ARRAYS,
     STRING,
     Entry,
@@ -31,8 +32,6 @@ from initreg_formats.tf_checkpoint.strings import Piece, Strings, check_piece, r
 
 HEADER_KEY = b""
 _VERSION = 1  # kTensorBundleVersion
-# Slices of one variable; fixed-size partitioners make one for each parameter server.
-_MOST_SLICES = 4096
 _NAMES_SHOWN = 5
 _LETTERS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 
@@ -168,8 +167,8 @@ class _Bundle:
         return found
 
     def _parts_of(self, key: bytes, entry: Entry) -> _Parts:
-        if len(entry.slices) > _MOST_SLICES:
-            raise Malformed(f"{len(entry.slices):,} slices; {_MOST_SLICES:,} are the most read")
+        if len(entry.slices) > MOST_SLICES:
+            raise Malformed(f"{len(entry.slices):,} slices; {MOST_SLICES:,} are the most read")
         parts: _Parts = []
         for data in entry.slices:
             part = parse_slice(data)

@@ -53,6 +53,8 @@ DTYPES = {
 STRING = 7
 # Handles to objects, and objects of C++ (a TensorList, the state of an iterator): no arrays.
 NO_ARRAYS = frozenset((20, 21))
+# Slices of one variable; fixed-size partitioners make one for each parameter server.
+MOST_SLICES = 4096
 
 _TAGS = frozenset((0x08, 0x12, 0x18, 0x20, 0x28, 0x3A))  # number << 3 | wire type
 _MOST_AXES = 32  # what every numpy can hold

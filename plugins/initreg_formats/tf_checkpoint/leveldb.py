@@ -91,6 +91,16 @@ class Table:
         """The first key and its value, None if the table is empty."""
         return next(self.entries(), None)
 
+    def find(self, key: bytes, handle: Handle) -> bytes | None:
+        """The value of ``key`` in one block, None if it is not there."""
+        try:
+            for found, value in entries(self._block(handle)):
+                if found == key:
+                    return value
+        except Malformed as error:
+            raise self._damaged(handle, error) from error
+        return None
+
     def check(self) -> None:
         """Read every block and check its checksum. Raises DamagedFile."""
         for handle in self.handles():
@@ -98,17 +108,21 @@ class Table:
 
     def handles(self) -> Iterator[Handle]:
         """The blocks that hold the entries, in order."""
+        return (handle for _, handle in self.listed())
+
+    def listed(self) -> Iterator[tuple[bytes, Handle]]:
+        """The blocks in order, each with a key that none of its own exceeds."""
         index = self._index()
         end = 0
         try:
-            for _, value in entries(self._block(index)):
+            for key, value in entries(self._block(index)):
                 handle, _ = _handle(value, 0)
                 # Blocks follow each other. One that is listed twice would be read twice, and a
                 # file of a megabyte can list a large block a hundred thousand times.
                 if handle.offset < end:
                     raise Malformed("blocks that overlap")
                 end = self._end(handle)
-                yield handle
+                yield key, handle
         except Malformed as error:
             raise self._damaged(index, error) from error
 

@@ -1,21 +1,55 @@
-"""The checkpoints of 2015 and 2016, V1: tables whose values are the tensors. TensorFlow's own
-reader opens them.
+"""The checkpoints of 2015 and 2016, V1: tables whose values are the tensors.
 
-Source: TensorFlow's core/util/saved_tensor_slice.proto and core/util/tensor_slice_reader.cc.
+The value of the first key, "", says what variables there are, and in which slices; each slice is
+the value of a key of its own, as a protocol buffer with packed numbers.
+
+Source: TensorFlow's core/util/saved_tensor_slice.proto, tensor_slice_reader.cc and
+core/framework/tensor.proto.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from initreg import DamagedFile, MissingLibrary, OpenOptions, Source
-from initreg_formats.tf_checkpoint.entry import DTYPES
-from initreg_formats.tf_checkpoint.leveldb import Table
+from initreg import DamagedFile, OpenOptions, Source
+from initreg_formats.tf_checkpoint.entry import (
+    DTYPES,
+    MOST_SLICES,
+    STRING,
+    Slice,
+    covers,
+    parse_shape,
+    parse_slice,
+    slice_key,
+)
+from initreg_formats.tf_checkpoint.leveldb import Handle, Table
+from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, Malformed, fields
 
 _PART = re.compile(r"(.+)-(?:\d{5}|\?{5})-of-(\d{5})")
+HEADER_KEY = b""
+
+# Where a TensorProto has the values of each dtype that a V1 writer takes: the field, and how they
+# are packed there.
+_VARINTS = "varints"
+_INT, _HALF, _STRINGS = 7, 13, 8
+_FIELDS = {
+    1: (5, "<f4"),
+    2: (6, "<f8"),
+    8: (9, "<c8"),
+    9: (10, _VARINTS),
+    10: (11, _VARINTS),
+    14: (_HALF, _VARINTS),
+    18: (12, "<c16"),
+    19: (_HALF, _VARINTS),
+    22: (16, _VARINTS),
+    23: (17, _VARINTS),
+    **dict.fromkeys((3, 4, 5, 6, 11, 12, 13, 15, 16, 17), (_INT, _VARINTS)),
+}
+_CHUNK = 1 << 20  # bytes of varints that are unpacked at a time
 
 
 def parts(path: Path) -> list[Path]:
@@ -34,92 +68,233 @@ def parts(path: Path) -> list[Path]:
     return files
 
 
-def open_v1(path: Path, options: OpenOptions) -> Mapping[str, Any]:
-    """Every variable by its name. Raises MissingLibrary, DamagedFile."""
-    files = parts(path)
-    for file in files if options.verify else ():  # TensorFlow's reader trusts what it reads
-        with Table(Source(file), verify=True) as table:
-            table.check()
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise MissingLibrary(
-            "format 'tf_checkpoint'", "tensorflow", "pip install 'initreg[tensorflow]'"
-        ) from error
-    return _Arrays(tf, path, _pattern(path))
+def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
+    """Every variable by its name. Raises DamagedFile."""
+    found: dict[str, Variable] = {}
+    for file in parts(path):
+        part = _File(file, options.verify)
+        for name, dtype, shape, slices in part.variables():
+            known = found.setdefault(name, Variable(f"{path}: array {name!r}", shape, dtype))
+            if (known.shape, known.number) != (shape, dtype):
+                raise DamagedFile(
+                    f"{file}: array {name!r} is {DTYPES[dtype]} {shape} here, but "
+                    f"{known.dtype} {known.shape} in another file of the checkpoint"
+                )
+            known.pieces += [_Piece(part, slice_key(name.encode(), each), each) for each in slices]
+    for variable in found.values():
+        variable.check()
+    return dict(sorted(found.items()))
 
 
-def _pattern(path: Path) -> str:
-    """The path as TensorFlow's file pattern that matches it, and its other parts, alone."""
-    match = _PART.fullmatch(path.name)
-    name = path.name if match is None else match[1]
-    escaped = re.sub(r"([*?\[\]\\])", r"\\\1", str(path.with_name(name)))
-    return escaped if match is None else f"{escaped}-?????-of-{match[2]}"
+class _File:
+    """One of the files, which is opened for each slice that is read."""
+
+    def __init__(self, path: Path, verify: bool) -> None:
+        self.path = path
+        self._verify = verify
+        with self._table() as table:
+            self._blocks: list[tuple[bytes, Handle]] = list(table.listed())
+            first = table.first()
+        if first is None or first[0] != HEADER_KEY:
+            raise DamagedFile(f"{path}: has no header: it is no TensorFlow checkpoint")
+        self._header = first[1]
+
+    def _table(self) -> Table:
+        return Table(Source(self.path), self._verify)
+
+    def variables(self) -> Iterator[tuple[str, int, tuple[int, ...], list[Slice]]]:
+        """Of each variable the name, dtype, shape, and the slices that this file has."""
+        try:
+            for number, wire, _, meta in fields(self._header):
+                if number != 1 or wire != BYTES:
+                    continue
+                for inner, kind, _, tensor in fields(meta):
+                    if inner == 1 and kind == BYTES:
+                        yield _variable(tensor)
+        except (Malformed, UnicodeDecodeError) as error:
+            raise DamagedFile(
+                f"{self.path}: its header is damaged: it has {error}. Download or copy it again"
+            ) from error
+
+    def value(self, key: bytes) -> bytes:
+        """What is stored under ``key``. Raises Malformed, DamagedFile."""
+        for last, handle in self._blocks:
+            if last >= key:
+                with self._table() as table:
+                    found = table.find(key, handle)
+                if found is not None:
+                    return found
+                break
+        raise Malformed(f"a slice that {self.path.name} announces, but does not hold")
 
 
-class _Array:
+class _Piece(NamedTuple):
+    file: _File
+    key: bytes
+    slice: Slice
+
+
+class Variable:
     """One variable, read when it is asked for."""
 
-    def __init__(self, owner: _Arrays, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(self, what: str, shape: tuple[int, ...], number: int) -> None:
         self.shape = shape
-        self.dtype = dtype
-        self._owner = owner
-        self._name = name
+        self.number = number  # of the dtype
+        self.dtype = DTYPES[number]
+        self.pieces: list[_Piece] = []
+        self._what = what
+
+    def check(self) -> None:
+        """That its slices are in it and make it whole. Raises DamagedFile."""
+        try:
+            if len(self.pieces) > MOST_SLICES:
+                raise Malformed(f"{len(self.pieces):,} slices; {MOST_SLICES:,} are the most read")
+            boxes = [covers(self.shape, piece.slice) for piece in self.pieces]
+            for start, length in boxes:
+                if any(a + n > axis for a, n, axis in zip(start, length, self.shape, strict=True)):
+                    raise Malformed(
+                        f"a slice of shape {length} at {start}, outside of {self.shape}"
+                    )
+            elements = sum(math.prod(length) for _, length in boxes)
+            if elements != math.prod(self.shape):
+                raise Malformed(f"slices of {elements:,} elements in all for shape {self.shape}")
+        except Malformed as error:
+            raise self._damaged(error) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self._owner.read(self._name, self.shape)
-
-
-class _Arrays(Mapping[str, _Array]):
-    def __init__(self, tf: Any, path: Path, pattern: str) -> None:
-        self._tf = tf
-        self._path = path
-        self._pattern = pattern
-        try:
-            self._reader = tf.train.load_checkpoint(pattern)
-            shapes = self._reader.get_variable_to_shape_map()
-            self._dtypes = self._reader.get_variable_to_dtype_map()
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise DamagedFile(f"{path}: TensorFlow cannot open it: {error}") from error
-        self._arrays = {
-            name: _Array(
-                self, name, tuple(shapes[name]), DTYPES[self._dtypes[name].as_datatype_enum]
-            )
-            for name in sorted(shapes)
-        }
-
-    def __getitem__(self, name: str) -> _Array:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def read(self, name: str, shape: tuple[int, ...]) -> Any:
-        """The values of one variable. Raises DamagedFile."""
         import numpy as np
 
-        tf = self._tf
         try:
-            return np.asarray(self._reader.get_tensor(name))  # a 0-d one comes as a scalar
-        except (tf.errors.OpError, ValueError, RuntimeError):
-            pass  # it reads neither slices nor half floats; the op that restores them does
-        spec = ""
-        if shape:
-            spec = f"{' '.join(map(str, shape))} {':'.join('-' for _ in shape)}"
-        # A graph of its own: nothing is added to the caller's.
-        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            try:
-                restored = tf.raw_ops.RestoreSlice(
-                    file_pattern=self._pattern,
-                    tensor_name=name,
-                    shape_and_slice=spec,
-                    dt=self._dtypes[name],
-                )
-                return np.asarray(session.run(restored))
-            except (tf.errors.OpError, ValueError, RuntimeError) as error:
-                raise DamagedFile(
-                    f"{self._path}: TensorFlow cannot read array {name!r}: {error}"
-                ) from error
+            # All of them before the whole is made: the shape is only what the file says.
+            found = [
+                (*covers(self.shape, piece.slice), _values(piece, self.number, self.dtype))
+                for piece in self.pieces
+            ]
+            for _, length, values in found:
+                if values.size != math.prod(length):
+                    raise Malformed(f"{values.size:,} values in a slice of shape {length}")
+            if len(found) == 1:
+                return found[0][2].reshape(self.shape)
+            whole = np.empty(self.shape, found[0][2].dtype) if found else _nothing(self.dtype)
+            covered = np.zeros(self.shape, bool)
+            for start, length, values in found:
+                box = tuple(slice(a, a + n) for a, n in zip(start, length, strict=True))
+                whole[box] = values.reshape(length)
+                covered[box] = True
+            if not covered.all():
+                raise Malformed("slices that overlap, so they do not cover it")
+        except Malformed as error:
+            raise self._damaged(error) from error
+        return whole.reshape(self.shape)
+
+    def _damaged(self, error: Malformed) -> DamagedFile:
+        return DamagedFile(f"{self._what} is damaged: it has {error}. Download or copy it again")
+
+
+def _nothing(dtype: str) -> Any:
+    """An empty array, for a variable of no elements that has no slices."""
+    import numpy as np
+
+    return np.empty(0, object if dtype == DTYPES[STRING] else _numpy(dtype))
+
+
+def _variable(tensor: bytes) -> tuple[str, int, tuple[int, ...], list[Slice]]:
+    """A ``SavedSliceMeta``. Raises Malformed, UnicodeDecodeError."""
+    name, dtype, shape = "", 0, b""
+    slices = []
+    for number, wire, value, content in fields(tensor):
+        if number == 1 and wire == BYTES:
+            name = content.decode()
+        elif number == 2 and wire == BYTES:
+            shape = content
+        elif number == 3 and wire == VARINT:
+            dtype = value
+        elif number == 4 and wire == BYTES:
+            slices.append(parse_slice(content))
+    if dtype != STRING and dtype not in _FIELDS:
+        raise Malformed(f"dtype number {dtype} for array {name!r}, which is unknown")
+    return name, dtype, parse_shape(shape), slices
+
+
+def _values(piece: _Piece, dtype: int, name: str) -> Any:
+    """The values of one slice, in C order, one axis. Raises Malformed, DamagedFile."""
+    import numpy as np
+
+    # A view: what is cut out of it is not copied, and a tensor is cut out of it four times.
+    saved = cast("bytes", memoryview(piece.file.value(piece.key)))
+    tensor = _last(_last(saved, 2), 3)
+    if dtype == STRING:
+        strings = [
+            bytes(text) for field, wire, _, text in fields(tensor) if (field, wire) == (_STRINGS, 2)
+        ]
+        made: Any = np.empty(len(strings), object)
+        made[:] = strings
+        return made
+    number, packing = _FIELDS[dtype]
+    found = []
+    for field, wire, _, content in fields(tensor):
+        if field != number:
+            continue
+        if wire != BYTES:
+            raise Malformed("values that are not packed")
+        found.append(content)
+    if len(found) != 1:
+        content = b"".join(found)
+    if packing == _VARINTS:
+        return _unpacked(content, name)
+    if len(content) % np.dtype(packing).itemsize:
+        raise Malformed("a value that is cut short")
+    return np.frombuffer(content, packing).astype(name)
+
+
+def _last(message: bytes, wanted: int) -> bytes:
+    """The last message of that number inside, as protocol buffers have it. Raises Malformed."""
+    found = None
+    for number, wire, _, content in fields(message):
+        if number == wanted and wire == BYTES:
+            found = content
+    if found is None:
+        raise Malformed("a slice without values")
+    return found
+
+
+def _numpy(name: str) -> Any:
+    import ml_dtypes
+    import numpy as np
+
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def _unpacked(content: bytes, name: str) -> Any:
+    """Varints as numbers of dtype ``name``. Raises Malformed for one that is none, or too large."""
+    import numpy as np
+
+    dtype = _numpy(name)
+    bits = name in ("float16", "bfloat16")  # their varints are their bits
+    kind = np.dtype("u2") if bits else dtype
+    data = np.frombuffer(content, "u1")
+    made = np.empty(np.count_nonzero(data < 0x80), kind)
+    if data.size and data[-1] >= 0x80:
+        raise Malformed("a number that does not end")
+    at = count = 0
+    while at < len(data):
+        stops = np.flatnonzero(data[at : at + _CHUNK] < 0x80) + 1
+        if not stops.size:
+            raise Malformed("a number of more than 64 bits")
+        starts = np.concatenate(([0], stops[:-1]))
+        lengths = stops - starts
+        if lengths.max() > 10:
+            raise Malformed("a number of more than 64 bits")
+        values = np.zeros(len(stops), "u8")
+        for place in range(int(lengths.max())):
+            has = lengths > place
+            group = data[at + starts[has] + place].astype("u8") & np.uint64(0x7F)
+            values[has] |= group << np.uint64(7 * place)
+        numbers = values if kind == np.dtype("u8") else values.view("i8")
+        some = numbers.astype(kind)
+        if (some.astype(numbers.dtype) != numbers).any():
+            raise Malformed(f"a number that is no {name}")
+        made[count : count + len(some)] = some
+        count += len(some)
+        at += int(stops[-1])
+    return made.view(dtype)
