@@ -120,6 +120,7 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     verify: bool = True,
     mmap: bool = False,
     allow_pickle: bool = False,
+    max_inflation: float = 1000,
     **rules: Unpack[RuleOptions],
 ) -> ArrayMap:
     """Open one source as a lazy map of its arrays; use it in a ``with``.
@@ -130,7 +131,7 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     >>> with initreg.open("base.npz", drop="head/*") as m:  # doctest: +SKIP
     ...     m["fc/W"].shape, np.asarray(m["fc/W"])
     """
-    options = OpenOptions(allow_pickle, verify, mmap)
+    options = OpenOptions(allow_pickle, verify, mmap, max_inflation)
     opened = default_registry().open(Source(source), options, format)
     try:
         return opened.apply(**rules) if rules else opened
@@ -146,6 +147,7 @@ def load(
     verify: bool = True,
     mmap: bool = False,
     allow_pickle: bool = False,
+    max_inflation: float = 1000,
     **rules: Unpack[RuleOptions],
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Read all arrays of one source, or of a chain, into a dict; later sources win.
@@ -155,7 +157,7 @@ def load(
     With ``mmap`` it is a view of the file where that is possible, which must then stay as it is;
     pages that are written become the process's own.
     """
-    options = OpenOptions(allow_pickle, verify, mmap)
+    options = OpenOptions(allow_pickle, verify, mmap, max_inflation)
     like = Link(None, format, options, (Rules.of(**rules),))
     with ExitStack() as stack:
         suppliers = merged(open_chain(flatten(source, like), stack))

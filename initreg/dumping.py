@@ -78,6 +78,7 @@ def dump(
     format: str | None = None,
     verify: bool = True,
     allow_pickle: bool = False,
+    max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
     progress: Progress | None = None,
@@ -104,7 +105,7 @@ def dump(
     graph = None if meta is None else Path(meta)
     if graph is None and not inference:
         graph = _newest_metagraph(checkpoint)
-    options = OpenOptions(allow_pickle, verify)
+    options = OpenOptions(allow_pickle, verify, max_inflation=max_inflation)
     with ExitStack() as stack:
         opened = checkpoint
         if not isinstance(checkpoint, ArrayMap):

@@ -49,7 +49,20 @@ class DamagedFile(InitregError):
 
 
 class RefusedFile(InitregError):
-    """The file could be opened, but doing so is unsafe: a pickle, or a link out of the file."""
+    """The file could be opened, but doing so is unsafe: a pickle, a link out of the file, or packed
+    so well that it could fill the memory."""
+
+    @classmethod
+    def check_inflation(cls, what: str, size: int, unpacked: int, allowed: float) -> None:
+        """Raise if ``what`` unpacks from ``size`` bytes to more than ``allowed`` times as many, and
+        to more than 64 MB, which any file may take."""
+        if unpacked > max(size * allowed, 64 << 20):
+            times = -(-unpacked // max(1, size))
+            raise cls(
+                f"{what} unpacks from {size:,} bytes to {unpacked:,}, {times:,} times as many, and "
+                f"at most {allowed:,g} times are allowed: a small file could fill the memory. If "
+                f"you trust it (an array of zeros packs so well), pass max_inflation={times}"
+            )
 
 
 # --- plugins ----------------------------------------------------------------------------------

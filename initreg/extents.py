@@ -16,10 +16,13 @@ from typing import Any
 
 from initreg import checksums, dtypes
 from initreg.arrays import Extent, SlicedExtent
-from initreg.errors import DamagedFile
+from initreg.errors import DamagedFile, RefusedFile
 
 # Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
 _DEFLATE_RATIO = 1032
+_JUSTIFIED = 64 << 20  # bytes that arrays may take in memory, however small the file
+# A format may give two names to the same bytes. More than so many times its size no file is read.
+_SHARED = 4
 
 
 def _nbytes(extent: Extent) -> int:
@@ -41,18 +44,44 @@ class Stamp:
         return cls(found.st_size, found.st_mtime_ns)
 
 
-def check(arrays: Iterable[tuple[str, Any]], label: str) -> dict[Path, Stamp]:
-    """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself.
+def check(
+    arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float = 1000
+) -> dict[Path, Stamp]:
+    """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself or
+    others; RefusedFile for those that unpack to more than ``max_inflation`` times their size.
 
     ``arrays`` are names and what the format returned for them; other values than extents pass.
     Returns the files that they lie in.
     """
     stamps: dict[Path, Stamp] = {}
+    inflated = over = 0  # bytes of arrays that unpack to more than they may, and in the file
+    plain: dict[Path, int] = {}  # bytes of all arrays in a file: of those that are not packed
+    packed: dict[Path, int] = {}  # and of those that are, as they are stored
     for name, value in arrays:
         if isinstance(value, Extent):
             _check_extent(name, value, label, stamps)
+            if value.codec is None:
+                plain[value.file] = plain.get(value.file, 0) + value.length
+                continue
+            packed[value.file] = packed.get(value.file, 0) + value.length
+            unpacked = value.skip + _nbytes(value)
+            if unpacked > value.length * max_inflation:
+                inflated += unpacked
+                over += value.length
+                what = f"{label}: what is packed up to array {name!r}"
+                RefusedFile.check_inflation(what, over, inflated, max_inflation)
         elif isinstance(value, SlicedExtent):
             _check_slices(name, value, label, stamps)
+            for _, extent in value.slices:
+                plain[extent.file] = plain.get(extent.file, 0) + extent.length
+    for totals, times, more in ((plain, _SHARED, _JUSTIFIED), (packed, 1, 0)):
+        for file, total in totals.items():
+            if total > times * stamps[file].size + more:
+                raise DamagedFile(
+                    f"{label}: its arrays take {total:,} bytes of {file.name}, which has "
+                    f"{stamps[file].size:,}: they lie in each other, so that a small file could "
+                    "fill the memory. It was made so on purpose, or its header is wrong"
+                )
     return stamps
 
 

@@ -37,13 +37,13 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """What the user asked for. ``allow_pickle``: unpickle, which can run any code in the file.
-    ``verify``: check the format's checksums; the kernel does it for an ``Extent``, as it maps the
-    file into memory if ``mmap`` asks for it."""
+    """What the user asked for. ``allow_pickle``: unpickle, which can run any code in the file. For
+    ``Extent``s the kernel does the rest: checks sums, maps files, refuses what inflates more."""
 
     allow_pickle: bool = False
     verify: bool = True
     mmap: bool = False
+    max_inflation: float = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,7 +248,7 @@ class Registry:
         arrays = self._open_with(name, source, options)
         label = source.label
         try:
-            stamps = extents.check(arrays.items(), label)
+            stamps = extents.check(arrays.items(), label, options.max_inflation)
             reader = reading.Reader(label, verify=options.verify, mmap=options.mmap, stamps=stamps)
             return ArrayMap(arrays, label=label, format=name, reader=reader)
         except BaseException as error:

@@ -117,6 +117,7 @@ def convert(
     format: str | None = None,
     verify: bool = True,
     allow_pickle: bool = False,
+    max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
     progress: Progress | None = None,
@@ -125,16 +126,21 @@ def convert(
     """Write what ``source`` holds, a chain merged on the way, as :func:`save` does.
 
     It is streamed: a few arrays are in memory at a time. ``to``: the format to write, by default
-    that of the path's ending; ``format``, ``verify``, ``allow_pickle`` and rules as for
-    :class:`initreg.SmartInit`. A converted checkpoint keeps the names that it has; their aliases
-    are not written.
+    that of the path's ending; ``format``, ``verify``, ``allow_pickle``, ``max_inflation``
+    and rules as for :class:`initreg.SmartInit`. A converted checkpoint keeps the names that it
+    has; their aliases are not written.
 
     >>> initreg.convert("model.ckpt-1000", "model.safetensors", drop="*/Adam*")  # doctest: +SKIP
     """
     registry = default_registry()
     name = to if to is not None else saver_for(path)
     options = SaveOptions(compress, size_in_bytes(shard_size))
-    like = Link(None, format, OpenOptions(allow_pickle, verify), (Rules.of(**rules),))
+    like = Link(
+        None,
+        format,
+        OpenOptions(allow_pickle, verify, max_inflation=max_inflation),
+        (Rules.of(**rules),),
+    )
     with ExitStack() as stack:
         arrays = Saved(merged(open_chain(flatten(source, like), stack)), progress)
         with written(path) as output:

@@ -36,6 +36,7 @@ class SmartInit(Chain):
     nor memory; the model then depends on the file, **which must not change while it is in use**.
     ``verify``: check the checksums that the format carries.
     ``allow_pickle``: open pickles, **which can run any code**; only for files that you made.
+    ``max_inflation``: how many times their size packed arrays, of 64 MB and more, may unpack to.
 
     ``on_missing``, ``on_unused``: what to do about variables that no source supplies, and about
     arrays that no variable takes: ``"warn"``, ``"error"`` or ``"ignore"``. ``expect_missing``,
@@ -83,6 +84,7 @@ class SmartInit(Chain):
         verify: bool = True,
         atomic: bool = False,
         allow_pickle: bool = False,
+        max_inflation: float = 1000,
     ) -> None:
         self.source = source
         self.ignore_mismatch = ignore_mismatch
@@ -107,12 +109,19 @@ class SmartInit(Chain):
             "mmap": mmap,
             "verify": verify,
             "allow_pickle": allow_pickle,
+            "max_inflation": max_inflation,
         }
-        usual = {"format": None, "mmap": False, "verify": True, "allow_pickle": False}
+        usual = {
+            "format": None,
+            "mmap": False,
+            "verify": True,
+            "allow_pickle": False,
+            "max_inflation": 1000,
+        }
         like = Link(
             None,
             format,
-            OpenOptions(allow_pickle, verify, mmap),
+            OpenOptions(allow_pickle, verify, mmap, max_inflation),
             (rules,),
             ignore_mismatch,
             _policy(on_unused, "on_unused"),

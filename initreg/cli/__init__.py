@@ -20,6 +20,7 @@ VERBS = (probe, plugins, ls, plan, convert, dump, resume)
 _TYPED = {
     "allow_pickle=True": "--allow-pickle",
     "inference=True": "--inference",
+    "max_inflation=": "--max-inflation ",
     ' meta="': ' --meta "',
 }
 

@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
             to=options.to,
             format=options.format,
             allow_pickle=options.allow_pickle,
+            max_inflation=options.max_inflation,
             compress=options.compress,
             shard_size=options.shard_size,
             progress=progress,

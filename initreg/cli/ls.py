@@ -19,7 +19,10 @@ def run(options: argparse.Namespace) -> int:
     from initreg.report import listing_text
 
     with open_source(
-        options.source, format=options.format, allow_pickle=options.allow_pickle
+        options.source,
+        format=options.format,
+        allow_pickle=options.allow_pickle,
+        max_inflation=options.max_inflation,
     ) as arrays:
         specs = arrays.specs()
         if not options.json:

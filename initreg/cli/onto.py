@@ -19,7 +19,7 @@ from initreg.registry import default_registry
 _CALLABLE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
 
-def target_of(text: str, stack: ExitStack, *, allow_pickle: bool = False) -> Any:
+def target_of(text: str, stack: ExitStack, **opening: Any) -> Any:
     """The target: an open map, which ``stack`` closes, or what ``package.module:callable`` gives.
 
     Modules are looked for in the working folder, too. Raises what opening a source raises, and
@@ -28,7 +28,7 @@ def target_of(text: str, stack: ExitStack, *, allow_pickle: bool = False) -> Any
     match = _CALLABLE.fullmatch(text)
     if match is None or os.path.exists(text):
         try:
-            return stack.enter_context(open_source(text, allow_pickle=allow_pickle))
+            return stack.enter_context(open_source(text, **opening))
         except SourceNotFound as error:
             raise SourceNotFound(
                 f"{error}. --onto takes a source, or code as package.module:callable"

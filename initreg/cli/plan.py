@@ -66,10 +66,16 @@ def run(options: argparse.Namespace) -> int:
         expect_unused=options.expect_unused,
         ignore=options.ignore,
         allow_pickle=options.allow_pickle,
+        max_inflation=options.max_inflation,
         **rules,
     )
     with ExitStack() as stack:
-        target = target_of(options.onto, stack, allow_pickle=options.allow_pickle)
+        target = target_of(
+            options.onto,
+            stack,
+            allow_pickle=options.allow_pickle,
+            max_inflation=options.max_inflation,
+        )
         plan = smart_init.plan(target)
     error = plan.error()
     if options.json:

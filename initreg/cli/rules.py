@@ -22,6 +22,13 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="open a pickle, which can run any code: only for files that you made yourself",
     )
+    parser.add_argument(
+        "--max-inflation",
+        type=float,
+        default=1000,
+        metavar="TIMES",
+        help="refuse packed arrays that unpack to more than this many times their size (1000)",
+    )
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:

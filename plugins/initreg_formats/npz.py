@@ -6,6 +6,7 @@ An array is called by its member's name without ``.npy``. Source of the layout:
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from initreg import (
     DuplicateName,
     Extent,
     OpenOptions,
+    RefusedFile,
     Source,
     hookimpl,
 )
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 initreg_endings = (".npz",)
 
+_RATIO = 1032  # deflate packs no better
 _FIRST_READ = 512  # covers the local header and the usual .npy header
 
 
@@ -86,7 +89,7 @@ def _array(source: Source, file: BinaryIO, member: zipfile.ZipInfo, options: Ope
     offset = data_offset(file, member, what)
     header = npy.parse_header(_npy_head(file, offset, member, what), what)
     if header.is_pickle or isinstance(header.descr, list):
-        return _by_numpy(source, member.filename, header, what, options)
+        return _by_numpy(source, member, header, what, options)
     assert source.path is not None
     return Extent(
         file=source.path,
@@ -120,7 +123,7 @@ def _npy_head(file: BinaryIO, offset: int, member: zipfile.ZipInfo, what: str) -
 
 
 def _by_numpy(
-    source: Source, filename: str, header: npy.Header, what: str, options: OpenOptions
+    source: Source, member: zipfile.ZipInfo, header: npy.Header, what: str, options: OpenOptions
 ) -> npy.Structured:
     """Pickled objects, and structured dtypes, are left to numpy, and read only when asked for."""
     import numpy as np
@@ -130,13 +133,22 @@ def _by_numpy(
             raise npy.refuse_pickle(what)
         try:
             with source.open() as file, zipfile.ZipFile(file) as archive:
-                with archive.open(filename) as member:
+                with archive.open(member) as unpacked:
                     if header.is_pickle:
-                        return npy.read_pickled(member, what)
-                    return np.lib.format.read_array(member, allow_pickle=False)
+                        return npy.read_pickled(unpacked, what)
+                    return np.lib.format.read_array(unpacked, allow_pickle=False)
         except (zipfile.BadZipFile, ValueError, EOFError, zlib.error) as error:
             raise DamagedFile(f"{what} cannot be read: {error}") from error
 
     if header.is_pickle:
         return npy.Structured(header, np.dtype(object), read)
-    return npy.Structured(header, npy.structured_dtype(header.descr, what), read)
+    dtype = npy.structured_dtype(header.descr, what)
+    nbytes = header.size + math.prod(header.shape) * dtype.itemsize
+    most = member.compress_size
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        most *= _RATIO
+        packed, allowed = member.compress_size, options.max_inflation
+        RefusedFile.check_inflation(what, packed, nbytes, allowed)
+    if nbytes > most:
+        raise DamagedFile(f"{what}: cannot hold the {nbytes:,} bytes that its header says")
+    return npy.Structured(header, dtype, read)

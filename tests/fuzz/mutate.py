@@ -42,7 +42,7 @@ def mutated(seed: str, files: Files, rng: random.Random) -> tuple[Files, bool]:
 
 def _rank(name: str) -> bool:
     """Of several files the one that says what lies where."""
-    return name.endswith((".index", ".json"))
+    return name.endswith((".index", ".json")) or name == "m"
 
 
 # --- any bytes ----------------------------------------------------------------------------------
@@ -99,7 +99,12 @@ def _npy(data: bytes, rng: random.Random) -> bytes:
             "descr": rng.choice(
                 [
                     *("|O", "<f8", "|V1000000000", "<U99999999", ">c16", "", "x" * 99, None),
-                    *([("a", "<f4"), ("b", "|O")], [("a", "<f4", (1 << 40,))], ("<f4", (1 << 60,))),
+                    *(
+                        [("a", "<f4"), ("b", "|O")],
+                        [("a", "<f4", (1 << 40,))],
+                        [("a", "<i4"), ("b", "<f8")],
+                        ("<f4", (1 << 60,)),
+                    ),
                 ]
             ),
             "fortran_order": rng.choice([True, 1, None, "x"]),

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
-from initreg import DamagedFile, OpenOptions, Source
+from initreg import DamagedFile, OpenOptions, RefusedFile, Source
 from initreg_formats.h5.claiming import WEIGHTS
 from initreg_formats.h5.container import Container
 from initreg_formats.zip_member import data_offset
@@ -30,23 +30,28 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
     what = source.label
     file = source.open()
     try:
-        member = _member(file, what)
+        member = _member(file, what, options.max_inflation)
         start = data_offset(file, member, f"{what}: its {WEIGHTS}")
         if member.compress_type == zipfile.ZIP_STORED:
             if start + member.file_size > source.size:
                 raise DamagedFile(f"{what}: its {WEIGHTS} ends beyond the archive")
             if options.verify:
                 _verify(file, start, member, what)
-            return Container(what, source.path, start, source.size, file, member.file_size)
+            length = member.file_size
+            return Container(
+                what, source.path, start, source.size, file, length, options.max_inflation
+            )
         with file:
             unpacked = _unpack(file, member, what)
-        return Container(what, None, 0, source.size, unpacked, member.file_size)
+        return Container(
+            what, None, 0, source.size, unpacked, member.file_size, options.max_inflation
+        )
     except BaseException:
         file.close()
         raise
 
 
-def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
+def _member(file: BinaryIO, what: str, max_inflation: float) -> zipfile.ZipInfo:
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -66,6 +71,8 @@ def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
             f"{what}: its {WEIGHTS} claims to unpack from {member.compress_size:,} to "
             f"{member.file_size:,} bytes, more than it can"
         )
+    packed, unpacked = member.compress_size, member.file_size
+    RefusedFile.check_inflation(f"{what}: its {WEIGHTS}", packed, unpacked, max_inflation)
     return member
 
 

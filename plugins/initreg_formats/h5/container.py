@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from initreg import DamagedFile, InitregError, Source, UnreadableFile
+from initreg import (
+    DamagedFile,
+    InitregError,
+    OpenOptions,
+    RefusedFile,
+    Source,
+    UnreadableFile,
+)
 from initreg_formats.h5.claiming import has_signature
 from initreg_formats.h5.strings import HEAP, heap_objects
 
@@ -110,7 +117,14 @@ class Container:
     """
 
     def __init__(
-        self, label: str, path: Path | None, base: int, size: int, file: BinaryIO, length: int
+        self,
+        label: str,
+        path: Path | None,
+        base: int,
+        size: int,
+        file: BinaryIO,
+        length: int,
+        max_inflation: float,
     ) -> None:
         import h5py
 
@@ -121,6 +135,7 @@ class Container:
         self.length = length
         self._raw = file
         self._claimed = 0
+        self._max_inflation = max_inflation
         self._window = Window(file, base, length)
         try:
             with h5_errors(label):
@@ -130,7 +145,7 @@ class Container:
             raise
 
     @classmethod
-    def of_file(cls, source: Source) -> Self:
+    def of_file(cls, source: Source, options: OpenOptions) -> Self:
         """The file itself. Raises DamagedFile, UnreadableFile."""
         assert source.path is not None
         what = source.label
@@ -143,22 +158,24 @@ class Container:
         except BaseException:
             file.close()
             raise
-        return cls(what, source.path, 0, source.size, file, source.size)
+        return cls(what, source.path, 0, source.size, file, source.size, options.max_inflation)
 
     def claim_memory(self, nbytes: int, what: str) -> None:
         """Account for an array that HDF5 unpacks or fills. Raises DamagedFile if all of them
-        together are more than the file can hold."""
+        together are more than the file can hold, RefusedFile if they are more than it may."""
         self._claimed += nbytes
         self.check_memory(self._claimed, what)
 
     def check_memory(self, nbytes: int, what: str) -> None:
-        """Raise DamagedFile if the file cannot hold ``nbytes``, however well packed."""
+        """Raise DamagedFile if the file cannot hold ``nbytes``, however well packed, RefusedFile if
+        it is packed better than is allowed."""
         if nbytes > self.size * _RATIO + _SLACK:
             raise DamagedFile(
                 f"{what} brings what the file claims to hold to {nbytes:,} bytes, more than "
                 f"{self.size:,} bytes on disk can. If it is right nevertheless, read it with h5py, "
                 "and pass the arrays as a dict"
             )
+        RefusedFile.check_inflation(what, self.size, nbytes, self._max_inflation)
 
     @property
     def user_block(self) -> int:

@@ -25,11 +25,11 @@ def open_source(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     if not source.head:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     if is_index(source):
-        return _opened(*shards.open_shards(source))
+        return _opened(*shards.open_shards(source, options))
     if source.head.startswith(MAGIC):
         container = archive.open_archive(source, options)
     else:
-        container = Container.of_file(source)
+        container = Container.of_file(source, options)
     try:
         arrays = arrays_of(container)
     except BaseException:

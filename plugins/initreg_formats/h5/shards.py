@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from initreg import DamagedFile, Source
+from initreg import DamagedFile, OpenOptions, Source
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of
 from initreg_formats.parts import part_of
@@ -18,7 +18,7 @@ _SUFFIX = ".weights.json"
 _LARGEST = 100_000_000  # bytes
 
 
-def open_shards(source: Source) -> tuple[dict[str, Any], list[Container]]:
+def open_shards(source: Source, options: OpenOptions) -> tuple[dict[str, Any], list[Container]]:
     """The arrays of all parts, and the parts, which the caller closes.
 
     Raises DamagedFile where the index and a part disagree.
@@ -30,7 +30,7 @@ def open_shards(source: Source) -> tuple[dict[str, Any], list[Container]]:
     containers: list[Container] = []
     try:
         for name in dict.fromkeys(part for parts in places.values() for part in parts):
-            container = Container.of_file(part_of(source.path.parent, name, what))
+            container = Container.of_file(part_of(source.path.parent, name, what), options)
             containers.append(container)
             found = arrays_of(container)
             for path in found:
