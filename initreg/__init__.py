@@ -32,6 +32,9 @@ _HOME = {
     "save_states": "resuming",
     "ResumePoint": "resuming",
     "RandomStates": "states",
+    "verify": "verifying",
+    "Verification": "verifying",
+    "Verified": "verifying",
     "probe": "registry",
     "Probe": "registry",
     "ArrayMap": "arrays",
@@ -149,6 +152,9 @@ if TYPE_CHECKING:
     from initreg.varmanip import load_chkpt_vars as load_chkpt_vars
     from initreg.varmanip import save_checkpoint_vars as save_checkpoint_vars
     from initreg.varmanip import save_chkpt_vars as save_chkpt_vars
+    from initreg.verifying import Verification as Verification
+    from initreg.verifying import Verified as Verified
+    from initreg.verifying import verify as verify
 
 __all__ = sorted(_HOME)
 

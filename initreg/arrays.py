@@ -278,6 +278,12 @@ class ArrayMap(Mapping[str, LazyArray]):
         given = getattr(self._source, "parameters", None)
         return tuple(map(normalise, given)) if isinstance(given, tuple) else None
 
+    @property
+    def has_checksum(self) -> bool:
+        """Whether the source has one for all its arrays together, which was compared when it was
+        opened, as an archive has for its one member."""
+        return getattr(self._source, "has_checksum", False) is True
+
     def specs(self) -> list[ArraySpec]:
         """Names, shapes and dtypes of all arrays; nothing is read."""
         return [array.spec for array in self._arrays.values()]
@@ -378,6 +384,10 @@ class RuledMap(ArrayMap):
     @property
     def parameters(self) -> tuple[str, ...] | None:
         return self._parameters
+
+    @property
+    def has_checksum(self) -> bool:
+        return self._base.has_checksum
 
     def close(self) -> None:
         self._base.close()

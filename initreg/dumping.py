@@ -81,6 +81,7 @@ def dump(
     max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
+    manifest: bool = False,
     progress: Progress | None = None,
 ) -> Dumped:
     """Write the model that is in a checkpoint, without what only its training needs.
@@ -123,7 +124,13 @@ def dump(
             )
         chosen = RuledMap(opened, Rules([_Chosen(kept)]))
         path = convert(
-            chosen, out, to=to, compress=compress, shard_size=shard_size, progress=progress
+            chosen,
+            out,
+            to=to,
+            compress=compress,
+            shard_size=shard_size,
+            manifest=manifest,
+            progress=progress,
         )
         return Dumped(path, tuple(chosen.specs()), dropped, graph)
 

@@ -47,6 +47,7 @@ class Output:
         self._files: dict[str, tuple[Path, int]] = {}  # by name: where it is written, a descriptor
         self._flusher = _Flusher()
         self._obsolete: list[str] = []
+        self._outdated: list[str] = []
 
     @property
     def folder(self) -> Path:
@@ -62,7 +63,7 @@ class Output:
             raise UnwritableFile(
                 f"{self.folder / name}: is a folder, so no file can take its place"
             )
-        beside = self.folder / f".initreg-{secrets.token_hex(4)}-{name}"
+        beside = self._beside(name)
         try:
             descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
             with contextlib.suppress(FileNotFoundError):
@@ -74,6 +75,9 @@ class Output:
         self._files[name] = beside, descriptor
         self._flusher.watch(descriptor)
         return beside
+
+    def _beside(self, name: str) -> Path:
+        return self.folder / f".initreg-{secrets.token_hex(4)}-{name}"
 
     def take(self, path: Path, name: str) -> None:
         """A file that was written already, in this folder or below it, becomes ``name``."""
@@ -88,6 +92,21 @@ class Output:
     def obsolete(self, name: str) -> None:
         """Remove a file of this folder once the new ones stand: a part of what stood before."""
         self._obsolete.append(name)
+
+    def outdate(self, name: str) -> None:
+        """Remove a file of this folder before the new ones are visible: what says of the old that
+        would not be true of the new, a manifest."""
+        self._outdated.append(name)
+
+    @property
+    def obsolete_names(self) -> tuple[str, ...]:
+        """What :meth:`obsolete` was told."""
+        return tuple(self._obsolete)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What was asked for so far: by name, where it is written."""
+        return {name: beside for name, (beside, _) in self._files.items()}
 
     def is_free(self, name: str) -> bool:
         """Whether no file of this name stands in the folder."""
@@ -123,8 +142,14 @@ class Output:
         """Flush all files to the disk, then give them their names. Raises UnwritableFile."""
         named: list[str] = []
         stood = [name for name in self._files if not self.is_free(name)]
+        aside: dict[str, Path] = {}
         try:
             self.flush()
+            for name in self._outdated:
+                if not self.is_free(name):
+                    hidden = self._beside(name)
+                    os.replace(self.folder / name, hidden)
+                    aside[name] = hidden
             for name, (beside, _) in self._files.items():
                 os.replace(beside, self.folder / name)
                 named.append(name)
@@ -134,7 +159,14 @@ class Output:
                 if name not in stood:  # it would be a part without the whole
                     with contextlib.suppress(OSError):
                         os.unlink(self.folder / name)
+            for name, hidden in aside.items():
+                if not named:
+                    with contextlib.suppress(OSError):
+                        os.replace(hidden, self.folder / name)
             raise self.unwritable(error) from error
+        for hidden in aside.values():
+            with contextlib.suppress(OSError):
+                os.unlink(hidden)
         for name in self._obsolete:
             if name not in self._files:
                 with contextlib.suppress(OSError):

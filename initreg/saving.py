@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,7 +14,15 @@ from initreg.arrays import LazyArray
 from initreg.chain import Link, flatten, merged, open_chain
 from initreg.errors import InitregError, UnknownFormat
 from initreg.hookspecs import OpenOptions, SaveOptions
-from initreg.output import written
+from initreg.manifests import (
+    ENDING,
+    ArrayDigest,
+    Manifest,
+    digest_of_array,
+    digest_of_file,
+    is_ours,
+)
+from initreg.output import Output, written
 from initreg.registry import default_registry
 from initreg.rules import RuleOptions, Rules
 from initreg.streaming import position, stream
@@ -30,8 +39,14 @@ _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", 1)}
 class Saved(Mapping[str, LazyArray]):
     """The arrays of one save: names, shapes and dtypes are known, values not yet read."""
 
-    def __init__(self, arrays: Mapping[str, LazyArray], progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, LazyArray],
+        progress: Progress | None = None,
+        digests: dict[str, str] | None = None,
+    ) -> None:
         self._arrays = dict(arrays)
+        self._digests = digests  # of what was streamed, by name, if there is to be a manifest
         self._progress = progress
         self._done = 0  # bytes given; a format may stream several times, a part each time
         self.nbytes = sum(array.spec.nbytes or 0 for array in self._arrays.values())
@@ -53,12 +68,19 @@ class Saved(Mapping[str, LazyArray]):
         chosen.sort(key=position)
         held = [array for array in chosen if _is_at_hand(array)]
         read = [array for array in chosen if not _is_at_hand(array)]
-        for array, values in _chained(held, read):
-            yield array.name, values
-            self._done += values.nbytes
-            del values
-            if self._progress is not None:
-                self._progress(self._done, self.nbytes)
+        with ThreadPoolExecutor(1, "initreg-digest") as hasher:  # its thread starts when needed
+            for array, values in _chained(held, read):
+                digest = (
+                    hasher.submit(digest_of_array, values) if self._digests is not None else None
+                )
+                yield array.name, values
+                self._done += values.nbytes
+                del values
+                if self._digests is not None and digest is not None:
+                    self._digests[array.name] = digest.result()
+                    del digest
+                if self._progress is not None:
+                    self._progress(self._done, self.nbytes)
 
 
 def _is_at_hand(array: LazyArray) -> bool:
@@ -89,6 +111,7 @@ def save(
     format: str | None = None,
     compress: bool = False,
     shard_size: int | str | None = None,
+    manifest: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Write arrays to ``path``: all of it, or nothing; what stood there is replaced at the end.
@@ -96,8 +119,9 @@ def save(
     ``arrays``: a dict by name, nested or not, or an open map. ``format``: by default that of the
     path's ending, ``.npz``, ``.safetensors``, ``.h5`` or ``.ckpt`` (a TF checkpoint, whose files
     are ``path.index`` and ``path.data-...``). ``compress``: of npz and h5. ``shard_size``: of
-    safetensors, at most so many bytes in a file, as a number or as ``"5GB"``. ``progress`` is
-    called with the bytes done and all bytes.
+    safetensors, at most so many bytes in a file, as a number or as ``"5GB"``. ``manifest``: write
+    the digests of files and arrays beside it, for :func:`initreg.verify`. ``progress`` is called
+    with the bytes done and all bytes.
 
     Returns the path to open it by. Raises UnwritableFile, UnknownFormat, and InitregError for
     arrays that the format has no place for; nothing is changed then.
@@ -105,7 +129,13 @@ def save(
     >>> initreg.save("model.npz", {"fc/W": w})  # doctest: +SKIP
     """
     return convert(
-        arrays, path, to=format, compress=compress, shard_size=shard_size, progress=progress
+        arrays,
+        path,
+        to=format,
+        compress=compress,
+        shard_size=shard_size,
+        manifest=manifest,
+        progress=progress,
     )
 
 
@@ -120,6 +150,7 @@ def convert(
     max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
+    manifest: bool = False,
     progress: Progress | None = None,
     **rules: Unpack[RuleOptions],
 ) -> Path:
@@ -142,11 +173,30 @@ def convert(
         (Rules.of(**rules),),
     )
     with ExitStack() as stack:
-        arrays = Saved(merged(open_chain(flatten(source, like), stack)), progress)
+        digests: dict[str, str] | None = {} if manifest else None
+        arrays = Saved(merged(open_chain(flatten(source, like), stack)), progress, digests)
         with written(path) as output:
             output.need(0 if compress else arrays.nbytes)
             registry.save(name, arrays, output, options)
+            _replace_manifest(output, arrays, digests)
     return output.result
+
+
+def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] | None) -> None:
+    """Take away what manifest is there of what is replaced, and write one if there are digests."""
+    real = output.path.name if output.result == Path(output.label) else output.result.name
+    for name in {output.path.name, real, *output.obsolete_names}:
+        if is_ours(output.folder / f"{name}{ENDING}"):
+            output.outdate(f"{name}{ENDING}")
+    if digests is None:
+        return
+    files = {name: digest_of_file(file) for name, file in output.files.items()}
+    described = {}
+    for name, array in arrays.items():
+        digest = digests.get(name) or digest_of_array(array.read())  # if it was not streamed
+        described[name] = ArrayDigest(array.shape, array.spec.dtype, digest)
+    found = Manifest(files, described)
+    output.file(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
 
 
 def saver_for(path: str | os.PathLike[str]) -> str:

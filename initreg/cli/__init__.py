@@ -12,10 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from initreg.cli import convert, dump, ls, plan, plugins, probe, resume
+from initreg.cli import convert, dump, ls, plan, plugins, probe, resume, verify
 from initreg.errors import InitregError
 
-VERBS = (probe, plugins, ls, plan, convert, dump, resume)
+VERBS = (probe, plugins, ls, plan, verify, convert, dump, resume)
 # What errors say of keywords, as it is typed here.
 _TYPED = {
     "allow_pickle=True": "--allow-pickle",

@@ -39,6 +39,9 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard-size", metavar="SIZE", help="at most so many bytes in one file: 5GB"
     )
+    parser.add_argument(
+        "--manifest", action="store_true", help="write digests beside it, for 'initreg verify'"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
             max_inflation=options.max_inflation,
             compress=options.compress,
             shard_size=options.shard_size,
+            manifest=options.manifest,
             progress=progress,
             **rules_of(options),
         )

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
             max_inflation=options.max_inflation,
             compress=options.compress,
             shard_size=options.shard_size,
+            manifest=options.manifest,
             progress=progress,
         )
     found = written_to(done.path, options.to)

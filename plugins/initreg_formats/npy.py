@@ -121,9 +121,10 @@ def make_header(descr: str, shape: tuple[int, ...]) -> bytes:
 class Structured:
     """An array of a structured dtype: listed, and read by numpy, but no variable takes it."""
 
-    def __init__(self, header: Header, dtype: Any, read: Any) -> None:
+    def __init__(self, header: Header, dtype: Any, read: Any, has_checksum: bool = False) -> None:
         self.shape = header.shape
         self.dtype = dtype
+        self.has_checksum = has_checksum
         self._read = read
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

@@ -141,7 +141,7 @@ def _by_numpy(
             raise DamagedFile(f"{what} cannot be read: {error}") from error
 
     if header.is_pickle:
-        return npy.Structured(header, np.dtype(object), read)
+        return npy.Structured(header, np.dtype(object), read, has_checksum=True)
     dtype = npy.structured_dtype(header.descr, what)
     nbytes = header.size + math.prod(header.shape) * dtype.itemsize
     most = member.compress_size
@@ -151,4 +151,4 @@ def _by_numpy(
         RefusedFile.check_inflation(what, packed, nbytes, allowed)
     if nbytes > most:
         raise DamagedFile(f"{what}: cannot hold the {nbytes:,} bytes that its header says")
-    return npy.Structured(header, dtype, read)
+    return npy.Structured(header, dtype, read, has_checksum=True)

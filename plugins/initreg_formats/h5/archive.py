@@ -37,15 +37,15 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
                 raise DamagedFile(f"{what}: its {WEIGHTS} ends beyond the archive")
             if options.verify:
                 _verify(file, start, member, what)
-            length = member.file_size
-            return Container(
-                what, source.path, start, source.size, file, length, options.max_inflation
-            )
-        with file:
-            unpacked = _unpack(file, member, what)
-        return Container(
-            what, None, 0, source.size, unpacked, member.file_size, options.max_inflation
+            path, content = source.path, file
+        else:
+            with file:
+                path, start, content = None, 0, _unpack(file, member, what)
+        container = Container(
+            what, path, start, source.size, content, member.file_size, options.max_inflation
         )
+        container.has_checksum = options.verify or member.compress_type != zipfile.ZIP_STORED
+        return container
     except BaseException:
         file.close()
         raise

@@ -114,7 +114,10 @@ class Container:
     ``label``: what to call it in a message. ``path`` and ``base``: the file that its bytes lie in
     and where they begin; ``path`` is None if they were unpacked into memory. ``size``: the bytes
     of the file on disk, which justify what is allocated. ``length``: the bytes of the HDF5 file.
+    ``has_checksum``: whether an archive has one for all of it, which was compared.
     """
+
+    has_checksum = False
 
     def __init__(
         self,

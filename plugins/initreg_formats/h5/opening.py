@@ -44,6 +44,7 @@ class Arrays(dict[str, Any]):
     def __init__(self, arrays: Mapping[str, Any], containers: list[Container]) -> None:
         super().__init__(arrays)
         self._containers = containers
+        self.has_checksum = all(container.has_checksum for container in containers)
 
     def close(self) -> None:
         for container in self._containers:

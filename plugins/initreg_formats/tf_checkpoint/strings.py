@@ -36,6 +36,7 @@ class Strings:
     """
 
     dtype = "string"
+    has_checksum = True
 
     def __init__(
         self,

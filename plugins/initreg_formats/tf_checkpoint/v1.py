@@ -137,6 +137,8 @@ class _Piece(NamedTuple):
 class Variable:
     """One variable, read when it is asked for."""
 
+    has_checksum = True  # that of its block of the table
+
     def __init__(self, what: str, shape: tuple[int, ...], number: int) -> None:
         self.shape = shape
         self.number = number  # of the dtype
