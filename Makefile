@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench fuzz clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a fine-tuning model"
@@ -19,6 +19,7 @@ help: ## list these commands
 	@echo "make lint    ruff, mypy and the direction of imports"
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=saving: that section alone)"
+	@echo "make fuzz    try mutated weight files (SECONDS=20: of each kind; INPUTS=1000: so many instead; SEEDS='npz h5': of these)"
 	@echo "make clean   remove $(VENV) and everything else that these commands made"
 	@echo "The first of them takes a few minutes: it makes $(VENV) with $(PYTHON) (Python 3.11 or newer)."
 
@@ -40,6 +41,9 @@ format: $(VENV)/.installed-lint
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick) $(SUBJECTS)
+
+fuzz: $(VENV)/.installed-test
+	@$(BIN)/python tests/fuzz/run.py --keep $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) $(SEEDS)
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -37,12 +37,12 @@ def name_of_descr(descr: str) -> str | None:
 
     Source: numpy's array interface, ``typestr``.
     """
-    match = re.fullmatch(r"([<>|=])([a-zA-Z])(\d*)", descr)
+    match = re.fullmatch(r"([<>|=])([a-zA-Z])(\d{0,9})", descr)
     if match is None:
         return None
     _, kind, size = match.groups()
     if kind == "b":
-        return "bool"
+        return "bool" if size == "1" else None
     if kind in "SUa":
         return STRING
     if kind == "O":

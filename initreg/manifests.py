@@ -172,10 +172,10 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
         names.setdefault(file.parent, set()).add(file.name)
     for folder, wanted in names.items():
         try:
-            found = sorted(name for name in os.listdir(folder) if name.endswith(ENDING))
+            found = [name for name in sorted(os.listdir(folder)) if name.endswith(ENDING)]
         except OSError:
             continue
-        for name in found[:_MOST]:
+        for name in [name for name in found if not name.startswith(".")][:_MOST]:
             try:
                 if not wanted.isdisjoint(read(folder / name).files):
                     return folder / name
@@ -184,8 +184,8 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
     return None
 
 
-def is_ours(path: Path) -> bool:
-    """Whether it was written here, and may be taken away."""
+def is_manifest(path: Path) -> bool:
+    """Whether it was written by initreg, and may be taken away."""
     try:
         with open(path, "rb", opener=_opened) as file:
             return file.read(len(_BEGINS)) == _BEGINS

@@ -16,7 +16,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from initreg import journals
 from initreg.errors import InitregError, UnwritableFile
+from initreg.locking import locked
+from initreg.manifests import is_manifest
 
 _TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _FLUSH_EVERY = 0.01  # seconds
@@ -48,6 +51,8 @@ class Output:
         self._flusher = _Flusher()
         self._obsolete: list[str] = []
         self._outdated: list[str] = []
+        self._last: list[str] = []
+        self._lock = contextlib.ExitStack()
 
     @property
     def folder(self) -> Path:
@@ -94,9 +99,14 @@ class Output:
         self._obsolete.append(name)
 
     def outdate(self, name: str) -> None:
-        """Remove a file of this folder before the new ones are visible: what says of the old that
-        would not be true of the new, a manifest."""
+        """Remove a manifest of this folder before the new files are visible: what it says of the
+        old ones would not be true of them. What is no manifest of initreg's stays."""
         self._outdated.append(name)
+
+    def file_after(self, name: str) -> Path:
+        """As :meth:`file`, for what is visible after all others and that they do without."""
+        self._last.append(name)
+        return self.file(name)
 
     @property
     def obsolete_names(self) -> tuple[str, ...]:
@@ -109,7 +119,16 @@ class Output:
         return {name: beside for name, (beside, _) in self._files.items()}
 
     def is_free(self, name: str) -> bool:
-        """Whether no file of this name stands in the folder."""
+        """Whether no file of this name stands in the folder. Others that ask wait for this save to
+        end, so that what is free stays so. Raises UnwritableFile if that takes too long."""
+        self._enter()
+        return self._is_free(name)
+
+    def _enter(self) -> None:
+        self._lock.enter_context(locked(self.folder))
+        journals.recover(self.folder)
+
+    def _is_free(self, name: str) -> bool:
         return not os.path.lexists(self.folder / name)
 
     def need(self, nbytes: int) -> None:
@@ -140,17 +159,37 @@ class Output:
 
     def commit(self) -> None:
         """Flush all files to the disk, then give them their names. Raises UnwritableFile."""
-        named: list[str] = []
-        stood = [name for name in self._files if not self.is_free(name)]
-        aside: dict[str, Path] = {}
         try:
             self.flush()
+        except OSError as error:
+            raise self.unwritable(error) from error
+        self._enter()
+        found = [(name, file) for name, file in self.files.items() if name not in self._last]
+        new = [(name, file) for name, file in found[:-1] if self._is_free(name)]
+        whole = found[-1][1].name if found else ""
+        try:
+            with journals.journal(self.folder, whole, new, self._going()):
+                self._name_files()
+        except OSError as error:
+            if isinstance(error, InitregError):
+                raise
+            raise self.unwritable(error) from error
+
+    def _going(self) -> list[str]:
+        return [name for name in self._obsolete if name not in self._files]
+
+    def _name_files(self) -> None:
+        named: list[str] = []
+        stood = [name for name in self._files if not self._is_free(name)]
+        aside: dict[str, Path] = {}
+        try:
             for name in self._outdated:
-                if not self.is_free(name):
+                if is_manifest(self.folder / name):
                     hidden = self._beside(name)
                     os.replace(self.folder / name, hidden)
                     aside[name] = hidden
-            for name, (beside, _) in self._files.items():
+            for name in sorted(self._files, key=self._last.__contains__):
+                beside, _ = self._files[name]
                 os.replace(beside, self.folder / name)
                 named.append(name)
             _sync_folder(self.folder)
@@ -167,10 +206,9 @@ class Output:
         for hidden in aside.values():
             with contextlib.suppress(OSError):
                 os.unlink(hidden)
-        for name in self._obsolete:
-            if name not in self._files:
-                with contextlib.suppress(OSError):
-                    os.unlink(self.folder / name)
+        for name in self._going():
+            with contextlib.suppress(OSError):
+                os.unlink(self.folder / name)
 
     def close(self) -> None:
         """Remove what got no name, and what processes that were killed left behind."""
@@ -182,6 +220,7 @@ class Output:
             os.close(descriptor)
             _ours.discard(beside)
         self._files.clear()
+        self._lock.close()
         _remove_stale(self.folder)
 
 

@@ -20,7 +20,6 @@ from initreg.manifests import (
     Manifest,
     digest_of_array,
     digest_of_file,
-    is_ours,
 )
 from initreg.output import Output, written
 from initreg.registry import default_registry
@@ -186,8 +185,7 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
     """Take away what manifest is there of what is replaced, and write one if there are digests."""
     real = output.path.name if output.result == Path(output.label) else output.result.name
     for name in {output.path.name, real, *output.obsolete_names}:
-        if is_ours(output.folder / f"{name}{ENDING}"):
-            output.outdate(f"{name}{ENDING}")
+        output.outdate(f"{name}{ENDING}")
     if digests is None:
         return
     files = {name: digest_of_file(file) for name, file in output.files.items()}
@@ -196,7 +194,7 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
         digest = digests.get(name) or digest_of_array(array.read())  # if it was not streamed
         described[name] = ArrayDigest(array.shape, array.spec.dtype, digest)
     found = Manifest(files, described)
-    output.file(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
+    output.file_after(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
 
 
 def saver_for(path: str | os.PathLike[str]) -> str:

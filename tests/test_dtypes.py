@@ -42,6 +42,7 @@ def test_strings_of_any_width_are_one_dtype():
     assert dtypes.name_of_descr("|O") == dtypes.name_of(np.dtype(object)) == "object"
     assert dtypes.name_of_descr("|V2") is None
     assert dtypes.name_of_descr("rubbish") is None
+    assert dtypes.name_of_descr("|b9") is dtypes.name_of_descr("<f" + "9" * 5000) is None
 
 
 def _range(name):

@@ -50,7 +50,7 @@ def save(
     base = name[: -len(SUFFIX)] if name.lower().endswith(SUFFIX) else name
     index = f"{base}{_INDEX}"
     shards = _shards(specs, options.shard_size)
-    old = _shards_of_index(output.folder / index)
+    old = [] if output.is_free(index) else _shards_of_index(output.folder / index)
     if len(shards) == 1:
         _write(arrays, shards[0], output.file(), output.label, dtypes, longest)
         output.obsolete(index)  # first, for it is nothing without its shards

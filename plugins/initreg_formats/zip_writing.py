@@ -20,6 +20,8 @@ LONGEST_NAME = 0xFFFF  # bytes
 _MOST_16, _MOST_32 = 0xFFFF, 0xFFFFFFFF  # from here on, the number is in a zip64 field
 _STORED, _DEFLATED = 0, 8
 _LEVEL = 6
+_LOW_LEVEL = 1  # by which zeros are packed 100-fold
+_MOST_TIMES = 1000
 _CHUNK = 1 << 20  # bytes packed at a time
 _UTF8 = 0x800
 _PLAIN_VERSION, _ZIP64_VERSION = 20, 45
@@ -64,28 +66,36 @@ class ZipWriter:
         self._enter(spelt, flags, _STORED, crc, size, size, is_large, len(header))
 
     def deflate(self, name: str, head: bytes, data: bytes | memoryview) -> None:
-        """Add a member, packed."""
-        from zlib_ng import zlib_ng
-
+        """Add a member, packed, but not more than 1000-fold: that is what a small file that is to
+        fill somebody's memory looks like, and initreg refuses it unless told otherwise."""
         size = len(head) + len(data)
         is_large = size + size // 1000 + _CHUNK >= _MOST_32  # what does not pack grows a little
         spelt, flags = _spelt(name)
         header = _local_header(spelt, flags, _DEFLATED, 0, 0, 0, is_large, b"")
+        for level in (_LEVEL, _LOW_LEVEL):
+            self._file.seek(self._at + len(header))
+            packed, crc = self._pack(head, data, level)
+            if size <= packed * _MOST_TIMES:
+                break
+        # The header, now that sizes and checksum are known.
+        self._file.seek(self._at)
+        header = _local_header(spelt, flags, _DEFLATED, crc, packed, size, is_large, b"")
         self._file.write(header)
-        engine = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
+        self._file.seek(self._at + len(header) + packed)
+        self._enter(spelt, flags, _DEFLATED, crc, packed, size, is_large, len(header))
+
+    def _pack(self, head: bytes, data: bytes | memoryview, level: int) -> tuple[int, int]:
+        """Write both, packed: how many bytes that takes, and their checksum."""
+        from zlib_ng import zlib_ng
+
+        engine = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
         crc = zlib_ng.crc32(head)
         packed = self._file.write(engine.compress(head))
         for at in range(0, len(data), _CHUNK):
             chunk = data[at : at + _CHUNK]
             crc = zlib_ng.crc32(chunk, crc)
             packed += self._file.write(engine.compress(chunk))
-        packed += self._file.write(engine.flush())
-        # Once more, now that sizes and checksum are known.
-        self._file.seek(self._at)
-        header = _local_header(spelt, flags, _DEFLATED, crc, packed, size, is_large, b"")
-        self._file.write(header)
-        self._file.seek(self._at + len(header) + packed)
-        self._enter(spelt, flags, _DEFLATED, crc, packed, size, is_large, len(header))
+        return packed + self._file.write(engine.flush()), crc
 
     def finish(self) -> None:
         """Write the directory of the members, which makes it an archive."""

@@ -116,6 +116,8 @@ def main(seed: str, folder: Path, out: Path, first: int, count: int, kept: Path 
     format, main_file = SEEDS[seed]
     files = mutate.read(folder / seed)
     whole = use(folder / seed / main_file, None, False)
+    gc.collect()
+    gc.freeze()  # what is imported by now is not looked through before each input
     for number in range(first, first + count):
         rng = random.Random(f"{seed}-{number}")
         if kept is None:
