@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,18 @@ from initreg.errors import (
     UnknownTarget,
 )
 from initreg.hookspecs import OpenOptions, SaveOptions
+from initreg.plugins import (
+    FAULTS,
+    HOME,
+    PluginRecord,
+    brief,
+    distribution,
+    endings,
+    is_installed,
+    kinds,
+    loaded,
+    missing,
+)
 from initreg.source import Source
 from initreg.target import Blueprint, Target, VariableSpec
 
@@ -33,37 +44,6 @@ if TYPE_CHECKING:
     from initreg.saving import Saved
 
 GROUP = "initreg"
-_HOME = "initreg"  # the distribution whose plugins win when two have one name
-
-# What a stranger's code may raise and must not break the others. SystemExit too: a module that
-# calls sys.exit() when it is imported would otherwise end every program that uses initreg.
-# Ctrl-C still means what the user means by it.
-_FAULTS = (Exception, SystemExit)
-
-
-@dataclass(slots=True)
-class PluginRecord:
-    """What is known of one plugin. ``broken`` is the reason why it takes no part, or None;
-    ``missing`` maps each library that it needs and that is not installed to its remedy."""
-
-    name: str
-    distribution: str
-    version: str
-    module: str
-    kinds: tuple[str, ...] = ()  # of "format", "target"
-    broken: str | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "version": self.version,
-            "module": self.module,
-            "kinds": list(self.kinds),
-            "broken": self.broken,
-            "missing": dict(self.missing),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +117,9 @@ class Registry:
         if entry_points is None:
             entry_points = metadata.entry_points(group=GROUP)
         # In name order, and ours first among namesakes, so that install order decides nothing.
-        named = [(point, *_distribution(point.dist)) for point in entry_points]
+        named = [(point, *distribution(point.dist)) for point in entry_points]
         for point, dist, version in sorted(
-            named, key=lambda each: (each[0].name, each[1] != _HOME, each[0].value)
+            named, key=lambda each: (each[0].name, each[1] != HOME, each[0].value)
         ):
             self._load(point, PluginRecord(point.name, dist, version, point.value))
 
@@ -149,9 +129,9 @@ class Registry:
             self.records.append(record)
             return
         try:
-            plugin = point.load()
-        except _FAULTS as error:
-            record.broken = f"cannot be imported: {_brief(error)}"
+            plugin = loaded(point)
+        except FAULTS as error:
+            record.broken = f"cannot be imported: {brief(error)}"
             self.records.append(record)
             return
         self.register(plugin, record)
@@ -165,10 +145,10 @@ class Registry:
             self._manager.register(plugin, name=record.name)
             hooks = {c.name for c in self._manager.get_hookcallers(plugin) or ()}
             self._reject_unknown(plugin, hooks)
-            record.missing = _missing(plugin)
-            record.kinds = _kinds(hooks)
-        except _FAULTS as error:  # pluggy prints the offending signature
-            record.broken = f"breaks the contract: {_brief(error)}"
+            record.missing = missing(plugin)
+            record.kinds = kinds(hooks)
+        except FAULTS as error:  # pluggy prints the offending signature
+            record.broken = f"breaks the contract: {brief(error)}"
             if self._manager.has_plugin(record.name):
                 self._manager.unregister(name=record.name)
         return record
@@ -184,7 +164,7 @@ class Registry:
         if "initreg_save" in hooks and "initreg_open" not in hooks:
             raise PluginError("it has initreg_save, but neither initreg_claim nor initreg_open")
         if "initreg_save" in hooks:
-            _endings(plugin)
+            endings(plugin)
         if not hooks & {"initreg_claim", "initreg_target"}:
             raise PluginError("it implements no hook; is @hookimpl missing?")
 
@@ -213,8 +193,8 @@ class Registry:
                     claims.append((impl.plugin_name, claim))
             except PluginError as error:
                 failed[impl.plugin_name] = str(error)
-            except _FAULTS as error:
-                failed[impl.plugin_name] = _brief(error)
+            except FAULTS as error:
+                failed[impl.plugin_name] = brief(error)
         claims.sort(key=lambda item: (-item[1].confidence, item[0]))
         top = [name for name, claim in claims if claim.confidence == claims[0][1].confidence]
         if not claims and source.path is not None and not source.exists:
@@ -255,10 +235,10 @@ class Registry:
             close = getattr(arrays, "close", None)
             if callable(close):
                 close()
-            if isinstance(error, InitregError) or not isinstance(error, _FAULTS):
+            if isinstance(error, InitregError) or not isinstance(error, FAULTS):
                 raise
             raise DamagedFile(
-                f"{label}: format {name!r} could not list its arrays: {_brief(error)}"
+                f"{label}: format {name!r} could not list its arrays: {brief(error)}"
             ) from error
 
     def _choose(self, source: Source, format: str | None) -> str:
@@ -285,10 +265,10 @@ class Registry:
         """The endings of the paths that formats save under, each with the format's name. Of two
         formats with one ending, ours, or else the first by name, has it."""
         found: dict[str, str] = {}
-        ours = {r.name for r in self.records if r.distribution == _HOME}
+        ours = {r.name for r in self.records if r.distribution == HOME}
         impls = self._implementations("initreg_save")
         for impl in sorted(impls, key=lambda impl: impl.plugin_name not in ours):
-            for ending in _endings(impl.plugin):
+            for ending in endings(impl.plugin):
                 found.setdefault(ending, impl.plugin_name)
         return found
 
@@ -303,14 +283,14 @@ class Registry:
             _call(impls[name], arrays=arrays, output=output, options=options)
         except (InitregError, OSError, MemoryError):
             raise
-        except _FAULTS as error:
-            raise PluginError(f"format {name!r} could not save: {_brief(error)}") from error
+        except FAULTS as error:
+            raise PluginError(f"format {name!r} could not save: {brief(error)}") from error
 
     def _require(self, name: str) -> None:
         """Raise MissingLibrary for a format whose libraries are not installed."""
         record = next(r for r in self.records if r.name == name and r.broken is None)
         for library, remedy in record.missing.items():
-            if not _is_installed(library):
+            if not is_installed(library):
                 raise MissingLibrary(f"format {name!r}", library, remedy)
 
     def _open_with(self, name: str, source: Source, options: OpenOptions) -> Mapping[str, Any]:
@@ -322,11 +302,11 @@ class Registry:
             raise
         except MemoryError as error:
             raise DamagedFile(f"{source.label}: format {name!r} ran out of memory") from error
-        except _FAULTS as error:
+        except FAULTS as error:
             if source.path is not None and not source.exists:
                 raise source.not_found() from error
             raise DamagedFile(
-                f"{source.label}: format {name!r} could not open it: {_brief(error)}"
+                f"{source.label}: format {name!r} could not open it: {brief(error)}"
             ) from error
         if not isinstance(arrays, Mapping):
             kind = type(arrays).__name__
@@ -349,8 +329,8 @@ class Registry:
                 target = _call(impl, obj=obj)
             except InitregError:
                 raise
-            except _FAULTS as error:
-                failed[impl.plugin_name] = _brief(error)
+            except FAULTS as error:
+                failed[impl.plugin_name] = brief(error)
                 continue
             if target is not None:
                 found.append((impl.plugin_name, target))
@@ -376,17 +356,6 @@ def _is_target(obj: object) -> bool:
         return False
 
 
-def _kinds(hooks: set[str]) -> tuple[str, ...]:
-    kinds = (("format", "initreg_open"), ("target", "initreg_target"))
-    return tuple(kind for kind, hook in kinds if hook in hooks)
-
-
-@functools.lru_cache(256)  # each answer parses the whole description of the distribution
-def _distribution(dist: metadata.Distribution | None) -> tuple[str, str]:
-    """Its name and version, "" if there is none."""
-    return ("", "") if dist is None else (dist.name, dist.version)
-
-
 def _checked(claim: Any) -> Claim | None:
     """The claim, if it is one; raises PluginError, for a confidence of any other type cannot be
     weighed against the others."""
@@ -399,43 +368,8 @@ def _checked(claim: Any) -> Claim | None:
     return claim
 
 
-def _missing(plugin: object) -> dict[str, str]:
-    """What of ``initreg_requires`` is not installed; raises PluginError if it is no such dict."""
-    needs = getattr(plugin, "initreg_requires", {})
-    if not isinstance(needs, Mapping) or not all(
-        isinstance(text, str) for item in needs.items() for text in item
-    ):
-        raise PluginError(
-            f"initreg_requires is {needs!r}, not a dict of libraries and the commands that "
-            "install them"
-        )
-    return {library: remedy for library, remedy in needs.items() if not _is_installed(library)}
-
-
-def _endings(plugin: object) -> tuple[str, ...]:
-    """What paths of a format that is saved end in; raises PluginError if it does not say."""
-    found = getattr(plugin, "initreg_endings", ())
-    if not isinstance(found, tuple) or not all(
-        isinstance(ending, str) and len(ending) > 1 and ending[0] == "." for ending in found
-    ):
-        raise PluginError(f"initreg_endings is {found!r}, not a tuple of endings such as '.npz'")
-    return tuple(ending.lower() for ending in found)
-
-
 def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
     return impl.function(*(arguments[name] for name in impl.argnames))
-
-
-def _brief(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
-def _is_installed(library: str) -> bool:
-    try:
-        return importlib.util.find_spec(library) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 _lock = threading.Lock()

@@ -11,6 +11,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # sums in one order: the sa
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the tests are about the CPU
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +35,21 @@ def base(tmp_path: Path) -> Path:
     """An npz of two arrays: w, all 2, and b, all 3."""
     np.savez(tmp_path / "base.npz", w=np.full((2, 3), 2, "f4"), b=np.full(3, 3, "f4"))
     return tmp_path / "base.npz"
+
+
+@contextmanager
+def _full_disk(nbytes: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """``with full_disk(nbytes):`` no file grows beyond so many bytes; the system says EFBIG."""
+    return _full_disk

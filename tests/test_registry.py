@@ -29,6 +29,7 @@ from initreg import (
     SourceNotFound,
     UnknownFormat,
     UnknownTarget,
+    plugins,
 )
 from initreg.registry import GROUP, Registry
 from initreg.source import Source
@@ -274,6 +275,18 @@ def test_ctrl_c_during_an_import_is_the_users(install: Install) -> None:
     points = install(slow="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         Registry(points)
+
+
+def test_an_import_that_does_not_end_keeps_nobody_waiting(
+    install: Install, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given up, its reason is kept, and the format beside it works."""
+    monkeypatch.setattr(plugins, "PATIENCE", 0.2)
+    registry = Registry(install(good=a_format(), slow="import threading; threading.Event().wait()"))
+    assert why_broken(registry, "slow") == (
+        "cannot be imported: PluginError: its import has not ended for 0.2 s, and was given up"
+    )
+    assert registry.probe(source).winner == "good"
 
 
 BAD_CLAIMS = {

@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from initreg.registry import PluginRecord, Probe, default_registry
+from initreg.plugins import PluginRecord
+from initreg.registry import Probe, default_registry
 from initreg.source import Source
 
 
