@@ -1,11 +1,17 @@
 """initreg.errors: one class per kind, all of them InitregError."""
 
+import ast
 import inspect
+import os
+import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import initreg
-from initreg import errors
+from initreg import Claim, Confidence, Source, errors
+from initreg.registry import Registry
 
 CLASSES = [
     c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__
@@ -47,3 +53,245 @@ def test_a_missing_library_ends_in_the_command_that_installs_it():
     error = errors.MissingLibrary("format 'h5'", "h5py", "pip install 'initreg[h5]'")
     assert str(error) == "format 'h5' needs h5py: pip install 'initreg[h5]'"
     assert (error.library, error.remedy) == ("h5py", "pip install 'initreg[h5]'")
+
+
+# --- each of them, as a user meets it -------------------------------------------------------------
+
+ONES = np.ones(3, "f4")
+
+
+class Format:
+    """A plugin that claims everything and does what it is told."""
+
+    def __init__(self, opened):
+        self._opened = opened
+
+    @initreg.hookimpl
+    def initreg_claim(self, source):
+        return Claim(Confidence.EXACT, "says so")
+
+    @initreg.hookimpl
+    def initreg_open(self, source, options):
+        return self._opened
+
+
+def asked(source, *opened):
+    registry = Registry([])
+    for number, each in enumerate(opened):
+        registry.register(Format(each), f"format{number}")
+    return registry.open(Source(source))
+
+
+def cut(folder, count=-20, name="m.npz"):
+    path = initreg.save(folder / name, {"fc/W": np.ones((3, 4)), "fc/b": ONES})
+    path.write_bytes(path.read_bytes()[:count])
+    return path
+
+
+def variables(count):
+    import tensorflow as tf
+
+    return [tf.Variable(np.zeros(count, "f4"), name=name) for name in ("fc/W", "fc/b")]
+
+
+def flipped(folder, count=3):
+    ones = np.ones(count, "f4")
+    path = initreg.save(folder / "m.npz", {"fc/W": ones, "fc/b": ones})
+    with initreg.open(path) as opened:
+        at = opened["fc/b"].value.offset + opened["fc/b"].value.skip
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def lacking(folder, monkeypatch):
+    monkeypatch.setattr("initreg.registry.is_installed", lambda library: False)
+    plugin = Format({})
+    plugin.initreg_requires = {"zarr": "pip install initreg-zarr"}
+    registry = Registry([])
+    registry.register(plugin, "zarr").missing = plugin.initreg_requires
+    registry.open(Source({"a": 1}))
+
+
+def unreadable(folder, monkeypatch):
+    path = initreg.save(folder / "m.npz", {"fc/W": ONES})
+
+    def fail(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    with initreg.open(path) as opened:
+        monkeypatch.setattr(os, "preadv", fail)
+        opened["fc/W"].read()
+
+
+def pickled(folder):
+    np.save(folder / "zoo.npy", {"fc/W": ONES})
+    initreg.open(folder / "zoo.npy")
+
+
+def init(source, target, **options):
+    return initreg.SmartInit(source, **options).init(target)
+
+
+def target(**arrays):
+    return {name: np.zeros(shape, "f4") for name, shape in arrays.items()}
+
+
+def frozen():
+    array = np.zeros(3, "f4")
+    array.flags.writeable = False
+    return array
+
+
+# By class: what raises it, and what its message has to say: where, what, and what to do.
+RAISED = {
+    "InitregError": (
+        lambda f, m: initreg.save(f / "m.npz", {"a": ONES}, shard_size="5 apples"),
+        ["shard_size='5 apples'", "give a number of bytes, or '5GB'"],
+    ),
+    "SourceNotFound": (
+        lambda f, m: (cut(f), initreg.open(f / "n.npz")),
+        ["n.npz", "no such file", "near it: m.npz"],
+    ),
+    "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
+    "UnwritableFile": (
+        lambda f, m: initreg.save(f / "no" / "m.npz", {"a": ONES}),
+        ["no/m.npz", "there is no folder", "make it first", "nothing was changed"],
+    ),
+    "UnknownFormat": (
+        lambda f, m: ((f / "m.pt").write_bytes(b"\x80\x02}q."), initreg.open(f / "m.pt")),
+        ["m.pt", "no installed format claims it", "PyTorch", "convert it", "initreg plugins"],
+    ),
+    "AmbiguousSource": (
+        lambda f, m: asked(cut(f), {}, {}),
+        ["m.npz", "'format0'", "'format1'", "format='format0'"],
+    ),
+    "DamagedFile": (
+        lambda f, m: initreg.load(flipped(f)),
+        ["m.npz", "'fc/b'", "fails its crc32: the file says", "download or copy it again"],
+    ),
+    "RefusedFile": (lambda f, m: pickled(f), ["zoo.npy", "can run", "allow_pickle=True"]),
+    "MissingLibrary": (lacking, ["format 'zarr' needs zarr", "pip install initreg-zarr"]),
+    "PluginError": (
+        lambda f, m: asked(cut(f), 7),
+        ["format 'format0'", "initreg_open returned a int, not a mapping"],
+    ),
+    "DuplicateName": (
+        lambda f, m: initreg.load({"fc/W": ONES, "fc/W:0": ONES}),
+        ["dict of 2", "'fc/W'", "'fc/W:0'", "Rename or drop one of them"],
+    ),
+    "UnknownTarget": (
+        lambda f, m: init({"a": ONES}, 7),
+        ["no installed target writes into a builtins.int", "Give a TF1 session"],
+    ),
+    "TargetError": (
+        lambda f, m: init({"a": ONES}, {"a": frozen()}),
+        ["'a'", "read-only"],
+    ),
+    "MismatchError": (
+        lambda f, m: init({"fc/W": ONES, "b": ONES}, target(**{"fc/W": (4,), "b": (3,)})),
+        ["fc/W", "shape (3,) does not fit (4,)", 'ignore=["fc/W"]', "ignore_mismatch=True"],
+    ),
+    "NothingMatched": (
+        lambda f, m: init({"net/w": ONES, "net/b": np.ones(2)}, target(w=(3,), b=(2,))),
+        ["no name of dict of 2 is a name of", "nothing was written", 'strip_prefix="net/"'],
+    ),
+    "MissingError": (
+        lambda f, m: init({"a": ONES}, target(a=(3,), b=(2,)), on_missing="error"),
+        ["dict of 1", "b", "(2,)", "nothing was written"],
+    ),
+    "UnusedError": (
+        lambda f, m: init({"a": ONES, "b": ONES}, target(a=(3,)), on_unused="error"),
+        ["dict of 2", "b", "(3,)", "nothing was written"],
+    ),
+    "RuleError": (
+        lambda f, m: initreg.open({"fc/W": ONES}, drop="fc/X"),
+        ["dict of 1", "fc/X", "fc/W"],
+    ),
+    "PartialRestoreError": (
+        lambda f, m: init(flipped(f, 200_000), variables(200_000)),
+        ["m.npz", "'fc/b'", "crc32", "Not written: fc/b", "With atomic=True all is read before"],
+    ),
+}
+WARNED = {
+    "MissingWarning": (lambda: init({"a": ONES}, target(a=(3,), b=(2,))), ["dict of 1", "b  (2,)"]),
+    "UnusedWarning": (lambda: init({"a": ONES, "b": ONES}, target(a=(3,))), ["b  (3,) float32"]),
+    "ReshapeWarning": (lambda: init({"a": ONES}, target(a=(1, 3))), ["a  (3,) float32 -> (1, 3)"]),
+    "CastWarning": (lambda: init({"a": np.ones(3)}, target(a=(3,))), ["float64 -> float32"]),
+    "MismatchWarning": (
+        lambda: init({"a": ONES, "b": ONES}, target(a=(4,), b=(3,)), ignore_mismatch=True),
+        ["a  shape (3,) does not fit (4,)"],
+    ),
+    "UnmetWarning": (
+        lambda: init({"a": ONES}, target(a=(3,)), expect_missing="head/*"),
+        ["head/*", "expect_missing"],
+    ),
+}
+BASES = {"PlanError", "InitregWarning"}  # of those that follow; neither is raised by itself
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_each_error_says_where_what_and_what_to_do(tmp_path, monkeypatch, name):
+    """Provoked for real: the file or source, the array, what was found and what helps."""
+    provoke, said = RAISED[name]
+    with pytest.raises(initreg.InitregError) as caught:
+        provoke(tmp_path, monkeypatch)
+    assert type(caught.value).__name__ == name
+    for words in said:
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_each_warning_says_of_what(name):
+    """And names source, variable or rule."""
+    provoke, said = WARNED[name]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        provoke()
+    (warning,) = (each for each in caught if each.category.__name__ == name)
+    for words in said:
+        assert words in str(warning.message)
+
+
+def names_in(tree):
+    """The classes that a test file expects with pytest.raises or pytest.warns."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("raises", "warns"):
+            for node in ast.walk(call):
+                yield from (n for n in (getattr(node, "id", ""), getattr(node, "attr", "")) if n)
+
+
+def test_every_class_is_raised_and_documented():
+    """No kind of error that no test meets, none without a row in docs/matching.md."""
+    root = Path(__file__).parents[1]
+    met = {
+        name
+        for file in (root / "tests").rglob("test_*.py")
+        for name in names_in(ast.parse(file.read_text(encoding="utf-8")))
+    }
+    names = {kind.__name__ for kind in CLASSES} - BASES
+    assert names - met == set()
+    assert names - {*RAISED, *WARNED} == {"ResumeWarning"}  # that takes a training: test_resuming
+    page = (root / "docs" / "matching.md").read_text(encoding="utf-8")
+    table = page[page.index("## Errors and warnings") :]
+    assert [name for name in names if f"`{name}`" not in table] == []
+
+
+def test_only_these_are_raised():
+    """The kernel and the plugins raise no plain exception at users: only classes of errors.py, or
+    what an API of Python's asks for."""
+    root = Path(__file__).parents[1]
+    ours = {kind.__name__ for kind in CLASSES}
+    pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}
+    pythons |= {"NotImplementedError"}  # of initreg.testing, whose user is the author of a plugin
+    inner = {"BadStream", "Malformed", "_Malformed"}  # which a caller turns into a DamagedFile
+    found = set()
+    for folder in ("initreg", "plugins/initreg_formats", "plugins/initreg_targets"):
+        for file in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                    name = getattr(node.exc.func, "attr", getattr(node.exc.func, "id", ""))
+                    if name[:1].isupper():
+                        found.add((name, file.relative_to(root).as_posix()))
+    assert {(n, f) for n, f in found if n not in ours | pythons | inner} == set()
