@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench fuzz clean
+.PHONY: help demo test lint format bench fuzz oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a fine-tuning model"
@@ -20,6 +20,8 @@ help: ## list these commands
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=saving: that section alone)"
 	@echo "make fuzz    try mutated weight files (SECONDS=20: of each kind; INPUTS=1000: so many instead; SEEDS='npz h5': of these)"
+	@echo "make oldest  run the tests of kernel, formats and targets with the oldest versions that are allowed, in $(VENV)-oldest"
+	@echo "make audit   ask pip-audit whether what is installed has known vulnerabilities"
 	@echo "make clean   remove $(VENV) and everything else that these commands made"
 	@echo "The first of them takes a few minutes: it makes $(VENV) with $(PYTHON) (Python 3.11 or newer)."
 
@@ -45,8 +47,16 @@ bench: $(VENV)/.installed-bench
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python tests/fuzz/run.py --keep $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) $(SEEDS)
 
+oldest: $(VENV)-oldest/.installed
+	@$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow and not newest' \
+	  -o filterwarnings=default $(ARGS) tests/formats tests/targets tests/cli $(wildcard tests/test_*.py)
+
+audit: $(VENV)/.installed-test
+	@$(PIP) install --quiet --upgrade pip-audit
+	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 clean:
-	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
@@ -83,6 +93,15 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python
 	@echo "==> Installing initreg, what its tests need and matplotlib: one to five minutes, once"
 	@$(PIP) install --editable '.[tensorflow]' --group bench
+	@touch $@
+
+# Warnings are no errors there: libraries of another year give others.
+$(VENV)-oldest/.installed: pyproject.toml tests/oldest.py | $(VENV)/bin/python
+	@echo "==> Installing the oldest versions that are allowed: two minutes, once"
+	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest $(VENV)-oldest/bin/python
+	@$(VENV)-oldest/bin/python tests/oldest.py > $(VENV)-oldest/constraints.txt
+	@$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --constraint $(VENV)-oldest/constraints.txt --editable '.[tensorflow,rich]' --group test
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

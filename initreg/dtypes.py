@@ -120,7 +120,10 @@ def to_numpy(name: str) -> np.dtype[Any]:
 
         kind = getattr(ml_dtypes, name, None)
         if kind is None:
-            raise TypeError(f"{name!r} is no dtype of numpy or ml_dtypes") from None
+            raise TypeError(
+                f"{name!r} is no dtype of numpy or ml_dtypes {ml_dtypes.__version__}; a newer one "
+                "may have it: pip install --upgrade ml-dtypes"
+            ) from None
         found: np.dtype[Any] = np.dtype(kind)
         return found
 

@@ -46,6 +46,7 @@ def test_an_array_tells_its_shape_and_dtype_unread(path):
             len(arrays["s"])
 
 
+@pytest.mark.newest
 def test_an_array_is_read_by_asarray_and_by_slices(path):
     """np.asarray, np.array with a dtype, read() and slices give the values."""
     expected = np.arange(12.0).reshape(3, 4)

@@ -149,6 +149,7 @@ def test_values_that_change_are_said(values, dtype, result, message):
     assert found.tolist() == result
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     ("value", "have", "want", "what"),
     [
@@ -173,6 +174,7 @@ NAMES = (
 )
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("have", NAMES)
 @pytest.mark.parametrize("want", NAMES)
 def test_what_is_announced_can_be_cast(have, want):

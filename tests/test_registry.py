@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -282,11 +283,14 @@ def test_an_import_that_does_not_end_keeps_nobody_waiting(
 ) -> None:
     """It is given up, its reason is kept, and the format beside it works."""
     monkeypatch.setattr(plugins, "PATIENCE", 0.2)
-    registry = Registry(install(good=a_format(), slow="import threading; threading.Event().wait()"))
+    registry = Registry(install(good=a_format(), slow="import time; time.sleep(2)"))
     assert why_broken(registry, "slow") == (
         "cannot be imported: PluginError: its import has not ended for 0.2 s, and was given up"
     )
     assert registry.probe(source).winner == "good"
+    for thread in threading.enumerate():
+        if thread.name == "initreg-import-slow":
+            thread.join()
 
 
 BAD_CLAIMS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 from initreg import DamagedFile, RefusedFile, Source
 
 
-def part_of(folder: Path, name: str, what: str) -> Source:
-    """A part by the name that an index gives it: a file in ``folder``, where the index lies.
+def part_of(index: Path, name: str, what: str) -> Source:
+    """A part by the name that an index gives it: a file in the folder where the index lies.
 
     Raises RefusedFile for a name that leads elsewhere, DamagedFile for a part that is missing.
     """
@@ -17,12 +17,9 @@ def part_of(folder: Path, name: str, what: str) -> Source:
         raise RefusedFile(
             f"{what}: its part {name!r} is no plain file name; the parts must lie beside the index"
         )
+    folder = index.parent
     path = folder.absolute() / name  # absolute, so that a leading ~ means nothing
-    if path.is_symlink() and not _stays_home(path):
-        raise RefusedFile(
-            f"{what}: its part {name} is a link out of the folder, to {os.path.realpath(path)}. "
-            "If you trust it, put the file itself beside the index"
-        )
+    refuse_link_out(path, what, index)
     part = Source(path)
     if not part.exists:
         raise DamagedFile(
@@ -34,11 +31,21 @@ def part_of(folder: Path, name: str, what: str) -> Source:
     return part
 
 
-def _stays_home(link: Path) -> bool:
+def refuse_link_out(path: Path, what: str, main: Path | None = None) -> None:
+    """Raise RefusedFile for a part that is a link out of its folder. ``main``: the file that the
+    user named, or that names the parts; where it leads if it is a link, they may lead, too."""
+    if path.is_symlink() and not _stays_home(path, main):
+        raise RefusedFile(
+            f"{what}: its part {path.name} is a link out of the folder, to "
+            f"{os.path.realpath(path)}. If you trust it, put the file itself there"
+        )
+
+
+def _stays_home(link: Path, main: Path | None) -> bool:
     """Whether a link leads into its own folder, or, as every file of a Hugging Face snapshot
     does, into the ``blobs`` of the cached repository: ``snapshots/REVISION/x -> ../../blobs/y``."""
     target = Path(os.path.realpath(link)).parent
     folder = Path(os.path.realpath(link.parent))
-    if target == folder:
+    if target == folder or (main is not None and target == Path(os.path.realpath(main)).parent):
         return True
     return folder.parent.name == "snapshots" and target == folder.parent.parent / "blobs"

@@ -255,10 +255,9 @@ def _open_index(source: Source) -> dict[str, Any]:
     if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
         raise DamagedFile(f"{what}: it has no weight_map of array names to file names")
     assert source.path is not None
-    folder = source.path.parent
     parts: dict[str, dict[str, Any]] = {}
     for part in dict.fromkeys(places.values()):
-        parts[part] = _open_file(part_of(folder, part, what))
+        parts[part] = _open_file(part_of(source.path, part, what))
         for name in parts[part]:
             if places.get(name) != part:
                 other = f"in {places[name]}" if name in places else "nowhere"

@@ -187,6 +187,7 @@ def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.newest
 def test_more_axes_than_hdf5_has_are_refused(tmp_path: Path) -> None:
     """It has 32."""
     initreg.save(tmp_path / "m.h5", {"a": np.ones((1,) * 32)})

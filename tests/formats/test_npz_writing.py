@@ -197,6 +197,7 @@ def test_strings_that_would_change_are_refused(
 # --- what an npz has no place for ----------------------------------------------------------------
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     "dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "float8_e8m0fnu"]
 )

@@ -102,6 +102,7 @@ def entry(dtype="F32", shape=(2,), begin=0, end=8):
 # --- what the reference library writes ----------------------------------------------------------
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("shape", [(), (7,), (3, 0, 2), (2, 3, 4)])
 @pytest.mark.parametrize("kind", DTYPES)
 def test_every_dtype_and_shape(tmp_path, kind, shape):
@@ -179,6 +180,7 @@ def test_no_arrays(tmp_path):
         assert list(arrays) == []
 
 
+@pytest.mark.newest
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=6).filter(lambda n: n != "__metadata__"),

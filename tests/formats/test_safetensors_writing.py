@@ -85,6 +85,7 @@ def test_the_library_and_initreg_read_what_is_saved(
             check(found[name], array)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("kind", OTHERS)
 def test_dtypes_that_numpy_lacks(tmp_path: Path, kind: str) -> None:
     """All 256 bytes of each read back as they are, under the format's name of the dtype."""
@@ -105,6 +106,7 @@ def test_tensorflow_reads_it(tmp_path: Path) -> None:
         check(found[name].numpy(), array)
 
 
+@pytest.mark.newest
 @given(st.lists(arrays_of_bits([*NUMPY, *OTHERS]), max_size=8))
 def test_arrays_are_aligned(tmp_path_factory: pytest.TempPathFactory, arrays: list[Array]) -> None:
     """At 64 bytes if their length is a multiple of 64, for their dtype in any case."""

@@ -30,7 +30,7 @@ def open_shards(source: Source, options: OpenOptions) -> tuple[dict[str, Any], l
     containers: list[Container] = []
     try:
         for name in dict.fromkeys(part for parts in places.values() for part in parts):
-            container = Container.of_file(part_of(source.path.parent, name, what), options)
+            container = Container.of_file(part_of(source.path, name, what), options)
             containers.append(container)
             found = arrays_of(container)
             for path in found:

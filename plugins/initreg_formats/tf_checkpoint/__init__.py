@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source, hookimpl
+from initreg import Claim, Confidence, DamagedFile, OpenOptions, RefusedFile, Source, hookimpl
 from initreg_formats.tf_checkpoint import leveldb
 from initreg_formats.tf_checkpoint.locate import locate
 
@@ -54,7 +54,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
             raise source.not_found()
         raise DamagedFile(f"{source.label}: no TensorFlow checkpoint is there")
     if found.table is None:
-        raise DamagedFile(found.problem)
+        raise (RefusedFile if found.is_refused else DamagedFile)(found.problem)
     table = Source(found.table)
     first = leveldb.first_entry(table)
     if first is not None and first[1].startswith(_V1_HEADER) and not first[0]:

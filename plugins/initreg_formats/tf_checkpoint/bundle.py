@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from initreg import DamagedFile, Extent, OpenOptions, SlicedExtent, Source
+from initreg_formats.parts import refuse_link_out
 from initreg_formats.tf_checkpoint import graph
 from initreg_formats.tf_checkpoint.entry import (
     DTYPES,
@@ -238,6 +239,7 @@ class _Bundle:
         sizes: dict[Path, int] = {}
         missing = []
         for file in files.values():
+            refuse_link_out(file, self._what, Path(f"{self._prefix}.index"))
             try:
                 status = os.stat(file)
             except (OSError, ValueError):

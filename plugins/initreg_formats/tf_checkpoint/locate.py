@@ -24,13 +24,15 @@ _SHOWN = 10
 class Found:
     """What a path means. ``prefix``: of a V2 checkpoint. ``table``: its index, or the file of a V1
     checkpoint (one of them). ``how``: by what it was found, for a claim's reason. ``problem``: why
-    there is nothing to open, with ``confidence`` that it is a checkpoint nevertheless."""
+    there is nothing to open, with ``confidence`` that it is a checkpoint nevertheless; if it
+    ``is_refused``, there is something."""
 
     how: str
     prefix: Path | None = None
     table: Path | None = None
     problem: str = ""
     confidence: Confidence = Confidence.NAME
+    is_refused: bool = False
 
 
 def locate(source: Source) -> Found | None:
@@ -128,8 +130,13 @@ def _from_state(path: Path) -> Found | None:
         return None
     how = f"state file {path.name!r} that points to {stated!r}"
     problem = ""
+    home = os.path.realpath(path.parent)
     for candidate in state.candidates(path.parent, stated):
         found = _at_prefix(candidate)
+        folder = os.path.realpath(candidate.parent)
+        if found is not None and os.path.commonpath([home, folder]) != home:
+            problem = f"{path}: points out of its folder, to {stated!r}. If you trust it, open that"
+            return Found(how, problem=problem, is_refused=True)
         if found is not None and not found.problem:
             return Found(how, found.prefix, found.table)
         problem = problem or (found.problem if found is not None else "")

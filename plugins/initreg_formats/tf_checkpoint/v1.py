@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from initreg import DamagedFile, OpenOptions, Source
+from initreg_formats.parts import refuse_link_out
 from initreg_formats.tf_checkpoint.entry import (
     DTYPES,
     MOST_SLICES,
@@ -65,6 +66,8 @@ def parts(path: Path) -> list[Path]:
         raise DamagedFile(
             f"{path}: {len(missing)} of the {count} files missing: {', '.join(missing[:5])}"
         )
+    for file in files:
+        refuse_link_out(file, str(path), path)
     return files
 
 

@@ -75,6 +75,7 @@ def assert_same(
             assert tables.same(arrays[name].read(), array), name
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("dtype", [*NUMPY, *ML_DTYPES])
 def test_every_dtype(tables: SimpleNamespace, tmp_path: Path, dtype: str) -> None:
     """Numbers of any bits come back with those bits."""
@@ -86,6 +87,7 @@ def test_every_dtype(tables: SimpleNamespace, tmp_path: Path, dtype: str) -> Non
     assert initreg.open(tmp_path / "m")["x"].spec.dtype == dtype
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("dtype", SMALL)
 def test_dtypes_of_less_than_a_byte(tables: SimpleNamespace, tmp_path: Path, dtype: str) -> None:
     """TensorFlow stores them in a byte each, and so they are read."""

@@ -12,7 +12,14 @@ import pytest
 import tensorflow as tf
 
 import initreg
-from initreg import Confidence, DamagedFile, InitregError, SourceNotFound, UnknownFormat
+from initreg import (
+    Confidence,
+    DamagedFile,
+    InitregError,
+    RefusedFile,
+    SourceNotFound,
+    UnknownFormat,
+)
 from initreg_formats.tf_checkpoint.state import checkpoint_path
 
 
@@ -115,7 +122,43 @@ def test_copied_folder(folder: Path, tables: SimpleNamespace, tmp_path: Path) ->
     assert value(copy) == 10
     for file in copy.glob("model-1.*"):
         file.unlink()
-    assert value(copy) == 1
+    with pytest.raises(RefusedFile, match=r"points out of its folder, to .*run/model-1'\. If you"):
+        initreg.open(copy)
+
+
+@pytest.mark.parametrize("stated", ["../other/model-1", "{folder}/../other/model-1"])
+def test_state_file_that_points_out_of_its_folder(
+    folder: Path, tables: SimpleNamespace, tmp_path: Path, stated: str
+) -> None:
+    """A stranger's state file does not choose which of the user's files is read; links do not
+    either, but a folder below is its own."""
+    (tmp_path / "other").mkdir()
+    tables.save(tmp_path / "other" / "model-7", {"x": np.float32(7)})
+    stated = stated.format(folder=folder).replace("model-1", "model-7")
+    with pytest.raises(RefusedFile, match="points out of its folder"):
+        initreg.open(state(folder, stated))
+    (folder / "below").symlink_to(tmp_path / "other")
+    with pytest.raises(RefusedFile, match="points out of its folder"):
+        initreg.open(state(folder, "below/model-7"))
+    (folder / "below").unlink()
+    (tmp_path / "other").rename(folder / "below")
+    assert value(state(folder, "below/model-7")) == 7
+
+
+def test_data_files_that_link_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    """Refused, unless the index leads there, too, or they are those of a Hugging Face snapshot."""
+    store = tmp_path / "store"
+    store.mkdir()
+    data, index = "model-1.data-00000-of-00001", "model-1.index"
+    (folder / data).rename(store / data)
+    (folder / data).symlink_to(store / data)
+    with pytest.raises(
+        RefusedFile, match=rf"its part {data} is a link out of the folder, to .*store"
+    ):
+        initreg.open(folder / "model-1")
+    (folder / index).rename(store / index)
+    (folder / index).symlink_to(store / index)
+    assert value(folder / "model-1") == 1
 
 
 def test_state_file_of_tensorflow(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def assert_reads(tables: SimpleNamespace, prefix: str, arrays: dict[str, Any]) -
 # --- what is written --------------------------------------------------------------------------
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("dtype", DTYPES.split())
 def test_every_dtype(tables: SimpleNamespace, dtype: str) -> None:
     """The files are TensorFlow's own, whatever the bits, in any shape."""
@@ -101,6 +102,7 @@ def test_strings(tables: SimpleNamespace, strings: Any) -> None:
     )
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("dtype", ["U5", "S6", ">U5", "T"])
 def test_arrays_of_text(tables: SimpleNamespace, dtype: str) -> None:
     """numpy's own strings are stored as their UTF-8 bytes."""
@@ -352,6 +354,7 @@ def test_a_folder_is_no_prefix() -> None:
 # --- what has no place in it ------------------------------------------------------------------
 
 
+@pytest.mark.newest
 def test_all_that_has_no_place() -> None:
     """One error names every array that a checkpoint cannot hold, and why; nothing is written."""
     arrays = {
@@ -379,6 +382,7 @@ def test_all_that_has_no_place() -> None:
     assert files() == []
 
 
+@pytest.mark.newest
 def test_a_long_list_is_cut() -> None:
     """Of many such arrays the first ten are named, and the rest counted."""
     with pytest.raises(InitregError, match="for 25 of the arrays") as caught:
@@ -395,6 +399,7 @@ def test_text_that_is_none() -> None:
     assert files() == []
 
 
+@pytest.mark.newest
 def test_a_missing_string() -> None:
     """An element that is no string is refused, and nothing is written."""
     missing = np.array(["a", None], np.dtypes.StringDType(na_object=None))

@@ -1,0 +1,31 @@
+"""The oldest versions that pyproject.toml allows, as constraints for pip.
+
+Every lower bound of what initreg needs when it runs becomes the version itself, so that what is
+promised is what ``make oldest`` tests. What only the tests need is as new as it may be.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+def constraints() -> list[str]:
+    content = tomllib.loads(PROJECT.read_text(encoding="utf-8"))
+    requirements = [
+        *content["project"]["dependencies"],
+        *(each for extra in content["project"]["optional-dependencies"].values() for each in extra),
+    ]
+    found = {}
+    for requirement in requirements:
+        name, version = re.fullmatch(r"([\w-]+)[>=]=([\d.]+)", requirement).groups()  # type: ignore[union-attr]
+        found[name] = version
+    found["tf-keras"] = ".".join(found["tensorflow"].split(".")[:2])  # there is one for each
+    return [f"{name}=={version}" for name, version in sorted(found.items())]
+
+
+if __name__ == "__main__":
+    print("\n".join(constraints()))
