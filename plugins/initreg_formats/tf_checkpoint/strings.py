@@ -7,6 +7,8 @@ Source of the layout, and of what the checksums cover: ``WriteStringTensor`` and
 from __future__ import annotations
 
 import math
+import sys
+from array import array
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,8 +121,14 @@ def _verify(data: bytes, lengths: list[int], at: int, piece: Piece) -> None:
     import google_crc32c
 
     order: Any = piece.byteorder
-    spelt = b"".join(n.to_bytes(4 if n < 1 << 32 else 8, order) for n in lengths)
-    found = google_crc32c.value(spelt)
+    if max(lengths, default=0) < 1 << 32:
+        spelt = array("I", lengths)
+        if order != sys.byteorder:
+            spelt.byteswap()
+        found = google_crc32c.value(spelt.tobytes())
+    else:
+        each = (n.to_bytes(4 if n < 1 << 32 else 8, order) for n in lengths)
+        found = google_crc32c.value(b"".join(each))
     expected = unmask(int.from_bytes(data[at : at + _CHECKSUM], order))
     if found != expected:
         raise Malformed(f"lengths that fail their crc32c: {found:08x}, not {expected:08x}")
