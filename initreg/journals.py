@@ -65,7 +65,9 @@ def _recover(folder: Path, name: str) -> None:
     with open(folder / name, "r+b") as file:
         _hold(file.fileno())  # raises OSError if its writer is alive, on a folder without locks
         try:
-            content: dict[str, Any] = json.loads(file.read(_LARGEST))
+            content: dict[str, Any] = json.loads(
+                file.read(min(os.fstat(file.fileno()).st_size, _LARGEST))
+            )
             failed = os.path.lexists(folder / _plain(content["whole"]))
             for each in content["new" if failed else "old"]:
                 if tuple(each) == _identity(folder / _plain(each[0])):

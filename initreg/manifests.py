@@ -81,7 +81,11 @@ def digest_of_array(array: np.ndarray[Any, Any]) -> str:
     found = hashlib.sha256()
     if array.dtype.kind in "OSUT":
         for element in array.reshape(-1).tolist():
-            data = element if isinstance(element, bytes) else str(element).encode()
+            data = (
+                element
+                if isinstance(element, bytes)
+                else str(element).encode(errors="surrogatepass")
+            )
             found.update(len(data).to_bytes(8, "little"))
             found.update(data)
     elif array.size:
@@ -115,9 +119,11 @@ def read(path: Path) -> Manifest:
     """Raises DamagedFile, UnreadableFile."""
     try:
         with open(path, "rb", opener=_opened) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise DamagedFile(f"{path}: is no file")
-            data = file.read(_LARGEST + 1)
+            # Not more than there is: read() allocates what it is asked for before it looks.
+            data = file.read(min(found.st_size, _LARGEST + 1))
     except OSError as error:
         raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > _LARGEST:
@@ -164,6 +170,8 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
     """The manifest of a source: the one that is called like it, else one beside it that names it,
     or one of ``files``, its arrays' own. None if there is none."""
     for named in (path, path.resolve()):
+        if not named.name:  # the root of all
+            continue
         beside = named.with_name(named.name + ENDING)
         if os.path.lexists(beside):
             return beside

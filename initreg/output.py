@@ -53,6 +53,7 @@ class Output:
         self._outdated: list[str] = []
         self._last: list[str] = []
         self._lock = contextlib.ExitStack()
+        self._has_turn = False
 
     @property
     def folder(self) -> Path:
@@ -125,8 +126,11 @@ class Output:
         return self._is_free(name)
 
     def _enter(self) -> None:
-        self._lock.enter_context(locked(self.folder))
-        journals.recover(self.folder)
+        """Take the turn of this folder, until the output is closed."""
+        if not self._has_turn:
+            self._lock.enter_context(locked(self.folder))
+            self._has_turn = True
+            journals.recover(self.folder)
 
     def _is_free(self, name: str) -> bool:
         return not os.path.lexists(self.folder / name)
@@ -221,6 +225,7 @@ class Output:
             _ours.discard(beside)
         self._files.clear()
         self._lock.close()
+        self._has_turn = False
         _remove_stale(self.folder)
 
 

@@ -13,9 +13,7 @@ from typing import Any
 from initreg.errors import PluginError
 
 HOME = "initreg"  # the distribution whose plugins win when two have one name
-PATIENCE = (
-    20.0  # seconds for the import of a stranger's plugin, which should import next to nothing
-)
+PATIENCE = 20.0  # seconds for the import of a stranger's plugin
 
 # What a stranger's code may raise and must not break the others. SystemExit too: a module that
 # calls sys.exit() when it is imported would otherwise end every program that uses initreg.

@@ -55,6 +55,7 @@ def test_what_it_holds(saved: Path) -> None:
             b"\2" + bytes(7) + "é".encode() + b"\2" + bytes(7) + b"ab",
         ),
         (np.array(["ab", "c"]), b"\2" + bytes(7) + b"ab\1" + bytes(7) + b"c"),
+        (np.array(["\ud800"]), b"\3" + bytes(7) + b"\xed\xa0\x80"),
         (np.array([b"ab", b"c"]), b"\2" + bytes(7) + b"ab\1" + bytes(7) + b"c"),
     ],
 )

@@ -243,6 +243,7 @@ def test_what_keeps_from_an_answer_is_raised(tmp_path: Path) -> None:
     """No such file, no such manifest."""
     with pytest.raises(initreg.SourceNotFound, match="no such file"):
         initreg.verify(tmp_path / "no.npz")
+    assert not initreg.verify("/").ok
     path = save(tmp_path, "m.npz")
     with pytest.raises(initreg.SourceNotFound, match="no such manifest"):
         initreg.verify(path, manifest=tmp_path / "no.json")
