@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from initreg.chain import load
-from initreg.errors import SourceNotFound, UnknownFormat, UnreadableFile
+from initreg.errors import RefusedFile, SourceNotFound, UnknownFormat, UnreadableFile
 from initreg.saving import save, saver_for
 from initreg.source import Source
 
@@ -134,7 +134,8 @@ def _stands(prefix: str) -> bool:
 
 
 def _latest(state: str) -> str:
-    """The checkpoint that a state file names; beside it, if its folder was moved since."""
+    """The checkpoint that a state file names; beside it, if its folder was moved since. Raises
+    RefusedFile if it is somewhere else: a stranger's file does not choose among the user's."""
     text = Source(state).read(0, _LARGEST_STATE).decode(errors="surrogateescape")
     stated = _STATED.search(text)
     if stated is None:
@@ -145,5 +146,10 @@ def _latest(state: str) -> str:
     tries = [os.path.join(folder, name), beside]
     for prefix in reversed(tries) if os.path.isabs(name) else tries:
         if _stands(prefix):
+            home = os.path.realpath(folder)
+            if os.path.commonpath([home, os.path.realpath(os.path.dirname(prefix))]) != home:
+                raise RefusedFile(
+                    f"{state}: points out of its folder, to {name!r}. If you trust it, give that"
+                )
             return prefix
     raise SourceNotFound(f"{state}: points to {name!r}, which is not there")

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import initreg
-from initreg import SourceNotFound, TargetError, UnknownFormat
+from initreg import RefusedFile, SourceNotFound, TargetError, UnknownFormat
 from initreg.varmanip import (
     dump_session_params,
     get_all_checkpoints,
@@ -230,6 +230,20 @@ def test_get_checkpoint_path_goes_further(folder: Path, tmp_path: Path) -> None:
         get_checkpoint_path(moved)
     with pytest.raises(SourceNotFound, match="model-10: no such file or checkpoint; near it"):
         get_checkpoint_path(folder / "model-10")
+
+
+def test_get_checkpoint_path_stays_in_the_folder(folder: Path) -> None:
+    """A state file that points out of its folder is refused; one that points below is followed."""
+    below = folder / "below"
+    shutil.copytree(folder, below)
+    (folder / "checkpoint").write_text('model_checkpoint_path: "below/model-100"\n')
+    assert get_checkpoint_path(folder) == str(below / "model-100")
+    for file in below.glob("model-*"):
+        file.unlink()
+    for named in ("../model-20", f"{folder}/model-20"):
+        (below / "checkpoint").write_text(f'model_checkpoint_path: "{named}"\n')
+        with pytest.raises(RefusedFile, match=r"below/checkpoint: points out of its folder, to "):
+            get_checkpoint_path(below)
 
 
 def test_importing_it_imports_no_tensorflow() -> None:
