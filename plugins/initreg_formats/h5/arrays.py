@@ -54,7 +54,7 @@ def to_array(
         except TypeError as error:
             message = f"{what} has elements that numpy has no dtype for: {error}"
             return Unreadable(shape, type(kind).__name__, message, aliases)
-        if dtype.subdtype is not None:
+        while dtype.subdtype is not None:
             dtype, inner = dtype.subdtype
             shape += inner
         _check_fields(dtype, what)

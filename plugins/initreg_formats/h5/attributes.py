@@ -16,6 +16,7 @@ from typing import Any
 
 from initreg import DamagedFile, RefusedFile
 from initreg_formats.h5.container import Container, h5_errors
+from initreg_formats.h5.nesting import refuse_deep
 from initreg_formats.h5.strings import DESCRIPTOR, read_strings
 from initreg_formats.h5.walk import as_text
 
@@ -42,6 +43,7 @@ def string_list(owner: Any, name: str, container: Container) -> list[str]:
         count = 0 if attribute.shape is None else math.prod(attribute.shape)
         if count == 0:
             return []
+        refuse_deep(attribute.get_type(), what)
         dtype = attribute.dtype
         if count * max(1, dtype.itemsize) > container.length:
             raise DamagedFile(f"{what} claims more bytes than the file has")
@@ -61,13 +63,12 @@ def _descriptors(owner: Any, name: bytes, size: int, container: Container, what:
     """The first ``size`` bytes of an attribute's data as they lie in the file."""
     import h5py
 
-    if container.file.id.get_create_plist().get_sizes() == (8, 8):
-        address = h5py.h5o.get_info(owner).addr + container.user_block
-        for kind, flags, body in _messages(container, address, what):
-            if kind == _ATTRIBUTE and not flags & _SHARED:
-                found, data = _attribute(body)
-                if found == name and len(data) >= size:
-                    return data[:size]
+    address = h5py.h5o.get_info(owner).addr + container.user_block
+    for kind, flags, body in _messages(container, address, what):
+        if kind == _ATTRIBUTE and not flags & _SHARED:
+            found, data = _attribute(body)
+            if found == name and len(data) >= size:
+                return data[:size]
     raise RefusedFile(
         f"{what} has strings of variable length outside of its object's header, which HDF5 does "
         "not read safely. Read the file with h5py, and pass the arrays as a dict"

@@ -15,7 +15,7 @@ _INDEX = ".weights.json"
 def claim(source: Source) -> Claim | None:
     if not source.is_file:
         return None
-    if has_signature(source.head):
+    if signature_at(source.head) is not None:
         return Claim(Confidence.EXACT, "has the signature of HDF5")
     if source.head.startswith(MAGIC):
         return _claim_archive(source)
@@ -26,10 +26,11 @@ def claim(source: Source) -> Claim | None:
     return None
 
 
-def has_signature(head: bytes) -> bool:
-    """Whether HDF5's signature stands at 0, 512, 1024 or 2048. The format goes on doubling, but
-    nobody writes a user block of more than 2 KiB before weights."""
-    return any(head.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
+def signature_at(head: bytes) -> int | None:
+    """Where HDF5's signature stands: at 0, 512, 1024 or 2048, the first of these. The format goes
+    on doubling, but nobody writes a user block of more than 2 KiB before weights."""
+    places = (at for at in (0, 512, 1024, 2048) if head.startswith(SIGNATURE, at))
+    return next(places, None)
 
 
 def _claim_archive(source: Source) -> Claim | None:

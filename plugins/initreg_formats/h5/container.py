@@ -17,14 +17,15 @@ from initreg import (
     Source,
     UnreadableFile,
 )
-from initreg_formats.h5.claiming import has_signature
-from initreg_formats.h5.strings import HEAP, heap_objects
+from initreg_formats.h5.claiming import signature_at
+from initreg_formats.h5.heaps import Heaps
 
 if TYPE_CHECKING:
     import h5py
 
 # Deflate cannot unpack to more than 1032 times its size, and nothing else here packs better.
 _RATIO = 1032
+_HEAD = 4096  # bytes, in which the superblock begins
 _SLACK = 1 << 20  # bytes that any file may ask for
 
 
@@ -54,18 +55,20 @@ def h5_errors(what: str) -> Iterator[None]:
 
 
 class Window(io.RawIOBase):
-    """``length`` bytes of ``file`` from ``start``, as a file: how HDF5 sees a member of a zip.
+    """``length`` bytes of ``file`` from ``start``, as a file: how HDF5 sees a member of a zip. In
+    it HDF5's signature is at ``signature``.
 
     HDF5 reads any file through one, because its own driver locks the file against writers, and
     shares state with whatever else in the process has the file open.
     """
 
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+    def __init__(self, file: BinaryIO, start: int, length: int, signature: int) -> None:
         self._file = file
         self._start = start
         self._length = length
         self._at = 0
         self._lock = threading.Lock()
+        self._heaps = Heaps(self.read_at, signature, length)
 
     def readable(self) -> bool:
         return True
@@ -87,9 +90,8 @@ class Window(io.RawIOBase):
         with self._lock:
             self._file.seek(self._start + self._at)
             done = self._file.readinto(view[:count])  # type: ignore[attr-defined]
+        self._heaps.check(self._at, bytes(view[: min(done, 32)]))
         self._at += done
-        if bytes(view[:4]) == HEAP:
-            _check_heap(view, self._length)
         return int(done)
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -97,15 +99,6 @@ class Window(io.RawIOBase):
         with self._lock:
             self._file.seek(self._start + offset)
             return self._file.read(length)
-
-
-def _check_heap(view: memoryview, largest: int) -> None:
-    """Raise OSError for a heap whose objects lie outside of it: HDF5 1.14 would never return."""
-    size = int.from_bytes(view[8:16], "little")
-    if size > largest:
-        raise OSError(f"a heap of {size:,} bytes, where the file has {largest:,}")
-    for _ in heap_objects(size, view):
-        pass
 
 
 class Container:
@@ -139,9 +132,10 @@ class Container:
         self._raw = file
         self._claimed = 0
         self._max_inflation = max_inflation
-        self._window = Window(file, base, length)
         try:
             with h5_errors(label):
+                signature = _superblock(file, base, length, label)
+                self._window = Window(file, base, length, signature)
                 self.file: h5py.File = h5py.File(self._window, "r")
         except BaseException:
             file.close()
@@ -152,7 +146,7 @@ class Container:
         """The file itself. Raises DamagedFile, UnreadableFile."""
         assert source.path is not None
         what = source.label
-        if not has_signature(source.head):
+        if signature_at(source.head) is None:
             hint = source.looks_like()
             raise DamagedFile(f"{what}: not an HDF5 file{': ' + hint if hint else ''}")
         file = source.open()
@@ -195,6 +189,26 @@ class Container:
         with contextlib.suppress(Exception):  # a damaged file may not even close
             self.file.close()
         self._raw.close()
+
+
+def _superblock(file: BinaryIO, base: int, length: int, what: str) -> int:
+    """Where the superblock of the HDF5 file at ``base`` lies in it. Raises DamagedFile if there is
+    none, RefusedFile if addresses and sizes have other than 8 bytes, which no writer of weights
+    makes: what is checked before HDF5 sees it need not know them."""
+    file.seek(base)
+    head = file.read(min(length, _HEAD))
+    at = signature_at(head)
+    if at is None:
+        raise DamagedFile(
+            f"{what}: what should be HDF5 has no signature of it. Download or copy the file again"
+        )
+    sizes = head[at + 13 : at + 15] if head[at + 8 : at + 9] < b"\2" else head[at + 9 : at + 11]
+    if sizes != b"\x08\x08":
+        raise RefusedFile(
+            f"{what}: its addresses and sizes have {' and '.join(map(str, sizes))} bytes, where "
+            "only 8 are read. Read it with h5py, and pass the arrays as a dict"
+        )
+    return at
 
 
 def _check_unlocked(file: BinaryIO, what: str) -> None:

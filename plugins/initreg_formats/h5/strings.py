@@ -10,34 +10,18 @@ Source of the layout: HDF5 File Format Specification 3.0, "Disk Format: Level 1E
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile
+from initreg_formats.h5.heaps import GLOBAL, heap_objects
 
 if TYPE_CHECKING:
     import numpy as np
 
     from initreg_formats.h5.container import Container
 
-HEAP = b"GCOL"
 DESCRIPTOR = 16  # bytes: length, address of the heap, index in it
-_HEADER = 16  # bytes, of a heap and of each object in it
-
-
-def heap_objects(size: int, data: memoryview) -> Iterator[tuple[int, int, int]]:
-    """Index, start and length of each object in a heap of ``size`` bytes, as far as ``data``, its
-    first bytes, reaches. Raises ValueError if one lies outside of it."""
-    at = _HEADER
-    while at + _HEADER <= min(size, len(data)):
-        index = int.from_bytes(data[at : at + 2], "little")
-        length = int.from_bytes(data[at + 8 : at + 16], "little")
-        step = _HEADER + (length + 7) // 8 * 8 if index else length
-        if step < _HEADER or at + step > size:
-            raise ValueError("a heap that is damaged")
-        if index:
-            yield index, at + _HEADER, length
-        at += step
+_HEADER = 16  # bytes, of a heap
 
 
 class Strings:
@@ -106,7 +90,7 @@ def read_strings(container: Container, descriptors: memoryview, what: str) -> li
 def _heap(container: Container, start: int, what: str) -> dict[int, bytes]:
     """The objects of a heap, by their indices."""
     head = container.read(start, _HEADER, what)
-    if not head.startswith(HEAP):
+    if not head.startswith(GLOBAL):
         raise DamagedFile(f"{what}: a string is not where the file says")
     size = int.from_bytes(head[8:16], "little")
     data = container.read(start, size, what)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile, RefusedFile
 from initreg_formats.h5.container import h5_errors
+from initreg_formats.h5.nesting import refuse_deep
 
 if TYPE_CHECKING:
     import h5py
@@ -126,6 +127,10 @@ class Walk:
             return
         with h5_errors(f"{self._label}: object {path!r}"):
             found = h5py.h5o.open(group, name)
+            if isinstance(found, h5py.h5d.DatasetID):
+                refuse_deep(found.get_type(), f"{self._label}: dataset {path!r}")
+            elif isinstance(found, h5py.h5t.TypeID):
+                refuse_deep(found, f"{self._label}: type {path!r}")
         if isinstance(found, h5py.h5d.DatasetID):
             if path in self.contents.datasets:
                 raise DamagedFile(f"{self._label}: two datasets are called {path!r}")
