@@ -275,6 +275,8 @@ def _hdf5(data: bytes, rng: random.Random) -> bytes:
         at = rng.choice(places) + rng.randrange(120)
         size = rng.choice((1, 1, 2, 4, 8))
         number = rng.choice(NUMBERS) % (1 << 8 * size)
+        if rng.random() < 0.2:  # an address of one structure, where that of another may have been
+            at, size, number = at & ~7, 8, rng.choice(places)
         if at + size <= len(data):
             changed[at : at + size] = number.to_bytes(size, "little")
     return bytes(changed)

@@ -33,7 +33,7 @@ _TOP_LEVEL = "top_level_model_weights"
 
 def arrays_of(container: Container) -> dict[str, Any]:
     """Every array of the file, by name. Raises DamagedFile, RefusedFile, MissingLibrary."""
-    contents = Walk(container.file, container.label).contents
+    contents = Walk(container).contents
     names = weight_names(contents, container)
     arrays: dict[str, Any] = {}
     for path, name in unique(names, contents).items():

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile, RefusedFile
-from initreg_formats.h5.container import h5_errors
+from initreg_formats.h5.container import Container, h5_errors
+from initreg_formats.h5.headers import address_of
 from initreg_formats.h5.nesting import refuse_deep
+from initreg_formats.h5.trees import refuse_repeats
 
 if TYPE_CHECKING:
     import h5py
 
+_LINK = 8  # bytes that any link takes at least
+_PATHS = 64 << 20  # bytes of paths in any file
 _DEEPEST = 200  # groups within groups; a path's length, and so memory, grows with it
 
 
@@ -53,18 +57,21 @@ class Contents:
 class Walk:
     """One pass over the links of a file, groups in the order of their names."""
 
-    def __init__(self, file: h5py.File, label: str) -> None:
+    def __init__(self, container: Container) -> None:
         import h5py
 
         self.contents = Contents()
-        self._label = label
+        self._container = container
+        self._label = label = container.label
+        self._links = 0
+        self._path_bytes = 0
         self._by_address: dict[int, Dataset] = {}
         self._group_paths: dict[int, str] = {}
         self._edges: dict[int, list[tuple[int, str]]] = {}
         self._soft: list[tuple[h5py.h5g.GroupID, int, bytes, str]] = []
         with h5_errors(label):
-            root = h5py.h5g.open(file.id, b"/")
-            address = h5py.h5o.get_info(root).addr
+            root = h5py.h5g.open(container.file.id, b"/")
+            address = address_of(root)
         self._group_paths[address] = ""
         self._group(root, address, "", 0)
         for group, owner, name, path in self._soft:
@@ -80,13 +87,23 @@ class Walk:
         self._edges[address] = []
         links: list[tuple[bytes, int, int]] = []
 
-        def note(name: bytes, info: Any) -> None:
+        def note(name: bytes, info: Any) -> bool | None:
             links.append((name, info.type, info.u))
+            self._links += 1
+            self._path_bytes += len(path) + len(name)
+            return True if self._is_too_much() else None  # not an error: h5py loses it
 
-        with h5_errors(f"{self._label}: group {'/' + path!r}"):
+        what = f"{self._label}: group {'/' + path!r}"
+        with h5_errors(what):
+            refuse_repeats(self._container, address, what)
             # Sorted here: HDF5 1.14 frees memory that is not its own if a damaged group fails while
             # it is sorted.
             group.links.iterate(note, order=h5py.h5.ITER_NATIVE, info=True)
+        if self._is_too_much():
+            raise DamagedFile(
+                f"{self._label}: has more links, or longer names, than its size allows. If it is "
+                "right nevertheless, read it with h5py, and pass the arrays as a dict"
+            )
         for name, kind, target in sorted(links):
             below = f"{path}/{as_text(name)}" if path else as_text(name)
             if kind == h5py.h5l.TYPE_HARD:
@@ -95,6 +112,12 @@ class Walk:
                 self._soft.append((group, address, name, below))
             else:
                 raise RefusedFile(f"{self._label}: {self._foreign(group, name, kind, below)}")
+
+    def _is_too_much(self) -> bool:
+        """Whether there are more links, or longer paths, than the file has room for: its B-trees
+        may lead to one link again and again, and its links to one long name."""
+        size = self._container.length
+        return self._links > size // _LINK or self._path_bytes > _PATHS + 4 * size
 
     def _foreign(self, group: h5py.h5g.GroupID, name: bytes, kind: int, path: str) -> str:
         import h5py
@@ -158,7 +181,7 @@ class Walk:
                 f"{self._label}: {path!r} is a soft link to {target!r} that does not end: {error}"
             ) from error
         with h5_errors(f"{self._label}: link {path!r}"):
-            address = h5py.h5o.get_info(found).addr
+            address = address_of(found)
         if address in self._by_address:
             self._by_address[address].links.append(path)
         elif address in self._group_paths:
