@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+from lookup3 import lookup3, sealed
 
 from initreg_formats.tf_checkpoint.leveldb import entries
 from initreg_formats.tf_checkpoint.table import mask
@@ -266,11 +267,13 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _hdf5(data: bytes, rng: random.Random) -> bytes:
-    """The fields of its structures: around their signatures, and the messages between them."""
+    """The fields of its structures: around their signatures, and the messages between them; half
+    the time with checksums that are right."""
     changed = bytearray(data)
     signs = [b"\x89HDF", b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"FADB", b"FAHD"]
     signs += [b"OCHK", b"BTHD", b"BTLF", b"EAHD", b"FHDB"]
     places = [i for sign in signs for i in range(len(data)) if data.startswith(sign, i)]
+    seals = sealed(data, tuple(places)) if rng.random() < 0.5 and b"OHDR" in data else []
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.choice(places) + rng.randrange(120)
         size = rng.choice((1, 1, 2, 4, 8))
@@ -279,6 +282,8 @@ def _hdf5(data: bytes, rng: random.Random) -> bytes:
             at, size, number = at & ~7, 8, rng.choice(places)
         if at + size <= len(data):
             changed[at : at + size] = number.to_bytes(size, "little")
+    for start, end in seals:
+        struct.pack_into("<I", changed, end, lookup3(bytes(changed[start:end])))
     return bytes(changed)
 
 

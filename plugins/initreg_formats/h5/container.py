@@ -18,7 +18,7 @@ from initreg import (
     UnreadableFile,
 )
 from initreg_formats.h5.claiming import signature_at
-from initreg_formats.h5.heaps import Heaps
+from initreg_formats.h5.structures import Structures
 
 if TYPE_CHECKING:
     import h5py
@@ -68,7 +68,7 @@ class Window(io.RawIOBase):
         self._length = length
         self._at = 0
         self._lock = threading.Lock()
-        self._heaps = Heaps(self.read_at, signature, length)
+        self._structures = Structures(self.read_at, signature, length)
 
     def readable(self) -> bool:
         return True
@@ -90,7 +90,7 @@ class Window(io.RawIOBase):
         with self._lock:
             self._file.seek(self._start + self._at)
             done = self._file.readinto(view[:count])  # type: ignore[attr-defined]
-        self._heaps.check(self._at, bytes(view[: min(done, 32)]))
+        self._structures.check(self._at, bytes(view[: min(done, 32)]))
         self._at += done
         return int(done)
 

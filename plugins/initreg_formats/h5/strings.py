@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile
-from initreg_formats.h5.heaps import GLOBAL, heap_objects
+from initreg_formats.h5.structures import GLOBAL, heap_objects
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,41 @@
+"""The h5 format and structures whose parts do not fit, which HDF5 and h5py would let pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import initreg
+from initreg import DamagedFile
+
+# IEEE float64 in a datatype message: bit offset 0, 64 bits, exponent of 11 bits at 52, mantissa of
+# 52 bits at 0, bias 1023.
+FLOAT64 = bytes((0, 0, 64, 0, 52, 11, 0, 52, 0xFF, 3, 0, 0))
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_part_that_numpy_has_a_wider_type_for_is_damaged(tmp_path: Path, bit: int) -> None:
+    """Another exponent bias makes a long double of it, which lies over the part after it: h5py
+    would write past the end of the array, and the process would die of it later."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["c"] = np.ones(3, "c16")
+    data = bytearray((tmp_path / "m.h5").read_bytes())
+    data[data.index(FLOAT64) + 8] ^= 1 << bit
+    (tmp_path / "m.h5").write_bytes(data)
+    with pytest.raises(DamagedFile, match=r"m\.h5: dataset 'c' has elements whose parts overlap"):
+        initreg.load(tmp_path / "m.h5")
+
+
+def test_structures_with_gaps_and_structures_inside_are_read(tmp_path: Path) -> None:
+    """Parts in any order, with room between them and parts of their own, are no damage."""
+    inner = np.dtype({"names": ["y", "x"], "formats": ["f4", "i2"], "offsets": [4, 0]})
+    array = np.zeros(2, {"names": ["a", "b"], "formats": ["f8", inner], "offsets": [16, 0],
+                         "itemsize": 32})  # fmt: skip
+    array["a"], array["b"]["y"] = [1, 2], [3, 4]
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["s"] = array
+    found = initreg.load(tmp_path / "m.h5")["s"]
+    assert (found["a"].tolist(), found["b"]["y"].tolist()) == ([1, 2], [3, 4])
