@@ -165,10 +165,13 @@ def test_a_name_that_is_no_path_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_the_deepest_name_is_read(tmp_path: Path) -> None:
-    """As many groups as the reader follows, and a part of 100,000 letters."""
-    arrays = {"/".join("g" * 201): np.ones(2), "x" * 100_000: np.zeros(3)}
+    """As many groups as the reader follows, and a part of 60,000 letters; a longer one is not
+    written."""
+    arrays = {"/".join("g" * 201): np.ones(2), "x" * 60_000: np.zeros(3)}
     found = initreg.load(initreg.save(tmp_path / "m.h5", arrays))
     assert set(found) == set(arrays)
+    with pytest.raises(InitregError, match="a part of its name has more than 60,000 bytes"):
+        initreg.save(tmp_path / "other.h5", {"x" * 60_001: np.zeros(3)})
 
 
 @pytest.mark.parametrize("other", ["a/b", "a/b/c/d"])

@@ -6,8 +6,6 @@ HDF5 File Format Specification 3.0 names.
 
 from __future__ import annotations
 
-import functools
-
 _MASK = 0xFFFFFFFF
 _LONGEST = 2500  # bytes of a structure in a seed
 
@@ -46,8 +44,7 @@ def lookup3(data: bytes) -> int:
     return (c ^ b) - _rotate(b, 24) & _MASK
 
 
-@functools.lru_cache(maxsize=1)
-def sealed(data: bytes, places: tuple[int, ...]) -> list[tuple[int, int]]:
+def sealed(data: bytes, places: list[int]) -> list[tuple[int, int]]:
     """Where the structures begin and where their checksums do, of those at ``places`` that have
     one."""
     found = []

@@ -87,12 +87,12 @@ def _hdf5(where: dict[str, Path]) -> None:
             file.create_dataset("packed", data=np.arange(64.0), chunks=(16,), compression="gzip")
             file["words"] = np.array(["ab", "c"], object)
             file["link"] = h5py.SoftLink("/fc/W")
-            if version == "latest":  # the trees, heaps and indices that only large groups have
+            if version == "latest":  # trees, heaps and indices; what is not read comes last
                 for number in range(12):
                     file[f"many/w{number}"] = np.float32(number)
                 for axes in (1, 2):
                     grows = file.create_dataset(
-                        f"grows{axes}",
+                        f"zz{axes}",
                         (4,) * axes,
                         "f4",
                         maxshape=(None,) * axes,

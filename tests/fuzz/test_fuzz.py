@@ -61,7 +61,7 @@ def test_the_harness_sees_each_fault(
     seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, says: str
 ) -> None:
     """What it is to find, done on purpose, in a copy of it."""
-    for name in ("child.py", "mutate.py", "seeds_of.py"):
+    for name in ("child.py", "mutate.py", "lookup3.py", "seeds_of.py"):
         text = (HERE / name).read_text()
         if name == "child.py":
             begin = "    found = {}\n    with initreg.open(path, format=format, mmap=mmap)"

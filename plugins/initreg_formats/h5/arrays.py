@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 from initreg import DamagedFile, Extent, MissingLibrary, RefusedFile
 from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import Container, h5_errors
+from initreg_formats.h5.headers import address_of, messages
 from initreg_formats.h5.strings import DESCRIPTOR, Strings
 from initreg_formats.h5.walk import Dataset, as_text
 from initreg_formats.unreadable import Unreadable
+
+_LAYOUT = 0x08
+_CHUNKED_BY_INDEX = b"\4\2"  # version 4, chunked
+_UNSAFE_INDICES = (4, 5)  # extensible array, B-tree of version 2
 
 if TYPE_CHECKING:
     import h5py
@@ -95,6 +100,13 @@ def to_array(
                 "pass the arrays as a dict"
             )
             return Unreadable(shape, f"{dtype.name}, packed by {unsafe}", message, aliases)
+        if layout == h5py.h5d.CHUNKED and _is_indexed_unsafely(container, found, what):
+            message = (
+                f"{what} may grow, and its chunks are indexed in a way that HDF5 does not read "
+                "safely. Save it without maxshape=, or without libver='latest'; or read it with "
+                "h5py, and pass the arrays as a dict"
+            )
+            return Unreadable(shape, f"{dtype.name}, in chunks that grow", message, aliases)
         container.claim_memory(nbytes, what)
         if layout == h5py.h5d.CHUNKED:
             # HDF5 unpacks a chunk as a whole, however little of it the dataset takes.
@@ -105,6 +117,19 @@ def to_array(
 
         dtype = np.dtype(ml_dtypes.bfloat16)
     return Lazy(container, dataset, shape, dtype, aliases, what)
+
+
+def _is_indexed_unsafely(container: Container, found: Any, what: str) -> bool:
+    """Whether the chunks are in an extensible array or a B-tree of version 2. HDF5 1.14.6 divides
+    by the zeros of a damaged one, and believes its sizes.
+
+    Source: HDF5 File Format Specification 3.0, "Data Layout Message", version 4.
+    """
+    for kind, _, body in messages(container, address_of(found), what):
+        if kind == _LAYOUT and bytes(body[:2]) == _CHUNKED_BY_INDEX and len(body) > 5:
+            index = 5 + body[3] * body[4]  # after the dimensions
+            return len(body) <= index or body[index] in _UNSAFE_INDICES
+    return False
 
 
 def _check_fields(dtype: np.dtype[Any], what: str) -> None:

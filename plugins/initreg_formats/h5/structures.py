@@ -1,12 +1,15 @@
 """What HDF5 itself does not survive in a file, looked at before it sees it.
 
 HDF5 1.14.6 follows the objects of a damaged global heap, and the free blocks of a damaged local
-one, without end, and takes memory for each; it runs out of stack in a B-tree that says it is 65,535
-levels deep (all seen). So a heap or the header of a tree is checked when HDF5 reads it.
+one, without end, and takes memory for each. It divides by the zeros of a damaged fractal heap, and
+believes a B-tree of version 2 about its depth and about how many records a node has (all seen, as
+signals). So these are checked when HDF5 reads where they begin. In heaps and trees of links and of
+attributes it writes always the same parameters: others are not read.
 
 Source of the layout: HDF5 File Format Specification 3.0, "Disk Format: Level 1A2 - Version 2
-B-trees", "Level 1D - Local Heaps" and "Level 1E - Global Heap". Addresses and sizes have 8 bytes:
-no other file is opened.
+B-trees", "Level 1D - Local Heaps", "Level 1E - Global Heap" and "Level 1F - Fractal Heap"; of the
+parameters: HDF5's H5Gdense.c, H5Adense.c and H5Dfarray.c. Addresses and sizes have 8 bytes: no
+other file is opened.
 """
 
 from __future__ import annotations
@@ -16,10 +19,23 @@ from collections.abc import Callable, Iterator
 GLOBAL = b"GCOL"
 LOCAL = b"HEAP"
 TREE = b"BTHD"
+FRACTAL = b"FRHP"
+FIXED_ARRAY = b"FAHD"
+EXTENSIBLE_ARRAY = b"EAHD"
 _HEADER = 16  # bytes, of a global heap and of each object in it
 _MOST_OBJECTS = 1 << 16  # of a global heap: their indices have 16 bits
 _MOST_BLOCKS = 1 << 20  # free ones in the local heaps of a file: as many names were taken away
-_MOST_LEVELS = 32  # of a tree: each is more than twice as wide as the one above
+_MOST_LEVELS = 16  # of a tree: each is 20 times as wide as the one above
+_NODE = 512  # bytes of a tree's node
+_NODE_FRAME = 10  # bytes of it that are no records: signature, version, type, checksum
+_RECORDS = {5: 11, 6: 15, 8: 17, 9: 13}  # bytes, by type: links and attributes, by name and order
+_LINK_ID = {5: 4, 6: 8}  # where in a link's record its place in the heap begins
+_UNDEFINED = (1 << 64) - 1
+_WIDTH = 4  # blocks in a row of a fractal heap
+# The heaps of links and of attributes, by the bytes of a place in them: bytes of the first block,
+# bits of the largest size.
+_FRACTAL = {7: (512, 32), 8: (1024, 40)}
+_PAGE_BITS = 10  # of a fixed array's pages
 _END = 1  # of the list of free blocks
 
 
@@ -54,10 +70,17 @@ class Structures:
 
     def check(self, at: int, head: bytes) -> None:
         """Raise OSError if ``head``, which lies at ``at``, begins what HDF5 must not see."""
-        if head.startswith(TREE) and int.from_bytes(head[12:14], "little") > _MOST_LEVELS:
-            raise OSError(f"a B-tree of more than {_MOST_LEVELS} levels")
         if head.startswith((GLOBAL + b"\1", LOCAL + b"\0")):
             self._check_heap(at, head)
+        elif head.startswith(TREE) and at not in self._seen:
+            self._check_tree(self._read(at, 38))
+            self._seen.add(at)
+        elif head.startswith(FRACTAL):
+            _check_fractal(self._read(at, 146))
+        elif head.startswith(FIXED_ARRAY):
+            self._check_fixed_array(self._read(at, 28))
+        elif head.startswith(EXTENSIBLE_ARRAY):
+            raise OSError("an extensible array, which HDF5 does not read safely")
 
     def _check_heap(self, at: int, head: bytes) -> None:
         size = int.from_bytes(head[8:16], "little")
@@ -85,3 +108,83 @@ class Structures:
             block = int.from_bytes(self._read(data + block, 8), "little")
         if at not in self._seen:
             self._blocks += count
+
+    def _check_tree(self, head: bytes) -> None:
+        kind, depth = head[5], _number(head, 12, 2)
+        record = _RECORDS.get(kind, 0)
+        if (_number(head, 6, 4), _number(head, 10, 2)) != (_NODE, record):
+            raise OSError(f"a B-tree of type {kind}, or of a shape, that HDF5 does not read safely")
+        if depth > _MOST_LEVELS:
+            raise OSError(f"a B-tree of {depth:,} levels, where {_MOST_LEVELS} hold any file")
+        most, pointers = _limits(record, depth)
+        root, used = _number(head, 16, 8), _number(head, 24, 2)
+        todo = [(root, used, depth)] if used else []
+        seen = {root}
+        while todo:
+            address, used, level = todo.pop()
+            node = self._read(self._base + address, _NODE)
+            if node[:6] != (b"BTIN" if level else b"BTLF") + bytes((0, kind)):
+                raise OSError("a B-tree whose node is not where it says")
+            if not 0 < used <= most[level]:
+                raise OSError(f"a B-tree whose node has {used:,} records, where {most[level]} fit")
+            for start in range(6, 6 + used * record, record):
+                place = _LINK_ID.get(kind)
+                if place is not None and node[start + place] != 0:
+                    raise OSError("a link that is not in its heap")
+            if level:
+                start = 6 + used * record
+                for child in range(start, start + (used + 1) * pointers[level], pointers[level]):
+                    below = _number(node, child, 8)
+                    if below in seen or len(seen) > self._length // _NODE:
+                        raise OSError("a B-tree that leads to one node twice")
+                    seen.add(below)
+                    todo.append((below, node[child + 8], level - 1))
+
+    def _check_fixed_array(self, head: bytes) -> None:
+        filtered, entry, bits, count = head[5], head[6], head[7], _number(head, 8, 8)
+        right = entry == 8 if filtered == 0 else filtered == 1 and 13 <= entry <= 20
+        if not right or bits != _PAGE_BITS or count * entry > self._length:
+            raise OSError(f"a fixed array of {count:,} entries of {entry} bytes, which is damaged")
+
+
+def _limits(record: int, depth: int) -> tuple[list[int], list[int]]:
+    """By the level of a node, 0 that of leaves: how many records it has at most, and the bytes of
+    its pointer to a child: address, records of the child, records of all below."""
+    most, pointers = [(_NODE - _NODE_FRAME) // record], [0]
+    total = most[0]
+    for level in range(1, depth + 1):
+        pointers.append(8 + 1 + (_bytes_of(total) if level > 1 else 0))
+        most.append((_NODE - _NODE_FRAME - pointers[level]) // (record + pointers[level]))
+        total = (most[level] + 1) * total + most[level]
+    return most, pointers
+
+
+def _bytes_of(number: int) -> int:
+    return (number.bit_length() + 7) // 8
+
+
+def _check_fractal(head: bytes) -> None:
+    place, filtered, flags, largest = head[5:7], head[7:9], head[9], _number(head, 10, 4)
+    first, bits = _FRACTAL.get(_number(place, 0, 2), (0, 0))
+    size, rows, root = _number(head, 46, 8), _number(head, 140, 2), _number(head, 132, 8)
+    fixed = (
+        _number(head, 110, 2),
+        _number(head, 112, 8),
+        _number(head, 120, 8),
+        _number(head, 128, 2),
+        _number(head, 130, 2),
+    )
+    held = 0 if root == _UNDEFINED else first if rows == 0 else _WIDTH * first << min(rows - 1, 64)
+    if (
+        fixed != (_WIDTH, first, 1 << 16, bits, 1)
+        or largest != 4096
+        or filtered != b"\0\0"
+        or flags > 3
+        or held.bit_length() > bits + 1
+        or size != held
+    ):
+        raise OSError("a fractal heap of a shape that HDF5 does not read safely")
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "little")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ALIGNMENT = 64  # bytes
+_LONGEST = 60_000  # bytes between slashes; of longer ones HDF5 makes what it does not read safely
 _DEEPEST = 200  # groups within groups, as many as are read
 _MOST_AXES = 32  # H5S_MAX_RANK
 _OF_KERAS = (".weights.h5", ".keras")
@@ -73,6 +74,8 @@ def _problem(name: str, dtype: str, axes: int, groups: dict[str, str]) -> str:
         return f"it cannot be an array, and the group of {groups[name]!r} as well: rename it"
     if len(parts) - 1 > _DEEPEST:
         return f"its name nests more than {_DEEPEST} groups: rename it"
+    if max(len(part.encode(errors="surrogatepass")) for part in parts) > _LONGEST:
+        return f"a part of its name has more than {_LONGEST:,} bytes: rename it"
     return name_problem(name)
 
 

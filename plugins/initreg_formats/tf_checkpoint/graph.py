@@ -62,15 +62,15 @@ def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
     is another one. Raises Malformed."""
     nodes = [_node(content) for n, wire, _, content in fields(graph) if n == 1 and wire == BYTES]
     model = _only_object(nodes)
-    found: dict[bytes, tuple[bytes, ...]] = {}
+    found: dict[bytes, dict[bytes, None]] = {}  # of a key its names, in their order
     for place, (_, variables) in zip(_places_in_model(nodes), nodes, strict=True):
         for name, key in variables:
-            names = [*found.get(key, ()), place, name]
+            names = [place, name]
             if place is not None and model is not None:
                 names.append(place.removeprefix(model + b"/"))
             own = key.removesuffix(_SUFFIX)
-            found[key] = tuple(dict.fromkeys(each for each in names if each and each != own))
-    return {key: names for key, names in found.items() if names}
+            found.setdefault(key, {}).update((each, None) for each in names if each and each != own)
+    return {key: tuple(names) for key, names in found.items() if names}
 
 
 def _only_object(nodes: Sequence[_Node]) -> bytes | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import tensor_bundle_pb2
+from tensorflow.core.protobuf import tensor_bundle_pb2, trackable_object_graph_pb2
 
 import initreg
 from initreg import DamagedFile, InitregError
@@ -288,3 +288,19 @@ def test_no_variables(tables: SimpleNamespace, tmp_path: Path) -> None:
     tf.train.Checkpoint().write(str(tmp_path / "m"))
     with initreg.open(tmp_path / "m") as arrays:
         assert len(arrays) == 0
+
+
+def test_a_graph_of_one_key(tables: SimpleNamespace, tmp_path: Path) -> None:
+    """A key that the object graph gives a hundred thousand names is opened: its names are gone
+    through once, not once for each."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    node = graph.nodes.add()
+    for number in range(100_000):
+        node.attributes.add(name="VARIABLE_VALUE", full_name=f"n{number}", checkpoint_key="w")
+    arrays = {
+        "w": np.arange(3.0),
+        "_CHECKPOINTABLE_OBJECT_GRAPH": tf.constant(graph.SerializeToString()),
+    }
+    tables.save(tmp_path / "m", arrays)
+    with initreg.open(tmp_path / "m") as opened:
+        assert opened["w"].aliases == tuple(f"n{number}" for number in range(100_000))
