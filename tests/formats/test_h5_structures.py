@@ -11,6 +11,7 @@ import pytest
 
 import initreg
 from initreg import DamagedFile, InitregError, RefusedFile
+from initreg_formats.h5.structures import Structures
 
 END = 1
 
@@ -247,3 +248,22 @@ def test_fixed_arrays(path: Path, at: int, size: int, value: int) -> None:
     path.write_bytes(raw)
     with pytest.raises(DamagedFile, match=r"m\.h5: dataset 'w': .*a fixed array of "):
         initreg.load(path)
+
+
+@pytest.mark.parametrize("begin", [b"EAHD\0", b"MDCI\0", b"SMTB"])
+def test_structures_that_are_refused(begin: bytes) -> None:
+    """What HDF5 does not read safely, and what would lead around the checks, does not get to it."""
+    structures = Structures(lambda start, size: b"", 0, 1000)
+    structures.check(0, b"OHDR" + bytes(28))
+    with pytest.raises(OSError, match="HDF5 does not read it safely"):
+        structures.check(0, begin.ljust(32, b"\0"))
+
+
+def test_structures_that_lie_elsewhere(path: Path) -> None:
+    """An address past the file's end is an error, also one that is no offset of a file at all."""
+    raw, _, tree = dense(path)
+    for address in (len(raw) - 100, 1 << 60, (1 << 64) - 2):
+        raw[tree + 16 : tree + 24] = struct.pack("<Q", address)
+        path.write_bytes(raw)
+        with pytest.raises(DamagedFile, match=r"m\.h5: group '/g': .*should end at byte "):
+            initreg.open(path)

@@ -18,10 +18,15 @@ from collections.abc import Callable, Iterator
 
 GLOBAL = b"GCOL"
 LOCAL = b"HEAP"
-TREE = b"BTHD"
-FRACTAL = b"FRHP"
-FIXED_ARRAY = b"FAHD"
-EXTENSIBLE_ARRAY = b"EAHD"
+# With the version that there is of each: HDF5 reads no other.
+_TREE = b"BTHD\0"
+_FRACTAL = b"FRHP\0"
+_FIXED_ARRAY = b"FAHD\0"
+_REFUSED = {
+    b"EAHD\0": "an extensible array",
+    b"MDCI\0": "an image of HDF5's cache, which would pass all that is checked here",
+    b"SMTB": "a table of messages that objects share",
+}
 _HEADER = 16  # bytes, of a global heap and of each object in it
 _MOST_OBJECTS = 1 << 16  # of a global heap: their indices have 16 bits
 _MOST_BLOCKS = 1 << 20  # free ones in the local heaps of a file: as many names were taken away
@@ -34,7 +39,7 @@ _UNDEFINED = (1 << 64) - 1
 _WIDTH = 4  # blocks in a row of a fractal heap
 # The heaps of links and of attributes, by the bytes of a place in them: bytes of the first block,
 # bits of the largest size.
-_FRACTAL = {7: (512, 32), 8: (1024, 40)}
+_HEAPS = {7: (512, 32), 8: (1024, 40)}
 _PAGE_BITS = 10  # of a fixed array's pages
 _END = 1  # of the list of free blocks
 
@@ -61,7 +66,7 @@ class Structures:
     ``read(start, size)``: bytes of the file."""
 
     def __init__(self, read: Callable[[int, int], bytes], base: int, length: int) -> None:
-        self._read = read
+        self._any = read
         self._base = base
         self._length = length
         self._seen: set[int] = set()
@@ -72,15 +77,21 @@ class Structures:
         """Raise OSError if ``head``, which lies at ``at``, begins what HDF5 must not see."""
         if head.startswith((GLOBAL + b"\1", LOCAL + b"\0")):
             self._check_heap(at, head)
-        elif head.startswith(TREE) and at not in self._seen:
+        elif head.startswith(_TREE) and at not in self._seen:
             self._check_tree(self._read(at, 38))
             self._seen.add(at)
-        elif head.startswith(FRACTAL):
+        elif head.startswith(_FRACTAL):
             _check_fractal(self._read(at, 146))
-        elif head.startswith(FIXED_ARRAY):
+        elif head.startswith(_FIXED_ARRAY):
             self._check_fixed_array(self._read(at, 28))
-        elif head.startswith(EXTENSIBLE_ARRAY):
-            raise OSError("an extensible array, which HDF5 does not read safely")
+        for begin, what in _REFUSED.items():
+            if head.startswith(begin):
+                raise OSError(f"{what}: HDF5 does not read it safely")
+
+    def _read(self, start: int, size: int) -> bytes:
+        if start + size > self._length:
+            raise OSError(f"something that should end at byte {start + size:,} of {self._length:,}")
+        return self._any(start, size)
 
     def _check_heap(self, at: int, head: bytes) -> None:
         size = int.from_bytes(head[8:16], "little")
@@ -165,7 +176,7 @@ def _bytes_of(number: int) -> int:
 
 def _check_fractal(head: bytes) -> None:
     place, filtered, flags, largest = head[5:7], head[7:9], head[9], _number(head, 10, 4)
-    first, bits = _FRACTAL.get(_number(place, 0, 2), (0, 0))
+    first, bits = _HEAPS.get(_number(place, 0, 2), (0, 0))
     size, rows, root = _number(head, 46, 8), _number(head, 140, 2), _number(head, 132, 8)
     fixed = (
         _number(head, 110, 2),
