@@ -18,6 +18,9 @@ from typing import Any
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
 # Two spaces in a row, or one at an end, would pass for the gap between a name and its note.
 _SPECIAL = re.compile(r"([{},\\]| (?= )|(?<= ) )")
+# What strangers' names may cost: longer ones stand in lines of their own, and merging stops after
+# so many tokens were compared, of which real lists take a hundredth.
+_LONGEST, _MOST_TOKENS, _COMPARED = 512, 64, 10_000_000
 _ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt]|.)", re.DOTALL)
 
 
@@ -37,25 +40,36 @@ def fold(names: Iterable[str], width: int | None = None) -> list[Folded]:
     """Fold the names into lines that stand for exactly them. Repeated names count once.
 
     Words in braces stand in the order of their first names. A line of more than ``width``
-    characters is split where it has a brace to split.
+    characters is split where it has a brace to split. A name of more than 512 characters or 64
+    tokens has a line of its own; so may others where there are very many.
     """
+    return list(lines(names, width))
+
+
+def lines(names: Iterable[str], width: int | None = None) -> Iterator[Folded]:
+    """The lines of :func:`fold` one by one: who shows a few pays for the text of no more."""
     by_length: dict[int, dict[_Line, int]] = {}
+    found: list[tuple[int, _Line, Sequence[dict[Any, int]]]] = []
     for first, name in enumerate(dict.fromkeys(names)):
-        tokens = tuple(_TOKEN.findall(name))
-        by_length.setdefault(len(tokens), {})[tokens] = first
-    found: list[tuple[int, Folded]] = []
+        tokens = tuple(_TOKEN.findall(name)) if len(name) <= _LONGEST else ()
+        if name and not 0 < len(tokens) <= _MOST_TOKENS:
+            found.append((first, (name,), ({},)))
+        else:
+            by_length.setdefault(len(tokens), {})[tokens] = first
+    left = _COMPARED
     for group in by_length.values():
         ranks: list[dict[Any, int]] = [
             {token: i for i, token in enumerate(dict.fromkeys(column))}
             for column in zip(*group, strict=True)
         ]
-        for line, first in _merge(group).items():
-            parts = [_parts(tokens, rank) for tokens, rank in zip(line, ranks, strict=True)]
-            if parts:
-                parts[0] = [(re.sub("^ ", r"\\ ", text), n) for text, n in parts[0]]
-                parts[-1] = [(re.sub(r"(?<!\\) $", r"\\ ", text), n) for text, n in parts[-1]]
-            found += ((first, folded) for folded in _texts(parts, width))
-    return [folded for _, folded in sorted(found, key=lambda item: item[0])]
+        merged, left = _merge(group, [len(rank) > 1 for rank in ranks], left)
+        found += ((first, line, ranks) for line, first in merged.items())
+    for _, line, columns in sorted(found, key=lambda item: item[0]):
+        parts = [_parts(tokens, rank) for tokens, rank in zip(line, columns, strict=True)]
+        if parts:
+            parts[0] = [(re.sub("^ ", r"\\ ", text), n) for text, n in parts[0]]
+            parts[-1] = [(re.sub(r"(?<!\\) $", r"\\ ", text), n) for text, n in parts[-1]]
+        yield from _texts(parts, width)
 
 
 # What stands in one position of a line: texts, each with how many tokens it stands for.
@@ -81,13 +95,20 @@ def _brace(parts: _Parts) -> str:
     return "{" + ",".join(text for text, _ in parts) + "}"
 
 
-def _merge(lines: dict[_Line, int]) -> dict[_Line, int]:
-    """Merge lines that differ in one position only, until none do. Each has the number of its
-    first name, in the order of which they stay."""
+def _merge(
+    lines: dict[_Line, int], differs: Sequence[bool], left: int
+) -> tuple[dict[_Line, int], int]:
+    """Merge lines that differ in one position only, until none do or ``left`` tokens were compared:
+    the lines, and how many more may be. Each line has the number of its first name, in the order
+    of which they stay. ``differs`` are the positions in which not all are the same.
+    """
     before = -1
     while len(lines) != before:
         before = len(lines)
-        for position in range(len(next(iter(lines)))):
+        for position in itertools.compress(itertools.count(), differs):
+            left -= len(lines) * len(differs)
+            if left < 0:
+                return lines, 0
             groups: dict[tuple[object, ...], list[_Line]] = {}
             for line in lines:
                 # Numbers fold with numbers and words with words; separators do not fold.
@@ -98,7 +119,7 @@ def _merge(lines: dict[_Line, int]) -> dict[_Line, int]:
                     _union(group, position): min(map(lines.__getitem__, group))
                     for group in groups.values()
                 }
-    return lines
+    return lines, left
 
 
 def _kind(tokens: str | frozenset[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import random
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,11 +14,15 @@ from initreg.arrays import ArraySpec
 from initreg.names import Patterns, normalise
 from initreg.plan import Hint, Kind, Row
 from initreg.target import VariableSpec
-from initreg.text import plural
+from initreg.text import plural, shared
 
 _MOST = 3
 _TRIED = 4  # renamings of one kind whose matches are counted in full
-_NEAR_POOL = 200  # names that the nearest ones are sought among: comparing them is slow
+# What strangers' names may cost: renamings are sought for names of so many characters and parts
+# alone, among so many, and counted for all; the nearest name of so many characters, among so
+# many, until so many comparisons of characters were made.
+_LONGEST, _MOST_PARTS, _POOL = 512, 32, 1000
+_NEAR_LONGEST, _NEAR_POOL, _NEAR_COMPARED = 256, 200, 200_000_000
 _SEPARATOR = re.compile(r"[/.]")
 _Options = Mapping[str, Any]
 
@@ -81,15 +86,16 @@ def _renamings(
         also = f"{words} and " if words else ""
         if words:
             yield words, {"rename": pairs}, names
-        for prefix in _best(_leading(names, want)):
+        for prefix in _best(_leading(_pool(names), want)):
             option: _Options = {"strip_prefix": prefix}
             if pairs:
                 option = {"rename": [*pairs, (f"^{re.escape(prefix)}", "")]}
             yield f"{also}removing {prefix!r}", option, [n.removeprefix(prefix) for n in names]
-        for prefix in _best(_leading(want, set(names))):
+        for prefix in _best(_leading(_pool(want), set(names))):
             option = {"rename": pairs, "prefix": prefix} if pairs else {"prefix": prefix}
             yield f"{also}adding {prefix!r}", option, [prefix + name for name in names]
-        for old, new, how in _best(_swapped(names, want)):
+        for swap in _best(_swapped(_pool(names), want)):
+            old, new, how = _regex(*swap)
             option = {"rename": [*pairs, (old, new)]}
             yield f"{also}{how}", option, [re.sub(old, new, name) for name in names]
 
@@ -112,21 +118,34 @@ def _leading(longer: Iterable[str], shorter: Collection[str]) -> Counter[str]:
     )
 
 
-def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str, str]]:
-    """``(regex, replacement, in words)`` of renamings of one part of a name: ``/weight`` at the
-    end is ``/kernel``, ``resnet/`` at the start is ``backbone/``, ``/a/`` between is ``/b/``."""
+def _pool(names: Collection[str]) -> list[str]:
+    """The names that are worth a look, or a thousand of them; the same ones each time."""
+    plain = list(filter(_is_plain, names))
+    return plain if len(plain) <= _POOL else random.Random(0).sample(plain, _POOL)
+
+
+def _is_plain(name: str) -> bool:
+    return len(name) <= _LONGEST and name.count("/") + name.count(".") < _MOST_PARTS
+
+
+def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str, str, str]]:
+    """Renamings of one part of a name: what stands before it, it, what stands behind it, and the
+    part that takes its place. ``/weight`` at the end is ``/kernel``, ``resnet/`` at the start is
+    ``backbone/``, ``/a/`` between is ``/b/``."""
+    places = {(before, after) for name in have for before, _, after in _parts(name)}
     known: dict[tuple[str, str], list[str]] = {}
-    for name in want:
+    for name in filter(_is_plain, want):
         for before, part, after in _parts(name):
-            parts = known.setdefault((before, after), [])
-            if len(parts) < 8:  # a list of a thousand parts is no renaming
-                parts.append(part)
-    counts: Counter[tuple[str, str, str]] = Counter()
+            if (before, after) in places:
+                parts = known.setdefault((before, after), [])
+                if len(parts) < 8:  # a list of a thousand parts is no renaming
+                    parts.append(part)
+    counts: Counter[tuple[str, str, str, str]] = Counter()
     for name in have:
         for before, part, after in _parts(name):
             for other in known.get((before, after), ()):
                 if other != part and not (part.isdecimal() or other.isdecimal()):
-                    counts[_swap(before[-1:], part, after[:1], other)] += 1
+                    counts[before[-1:], part, after[:1], other] += 1
     return Counter({swap: count for swap, count in counts.items() if count > 1})
 
 
@@ -140,8 +159,9 @@ def _parts(name: str) -> Iterator[tuple[str, str, str]]:
         yield name[:start], name[start:], ""
 
 
-def _swap(before: str, old: str, after: str, new: str) -> tuple[str, str, str]:
-    """Replacing ``old`` between two separators, "" for an end of the name, by ``new``."""
+def _regex(before: str, old: str, after: str, new: str) -> tuple[str, str, str]:
+    """``(regex, replacement, in words)`` for ``old`` between two separators, "" for an end of the
+    name, to become ``new``."""
     regex = f"{'' if before else '^'}{re.escape(before + old + after)}{'' if after else '$'}"
     replacement = (before + new + after).replace("\\", "\\\\")
     return regex, replacement, f"replacing {before + old + after!r} by {before + new + after!r}"
@@ -156,20 +176,48 @@ def nearest(
     """Names that look alike, of equal shape; one hint for all of them."""
     by_shape: dict[tuple[int | None, ...] | None, list[str]] = {}
     for array in arrays[:_NEAR_POOL]:
-        by_shape.setdefault(array.shape, []).append(array.name)
+        if len(array.name) <= _NEAR_LONGEST:
+            by_shape.setdefault(array.shape, []).append(array.name)
     pairs: dict[str, str] = {}
+    left = _NEAR_COMPARED
     for variable in variables[:20]:
         name = normalise(variable.name)
-        for near in difflib.get_close_matches(name, by_shape.get(variable.shape, ()), 1, cutoff):
-            # Names that differ by their numbers alone are two layers of one model.
-            if near not in pairs and re.sub(r"\d+", "", near) != re.sub(r"\d+", "", name):
-                pairs[near] = name
+        if len(name) > _NEAR_LONGEST:
+            continue
+        near, left = _nearest(name, by_shape.get(variable.shape, ()), cutoff, left)
+        # Names that differ by their numbers alone are two layers of one model.
+        if near and near not in pairs and re.sub(r"\d+", "", near) != re.sub(r"\d+", "", name):
+            pairs[near] = name
         if len(pairs) == _MOST:
             break
     if not pairs:
         return []
     words = ", ".join(f"{old!r} of the source is like {new!r}" for old, new in pairs.items())
     return [Hint(f"{words} of the target", {"rename": pairs}, source)]
+
+
+def _nearest(name: str, others: Iterable[str], cutoff: float, left: int) -> tuple[str, int]:
+    """The most alike of the others, "" if none is alike enough, and how much may still be compared.
+
+    What they begin and end with alike is not compared again: of real names that leaves little.
+    """
+    best, found = cutoff, ""
+    for other in others:
+        start = shared(name, other)
+        end = shared(reversed(name[start:]), reversed(other[start:]))
+        ours, theirs = name[start : len(name) - end], other[start : len(other) - end]
+        matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
+        total, unlike = len(name) + len(other), len(ours) + len(theirs)
+        needed = (best * total - 2 * (start + end)) / max(1, unlike)  # of the rest
+        if matcher.real_quick_ratio() < needed or matcher.quick_ratio() < needed:
+            continue
+        left -= len(ours) * len(theirs) * min(len(ours), len(theirs))  # difflib's worst case
+        if left < 0:
+            return found, 0
+        ratio = (2 * (start + end) + matcher.ratio() * unlike) / total
+        if ratio > best or (ratio == best and not found):
+            best, found = ratio, other
+    return found, left
 
 
 def transposes(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[Hint]:
@@ -212,10 +260,9 @@ def _permutation(row: Row) -> tuple[int, ...] | None:
 
 def _globs(wanted: Sequence[str], others: Sequence[str]) -> list[str]:
     """The names, or one glob if that means the same among all names."""
-    if len(wanted) > 3:
-        chosen = set(wanted)
-        for glob in dict.fromkeys(f"*{name[name.rfind('/') :]}" for name in wanted if "/" in name):
-            pattern = Patterns(glob, "transpose")
-            if {name for name in others if pattern.hits(name)} == chosen:
-                return [glob]
+    globs = {f"*{name[name.rfind('/') :]}" for name in wanted if "/" in name}
+    if len(wanted) > 3 and len(globs) == 1:
+        pattern, chosen = Patterns(globs, "transpose"), set(wanted)
+        if {name for name in others if pattern.hits(name)} == chosen:
+            return list(globs)
     return list(wanted)

@@ -19,10 +19,12 @@ from initreg.target import VariableSpec
 # copies of a variable. Source: tf.compat.v1.train.*Optimizer's slot names; TensorFlow's
 # trackable_object_graph.proto.
 # A partitioned variable's slots are <variable>/<a piece of its name again>/part_<n>/<slot>.
-_PART = re.compile(r".+/part_\d+")
+_PART = re.compile(r".+/part_\d+", re.DOTALL)
+_MOST_PARTS = 32  # of a name, tried as the piece that is repeated
 _SLOT = re.compile(
     r"(?P<variable>.+)/(?:(?:Adam|AMSGrad|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|FtrlV2"
-    r"|ProximalAdagrad|PowerSign|AddSign|LAMB|LARS|AccumGrad)(?:_\d+)?|\.OPTIMIZER_SLOT/.+)"
+    r"|ProximalAdagrad|PowerSign|AddSign|LAMB|LARS|AccumGrad)(?:_\d+)?|\.OPTIMIZER_SLOT/.+)",
+    re.DOTALL,
 )
 
 
@@ -333,6 +335,8 @@ def variable_of_slot(name: str, restored: set[str]) -> str | None:
         return None
     variable = slot["variable"]
     if _PART.fullmatch(variable):
-        while variable and variable not in restored:
+        tried = 0
+        while variable not in restored and tried < _MOST_PARTS:
             variable = variable.rpartition("/")[0]
+            tried += 1
     return variable if variable in restored else None

@@ -17,6 +17,7 @@ from initreg.text import (
     plural,
     printable,
     shape_text,
+    shared,
     size_text,
     table,
 )
@@ -116,11 +117,7 @@ def _origin(row: Row) -> str | None:
     """What the source calls the array, as far as it differs; None if it is called the same."""
     if row.array is None or row.array == row.name:
         return None
-    same = 0
-    for a, b in zip(reversed(row.array), reversed(row.name), strict=False):
-        if a != b:
-            break
-        same += 1
+    same = shared(reversed(row.array), reversed(row.name))
     array, name = row.array[: len(row.array) - same], row.name[: len(row.name) - same]
     rest = row.name[len(name) :]
     if array and name and not array.endswith(tuple("/.:")):  # up to the next separator

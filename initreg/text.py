@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from initreg.folding import fold
+from initreg import folding
 
 _WIDTH = 120  # of the names of one line; longer ones are told in several lines
 _LONGEST = 400  # of one name, unless all is shown
@@ -92,15 +94,17 @@ def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[
     groups: dict[str, list[str]] = {}
     for name, note in entries:
         groups.setdefault(note, []).append(name)
-    lines = [
+    lines = (
         Line(found.text, found.count, note)
         for note, names in groups.items()
-        for found in fold(names, _WIDTH)
-    ]
+        for found in folding.lines(names, _WIDTH)
+    )
     if limit is None:
-        return lines, 0
-    shown = [Line(_shorten(line.names), line.count, line.note) for line in lines[:limit]]
-    return shown, sum(line.count for line in lines[limit:])
+        return list(lines), 0
+    first = list(itertools.islice(lines, limit))
+    shown = [Line(_shorten(line.names), line.count, line.note) for line in first]
+    total = sum(len(set(names)) for names in groups.values())
+    return shown, total - sum(line.count for line in first)
 
 
 def names_text(
@@ -116,6 +120,11 @@ def names_text(
     if hidden:
         shown.append(f"... and {plural(hidden, 'name')} more: {more}")
     return shown
+
+
+def shared(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many characters two names begin with alike; of two reversed ones, end with."""
+    return sum(1 for _ in itertools.takewhile(bool, map(operator.eq, one, other)))
 
 
 def _shorten(text: str) -> str:

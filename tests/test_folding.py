@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from initreg import folding
 from initreg.folding import expand, fold
 
 
@@ -79,3 +80,30 @@ def test_expanding_gives_back_exactly_the_names(names, width):
     expanded = [name for line in lines for name in expand(line.text)]
     assert sorted(expanded) == sorted(names)
     assert [line.count for line in lines] == [len(expand(line.text)) for line in lines]
+
+
+def test_names_of_strangers_are_told_whole_and_at_once():
+    """Names of 40,000 parts, of 5,000 digits or of spaces stand in lines of their own, unfolded;
+    merging them took minutes, and Python makes no number of so many digits."""
+    odd = ["/".join("ab") * 20_000 + str(i) for i in range(50)]
+    odd += ["1" * 5_000, "2" * 5_000, " " * 600, "{" * 513, "\n" * 513]
+    lines = fold([*odd, "l0/w", "l1/w"], 120)
+    assert [line.count for line in lines] == [1] * 55 + [2]
+    assert lines[-1].text == "l{0,1}/w"
+    assert [name for line in lines[:-1] for name in expand(line.text)] == odd
+
+
+def test_merging_ends_where_there_is_too_much_to_compare(monkeypatch):
+    """What is not merged has its own line: nothing is lost."""
+    monkeypatch.setattr(folding, "_COMPARED", 1_000)
+    names = [f"{a}/{b}" for a in range(30) for b in string.ascii_lowercase]
+    lines = fold(names)
+    assert len(lines) > 1
+    assert [name for line in lines for name in expand(line.text)] == names
+
+
+def test_the_first_lines_come_without_the_others():
+    """Who shows one line of very many pays for the text of one."""
+    found = folding.lines(["x/" * i + "y" for i in range(20)])
+    assert next(found) == folding.Folded("y", 1)
+    assert next(found) == folding.Folded("x/y", 1)

@@ -218,3 +218,41 @@ def test_at_most_three_hints():
     with pytest.raises(initreg.NothingMatched) as caught:
         SmartInit(chain).init({"a": np.zeros(1), "b": np.zeros(1)})
     assert len(caught.value.plan.hints) == 3
+
+
+def test_of_thousands_of_names_both_renamings_are_found():
+    """Renamings are sought among a thousand of the names and counted for all."""
+    layers = [f"block{i}/conv" for i in range(3000)]
+    kernels, biases = [f"{at}/weight" for at in layers], [f"{at}/offset" for at in layers]
+    have = [*arrays_of(kernels, (2, 3)), *arrays_of(biases, (3,))]
+    kernels, biases = [f"{at}/kernel" for at in layers], [f"{at}/bias" for at in layers]
+    want = [*variables_of(kernels, (2, 3)), *variables_of(biases, (3,))]
+    assert [hint.words for hint in renamings(have, want)] == [
+        "3,000 of 6,000 names match after replacing '/weight' by '/kernel'",
+        "3,000 of 6,000 names match after replacing '/offset' by '/bias'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ["/".join("ab") * 20_000 + str(i) for i in range(50)],
+        [("a" if i % 2 else "b") * 100_000 + str(i) for i in range(50)],
+        [f"{'a' * 90}{'b' * 90}{i:03}" for i in range(200)],
+    ],
+    ids=["parts", "long", "anagrams"],
+)
+def test_names_of_strangers_do_not_hold_up_the_hints(odd):
+    """Names of thousands of parts or characters, or alike in their letters only, took minutes: they
+    are counted, and the others still have their hint."""
+    want = [*NAMES, *(f"{'ab' * 90}{i:03}" for i in range(100))]
+    first = of([*odd[:5], *(f"model/{n}" for n in NAMES)], want)[0]
+    assert first.words == "10 of 15 names match after removing 'model/'"
+    assert of(odd, want) == []
+
+
+def test_very_many_transposes_with_nothing_in_common():
+    """Thousands of last parts are spelt out, without trying each as a glob on all."""
+    rows = rows_of(*((f"a/{i}x", (2, 3), (3, 2)) for i in range(20_000)))
+    (hint,) = transposes(rows)
+    assert hint.options == {"transpose": [f"a/{i}x" for i in range(20_000)]}

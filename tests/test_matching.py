@@ -164,6 +164,16 @@ def test_slots_of_partitioned_variables():
     assert [row.name for row in plan.of("only in source")] == ["dnn/other/kernel/part_0/Adam"]
 
 
+def test_names_that_look_like_slots_of_slots_do_not_hold_up_the_plan():
+    """Thousands of parts, or of slots of slots in one name, took minutes; a slot of any name, a new
+    line in it too, is one."""
+    odd = ["a/" * 50_000 + f"b{i}/part_0/Adam" for i in range(10)]
+    odd += ["x/.OPTIMIZER_SLOT/" * 5_500 + f"\n{i}" for i in range(10)]
+    plan = plan_of([[array(name) for name in ["w\n", "w\n/Adam", *odd]]], [variable("w\n")])
+    assert [row.name for row in plan.of(Kind.SLOT)] == ["w\n/Adam"]
+    assert len(plan.of(Kind.ONLY_IN_SOURCE)) == 20
+
+
 def test_a_slot_on_both_sides_is_restored_like_any_variable():
     """Continuing a training restores the optimiser's slots as well."""
     plan = plan_of([[array("w"), array("w/Adam")]], [variable("w"), variable("w/Adam")])
