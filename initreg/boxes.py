@@ -1,15 +1,19 @@
-"""What an index asks of an array that is not in memory: the box to be read, and what is left to
-do in memory."""
+"""Boxes of an array: what an index asks of one that is not in memory, what is left to do then, and
+whether slices make the whole."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import operator
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 # Leaving out fewer bytes than these costs more than reading them.
 _WORTH_SKIPPING = 1 << 15
+MOST_CUTS = 8  # axes that an array is cut along; each doubles the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +113,38 @@ def runs(box: Box, shape: tuple[int, ...], itemsize: int) -> tuple[int, Iterator
                 yield from pieces(axis + 1, offset + i * strides[axis])
 
     return walked, pieces(0, 0)
+
+
+def cut_axes(
+    shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> list[int]:
+    """The axes that not every box spans; each box is a start and a shape."""
+    return [
+        axis for axis, length in enumerate(shape) if any(each[axis] != length for _, each in boxes)
+    ]
+
+
+def cover_once(
+    shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> bool:
+    """Whether boxes that lie within ``shape`` have each element of it exactly once.
+
+    What a box covers is told by its corners, 1 and -1 by turns: summed along each axis they give
+    1 within it and 0 outside. So boxes make the whole if all their corners together are the
+    whole's, which takes no look at pairs of them.
+    """
+    if 0 in shape:
+        return True  # each is empty
+    boxes = [box for box in boxes if 0 not in box[1]]
+    axes = cut_axes(shape, boxes)
+    corners: Counter[tuple[int, ...]] = Counter()
+    for start, size in boxes:
+        _add_corners(corners, [(start[a], start[a] + size[a]) for a in axes], 1)
+    _add_corners(corners, [(0, shape[a]) for a in axes], -1)
+    return not any(corners.values())
+
+
+def _add_corners(corners: Counter[tuple[int, ...]], ends: list[tuple[int, int]], sign: int) -> None:
+    signs = itertools.product((sign, -sign), *[(1, -1)] * (len(ends) - 1)) if ends else [(sign,)]
+    for corner, each in zip(itertools.product(*ends), signs, strict=True):
+        corners[corner] += math.prod(each)

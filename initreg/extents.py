@@ -16,6 +16,7 @@ from typing import Any
 
 from initreg import checksums, dtypes
 from initreg.arrays import Extent, SlicedExtent
+from initreg.boxes import MOST_CUTS, cover_once, cut_axes
 from initreg.errors import DamagedFile, RefusedFile
 
 # Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
@@ -128,7 +129,6 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stam
 
 
 def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path, Stamp]) -> None:
-    covered = 0
     for start, extent in value.slices:
         _check_extent(name, extent, label, stamps)
         ends = [a + n for a, n in zip(start, extent.shape, strict=False)]
@@ -143,25 +143,15 @@ def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path,
                 f"{label}: array {name!r} of shape {value.shape} has a slice of shape "
                 f"{extent.shape} at {start}, which lies outside of it"
             )
-        covered += math.prod(extent.shape)
     boxes = [(start, extent.shape) for start, extent in value.slices]
-    if covered != math.prod(value.shape) or _overlap(boxes):
+    cuts = len(cut_axes(value.shape, boxes))
+    if cuts > MOST_CUTS:
+        raise DamagedFile(
+            f"{label}: array {name!r} of shape {value.shape} is cut along {cuts} axes; "
+            f"{MOST_CUTS} are the most read"
+        )
+    if not cover_once(value.shape, boxes):
         raise DamagedFile(
             f"{label}: array {name!r} of shape {value.shape} is not covered exactly once by its "
             f"{len(value.slices)} slices"
         )
-
-
-def _overlap(boxes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> bool:
-    """Whether two boxes, given by start and shape, share an element."""
-    boxes = sorted(box for box in boxes if 0 not in box[1])
-    for i, (start, shape) in enumerate(boxes):
-        for other, other_shape in boxes[i + 1 :]:
-            if start and other[0] >= start[0] + shape[0]:
-                break  # sorted by the first axis: none of the rest reaches back
-            if all(
-                a < b + m and b < a + n
-                for a, n, b, m in zip(start, shape, other, other_shape, strict=True)
-            ):
-                return True
-    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initreg import boxes
-from initreg.boxes import Box, box_of, runs
+from initreg.boxes import Box, box_of, cover_once, cut_axes, runs
 
 Shape = tuple[int, ...]
 
@@ -246,3 +247,47 @@ def test_what_is_read_in_one_go(index: Any, shape: Shape, pieces: list[tuple[int
     box = box_of(index, shape)
     assert box is not None
     assert list(runs(box, shape, 4)[1]) == pieces
+
+
+# --- slices that make the whole -------------------------------------------------------------------
+
+
+def test_boxes_cover_once_as_painting_them_shows() -> None:
+    """Of 3,000 random sets of boxes, cut from a whole and perhaps changed, those are found that
+    paint each element exactly once, empty boxes among them or not."""
+    rng = random.Random(0)
+    found = []
+    for _ in range(3000):
+        shape = tuple(rng.randint(1, 4) for _ in range(rng.randint(0, 3)))
+        boxes = [((0,) * len(shape), shape)]
+        for _ in range(rng.randint(0, 6) if shape else 0):
+            start, size = boxes.pop(rng.randrange(len(boxes)))
+            axis = rng.randrange(len(shape))
+            at = rng.randint(0, size[axis])  # at an end one of the two is empty
+            second = [*start]
+            second[axis] += at
+            low, high = [*size], [*size]
+            low[axis], high[axis] = at, size[axis] - at
+            boxes += [(start, tuple(low)), (tuple(second), tuple(high))]
+        if rng.random() < 0.5:  # one is lost, doubled, or moved to where another may be
+            start, size = boxes.pop(rng.randrange(len(boxes)))
+            moved = tuple(rng.randint(0, n - m) for n, m in zip(shape, size, strict=True))
+            boxes += rng.choice([[], [(start, size)] * 2, [(moved, size)]])
+        painted = np.zeros(shape, int)
+        for start, size in boxes:
+            painted[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))] += 1
+        assert cover_once(shape, boxes) == bool((painted == 1).all()), (shape, boxes)
+        found.append(cover_once(shape, boxes))
+    assert 500 < sum(found) < 2500
+
+
+def test_an_empty_array_has_empty_slices() -> None:
+    """Nothing is left to cover, however many boxes there are."""
+    assert cover_once((3, 0), [])
+    assert cover_once((3, 0), [((0, 0), (3, 0)), ((1, 0), (1, 0))])
+
+
+def test_axes_that_are_cut() -> None:
+    """Those that one box at least does not span."""
+    assert cut_axes((4, 2, 3), [((0, 0, 0), (4, 1, 3)), ((0, 1, 0), (4, 1, 3))]) == [1]
+    assert cut_axes((4, 2), [((0, 0), (4, 2))]) == []

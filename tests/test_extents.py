@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import DamagedFile, Extent, RefusedFile, SlicedExtent, extents
+from initreg import DamagedFile, Extent, RefusedFile, SlicedExtent, boxes, extents
 from initreg.cli import main
 
 MB = 1 << 20
@@ -83,6 +85,30 @@ def test_slices_that_do_not_make_the_array(file: Path, starts: list, says: str) 
     )
     with pytest.raises(DamagedFile, match=says):
         extents.check([("a", SlicedExtent((20,), "float32", parts))], "m")
+
+
+def test_the_work_on_slices_does_not_grow_with_their_pairs(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each corner of a slice is looked at once: 4,096 along an axis that is not the first, and 512
+    along nine axes, which nobody does, are refused."""
+    parts = tuple(((0, i), Extent(file, 0, 1, (1, 1), "uint8")) for i in range(4096))
+    looked_at: list[int] = []
+
+    class Corners(Counter[tuple[int, ...]]):
+        def __setitem__(self, key: tuple[int, ...], value: int) -> None:
+            looked_at.append(value)
+            super().__setitem__(key, value)
+
+    monkeypatch.setattr(boxes, "Counter", Corners)
+    extents.check([("a", SlicedExtent((1, 4096), "uint8", parts))], "m")
+    assert len(looked_at) == 2 * 4097
+    cells = tuple(
+        (start, Extent(file, 0, 1, (1,) * 9, "uint8"))
+        for start in itertools.product(range(2), repeat=9)
+    )
+    with pytest.raises(DamagedFile, match=r"'a'.* is cut along 9 axes; 8 are the most read"):
+        extents.check([("a", SlicedExtent((2,) * 9, "uint8", cells))], "m")
 
 
 # --- all extents ----------------------------------------------------------------------------------
