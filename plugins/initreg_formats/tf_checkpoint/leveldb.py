@@ -7,7 +7,7 @@ and table_builder.cc, which is where its own writer lives.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from initreg import DamagedFile, InitregError, Source
 from initreg_formats.tf_checkpoint import snappy
@@ -21,6 +21,7 @@ _RAW, _SNAPPY = 0, 1
 # TensorFlow's writer spells every 16th key out, and keys are shorter than their entries.
 _NAME_BYTES_PER_BYTE = 64
 _NAME_BYTES = 1 << 20  # that many in any case
+_TOO_LONG = "names far longer than the file"
 
 
 class Handle(NamedTuple):
@@ -72,7 +73,7 @@ class Table:
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its value, in the order of the keys, which rises."""
         last: bytes | None = None
-        room = max(self._size * _NAME_BYTES_PER_BYTE, _NAME_BYTES)
+        room = self._room()
         for handle in self.handles():
             block = self._block(handle)
             try:
@@ -81,7 +82,7 @@ class Table:
                         raise Malformed("keys that are out of order")
                     room -= len(key)
                     if room < 0:
-                        raise Malformed("names far longer than the file")
+                        raise Malformed(_TOO_LONG)
                     yield key, value
                     last = key
             except Malformed as error:
@@ -91,15 +92,26 @@ class Table:
         """The first key and its value, None if the table is empty."""
         return next(self.entries(), None)
 
-    def find(self, key: bytes, handle: Handle) -> bytes | None:
-        """The value of ``key`` in one block, None if it is not there."""
+    def block(self, handle: Handle) -> dict[bytes, bytes]:
+        """The entries of one block: views of it, so that it is not copied."""
         try:
-            for found, value in entries(self._block(handle)):
-                if found == key:
-                    return value
+            return dict(self._bounded(cast("bytes", memoryview(self._block(handle)))))
         except Malformed as error:
             raise self._damaged(handle, error) from error
-        return None
+
+    def _bounded(self, block: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The entries of one block, whose keys are not far longer than the file. Raises
+        Malformed."""
+        room = self._room()
+        for key, value in entries(block):
+            room -= len(key)
+            if room < 0:
+                raise Malformed(_TOO_LONG)
+            yield key, value
+
+    def _room(self) -> int:
+        """How many bytes the keys may have, all together."""
+        return max(self._size * _NAME_BYTES_PER_BYTE, _NAME_BYTES)
 
     def check(self) -> None:
         """Read every block and check its checksum. Raises DamagedFile."""
@@ -115,7 +127,7 @@ class Table:
         index = self._index()
         end = 0
         try:
-            for key, value in entries(self._block(index)):
+            for key, value in self._bounded(self._block(index)):
                 handle, _ = _handle(value, 0)
                 # Blocks follow each other. One that is listed twice would be read twice, and a
                 # file of a megabyte can list a large block a hundred thousand times.

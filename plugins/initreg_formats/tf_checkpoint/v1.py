@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import math
 import re
+import threading
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -90,7 +93,7 @@ def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
 
 
 class _File:
-    """One of the files, which is opened for each slice that is read."""
+    """One of the files, which is opened for each block that is read."""
 
     def __init__(self, path: Path, verify: bool) -> None:
         self.path = path
@@ -101,6 +104,8 @@ class _File:
         if first is None or first[0] != HEADER_KEY:
             raise DamagedFile(f"{path}: has no header: it is no TensorFlow checkpoint")
         self._header = first[1]
+        self._lock = threading.Lock()
+        self._held: tuple[Handle, dict[bytes, bytes]] | None = None
 
     def _table(self) -> Table:
         return Table(Source(self.path), self._verify)
@@ -120,15 +125,25 @@ class _File:
             ) from error
 
     def value(self, key: bytes) -> bytes:
-        """What is stored under ``key``. Raises Malformed, DamagedFile."""
-        for last, handle in self._blocks:
-            if last >= key:
-                with self._table() as table:
-                    found = table.find(key, handle)
-                if found is not None:
-                    return found
-                break
-        raise Malformed(f"a slice that {self.path.name} announces, but does not hold")
+        """What is stored under ``key``. Raises Malformed, DamagedFile.
+
+        The block that it is in stays, for the keys after it, until its last one is asked for.
+        """
+        with self._lock:
+            at = bisect_left(self._blocks, key, key=itemgetter(0))
+            block = self._block(self._blocks[at][1]) if at < len(self._blocks) else {}
+            if key not in block:
+                raise Malformed(f"a slice that {self.path.name} announces, but does not hold")
+            if key == next(reversed(block)):
+                self._held = None
+            return block[key]
+
+    def _block(self, handle: Handle) -> dict[bytes, bytes]:
+        if self._held is None or self._held[0] != handle:
+            self._held = None  # before there is another
+            with self._table() as table:
+                self._held = handle, table.block(handle)
+        return self._held[1]
 
 
 class _Piece(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -227,20 +227,43 @@ def test_block_listed_many_times(tables: SimpleNamespace, tmp_path: Path) -> Non
         opened(tmp_path / "m", whole + end)
 
 
+def grown(tables: SimpleNamespace, values: Iterable[bytes]) -> bytes:
+    """A block whose keys share 100,000 bytes, which it spells once."""
+    raw = b""
+    for n, value in enumerate(values):
+        shared, own = (100_000, b"%06d" % n) if n else (0, b"k" * 100_000 + b"000000")
+        raw += b"".join(map(tables.varint, (shared, len(own), len(value)))) + own + value
+    return tables.stored(raw + bytes(4) + (1).to_bytes(4, "little"))
+
+
 def test_keys_that_grow_without_bytes(tables: SimpleNamespace, tmp_path: Path) -> None:
     """A small block whose keys share a long beginning does not unfold to gigabytes."""
-    keys = (b"k" * 100_000 + b"%06d" % n for n in range(20_000))
-    raw = tables.block([(key, b"") for key in itertools.islice(keys, 1)])
-    raw = raw[:-8]  # without restarts
-    for n in range(1, 20_000):
-        raw += tables.varint(100_000) + b"\x06\x00" + b"%06d" % n
-    data = tables.stored(raw + bytes(4) + (1).to_bytes(4, "little"))
+    data = grown(tables, [b""] * 20_000)
     meta = tables.stored(tables.block([]))
     index = tables.stored(tables.block([(b"l", tables.handle(0, data))], 1))
     at = len(data)
     end = tables.footer(tables.handle(at, meta), tables.handle(at + len(meta), index))
     with pytest.raises(DamagedFile, match="names far longer than the file"):
         opened(tmp_path / "m", data + meta + index + end)
+    with Table(Source(tmp_path / "m"), verify=True) as table:  # and not one block alone, either
+        (handle,) = table.handles()
+        with pytest.raises(DamagedFile, match="names far longer than the file"):
+            table.block(handle)
+
+
+def test_list_of_blocks_that_grows_without_bytes(tables: SimpleNamespace, tmp_path: Path) -> None:
+    """Nor does the list of the blocks, whose keys may share a beginning, too."""
+    meta = tables.stored(tables.block([]))
+    index = grown(tables, (tables.handle(n * len(meta), meta) for n in range(20_000)))
+    at = 20_000 * len(meta)
+    end = tables.footer(tables.handle(0, meta), tables.handle(at, index))
+    path = tmp_path / "m"
+    path.write_bytes(meta * 20_000 + index + end)
+    with (
+        Table(Source(path), verify=True) as table,
+        pytest.raises(DamagedFile, match="names far longer than the file"),
+    ):
+        list(table.listed())
 
 
 def test_what_is_wrong_with_a_table(tables: SimpleNamespace, tmp_path: Path) -> None:

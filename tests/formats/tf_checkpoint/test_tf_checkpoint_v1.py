@@ -17,6 +17,7 @@ import tensorflow as tf
 import initreg
 from initreg import Confidence, DamagedFile, InitregError
 from initreg_formats.tf_checkpoint.entry import Slice, slice_key
+from initreg_formats.tf_checkpoint.leveldb import Table
 from initreg_formats.tf_checkpoint.proto import encode_bytes, encode_number
 
 v1 = tf.compat.v1
@@ -140,6 +141,24 @@ def test_large(tables: SimpleNamespace, tmp_path: Path) -> None:
     with initreg.open(tmp_path / "s") as arrays:
         for name, value in values.items():
             assert tables.same(arrays[name].read(), value), name
+
+
+def test_a_block_is_read_once_for_all_that_it_holds(
+    tables: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small variables share a block, which is not read again for each; a second time it is."""
+    names = [f"v{n:03d}" for n in range(200)]
+    with tf.Graph().as_default(), v1.Session() as session:
+        data = [np.full(2, n, np.float32) for n in range(200)]
+        session.run(tf.raw_ops.Save(filename=str(tmp_path / "s"), tensor_names=names, data=data))
+    read: list[int] = []
+    block = Table.block
+    monkeypatch.setattr(Table, "block", lambda *args: read.append(1) or block(*args))
+    with initreg.open(tmp_path / "s") as arrays:
+        for _ in range(2):
+            for n, name in enumerate(names):
+                assert tables.same(arrays[name].read(), np.full(2, n, np.float32))
+    assert len(read) == 2
 
 
 def test_damage(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
