@@ -16,13 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initreg.errors import DamagedFile, InitregError, UnreadableFile
+from initreg import sidecars
+from initreg.errors import DamagedFile, InitregError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,9 +98,7 @@ def digest_of_file(path: Path) -> FileDigest:
     """Raises OSError, also for what is no file: a pipe would be waited for."""
     found = hashlib.sha256()
     size = 0
-    with open(path, "rb", buffering=0, opener=_opened) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(0, "is no file")
+    with sidecars.opened(path) as file:
         buffer = bytearray(_CHUNK)
         while count := file.readinto(buffer):
             found.update(memoryview(buffer)[:count])
@@ -108,26 +106,12 @@ def digest_of_file(path: Path) -> FileDigest:
     return FileDigest(size, found.hexdigest())
 
 
-def _opened(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 # --- reading ------------------------------------------------------------------------------------
 
 
 def read(path: Path) -> Manifest:
     """Raises DamagedFile, UnreadableFile."""
-    try:
-        with open(path, "rb", opener=_opened) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise DamagedFile(f"{path}: is no file")
-            # Not more than there is: read() allocates what it is asked for before it looks.
-            data = file.read(min(found.st_size, _LARGEST + 1))
-    except OSError as error:
-        raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > _LARGEST:
-        raise DamagedFile(f"{path}: a manifest has at most {_LARGEST:,} bytes")
+    data = sidecars.content(path, _LARGEST, "a manifest")
     try:
         content = json.loads(data)
         if content["initreg_manifest"] != _VERSION:
@@ -195,7 +179,7 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
 def is_manifest(path: Path) -> bool:
     """Whether it was written by initreg, and may be taken away."""
     try:
-        with open(path, "rb", opener=_opened) as file:
+        with sidecars.opened(path) as file:
             return file.read(len(_BEGINS)) == _BEGINS
     except OSError:
         return False

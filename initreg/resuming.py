@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from initreg import checksums
+from initreg import checksums, sidecars
 from initreg.chain import open as open_source
 from initreg.errors import DamagedFile, InitregError, ResumeWarning, SourceNotFound, UnreadableFile
 from initreg.output import written
@@ -152,7 +152,7 @@ def _digest(path: Path) -> dict[str, Any]:
 
 def _crc32c(path: Path) -> int:
     total = 0
-    with open(path, "rb") as file:
+    with sidecars.opened(path) as file:
         while chunk := file.read(_CHUNK):
             total = checksums.checksum("crc32c", chunk, total)
     return total
@@ -254,7 +254,7 @@ def _check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
 
 def _candidates(folder: Path) -> Iterator[_Candidate]:
     try:
-        names = os.listdir(folder)
+        names = set(os.listdir(folder))
     except FileNotFoundError:
         raise SourceNotFound(f"{folder}: there is no such folder to resume from") from None
     except OSError as error:
@@ -265,8 +265,7 @@ def _candidates(folder: Path) -> Iterator[_Candidate]:
             continue
         if name.endswith(ENDING):
             checkpoint = folder / name.removesuffix(ENDING)
-            stands = {checkpoint.name, f"{checkpoint.name}.index"} & set(names)
-            if not stands:
+            if names.isdisjoint((checkpoint.name, f"{checkpoint.name}.index")):
                 continue  # it is not there yet, or no longer
             try:
                 content = _read_sidecar(path)
@@ -286,9 +285,7 @@ def _mtime(path: Path) -> float:
 
 def _read_sidecar(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DamagedFile(f"{path}: is larger than any sidecar")
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(sidecars.content(path, _LARGEST, "a sidecar"))
         if content["initreg"] != _VERSION:
             raise DamagedFile(f"{path}: was written by another version of initreg")
         valid = (
@@ -297,8 +294,6 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
             and isinstance(content["states"], dict)
             and all(_is_digest(*item) for item in content["files"].items())
         )
-    except OSError as error:
-        raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"{path}: is no sidecar: {type(error).__name__}: {error}") from error
     if not valid:

@@ -150,6 +150,26 @@ def test_what_is_torn_is_passed_over_and_said(
         assert "model-30" in point.skipped[0][1]
 
 
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    """A sidecar that is a pipe, or that names one as a part of its checkpoint, is passed over."""
+    save(tmp_path, 20, ".npz", at=20.0)
+    path = save(tmp_path, 30, ".npz", at=30.0)
+    sidecar_of(path).unlink()
+    os.mkfifo(sidecar_of(path))
+    path = save(tmp_path, 40, ".npz", at=40.0)
+    os.mkfifo(tmp_path / "pipe")
+    content = json.loads(sidecar_of(path).read_text())
+    content["files"] = {"pipe": {"size": 0, "crc32c": "00000000"}}
+    sidecar_of(path).write_text(json.dumps(content))
+    point, skipped = find(tmp_path, verify=True)
+    assert point is not None
+    assert point.step == 20
+    assert {path.name: why.rpartition(": ")[2] for path, why in skipped} == {
+        "model-40.npz": "is no file",
+        "model-30.npz": "is no file",
+    }
+
+
 def test_all_are_torn(tmp_path: Path) -> None:
     """None, and a warning that names each."""
     for step in (10, 20):
