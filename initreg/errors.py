@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from initreg.controls import printable
+
 
 class InitregError(Exception):
     """The base of every error that initreg raises on purpose."""
+
+    def __str__(self) -> str:
+        # Not super(): OSError would print the errno, too. Some errors list names in lines.
+        return printable(Exception.__str__(self), keep="\n")
 
 
 # --- the source -------------------------------------------------------------------------------
@@ -21,19 +27,13 @@ class InitregError(Exception):
 class SourceNotFound(InitregError, FileNotFoundError):
     """The path names nothing: no file, no folder, and no prefix of a checkpoint."""
 
-    __str__ = Exception.__str__  # OSError would print the errno, which nobody needs here
-
 
 class UnreadableFile(InitregError, OSError):
     """The file is there, but the system does not let it be read."""
 
-    __str__ = Exception.__str__
-
 
 class UnwritableFile(InitregError, OSError):
     """A file cannot be written: no such folder, no permission, a full disk. The old one stands."""
-
-    __str__ = Exception.__str__
 
 
 class UnknownFormat(InitregError):
@@ -149,6 +149,9 @@ class PartialRestoreError(InitregError):
 
 class InitregWarning(UserWarning):
     """The base of every warning that initreg gives."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), keep="\n")
 
 
 class MissingWarning(InitregWarning):

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from initreg.controls import printable
+
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
 # Two spaces in a row, or one at an end, would pass for the gap between a name and its note.
 _SPECIAL = re.compile(r"([{},\\]| (?= )|(?<= ) )")
@@ -147,10 +149,7 @@ def _parts(tokens: str | frozenset[str], rank: dict[str, int]) -> _Parts:
 
 
 def _escape(token: str) -> str:
-    token = _SPECIAL.sub(r"\\\1", token)
-    if token.isprintable():
-        return token
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
+    return printable(_SPECIAL.sub(r"\\\1", token))
 
 
 def _ranges(tokens: Iterable[str]) -> _Parts:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg import folding
+from initreg.controls import printable as printable
 
 _WIDTH = 120  # of the names of one line; longer ones are told in several lines
 _LONGEST = 400  # of one name, unless all is shown
@@ -37,14 +38,6 @@ def size_text(nbytes: float | None) -> str:
 
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def printable(text: str) -> str:
-    """The text with control characters spelt out: a name must not move the cursor, change colours
-    or pass for another line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def code_text(value: Any) -> str:
@@ -83,7 +76,7 @@ class Line:
 
     def text(self, gap: str = "  ") -> str:
         times = f"{self.count} x " if self.count > 1 else ""
-        return f"{self.names}{gap}{times}{self.note}" if self.note else self.names
+        return f"{self.names}{gap}{times}{printable(self.note)}" if self.note else self.names
 
 
 def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[list[Line], int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import shlex
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
 
 from initreg.errors import RuleError
@@ -121,6 +121,24 @@ def follows(options: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
 def _is_exact(name: str, value: Any) -> bool:
     """Exact renames go before the regular expressions."""
     return name == "rename" and isinstance(value, Mapping)
+
+
+def quote(text: str) -> str:
+    """Text as a shell takes it: control characters as ``$'\\033'``, which can be printed."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_typed, text)) + "'"
+
+
+def _typed(c: str) -> str:
+    """A character between ``$'`` and ``'``. Source: POSIX.1-2024, 2.2.4 Dollar-Single-Quotes."""
+    if c in "\\'":
+        return f"\\{c}"
+    if c.isprintable():
+        return c
+    is_byte = "\udc80" <= c <= "\udcff"  # of a path that is no text
+    data = c.encode(errors="surrogateescape" if is_byte else "surrogatepass")
+    return "".join(f"\\{byte:03o}" for byte in data)
 
 
 def flags(options: Mapping[str, Any]) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from initreg import DamagedFile, RefusedFile, Source
+
+# What leads elsewhere, and control characters, which no writer of weights puts there.
+_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 
 
 def part_of(index: Path, name: str, what: str) -> Source:
@@ -13,7 +17,7 @@ def part_of(index: Path, name: str, what: str) -> Source:
 
     Raises RefusedFile for a name that leads elsewhere, DamagedFile for a part that is missing.
     """
-    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+    if name in ("", ".", "..") or _NOT_IN_NAMES.search(name):
         raise RefusedFile(
             f"{what}: its part {name!r} is no plain file name; the parts must lie beside the index"
         )

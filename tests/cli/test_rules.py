@@ -2,13 +2,15 @@
 
 import argparse
 import inspect
+import os
 import shlex
+import subprocess
 
 import pytest
 
 from initreg import SmartInit
 from initreg.cli.plan import _POLICIES
-from initreg.cli.rules import add_rules, flags, rules_of
+from initreg.cli.rules import add_rules, flags, quote, rules_of
 from initreg.plan import Policy
 from initreg.rules import RuleOptions
 
@@ -68,3 +70,17 @@ def test_every_rule_of_smart_init_has_an_option():
     options = {action.dest for action in parser._actions} - {"help", "rename_regex"}
     assert options == set(RuleOptions.__annotations__)
     assert options <= set(inspect.signature(SmartInit).parameters)
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", "it's", "", "\x1b[1m7\r\n'\\x", "\u202e1\x9b2", "-é\t$(id)`", "\udcff"]
+)
+def test_what_is_quoted_is_printed_and_is_itself(text):
+    """bash takes it for the text, whatever is in it, and it moves no cursor."""
+    quoted = quote(text)
+    assert quoted.isprintable()
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    command = ["bash", "-c", f"printf %s {quoted}"]
+    assert subprocess.run(command, capture_output=True, env=environment, check=True).stdout == (
+        os.fsencode(text)
+    )
