@@ -50,6 +50,7 @@ _OPTIMISER = re.compile(r"(?:.*/)?\w*optimizer/")
 # weights of a compiled Keras model do, in optimizer/_trainable_variables.
 _IN_LIST = re.compile(r"(?:.*/)?\w*variables/\d+")
 _NO_NAME = re.compile(r".* of \d+|(?:.*/)?\w*variables/\d+")
+_MOST_WORDS = 16  # of the name of a slot: "momentum", "accumulated_delta_var"
 _HYPERPARAMETER = re.compile(
     r"_?(?:iterations?|iter|learning_rate|decay|beta_[12]|momentum|rho|epsilon)"
 )
@@ -152,5 +153,5 @@ def _variables(rest: str, scope: str, flat: Mapping[str, str]) -> Iterator[str]:
         yield "/".join(steps[1:])  # <slot>/<variable>
         yield "/".join(steps[:-1])  # its older optimisers: <variable>/<slot>
     words = rest.split("_")
-    for end in range(len(words) - 1, 0, -1):
+    for end in range(len(words) - 1, max(0, len(words) - 1 - _MOST_WORDS), -1):
         yield flat.get("_".join(words[:end]), "")  # Keras 3: <variable, flat>_<slot>

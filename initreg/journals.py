@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from initreg.sidecars import plain_name
+
 if os.name == "posix":
     import fcntl
 
@@ -68,19 +70,13 @@ def _recover(folder: Path, name: str) -> None:
             content: dict[str, Any] = json.loads(
                 file.read(min(os.fstat(file.fileno()).st_size, _LARGEST))
             )
-            failed = os.path.lexists(folder / _plain(content["whole"]))
+            failed = os.path.lexists(folder / plain_name(content["whole"]))
             for each in content["new" if failed else "old"]:
-                if tuple(each) == _identity(folder / _plain(each[0])):
+                if tuple(each) == _identity(folder / plain_name(each[0])):
                     os.unlink(folder / each[0])
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             pass  # killed before it was written, so nothing had its name
         os.unlink(folder / name)
-
-
-def _plain(name: str) -> str:
-    if name != os.path.basename(name) or name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is no name of a file beside it")
-    return name
 
 
 def _identity(path: Path) -> tuple[str, int, int, int] | None:

@@ -117,7 +117,7 @@ def read(path: Path) -> Manifest:
         if content["initreg_manifest"] != _VERSION:
             raise ValueError(f"its version is {content['initreg_manifest']!r}, not {_VERSION}")
         files = {
-            _plain(name): FileDigest(_length(each["nbytes"]), _sum(each["sha256"]))
+            sidecars.plain_name(name): FileDigest(_length(each["nbytes"]), _sum(each["sha256"]))
             for name, each in content["files"].items()
         }
         arrays = {
@@ -130,12 +130,6 @@ def read(path: Path) -> Manifest:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedFile(f"{path}: is no manifest of initreg: {why}") from error
     return Manifest(files, arrays)
-
-
-def _plain(name: str) -> str:
-    if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
-        raise ValueError(f"{name!r} is no name of a file beside it")
-    return name
 
 
 def _length(number: Any) -> int:

@@ -23,7 +23,7 @@ from initreg.chain import open as open_source
 from initreg.errors import DamagedFile, InitregError, ResumeWarning, SourceNotFound, UnreadableFile
 from initreg.output import written
 from initreg.saving import Saved
-from initreg.states import from_json, offers_state, to_json
+from initreg.states import from_json, give, offers_state, to_json
 from initreg.text import plural
 
 ENDING = ".resume.json"
@@ -52,11 +52,12 @@ class ResumePoint:
     skipped: tuple[tuple[Path, str], ...] = ()
 
     def load_states(self, objects: Mapping[str, Any]) -> list[str]:
-        """Give each object its state; returns the names of those that have none here."""
+        """Give each object its state; returns the names of those that have none here. Raises
+        DamagedFile for a state that its object does not take."""
         missing = [name for name in objects if name not in self.states]
         for name, each in objects.items():
             if name in self.states:
-                each.load_state_dict(self.states[name])
+                give(each, self.states[name], name, str(self.path))
         return missing
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,7 +235,10 @@ class _Candidate:
                     pass
         if self.sidecar is None:
             return ResumePoint(self.path, None, self.step)
-        states = from_json(self.sidecar["states"])
+        sidecar = sidecar_of(self.path)
+        states = from_json(self.sidecar["states"], str(sidecar))
+        if not isinstance(states, dict) or not all(isinstance(name, str) for name in states):
+            raise DamagedFile(f"{sidecar}: its states are no dict by name")
         return ResumePoint(self.path, self.sidecar["epoch"], self.step, states)
 
 
@@ -302,9 +306,6 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
 
 
 def _is_digest(name: str, digest: Any) -> bool:
-    """Of a file in the same folder."""
-    return (
-        os.path.basename(name) == name
-        and type(digest["size"]) is int
-        and isinstance(digest["crc32c"], str)
-    )
+    """Of a file in the same folder. Raises ValueError for a name that leads elsewhere."""
+    sidecars.plain_name(name)
+    return type(digest["size"]) is int and isinstance(digest["crc32c"], str)

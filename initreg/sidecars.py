@@ -25,6 +25,18 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def plain_name(name: object) -> str:
+    """The name of a file beside the sidecar that says it. Raises ValueError for what is none, or
+    leads elsewhere."""
+    if (
+        not isinstance(name, str)
+        or name in ("", ".", "..")
+        or not {"/", os.sep, "\0"}.isdisjoint(name)
+    ):
+        raise ValueError(f"{name!r} is no name of a file beside it")
+    return name
+
+
 def content(path: Path, largest: int, what: str) -> bytes:
     """The bytes of a sidecar, which is called ``what`` and has at most ``largest`` of them. Raises
     DamagedFile, UnreadableFile."""

@@ -7,10 +7,11 @@ array, a float that is not finite, a dict whose keys are not all plain strings.
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
+import copy
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg import dtypes
@@ -84,12 +85,38 @@ def _array_to_json(state: Any, what: str) -> Any:
     return {"__array__": [name, shape, base64.b64encode(array.tobytes()).decode()]}
 
 
-def from_json(data: Any) -> Any:
+def from_json(data: Any, label: str = "a sidecar") -> Any:
     """What :func:`to_json` was given. Raises DamagedFile."""
     try:
         return _from_json(data)
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError, binascii.Error) as error:
-        raise DamagedFile(f"a state is damaged: {type(error).__name__}: {error}") from error
+    except Exception as error:  # whatever numpy makes of what somebody else wrote
+        raise DamagedFile(
+            f"{label}: a state is damaged: {type(error).__name__}: {error}"
+        ) from error
+
+
+def give(obj: Any, state: Any, name: str, label: str) -> None:
+    """``obj.load_state_dict(state)``, of a sidecar that anybody may have written. Raises
+    DamagedFile for what the object makes of a state that is not its own."""
+    with taken(name, label):
+        obj.load_state_dict(state)
+
+
+@contextlib.contextmanager
+def taken(name: str, label: str) -> Iterator[None]:
+    """An exception in the block, which takes the state of ``name``, is an InitregError."""
+    try:
+        yield
+    except InitregError as error:
+        if type(error) is not InitregError:
+            raise
+        raise InitregError(f"{label}: {error}") from error
+    except Exception as error:
+        raise DamagedFile(
+            f"{label}: {name!r} does not take the state that was saved of it: "
+            f"{type(error).__name__}: {error}. Go on from another checkpoint, or take the sidecar "
+            "away to begin without states"
+        ) from error
 
 
 def _from_json(data: Any) -> Any:
@@ -142,7 +169,8 @@ class RandomStates:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises InitregError if a generator is missing on either side; then nothing is changed."""
+        """Raises InitregError if a generator is missing on either side, and what Python and numpy
+        raise for a state that is none; then nothing is changed."""
         import numpy as np
 
         saved = state["generators"]
@@ -151,13 +179,40 @@ class RandomStates:
                 f"the states of generators {sorted(saved)} were saved, and there are "
                 f"{sorted(self._generators)}: give RandomStates the same names"
             )
+        random.Random().setstate(state["python"])
+        np.random.RandomState().set_state(_with_place("MT19937", state["numpy"]))
+        for name, generator in self._generators.items():
+            _set(copy.deepcopy(generator), saved[name])
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         for name, generator in self._generators.items():
-            if isinstance(generator, random.Random):
-                generator.setstate(saved[name])
-            else:
-                generator.bit_generator.state = saved[name]
+            _set(generator, saved[name])
+
+
+# How many numbers a bit generator has at hand, by its name, and what says which is the next: numpy
+# takes any place for one, and reads there.
+_PLACES = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}
+
+
+def _with_place(kind: str, state: Any) -> Any:
+    """The state of a bit generator. Raises ValueError for one that leads out of its numbers."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"the state of a {kind} is no dict")
+    if kind in _PLACES:
+        key, most = _PLACES[kind]
+        place = {**state, **state["state"]}[key]
+        if type(place) is not int or not 0 <= place <= most:
+            raise ValueError(f"{key} is {place!r}, and not in 0..{most}")
+    return state
+
+
+def _set(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    else:
+        bits = generator.bit_generator
+        kind = next((c.__name__ for c in type(bits).__mro__ if c.__name__ in _PLACES), "")
+        bits.state = _with_place(kind or type(bits).__name__, state)
 
 
 def _state(generator: Any) -> Any:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import initreg
 from initreg import DamagedFile, InitregError, RandomStates
-from initreg.states import by_class, from_json, offers_state, to_json
+from initreg.states import by_class, from_json, give, offers_state, to_json
 
 
 def through(state: Any) -> Any:
@@ -121,6 +121,8 @@ def test_a_state_that_holds_itself() -> None:
         {"__dict__": [[[], 1]]},
         {"__tuple__": 5},
         {"__array__": ["<f4", [1 << 60], "AAAA"]},
+        {"__array__": [["<f4"], [1], "AAAA"]},
+        {"__float__": 10**400},
     ],
     ids=str,
 )
@@ -159,6 +161,55 @@ def test_generators_of_other_names() -> None:
     assert random.getstate() == changed
     random.setstate(before)
     assert initreg.RandomStates is RandomStates
+
+
+class Own(np.random.Philox):
+    """A bit generator of a known kind under a name of its own."""
+
+
+_FAR = 10**8
+_TWISTER = np.random.MT19937(1).state
+_PHILOX = np.random.Philox(1).state
+_KEY = _TWISTER["state"]["key"]
+
+
+@pytest.mark.parametrize(
+    ("place", "state"),
+    [
+        (("numpy", "state", "pos"), _FAR),
+        (("numpy",), ("MT19937", _KEY, _FAR, 0, 0.0)),
+        (("generators", "twister", "state", "pos"), -_FAR),
+        (("generators", "twister", "state", "pos"), 1.5),
+        (("generators", "twister"), ("MT19937", _KEY, _FAR)),
+        (("generators", "twister"), _PHILOX),
+        (("generators", "philox", "buffer_pos"), -_FAR),
+        (("generators", "own", "buffer_pos"), -_FAR),
+        (("generators", "pcg", "state"), None),
+        (("generators", "own"), None),
+        (("generators",), 5),
+        (("python",), (3, (1,) * 625, None, 5)),
+    ],
+    ids=str,
+)
+def test_no_state_leads_out_of_a_generator(place: tuple[str, ...], state: Any) -> None:
+    """What numpy would follow out of its memory, and what is no state, is an error that names the
+    file and the object; all generators are as they were, and can be drawn from."""
+    makers = {"twister": np.random.MT19937, "philox": np.random.Philox, "own": Own}
+    bits = {name: np.random.Generator(kind(0)) for name, kind in makers.items()}
+    named = RandomStates(pcg=np.random.default_rng(0), python=random.Random(0), **bits)
+    saved = through(named.state_dict())
+    inner = saved
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = state
+    draws(*bits.values())
+    before = to_json(named.state_dict())
+    with pytest.raises(
+        DamagedFile, match=r"^run/model-3: 'random' does not take the state that was saved of it: "
+    ):
+        give(named, through(saved), "random", "run/model-3")
+    assert to_json(named.state_dict()) == before
+    assert all(0 <= each < 1 for each in draws(*bits.values()))
 
 
 def test_names_by_class() -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from initreg.sidecars import plain_name
+
 
 class Keeping:
     """The book of a saver, in which what it saved stands, and from which it learns what may go.
@@ -30,10 +32,11 @@ class Keeping:
     def add(self, name: str, saved_at: float | None = None) -> list[str]:
         """Enter a checkpoint that stands now; returns the names of those that may be removed.
 
-        ``saved_at``: seconds since the epoch, by default now.
+        ``saved_at``: seconds since the epoch, by default now. Raises ValueError for a name that
+        leads out of the folder.
         """
-        self._recent = [entry for entry in self._recent if entry[0] != name]
-        self._recent.append((name, time.time() if saved_at is None else saved_at))
+        entered = plain_name(name), time.time() if saved_at is None else float(saved_at)
+        self._recent = [*(entry for entry in self._recent if entry[0] != name), entered]
         if not self._max_to_keep:
             return []
         gone = self._recent[: -self._max_to_keep]
@@ -54,5 +57,8 @@ class Keeping:
         return {"recent": [list(entry) for entry in self._recent], "due": self._due}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._recent = [(str(name), float(at)) for name, at in state["recent"]]
+        """Raises ValueError for names that lead out of the folder: what is kept is removed one day,
+        and anybody may have written the state."""
+        recent = [(plain_name(name), float(at)) for name, at in state["recent"]]
         self._due = float(state["due"])
+        self._recent = recent

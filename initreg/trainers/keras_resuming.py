@@ -11,6 +11,7 @@ from typing import Any
 from initreg import chain, resuming
 from initreg.errors import InitregError, MismatchError, NothingMatched, SourceNotFound, TargetError
 from initreg.smart_init import SmartInit
+from initreg.states import taken
 from initreg.trainers import keras_states as states
 from initreg.trainers.keras_saving import OF_THE_MODEL, OF_THE_SAVER, ModelSaver, Resumed
 
@@ -51,12 +52,16 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
         _check_names(point, saver)
         load(model, point.path)
         state = point.states.get(OF_THE_MODEL)
+        stopped = False
         if state is not None:
-            states.ModelState(model).load_state_dict(state)
-        resumed = Resumed(point.epoch or 0, point, bool(state and state["stopped"]))
+            with taken(OF_THE_MODEL, str(point.path)):
+                stopped = bool(state["stopped"])
+                states.ModelState(model).load_state_dict(state)
+        resumed = Resumed(point.epoch or 0, point, stopped)
         for name, each in saver.callbacks.items():
             if name in point.states:
-                states.prepare(each, point.states[name])
+                with taken(name, str(point.path)):
+                    states.prepare(each, point.states[name])
         resumed.give_states(saver.objects)
     saver.go_on(resumed)
     return resumed

@@ -21,6 +21,7 @@ from typing import Any
 from initreg import chain, resuming
 from initreg.errors import InitregError, TargetError
 from initreg.output import written
+from initreg.states import taken
 from initreg.trainers import keras_states as states
 from initreg.trainers.keeping import Keeping
 
@@ -161,8 +162,10 @@ class ModelSaver(Saver):
         point = resumed.point
         if point is not None and OF_THE_SAVER in point.states:
             saved = point.states[OF_THE_SAVER]
-            self._keeping.load_state_dict(saved["keeping"])
-            self._forget(self._keeping.add(saved["name"], saved["saved_at"]))
+            with taken(OF_THE_SAVER, str(point.path)):
+                self._keeping.load_state_dict(saved["keeping"])
+                gone = self._keeping.add(saved["name"], saved["saved_at"])
+            self._forget(gone)
 
     # Called by fit.
 
@@ -339,7 +342,8 @@ class Resumed:
             if isinstance(state, Mapping) and state.get("best_weights") is True:
                 best = _read_best(self.point.path) if best is None else best
                 weights = best.get(name, [])
-            states.give_state(each, state, weights)
+            with taken(name, str(self.point.path)):
+                states.give_state(each, state, weights)
 
 
 def _read_best(path: Path) -> dict[str, list[Any]]:

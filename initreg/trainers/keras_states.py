@@ -80,11 +80,25 @@ def give_state(callback: Any, state: Any, weights: Sequence[Any]) -> None:
         return
     kind = _kind(callback)
     assert kind is not None
-    for name in _KNOWN[kind]:
-        if name in state:
-            setattr(callback, name, state[name])
+    known = [name for name in _KNOWN[kind] if name in state]
+    for name in known:
+        _check(name, state[name])
+    for name in known:
+        setattr(callback, name, state[name])
     if kind == "EarlyStopping":
         callback.best_weights = list(weights) if state["best_weights"] else None
+
+
+def _check(name: str, value: Any) -> None:
+    """Raises ValueError for what a callback does not count with."""
+    if name == "epoch":
+        fits = isinstance(value, list) and all(type(each) is int for each in value)
+    elif name == "history":
+        fits = isinstance(value, dict) and all(isinstance(each, list) for each in value.values())
+    else:
+        fits = value is None or isinstance(value, (int, float)) or getattr(value, "shape", 0) == ()
+    if not fits:
+        raise ValueError(f"{name} is {str(value)[:80]!r}")
 
 
 def prepare(callback: Any, state: Any) -> None:
@@ -94,9 +108,11 @@ def prepare(callback: Any, state: Any) -> None:
     """
     if _kind(callback) == "CSVLogger" and not offers_state(callback):
         callback.append = True
-        size = _size(callback.filename)
-        if state["size"] is not None and size is not None and size > state["size"]:
-            os.truncate(callback.filename, state["size"])
+        size, saved = _size(callback.filename), state["size"]
+        if saved is not None and (type(saved) is not int or saved < 0):
+            raise ValueError(f"size is {saved!r}")
+        if saved is not None and size is not None and size > saved:
+            os.truncate(callback.filename, saved)
 
 
 def _size(path: str) -> int | None:
@@ -124,13 +140,19 @@ class ModelState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises InitregError if the model has another number of seeds."""
+        """Raises InitregError if the model has another number of seeds, ValueError if they are no
+        seeds; then nothing is changed."""
         seeds = _seeds(self._model)
         if len(seeds) != len(state["seeds"]):
             raise InitregError(
                 f"{self._model.name!r}: has {len(seeds)} seeds (of layers such as Dropout), and "
                 f"{len(state['seeds'])} were saved: it is another model than was trained"
             )
+        rate = state["learning_rate"]
+        if rate is not None and not isinstance(rate, (int, float)):
+            raise ValueError(f"learning_rate is {str(rate)[:80]!r}")
+        for each, value in zip(seeds, state["seeds"], strict=True):
+            _check_value(each, value)
         for each, value in zip(seeds, state["seeds"], strict=True):
             set_value(each, value)
         if state["learning_rate"] is not None and self._learning_rate() is not None:
@@ -163,6 +185,13 @@ def value_of(generator: Any) -> Any:
     return state.numpy()
 
 
+def _check_value(generator: Any, value: Any) -> None:
+    """Raises ValueError for what has not the shape and dtype of the state that it has."""
+    now = value_of(generator)
+    if (getattr(value, "shape", None), getattr(value, "dtype", None)) != (now.shape, now.dtype):
+        raise ValueError(f"{str(value)[:80]} is no {now.dtype} of shape {now.shape}")
+
+
 def set_value(generator: Any, value: Any) -> None:
     if hasattr(generator, "reset"):  # a tf.random.Generator
         generator.reset(value)
@@ -185,11 +214,14 @@ class GeneratorStates:
         return {name: value_of(each) for name, each in self._generators.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises InitregError if a generator is missing on either side; then nothing is changed."""
+        """Raises InitregError if a generator is missing on either side, ValueError for a state that
+        is none; then nothing is changed."""
         if state.keys() != self._generators.keys():
             raise InitregError(
                 f"the states of generators {sorted(state)} were saved, and there are "
                 f"{sorted(self._generators)}: give GeneratorStates the same names"
             )
+        for name, each in self._generators.items():
+            _check_value(each, state[name])
         for name, each in self._generators.items():
             set_value(each, state[name])

@@ -55,10 +55,12 @@ class _Setter:
         return {"history": history, "value": value}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        history = [(int(step), float(value)) for step, value in state["history"]]
+        value = None if state["value"] is None else float(state["value"])
         self._setter.history.clear()
-        self._setter.history.extend((step, value) for step, value in state["history"])
-        if self._holds and state["value"] is not None:
-            self._setter.param.set_value(state["value"])
+        self._setter.history.extend(history)
+        if self._holds and value is not None:
+            self._setter.param.set_value(value)
 
 
 class _Statistics:
@@ -74,5 +76,7 @@ class _Statistics:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, values in state.items():
-            self._history[name] = [(step, value) for step, value in values]
+        self._history |= {
+            str(name): [(int(step), float(value)) for step, value in values]
+            for name, values in state.items()
+        }

@@ -8,6 +8,7 @@ first and the index last.
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import os
 import secrets
@@ -22,6 +23,7 @@ import tensorflow as tf
 from initreg.output import written
 from initreg.resuming import remove_orphans, sidecar_of, sidecar_text
 from initreg.saving import convert
+from initreg.states import give, taken
 from initreg.trainers.keeping import Keeping
 
 logger = logging.getLogger("initreg")
@@ -122,7 +124,7 @@ class CheckpointWriter:
     def _remove(self, name: str) -> None:
         """The index first: without it the rest is no checkpoint."""
         self._stand = [each for each in self._stand if each != name]
-        parts = [path.name for path in self.directory.glob(f"{name}.data-*")]
+        parts = [path.name for path in self.directory.glob(f"{glob.escape(name)}.data-*")]
         for part in (f"{name}.index", sidecar_of(name).name, *parts):
             with contextlib.suppress(OSError):
                 (self.directory / part).unlink()
@@ -156,8 +158,9 @@ class CheckpointWriter:
         state = states.get(_OF_THE_SAVER)
         if state is None:
             return
-        self._keeping.load_state_dict(state["keeping"])
-        gone = self._keeping.add(state["name"], state["saved_at"])
+        with taken(_OF_THE_SAVER, str(self.directory)):
+            self._keeping.load_state_dict(state["keeping"])
+            gone = self._keeping.add(state["name"], state["saved_at"])
         recent = [name for name, _ in self._keeping.state_dict()["recent"]]
         self._stand = [name for name in recent if (self.directory / f"{name}.index").exists()]
         for old in gone:
@@ -194,6 +197,6 @@ def give_states(states: Mapping[str, Any], objects: Mapping[str, Any], label: st
     """To each object its own; the log names those that have none."""
     for name, each in objects.items():
         if name in states:
-            each.load_state_dict(states[name])
+            give(each, states[name], name, label)
         else:
             logger.warning("%s has no state of %r, which begins anew", label, name)

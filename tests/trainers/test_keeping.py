@@ -72,3 +72,17 @@ def test_the_same_name_again() -> None:
 def test_numbers_that_are_none(most: int, hours: float | None) -> None:
     with pytest.raises(ValueError, match=r"is no number of checkpoints|is no time"):
         Keeping(most, hours)
+
+
+@pytest.mark.parametrize("name", ["../model-1", "/tmp/model-1", "..", "", "a\0b", 5, None])
+def test_nothing_is_kept_elsewhere(name: object) -> None:
+    """What is kept is removed one day, so a name that leads out of the folder is not entered: from
+    a state that anybody may have written, or otherwise; the book stays as it was."""
+    keeping = Keeping(1, None)
+    keeping.add("model-1", 1.0)
+    before = keeping.state_dict()
+    with pytest.raises(ValueError, match="is no name of a file beside it"):
+        keeping.load_state_dict({"recent": [["model-2", 2.0], [name, 1.0]], "due": 5.0})
+    with pytest.raises(ValueError, match="is no name of a file beside it"):
+        keeping.add(name, 2.0)  # type: ignore[arg-type]
+    assert keeping.state_dict() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -15,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 import initreg
+from initreg import DamagedFile
 from initreg.trainers.tf1_saving import CheckpointWriter
 
 v1 = tf.compat.v1
@@ -130,6 +132,31 @@ def test_the_book_goes_on(tmp_path: Path) -> None:
     state = v1.train.get_checkpoint_state(str(tmp_path))
     assert [Path(p).name for p in state.all_model_checkpoint_paths] == ["model-2", "model-3"]
     assert state.model_checkpoint_path == str(tmp_path / "model-3")
+
+
+@pytest.mark.parametrize("name", ["../other", "*", "mo[d]el-1"])
+def test_the_book_of_a_stranger(tmp_path: Path, name: str) -> None:
+    """A sidecar that wants other files removed, with the checkpoints that are too many: none is."""
+    others = ["other.index", "other.data-00000-of-00001", "run/x.data-00000-of-00001"]
+    (tmp_path / "run").mkdir()
+    for other in others:
+        (tmp_path / other).write_bytes(b"precious")
+    with tf.Graph().as_default():
+        made = Session(tmp_path / "run", max_to_keep=1)
+        made.save(1.0, 1)
+        point = initreg.resume(tmp_path / "run")
+        assert point is not None
+        states = json.loads(json.dumps(point.states))
+        states["ModelSaver"]["keeping"]["recent"] = [[name, 0.0]]
+        if name.startswith(".."):
+            with pytest.raises(DamagedFile, match="'ModelSaver' does not take the state"):
+                made.writer.go_on(states)
+        else:
+            made.writer.go_on(states)
+        made.save(2.0, 2)
+        made.session.close()
+    assert all((tmp_path / other).read_bytes() == b"precious" for other in others)
+    assert [path.name for path in (tmp_path / "run").glob("*.index")] == ["model-2.index"]
 
 
 def test_the_state_file_names_what_stands(tmp_path: Path) -> None:
