@@ -50,6 +50,7 @@ _OPTIMISER = re.compile(r"(?:.*/)?\w*optimizer/")
 # weights of a compiled Keras model do, in optimizer/_trainable_variables.
 _IN_LIST = re.compile(r"(?:.*/)?\w*variables/\d+")
 _NO_NAME = re.compile(r".* of \d+|(?:.*/)?\w*variables/\d+")
+_MOST_SCOPES = 8  # that lie in each other
 _MOST_WORDS = 16  # of the name of a slot: "momentum", "accumulated_delta_var"
 _HYPERPARAMETER = re.compile(
     r"_?(?:iterations?|iter|learning_rate|decay|beta_[12]|momentum|rho|epsilon)"
@@ -78,12 +79,24 @@ def training_state(specs: Sequence[ArraySpec]) -> dict[str, str]:
     }
     ordered = sorted(shapes)
     flat = {name.replace("/", "_"): name for name in shapes}
-    for scope in sorted(counters):
+    for scope in _not_too_deep(sorted(counters)):
         start, end = bisect_left(ordered, scope), len(ordered)
         if scope:  # which ends in "/"; the next character is "0"
             end = bisect_left(ordered, scope[:-1] + "0")
         found |= _of_keras(scope, ordered[start:end], shapes, flat, found)
     return found
+
+
+def _not_too_deep(scopes: Sequence[str]) -> Iterator[str]:
+    """Sorted scopes, without those that lie in many others: optimisers do not, and a name is looked
+    at for each scope that it is below."""
+    around: list[str] = []
+    for scope in scopes:
+        while around and not scope.startswith(around[-1]):
+            around.pop()
+        if len(around) < _MOST_SCOPES:
+            around.append(scope)
+            yield scope
 
 
 def telling_names(specs: Sequence[ArraySpec]) -> dict[str, str]:

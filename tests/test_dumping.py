@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import initreg
 from initreg import InitregError, MismatchError, MissingError, SmartInit
-from initreg.bookkeeping import training_state
+from initreg.bookkeeping import _not_too_deep, training_state
 from initreg.dumping import Dumped, dump
 
 v1 = tf.compat.v1
@@ -205,6 +205,15 @@ def test_scopes_of_keras_need_their_counter() -> None:
     counted = dropped(*scope, "adam/iteration::int64", "adam/learning_rate::float32")
     assert set(counted) == {"adam/a_w_momentum", "adam/iteration", "adam/learning_rate"}
     assert dropped("net/w", "net/iteration::int64", "net/temperature::float32") == {}
+
+
+def test_names_of_no_model_are_not_tried_without_end() -> None:
+    """Of scopes in each other the outer eight are looked at, of the words of a name the last
+    sixteen as the name of a slot: what a file could ask for besides is quadratic."""
+    nested = ["", *("a/" * depth for depth in range(1, 12)), "a/b/", "b/"]
+    assert list(_not_too_deep(sorted(nested))) == [*nested[:8], "a/b/", "b/"]
+    short, long = (f"adam/w_{'_'.join('m' * count)}" for count in (16, 17))
+    assert set(dropped("w", "adam/iteration::int64", short, long)) == {"adam/iteration", short}
 
 
 def keras_model(keras: Any, optimizer: Any = "adam") -> Any:
