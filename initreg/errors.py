@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from initreg.controls import printable
+from initreg.escaping import printable
 
 
 class InitregError(Exception):

@@ -11,13 +11,17 @@ from pathlib import Path
 from initreg.errors import DamagedFile, UnreadableFile
 
 
+class _NoFile(OSError):
+    """A pipe, a device or a socket."""
+
+
 def opened(path: Path) -> BufferedReader:
     """A file, open for reading bytes. Raises OSError, also for what is none: a pipe would be
     waited for."""
     file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "is no file", os.fspath(path))
+        raise _NoFile(errno.EINVAL, "is no file", os.fspath(path))
     return file
 
 
@@ -44,6 +48,8 @@ def content(path: Path, largest: int, what: str) -> bytes:
         with opened(path) as file:
             # Not more than there is: read() allocates what it is asked for before it looks.
             data = file.read(min(os.fstat(file.fileno()).st_size, largest + 1))
+    except _NoFile as error:
+        raise DamagedFile(f"{path}: is no file") from error
     except OSError as error:
         raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > largest:

@@ -180,7 +180,9 @@ class RandomStates:
                 f"{sorted(self._generators)}: give RandomStates the same names"
             )
         random.Random().setstate(state["python"])
-        np.random.RandomState().set_state(_with_place("MT19937", state["numpy"]))
+        # Which kind it is np.random.set_bit_generator() says.
+        bits = copy.deepcopy(np.random.get_bit_generator())  # type: ignore[attr-defined]
+        np.random.RandomState(bits).set_state(_checked(type(bits), state["numpy"]))
         for name, generator in self._generators.items():
             _set(copy.deepcopy(generator), saved[name])
         random.setstate(state["python"])
@@ -194,12 +196,11 @@ class RandomStates:
 _PLACES = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}
 
 
-def _with_place(kind: str, state: Any) -> Any:
+def _checked(kind: type, state: Any) -> Any:
     """The state of a bit generator. Raises ValueError for one that leads out of its numbers."""
     if not isinstance(state, Mapping):
-        raise ValueError(f"the state of a {kind} is no dict")
-    if kind in _PLACES:
-        key, most = _PLACES[kind]
+        raise ValueError(f"the state of a {kind.__name__} is no dict")
+    for key, most in [_PLACES[each.__name__] for each in kind.__mro__ if each.__name__ in _PLACES]:
         place = {**state, **state["state"]}[key]
         if type(place) is not int or not 0 <= place <= most:
             raise ValueError(f"{key} is {place!r}, and not in 0..{most}")
@@ -211,8 +212,7 @@ def _set(generator: Any, state: Any) -> None:
         generator.setstate(state)
     else:
         bits = generator.bit_generator
-        kind = next((c.__name__ for c in type(bits).__mro__ if c.__name__ in _PLACES), "")
-        bits.state = _with_place(kind or type(bits).__name__, state)
+        bits.state = _checked(type(bits), state)
 
 
 def _state(generator: Any) -> Any:

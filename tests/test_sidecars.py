@@ -23,9 +23,12 @@ def test_content(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     """A pipe is not waited for, a device is not read; what is missing says so."""
     os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(DamagedFile, match=f"^{path}: is no file$"):
+            sidecars.content(path, 100, "it")
+        with pytest.raises(OSError, match="is no file"):
+            sidecars.opened(path)
     for path, why in (
-        (tmp_path / "pipe", "is no file"),
-        (Path("/dev/zero"), "is no file"),
         (tmp_path, "Is a directory"),
         (tmp_path / "none", "No such file or directory"),
     ):

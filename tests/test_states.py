@@ -150,6 +150,21 @@ def test_generators_go_on_where_they_were() -> None:
     assert [*draws(fresh, fresh_other), np.random.standard_normal()] == wanted
 
 
+def test_numpy_with_a_generator_of_ones_choice() -> None:
+    """Of another kind than numpy's own, and then of the kind that was saved alone."""
+    before = np.random.get_bit_generator()
+    try:
+        np.random.set_bit_generator(np.random.PCG64(1))
+        state = through(RandomStates().state_dict())
+        wanted = np.random.rand()
+        RandomStates().load_state_dict(state)
+        assert np.random.rand() == wanted
+    finally:
+        np.random.set_bit_generator(before)
+    with pytest.raises(DamagedFile, match="'random' does not take the state"):
+        give(RandomStates(), state, "random", "run/model-3")
+
+
 def test_generators_of_other_names() -> None:
     """Nothing is changed, and the error says what was saved."""
     state = RandomStates(mine=np.random.default_rng(3)).state_dict()

@@ -155,9 +155,9 @@ class ModelState:
             _check_value(each, value)
         for each, value in zip(seeds, state["seeds"], strict=True):
             set_value(each, value)
-        if state["learning_rate"] is not None and self._learning_rate() is not None:
+        if rate is not None and self._learning_rate() is not None:
             with contextlib.suppress(TypeError):  # a schedule, which goes by the step
-                self._model.optimizer.learning_rate = state["learning_rate"]
+                self._model.optimizer.learning_rate = rate
 
     def _learning_rate(self) -> float | None:
         optimizer = getattr(self._model, "optimizer", None)
@@ -186,9 +186,11 @@ def value_of(generator: Any) -> Any:
 
 
 def _check_value(generator: Any, value: Any) -> None:
-    """Raises ValueError for what has not the shape and dtype of the state that it has."""
+    """Raises ValueError for what are not integers of the shape that its state has; of which kind
+    they are is another thing in each version of Keras."""
     now = value_of(generator)
-    if (getattr(value, "shape", None), getattr(value, "dtype", None)) != (now.shape, now.dtype):
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind not in ("i", "u") or value.shape != now.shape:
         raise ValueError(f"{str(value)[:80]} is no {now.dtype} of shape {now.shape}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -449,79 +448,6 @@ def test_another_number_of_seeds(tmp_path: Path) -> None:
     keras.fit(keras.model(), [keras.trainers.ModelSaver(tmp_path)], 1)
     with pytest.raises(InitregError, match=r"has 1 seeds .* and 0 were saved"):
         keras.trainers.resume(keras.model(dropout=True), [keras.trainers.ModelSaver(tmp_path)])
-
-
-# Places in a sidecar, and what a stranger may have written there.
-_HOSTILE = [
-    ("states", 5),
-    ("states", {"__tuple__": []}),
-    ("states/ModelSaver/keeping/recent", [["../victim", 0.0], ["model-1", 1.0]]),
-    ("states/ModelSaver/name", "../victim"),
-    ("states/ModelSaver/saved_at", "x"),
-    ("states/ModelSaver/keeping", None),
-    ("states/ReduceLROnPlateau/best", "x"),
-    ("states/ReduceLROnPlateau", 5),
-    ("states/CSVLogger/size", -1),
-    ("states/CSVLogger/size", "x"),
-    ("states/CSVLogger", []),
-    ("states/model", []),
-    ("states/model/seeds", [1]),
-    ("states/model/seeds", [{"__array__": ["uint32", [1], "AAAAAA=="]}]),
-    ("states/model/learning_rate", "x"),
-    ("states/model/stopped", "DELETE"),
-    ("states/random/numpy/state/pos", 10**8),
-    ("states/random/python", [3]),
-    ("files/..", {"size": 1, "crc32c": "00000000"}),
-    ("files/a/b", {"size": 1, "crc32c": "00000000"}),
-]
-
-
-@pytest.mark.parametrize(("place", "value"), _HOSTILE, ids=str)
-def test_the_sidecar_of_a_stranger(
-    library: Library, tmp_path: Path, place: str, value: Any
-) -> None:
-    """It is passed over, or one error that names the checkpoint; no file elsewhere is touched, and
-    no log is cut."""
-    folder = tmp_path / "run"
-    keras = library.keras
-
-    def callbacks() -> list[Any]:
-        return [
-            keras.callbacks.ReduceLROnPlateau("loss"),
-            keras.callbacks.CSVLogger(tmp_path / "log.csv"),
-            library.trainers.ModelSaver(
-                folder, max_to_keep=1, objects={"random": initreg.RandomStates()}
-            ),
-        ]
-
-    library.fit(library.model(dropout=True), callbacks(), 1)
-    log = (tmp_path / "log.csv").read_bytes()
-    victim = tmp_path / "victim.weights.h5"
-    victim.write_bytes(b"precious")
-    (sidecar,) = folder.glob("*.resume.json")
-    content = json.loads(sidecar.read_text())
-    *steps, last = place.split("/") if not place.startswith("files") else place.split("/", 1)
-    inner = content
-    for step in steps:
-        inner = inner[step]
-    if value == "DELETE":
-        del inner[last]
-    else:
-        inner[last] = value
-    sidecar.write_text(json.dumps(content))
-    passed_over = place.startswith("files") or place == "states"
-    model, given = library.model(dropout=True), callbacks()
-    if passed_over:
-        with pytest.warns(ResumeWarning, match="1 checkpoint passed over"):
-            assert library.trainers.resume(model, given).point is None
-    else:
-        with pytest.raises(InitregError, match=re.escape(str(folder))):
-            library.fit(model, given, 2)
-        log_file = getattr(given[1], "csv_file", None)
-        if log_file is not None:  # Keras closes it at the end of a fit alone
-            log_file.close()
-    assert victim.read_bytes() == b"precious"
-    assert (tmp_path / "log.csv").read_bytes()[: len(log)] == log
 
 
 def test_a_legacy_optimizer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,6 @@ _RAW, _SNAPPY = 0, 1
 # TensorFlow's writer spells every 16th key out, and keys are shorter than their entries.
 _NAME_BYTES_PER_BYTE = 64
 _NAME_BYTES = 1 << 20  # that many in any case
-_TOO_LONG = "names far longer than the file"
 
 
 class Handle(NamedTuple):
@@ -63,6 +62,8 @@ class Table:
         if self._size == 0:
             raise DamagedFile(f"{self._what}: the file is empty. Download or copy it again")
         self._file: BinaryIO = source.open()
+        # Bytes that the keys may have, all together.
+        self._room = max(self._size * _NAME_BYTES_PER_BYTE, _NAME_BYTES)
 
     def __enter__(self) -> Table:
         return self
@@ -73,16 +74,12 @@ class Table:
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its value, in the order of the keys, which rises."""
         last: bytes | None = None
-        room = self._room()
         for handle in self.handles():
             block = self._block(handle)
             try:
-                for key, value in entries(block):
+                for key, value in self._bounded(block):
                     if last is not None and key <= last:
                         raise Malformed("keys that are out of order")
-                    room -= len(key)
-                    if room < 0:
-                        raise Malformed(_TOO_LONG)
                     yield key, value
                     last = key
             except Malformed as error:
@@ -100,18 +97,13 @@ class Table:
             raise self._damaged(handle, error) from error
 
     def _bounded(self, block: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The entries of one block, whose keys are not far longer than the file. Raises
-        Malformed."""
-        room = self._room()
+        """The entries of one block. Raises Malformed if the keys that were read since the table was
+        opened are far longer than the file."""
         for key, value in entries(block):
-            room -= len(key)
-            if room < 0:
-                raise Malformed(_TOO_LONG)
+            self._room -= len(key)
+            if self._room < 0:
+                raise Malformed("names far longer than the file")
             yield key, value
-
-    def _room(self) -> int:
-        """How many bytes the keys may have, all together."""
-        return max(self._size * _NAME_BYTES_PER_BYTE, _NAME_BYTES)
 
     def check(self) -> None:
         """Read every block and check its checksum. Raises DamagedFile."""

@@ -1,4 +1,4 @@
-"""initreg.controls: what a stranger's names cannot do to a terminal."""
+"""initreg.escaping: what a stranger's names cannot do to a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import initreg
 from initreg import InitregWarning, RefusedFile, errors
 from initreg.cli import main
-from initreg.controls import printable
+from initreg.escaping import printable
 
 EVIL = "\x1b]0;title\x07\x1b[31mred\r\x9b2J\u202e"
 
