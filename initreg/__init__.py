@@ -37,6 +37,7 @@ _HOME = {
     "Verified": "verifying",
     "probe": "registry",
     "Probe": "registry",
+    "plugin_manager": "registry",
     "ArrayMap": "arrays",
     "ArraySpec": "arrays",
     "Extent": "arrays",
@@ -133,6 +134,7 @@ if TYPE_CHECKING:
     from initreg.plan import Plan as Plan
     from initreg.plan import Row as Row
     from initreg.registry import Probe as Probe
+    from initreg.registry import plugin_manager as plugin_manager
     from initreg.registry import probe as probe
     from initreg.resuming import ResumePoint as ResumePoint
     from initreg.resuming import resume as resume
