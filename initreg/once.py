@@ -15,12 +15,16 @@ from initreg.errors import PluginError
 T = TypeVar("T")
 
 _POLL = 0.05  # seconds
+_POLLS = 40  # for which a wait has to last before it counts as one for this thread
 _IMPORTLIB = "<frozen importlib._bootstrap>"
+_JOIN = threading.Thread.join.__code__
+_WAIT = threading.Condition.wait.__code__
 
 
 @dataclass(eq=False, slots=True)
 class _Making:
     thread: threading.Thread = field(default_factory=threading.current_thread)
+    before: list[threading.Thread] = field(default_factory=threading.enumerate)
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -107,9 +111,16 @@ def being_imported(frame: FrameType | None = None) -> set[str]:
 
 
 def _wait_for(making: _Making) -> None:
-    """Wait for the end. Raises PluginError if it would wait for this thread."""
+    """Wait for the end. Raises PluginError if that waits for this thread."""
+    me = threading.current_thread()
+    polls = 0
     while True:
-        if threading.current_thread() in _waits(making.thread):
+        waiting = list(_waits(making.thread))
+        # Whom an event, a queue or a future waits for cannot be seen. If the maker does nothing but
+        # wait for one, it is taken to wait for this thread, unless this is older than the making.
+        suspect = me not in making.before and _is_in_wait(waiting[-1])
+        polls = polls + 1 if suspect else 0
+        if me in waiting or polls > _POLLS:
             raise PluginError(
                 "initreg is called by a plugin that is being imported; make the call in a hook or "
                 "a function"
@@ -129,6 +140,11 @@ def _waits(thread: threading.Thread) -> Iterator[threading.Thread]:
         following = _waits_for(frames.get(following.ident or 0), frames)
 
 
+def _is_in_wait(thread: threading.Thread) -> bool:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and frame.f_code is _WAIT
+
+
 def _waits_for(frame: FrameType | None, frames: Mapping[int, FrameType]) -> threading.Thread | None:
     """What the thread of ``frame`` waits for: the end of another, or a module it is importing."""
     module = None
@@ -142,9 +158,6 @@ def _waits_for(frame: FrameType | None, frames: Mapping[int, FrameType]) -> thre
     if module is not None:
         for thread in threading.enumerate():
             at = frames.get(thread.ident or 0)
-            if at is not None and at is not frame and module in being_imported(at):
+            if at is not None and module in being_imported(at):
                 return thread
     return None
-
-
-_JOIN = threading.Thread.join.__code__
