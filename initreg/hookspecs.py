@@ -26,7 +26,8 @@ implements ``initreg_target``. A *wrapper* wraps these hooks of other plugins, w
 
 A plugin that needs a library names it, with the command that installs it:
 ``initreg_requires = {"gguf": "pip install initreg-gguf"}``. Import it inside the hook that needs
-it, never at module level: every format is asked about every file, so claiming must be cheap.
+it, never at module level: every format is asked about every file, so claiming must be cheap. Do
+not call initreg at module level either: the plugins are still being loaded then.
 
 initreg makes every call through pluggy, for one plugin at a time. The wrappers of all plugins
 take part in each call, in the order of their plugins' names. ``tryfirst`` and ``trylast`` change

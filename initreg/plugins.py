@@ -13,8 +13,6 @@ from typing import Any
 import pluggy
 
 from initreg import hookspecs
-from initreg.calling import FAULTS as FAULTS
-from initreg.calling import brief as brief
 from initreg.calling import is_wrapper
 from initreg.claim import Claim, Confidence
 from initreg.errors import PluginError

@@ -12,7 +12,7 @@ import pluggy
 
 from initreg import hookspecs
 from initreg.arrays import ArrayMap
-from initreg.calling import Calls
+from initreg.calling import FAULTS, Calls, brief
 from initreg.claim import Claim
 from initreg.errors import (
     AmbiguousSource,
@@ -26,10 +26,8 @@ from initreg.errors import (
 from initreg.hookspecs import OpenOptions, SaveOptions
 from initreg.once import Once, being_imported
 from initreg.plugins import (
-    FAULTS,
     HOME,
     PluginRecord,
-    brief,
     checked_claim,
     checked_kinds,
     distribution,
