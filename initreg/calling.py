@@ -68,19 +68,20 @@ class Calls:
                 except raised:
                     raise
                 except FAULTS as error:
-                    guilty = _culprit(error, caller.get_hookimpls())
-                    wraps = guilty is not None and is_wrapper(guilty)
                     reason = str(error) if isinstance(error, PluginError) else brief(error)
-                    failed[guilty.plugin_name if wraps and guilty else name] = reason
-                    if wraps and guilty:
-                        left_out.append(guilty.plugin)
+                    wrapper = _guilty_wrapper(error, caller)
+                    if wrapper is None:
+                        failed[name] = reason
+                    else:
+                        failed[wrapper.plugin_name] = reason
+                        left_out.append(wrapper.plugin)
                         caller = self._only(hook, name, left_out)
         return dict(sorted(answers.items()))
 
     def guilty_wrapper(self, hook: str, name: str, error: BaseException) -> str | None:
-        """The wrapper that raised ``error`` in a call of plugin ``name``, if it was one."""
-        guilty = _culprit(error, self.callers(hook)[name].get_hookimpls())
-        return guilty.plugin_name if guilty is not None and is_wrapper(guilty) else None
+        """The name of the wrapper that raised ``error`` in a call of plugin ``name``, if one did."""
+        wrapper = _guilty_wrapper(error, self.callers(hook)[name])
+        return None if wrapper is None else wrapper.plugin_name
 
     def _registered(self, hook: str) -> list[pluggy.HookImpl]:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
@@ -102,12 +103,13 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
-def _culprit(error: BaseException, impls: list[pluggy.HookImpl]) -> pluggy.HookImpl | None:
-    """The implementation that raised ``error``, None if that cannot be seen.
+def _guilty_wrapper(error: BaseException, caller: pluggy.HookCaller) -> pluggy.HookImpl | None:
+    """The wrapper that raised ``error`` in a call of ``caller``, None if it was not a wrapper.
 
-    pluggy does not say which one it was. It is the innermost in the traceback, where the wrappers
-    that let the error through are too.
+    pluggy does not say who raised. Who did is innermost in the traceback; wrappers that only let
+    the error through are in it too.
     """
+    impls = caller.get_hookimpls()
     found = None
     traceback = error.__traceback__
     while traceback is not None:
@@ -118,7 +120,7 @@ def _culprit(error: BaseException, impls: list[pluggy.HookImpl]) -> pluggy.HookI
             code = getattr(impl.function, "__code__", None)
             if code and f" {code.co_filename}:{code.co_firstlineno} " in str(error):
                 return impl
-    return found
+    return found if found is not None and is_wrapper(found) else None
 
 
 def _runs(impl: pluggy.HookImpl, frame: FrameType) -> bool:
