@@ -79,7 +79,7 @@ class Calls:
         return dict(sorted(answers.items()))
 
     def guilty_wrapper(self, hook: str, name: str, error: BaseException) -> str | None:
-        """The name of the wrapper that raised ``error`` in a call of plugin ``name``, if one did."""
+        """The name of the wrapper that raised ``error`` in a call of plugin ``name``, if any."""
         wrapper = _guilty_wrapper(error, self.callers(hook)[name])
         return None if wrapper is None else wrapper.plugin_name
 
