@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import cli, errors, hookspecs
-from initreg.plan import Kind
+from initreg import cli, errors
+from initreg.plan.plan import Kind
+from initreg.plugin import hookspecs
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -46,7 +46,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0, or 2 if it cannot be done; nothing is written then."""
-    from initreg.saving import convert
+    from initreg.api.saving import convert
 
     if "" in options.sources:
         raise SourceNotFound("'': an empty path names nothing")
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 def written_to(path: Path, format: str | None) -> dict[str, Any]:
     """What was written: the path to open it by, how many arrays, and how many bytes on the disk."""
-    from initreg.chain import open as open_source
+    from initreg.api.chain import open as open_source
 
     with open_source(path, format=format) as opened:
         files = {path}

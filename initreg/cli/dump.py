@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0, or 2 if it cannot be done; nothing is written then."""
-    from initreg.dumping import dump
+    from initreg.api.dumping import dump
 
     if options.meta == "":
         raise SourceNotFound("--meta '': an empty path names nothing")

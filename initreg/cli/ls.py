@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0, or 2 if the source cannot be opened."""
-    from initreg.chain import open as open_source
-    from initreg.report import listing_text
+    from initreg.api.chain import open as open_source
+    from initreg.plan.text import listing_text
 
     with open_source(
         options.source,

@@ -12,7 +12,7 @@ from initreg.cli.rules import add_opening, add_rules, flags, follows, rules_of
 from initreg.errors import MissingLibrary, SourceNotFound
 
 if TYPE_CHECKING:
-    from initreg.plan import Plan
+    from initreg.plan.plan import Plan
 
 _POLICIES = ("warn", "error", "ignore")  # initreg.plan.Policy, which parsing does not import
 
@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if it would load, 1 if it would fail, 2 if it cannot be planned."""
+    from initreg.api.smart_init import SmartInit
     from initreg.cli.onto import target_of
-    from initreg.smart_init import SmartInit
 
     if "" in options.sources:
         raise SourceNotFound("'': an empty path names nothing")
@@ -100,7 +100,7 @@ def _show(plan: Plan, limit: int | None) -> None:
     bare = plan.with_hints(())  # they are told as what is typed here
     if sys.stdout.isatty():
         try:
-            from initreg.tables import rich_table
+            from initreg.plan.tables import rich_table
 
             shown = rich_table(bare, limit)
         except MissingLibrary:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 all is well, 1 something is not, 2 if that cannot be found out."""
-    from initreg.verifying import verify
+    from initreg.api.verifying import verify
 
     found = verify(
         options.source,

@@ -14,11 +14,11 @@ import numpy as np
 from measure import Row, compare
 
 from initreg import SmartInit
-from initreg.arrays import ArraySpec
-from initreg.hints import renamings
-from initreg.matching import SourceSpecs, match
-from initreg.rules import Rules
-from initreg.target import VariableSpec
+from initreg.arrays.map import ArraySpec
+from initreg.plan.hints import renamings
+from initreg.plan.matching import SourceSpecs, match
+from initreg.plugin.target import VariableSpec
+from initreg.rules.rules import Rules
 
 TITLE = "Planning"
 NOTE = """\
