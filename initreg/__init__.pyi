@@ -7,7 +7,6 @@ from initreg.api.dumping import dump as dump
 from initreg.api.resuming import ResumePoint as ResumePoint
 from initreg.api.resuming import resume as resume
 from initreg.api.resuming import save_states as save_states
-from initreg.api.saving import Saved as Saved
 from initreg.api.saving import convert as convert
 from initreg.api.saving import save as save
 from initreg.api.smart_init import SmartInit as SmartInit
@@ -16,10 +15,8 @@ from initreg.api.verifying import Verification as Verification
 from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.map import ArrayMap as ArrayMap
-from initreg.arrays.map import ArraySpec as ArraySpec
-from initreg.arrays.map import Extent as Extent
 from initreg.arrays.map import LazyArray as LazyArray
-from initreg.arrays.map import SlicedExtent as SlicedExtent
+from initreg.arrays.saved import Saved as Saved
 from initreg.errors import AmbiguousSource as AmbiguousSource
 from initreg.errors import CastWarning as CastWarning
 from initreg.errors import DamagedFile as DamagedFile
@@ -48,9 +45,9 @@ from initreg.errors import UnreadableFile as UnreadableFile
 from initreg.errors import UnusedError as UnusedError
 from initreg.errors import UnusedWarning as UnusedWarning
 from initreg.errors import UnwritableFile as UnwritableFile
-from initreg.plan.plan import Hint as Hint
 from initreg.plan.plan import Plan as Plan
-from initreg.plan.plan import Row as Row
+from initreg.plan.rows import Hint as Hint
+from initreg.plan.rows import Row as Row
 from initreg.plugin.claim import Claim as Claim
 from initreg.plugin.claim import Confidence as Confidence
 from initreg.plugin.hookspecs import OpenOptions as OpenOptions
@@ -60,7 +57,10 @@ from initreg.plugin.registry import Probe as Probe
 from initreg.plugin.registry import probe as probe
 from initreg.plugin.source import Source as Source
 from initreg.plugin.target import Target as Target
-from initreg.plugin.target import VariableSpec as VariableSpec
+from initreg.specs import ArraySpec as ArraySpec
+from initreg.specs import Extent as Extent
+from initreg.specs import SlicedExtent as SlicedExtent
+from initreg.specs import VariableSpec as VariableSpec
 from initreg.storage.output import Output as Output
 from initreg.varmanip import dump_session_params as dump_session_params
 from initreg.varmanip import get_all_checkpoints as get_all_checkpoints

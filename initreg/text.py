@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg import folding
-from initreg.escaping import printable as printable
+from initreg.errors import printable as printable
 
 _WIDTH = 120  # of the names of one line; longer ones are told in several lines
 _LONGEST = 400  # of one name, unless all is shown

@@ -22,7 +22,7 @@ import pytest
 
 import initreg
 from initreg import cli, errors
-from initreg.plan.plan import Kind
+from initreg.plan.rows import Kind
 from initreg.plugin import hookspecs
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from initreg.arrays.map import ArrayMap, LazyArray, RuledMap
 from initreg.arrays.streaming import position, stream
 from initreg.names import NO_PATTERNS, Patterns
-from initreg.plan.plan import Policy
+from initreg.plan.rows import Policy
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.registry import default_registry
 from initreg.plugin.source import Source

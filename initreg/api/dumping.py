@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from initreg.api.saving import Progress, convert
+from initreg.api.saving import convert
 from initreg.api.training_state import telling_names, training_state
-from initreg.arrays.map import ArrayMap, ArraySpec, RuledMap
+from initreg.arrays.map import ArrayMap, RuledMap
+from initreg.arrays.saved import Progress
 from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.registry import default_registry
 from initreg.plugin.source import Source
-from initreg.rules.rules import Entry, Outcome, Rules
+from initreg.rules.rule import Entry, Outcome
+from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec
 from initreg.text import code_text, names_text, plural, shape_text
 
 _ENDING = ".meta"

@@ -24,17 +24,20 @@ from initreg.errors import (
     TargetError,
     UnmetWarning,
     UnusedWarning,
+    warn,
 )
 from initreg.names import Patterns, normalise
+from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import nearest, renamings, transposes
-from initreg.plan.matching import SourceSpecs, match
-from initreg.plan.plan import Hint, Kind, Plan, Policy, Row
+from initreg.plan.matching import match
+from initreg.plan.plan import Plan
+from initreg.plan.rows import Hint, Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
 from initreg.plugin.registry import default_registry
-from initreg.plugin.target import Target, VariableSpec
-from initreg.rules.changes import convert
+from initreg.plugin.target import Target
+from initreg.rules.changes import cast_values
+from initreg.specs import VariableSpec
 from initreg.text import code_text, names_text, options_text, plural
-from initreg.warn import warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,7 +171,7 @@ class Restore:
                 assert variable.shape is not None
                 shape = [-1 if axis is None else axis for axis in variable.shape]
                 array = array.reshape(shape)
-            pair = variable, convert(array, dtypes.to_numpy(variable.dtype), rows[index].name)
+            pair = variable, cast_values(array, dtypes.to_numpy(variable.dtype), rows[index].name)
             del array
             yield pair
             del pair

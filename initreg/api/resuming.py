@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from initreg.api.chain import open as open_source
-from initreg.api.saving import Saved
 from initreg.api.states import from_json, give, offers_state, to_json
 from initreg.arrays import checksums
+from initreg.arrays.saved import Saved
 from initreg.errors import DamagedFile, InitregError, ResumeWarning, SourceNotFound, UnreadableFile
 from initreg.storage import small_files
 from initreg.storage.output import written

@@ -14,8 +14,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from initreg.arrays.map import ArraySpec
-from initreg.plan.matching import variable_of_slot
+from initreg.plan.slots import variable_of_slot
+from initreg.specs import ArraySpec
 
 SLOT = "optimiser slot"
 NUMBER = "a number of the optimiser's"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initreg.api.chain import open as open_source
-from initreg.arrays.map import ArrayMap, Extent, LazyArray, SlicedExtent
+from initreg.arrays.map import ArrayMap, LazyArray
 from initreg.arrays.streaming import position
 from initreg.arrays.threads import thread_count
 from initreg.errors import (
@@ -23,6 +23,7 @@ from initreg.errors import (
     UnknownFormat,
 )
 from initreg.plugin.source import Source
+from initreg.specs import Extent, SlicedExtent
 from initreg.storage import manifests
 from initreg.text import names_text, plural, printable, shape_text, size_text
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from initreg import dtypes
 from initreg.arrays import checksums
-from initreg.arrays.map import Extent, SlicedExtent
 from initreg.arrays.regions import MOST_CUTS, cover_once, cut_axes
 from initreg.errors import DamagedFile, RefusedFile
+from initreg.specs import Extent, SlicedExtent
 
 # Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
 _DEFLATE_RATIO = 1032

@@ -27,10 +27,11 @@ from initreg.arrays import checksums, memory
 from initreg.arrays.checking import Stamp
 from initreg.arrays.copying import owned
 from initreg.arrays.deflate import BadStream, inflate
-from initreg.arrays.map import Extent, LazyArray, SlicedExtent
+from initreg.arrays.map import LazyArray
 from initreg.arrays.regions import Box, box_of, runs
 from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile, InitregError, UnreadableFile
+from initreg.specs import Extent, SlicedExtent
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from initreg.names import Patterns, normalise
-from initreg.plan.plan import Kind, Row
+from initreg.names import NO_PATTERNS, Patterns, normalise
+from initreg.plan.rows import Kind, Policy, Row
+from initreg.specs import ArraySpec, VariableSpec
 
-if TYPE_CHECKING:
-    from initreg.arrays.map import ArraySpec
-    from initreg.plan.matching import SourceSpecs
-    from initreg.plugin.target import VariableSpec
+
+@dataclass(frozen=True, slots=True)
+class SourceSpecs:
+    """One source of a chain: its label, and its arrays without their values.
+
+    ``dropped`` are arrays that rules left out. ``expected`` are the names that may well be unused,
+    ``ignored`` those that are not restored though they match.
+    """
+
+    label: str
+    arrays: Sequence[ArraySpec]
+    ignore_mismatch: bool = False
+    dropped: Sequence[ArraySpec] = ()
+    on_unused: Policy = Policy.WARN
+    expected: Patterns = NO_PATTERNS
+    ignored: Patterns = NO_PATTERNS
 
 
 class Expectations:

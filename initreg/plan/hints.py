@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg import dtypes
-from initreg.arrays.map import ArraySpec
 from initreg.names import Patterns, normalise
-from initreg.plan.plan import Hint, Kind, Row
-from initreg.plugin.target import VariableSpec
+from initreg.plan.rows import Hint, Kind, Row
+from initreg.specs import ArraySpec, VariableSpec
 from initreg.text import plural, shared
 
 _MOST = 3

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from initreg import dtypes
-from initreg.arrays.map import ArraySpec
 from initreg.errors import DuplicateName
 from initreg.names import NO_PATTERNS, Patterns, normalise
-from initreg.plan.expectations import Expectations
-from initreg.plan.plan import Kind, Plan, Policy, Row
-from initreg.plugin.target import VariableSpec
-
-# <variable>/<slot>: what TF1's optimisers and object-based checkpoints call the optimiser's own
-# copies of a variable. Source: tf.compat.v1.train.*Optimizer's slot names; TensorFlow's
-# trackable_object_graph.proto.
-# A partitioned variable's slots are <variable>/<a piece of its name again>/part_<n>/<slot>.
-_PART = re.compile(r".+/part_\d+", re.DOTALL)
-_MOST_PARTS = 32  # of a name, tried as the piece that is repeated
-_SLOT = re.compile(
-    r"(?P<variable>.+)/(?:(?:Adam|AMSGrad|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|FtrlV2"
-    r"|ProximalAdagrad|PowerSign|AddSign|LAMB|LARS|AccumGrad)(?:_\d+)?|\.OPTIMIZER_SLOT/.+)",
-    re.DOTALL,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpecs:
-    """One source of a chain: its label, and its arrays without their values.
-
-    ``dropped`` are arrays that rules left out. ``expected`` are the names that may well be unused,
-    ``ignored`` those that are not restored though they match.
-    """
-
-    label: str
-    arrays: Sequence[ArraySpec]
-    ignore_mismatch: bool = False
-    dropped: Sequence[ArraySpec] = ()
-    on_unused: Policy = Policy.WARN
-    expected: Patterns = NO_PATTERNS
-    ignored: Patterns = NO_PATTERNS
+from initreg.plan.expectations import Expectations, SourceSpecs
+from initreg.plan.plan import Plan
+from initreg.plan.rows import Kind, Policy, Row
+from initreg.plan.slots import variable_of_slot
+from initreg.specs import ArraySpec, VariableSpec
 
 
 @dataclass(slots=True)
@@ -326,17 +297,3 @@ def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
                 row = replace(row, kind=Kind.SLOT, reason=f"of {variable}")
         marked.append(row)
     return marked
-
-
-def variable_of_slot(name: str, restored: set[str]) -> str | None:
-    """The restored variable that ``name`` is an optimiser slot of, None if it is none."""
-    slot = _SLOT.fullmatch(name)
-    if slot is None:
-        return None
-    variable = slot["variable"]
-    if _PART.fullmatch(variable):
-        tried = 0
-        while variable not in restored and tried < _MOST_PARTS:
-            variable = variable.rpartition("/")[0]
-            tried += 1
-    return variable if variable in restored else None

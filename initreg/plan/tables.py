@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from initreg.errors import MissingLibrary
-from initreg.plan.text import heading, sections
+from initreg.plan.rows import RESTORED, Kind, Rows
+from initreg.plan.text import Section, heading, sections
 from initreg.text import plural, printable
 
-if TYPE_CHECKING:
-    from initreg.plan.plan import Plan
-
 _LIMIT = 200  # lines of one kind of row: a notebook scrolls, and its sections are closed
-_OPEN = ("not fitting", "only in the target", "only in the source")
+# The sections that a notebook shows open: those that ask for attention.
+_OPEN = frozenset({Kind.MISMATCHED, Kind.PASSED_OVER, Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE})
 _CELL = 'style="text-align:left; font-family:monospace; white-space:pre-wrap"'
 
 
-def html(plan: Plan) -> str:
+def html(plan: Rows) -> str:
     """A heading and one section for each kind of row, those that ask for attention open."""
     parts = [f"<div><p><strong>{escape(printable(heading(plan)))}</strong></p>"]
     for section in sections(plan, _LIMIT):
-        is_open = " open" if section.title.startswith(_OPEN) else ""
+        is_open = " open" if section.kind in _OPEN and not section.expected else ""
         title = f"{section.count:,} {escape(section.title)}"
         parts.append(f"<details{is_open}><summary>{title}</summary><table>")
         for line in section.lines:
@@ -41,7 +40,7 @@ def html(plan: Plan) -> str:
     return "".join((*parts, "</div>"))
 
 
-def rich_table(plan: Plan, limit: int | None = 20) -> Any:
+def rich_table(plan: Rows, limit: int | None = 20) -> Any:
     """The same as a ``rich`` renderable. Raises MissingLibrary."""
     try:
         from rich.console import Group
@@ -53,7 +52,7 @@ def rich_table(plan: Plan, limit: int | None = 20) -> Any:
     table.columns[0].overflow = "fold"
     table.columns[1].justify = "right"
     for section in sections(plan, limit):
-        style = _style(section.title)
+        style = _style(section)
         table.add_row(Text(section.title, style=f"bold {style}"), f"{section.count:,}", "")
         for line in section.lines:
             count = f"{line.count:,}" if line.count > 1 else ""
@@ -67,9 +66,9 @@ def rich_table(plan: Plan, limit: int | None = 20) -> Any:
     return Group(Text(heading(plan), style="bold"), table, *notes)
 
 
-def _style(title: str) -> str:
-    if title == "not fitting":
+def _style(section: Section) -> str:
+    if section.kind is Kind.MISMATCHED:
         return "red"
-    if title.startswith("restored"):
+    if section.kind in RESTORED:
         return "green"
-    return "yellow" if title.endswith(("unchanged", "not used", "passed over")) else "dim"
+    return "yellow" if section.kind in _OPEN and not section.expected else "dim"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from initreg import dtypes
+from initreg.plan.rows import Kind, Row, Rows
+from initreg.specs import ArraySpec
 from initreg.text import (
     MORE,
     Line,
@@ -22,71 +23,71 @@ from initreg.text import (
     table,
 )
 
-if TYPE_CHECKING:
-    from initreg.arrays.map import ArraySpec
-    from initreg.plan.plan import Plan, Row
-
-# (kind, expected) -> what it means for the user. In the order in which a plan is told.
+# (kind, expected) -> what it means for the user, in the order in which a plan shows them.
 _TITLES = {
-    ("mismatched", False): "not fitting",
-    ("matched", False): "restored as in the source",
-    ("reshaped", False): "restored, reshaped by axes of length 1",
-    ("cast", False): "restored, cast",
-    ("passed over", False): "not fitting, passed over",
-    ("overridden", False): "overridden by a later source",
-    ("optimiser slot", False): "optimiser slots of restored variables, on one side only",
-    ("only in target", False): "only in the target, left unchanged",
-    ("only in source", False): "only in the source, not used",
-    ("only in target", True): "only in the target, as expected",
-    ("only in source", True): "only in the source, as expected",
-    ("dropped", False): "left out, as was asked",
+    (Kind.MISMATCHED, False): "not fitting",
+    (Kind.MATCHED, False): "restored as in the source",
+    (Kind.RESHAPED, False): "restored, reshaped by axes of length 1",
+    (Kind.CAST, False): "restored, cast",
+    (Kind.PASSED_OVER, False): "not fitting, passed over",
+    (Kind.OVERRIDDEN, False): "overridden by a later source",
+    (Kind.SLOT, False): "optimiser slots of restored variables, on one side only",
+    (Kind.ONLY_IN_TARGET, False): "only in the target, left unchanged",
+    (Kind.ONLY_IN_SOURCE, False): "only in the source, not used",
+    (Kind.ONLY_IN_TARGET, True): "only in the target, as expected",
+    (Kind.ONLY_IN_SOURCE, True): "only in the source, as expected",
+    (Kind.DROPPED, False): "left out, as was asked",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """All rows of one kind: ``hidden`` names are not in ``lines``."""
+    """All rows of one kind, expected or not. ``hidden`` names are not in ``lines``."""
 
+    kind: Kind
+    expected: bool
     count: int
     title: str
     lines: Sequence[Line]
     hidden: int
 
 
-def sections(plan: Plan, limit: int | None = 20) -> list[Section]:
+def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
     """The plan, each kind of row in at most ``limit`` lines; empty kinds are left out."""
-    kinds: dict[tuple[str, bool], list[Row]] = {key: [] for key in _TITLES}
+    kinds: dict[tuple[Kind, bool], list[Row]] = {key: [] for key in _TITLES}
     for row in plan:
-        key = (row.kind.value, row.expected)
-        kinds[key if key in kinds else (key[0], False)].append(row)
+        key = (row.kind, row.expected)
+        kinds[key if key in kinds else (row.kind, False)].append(row)
     found = []
-    for key, title in _TITLES.items():
-        rows = kinds[key]
-        if rows and key[0] == "optimiser slot" and limit is not None:
-            found.append(Section(len(rows), title, _slot_lines(rows), 0))
-        elif rows:
+    for (kind, expected), title in _TITLES.items():
+        rows = kinds[kind, expected]
+        if not rows:
+            continue
+        if kind is Kind.SLOT and limit is not None:
+            lines, hidden = _slot_lines(rows), 0
+        else:
             lines, hidden = folded(_notes(rows, plan), limit)
-            found.append(Section(len(rows), title, lines, hidden))
+        found.append(Section(kind, expected, len(rows), title, lines, hidden))
     return found
 
 
-def heading(plan: Plan) -> str:
+def heading(plan: Rows) -> str:
     """What goes where, and how much of it."""
     total = len({row.name for row in plan if row.in_target})
     restored = len(plan.restored)
     return f"{route_text(plan)}: {restored:,} of {plural(total, 'variable')} restored"
 
 
-def route_text(plan: Plan) -> str:
+def route_text(plan: Rows) -> str:
     """``base.npz + dict of 2 -> TF1 session``"""
     return f"{chain_text(plan)} -> {printable(plan.target)}"
 
 
-def chain_text(plan: Plan) -> str:
+def chain_text(plan: Rows) -> str:
     return " + ".join(map(printable, plan.sources)) or "nothing"
 
 
-def plan_text(plan: Plan, limit: int | None = 20) -> str:
+def plan_text(plan: Rows, limit: int | None = 20) -> str:
     """The whole plan, each kind of row folded to at most ``limit`` lines."""
     lines = [heading(plan)]
     for section in sections(plan, limit):
@@ -99,7 +100,7 @@ def plan_text(plan: Plan, limit: int | None = 20) -> str:
     return "\n".join(lines)
 
 
-def _notes(rows: Sequence[Row], plan: Plan) -> list[tuple[str, str]]:
+def _notes(rows: Sequence[Row], plan: Rows) -> list[tuple[str, str]]:
     """The name of each row and what to say of it."""
     origins = [_origin(row) for row in rows]
     # Names that each differ in their own way would leave nothing to fold.
@@ -129,19 +130,19 @@ def _origin(row: Row) -> str | None:
     return f"{printable(array)}*" if array else f"the name without {printable(name)!r}"
 
 
-def row_note(row: Row, plan: Plan) -> str:
+def row_note(row: Row, plan: Rows) -> str:
     """What a plan says of one row besides its name and its source."""
     if row.array_dtype is None:
         return f"{shape_text(row.shape)} {row.dtype}"
     note = f"{shape_text(row.array_shape)} {row.array_dtype}"
-    if row.kind == "reshaped":
+    if row.kind is Kind.RESHAPED:
         note += f" -> {shape_text(row.shape)}"
         note += f" {row.dtype}" if row.is_cast else ""
-    elif row.kind == "cast":
+    elif row.kind is Kind.CAST:
         note += f" -> {row.dtype}"
-    elif row.kind in ("mismatched", "passed over"):
+    elif row.kind in (Kind.MISMATCHED, Kind.PASSED_OVER):
         note = mismatch_text(row)
-    elif row.kind == "overridden" and row.by is not None:
+    elif row.kind is Kind.OVERRIDDEN and row.by is not None:
         note += f"  by {source_text(plan, row.by)}"
     return ", ".join((note, *row.changes))
 
@@ -151,21 +152,21 @@ def mismatch_text(row: Row) -> str:
     return f"{row.reason} (the shape is the transpose)" if row.is_transpose else row.reason
 
 
-def source_note(row: Row, plan: Plan) -> str:
+def source_note(row: Row, plan: Rows) -> str:
     """Which source the row's array is from, where there is more than one."""
     if len(plan.sources) < 2 or row.source is None:
         return ""
     return f"  [{source_text(plan, row.source)}]"
 
 
-def source_text(plan: Plan, index: int) -> str:
+def source_text(plan: Rows, index: int) -> str:
     """The source's label, numbered if another one of the chain is called the same."""
     label = plan.sources[index]
     shown = printable(label)
     return f"{shown} (#{index + 1})" if plan.sources.count(label) > 1 else shown
 
 
-def warning_text(plan: Plan, rows: Sequence[Row], what: str) -> str:
+def warning_text(plan: Rows, rows: Sequence[Row], what: str) -> str:
     """What a warning says of the rows: how many they are, and their names."""
     shown = "".join(f"\n  {line}" for line in names_text(_notes(rows, plan)))
     return f"{route_text(plan)}: {len(rows):,} {what}:{shown}"
@@ -174,11 +175,11 @@ def warning_text(plan: Plan, rows: Sequence[Row], what: str) -> str:
 # --- plans that fail --------------------------------------------------------------------------
 
 
-def verdict_text(plan: Plan) -> str:
+def verdict_text(plan: Rows) -> str:
     """What would fail, and how much of it; "" if nothing would."""
     if plan.matches_nothing:
         target = printable(plan.target)
-        if any(row.kind == "dropped" for row in plan):
+        if plan.of(Kind.DROPPED):
             return f"no name that is left of {chain_text(plan)} is a name of {target}"
         return f"no name of {chain_text(plan)} is a name of {target}"
     mismatched, missing, unused = plan.faults
@@ -193,7 +194,7 @@ def verdict_text(plan: Plan) -> str:
     )
 
 
-def failure_text(plan: Plan) -> str:
+def failure_text(plan: Rows) -> str:
     """All that is wrong with the plan, and what to do."""
     if plan.matches_nothing:
         return _nothing_matched_text(plan)
@@ -222,11 +223,11 @@ def _some_code(rows: Sequence[Row]) -> str:
     return code_text(names) if len(names) <= 3 else "[names or globs]"
 
 
-def _nothing_matched_text(plan: Plan) -> str:
+def _nothing_matched_text(plan: Rows) -> str:
     """That nothing matched, what may help, and some names of either side."""
-    have = [row for row in plan if row.kind == "only in source"]
+    have = plan.of(Kind.ONLY_IN_SOURCE)
     want = [row for row in plan if row.in_target]
-    dropped = sum(row.kind == "dropped" for row in plan)
+    dropped = len(plan.of(Kind.DROPPED))
     text = f"{verdict_text(plan)}, and nothing was written"
     if dropped:
         text += f"\n  {plural(dropped, 'array')} left out by rules or ignore=" + (

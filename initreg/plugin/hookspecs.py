@@ -24,10 +24,10 @@ import pluggy
 from initreg.plugin.claim import Claim
 
 if TYPE_CHECKING:
-    from initreg.api.saving import Saved
-    from initreg.arrays.map import ArrayLike, Extent, SlicedExtent
+    from initreg.arrays.saved import Saved
     from initreg.plugin.source import Source
     from initreg.plugin.target import Target
+    from initreg.specs import ArrayLike, Extent, SlicedExtent
     from initreg.storage.output import Output
 
 PROJECT = "initreg"

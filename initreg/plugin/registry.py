@@ -37,10 +37,11 @@ from initreg.plugin.loading import (
     missing,
 )
 from initreg.plugin.source import Source
-from initreg.plugin.target import Blueprint, Target, VariableSpec
+from initreg.plugin.target import Blueprint, Target
+from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:
-    from initreg.api.saving import Saved
+    from initreg.arrays.saved import Saved
     from initreg.storage.output import Output
 
 GROUP = "initreg"

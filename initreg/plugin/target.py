@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from initreg.errors import TargetError
+from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-@dataclass(frozen=True, slots=True)
-class VariableSpec:
-    """One variable of a target, without its value.
-
-    ``name`` is unique in its target. ``shape`` is None if the variable takes any shape, and an
-    axis of it is None if that axis takes any length. ``dtype`` is a name as in
-    :mod:`initreg.dtypes`. ``aliases`` are other names that an array may come under.
-    """
-
-    name: str
-    shape: tuple[int | None, ...] | None
-    dtype: str
-    aliases: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -32,6 +17,11 @@ class Target(Protocol):
     """Something with named variables that can be written.
 
     ``label`` says what it is, for people: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
+
+    A target may also have ``room(variable, shape, nbytes)``, which is asked where an array of that
+    shape and of the variable's dtype is best read to. It returns uninitialised memory, a numpy
+    array, or None if it has none. It is called before the array is drawn from ``arrays``, which
+    then gives this memory, filled.
     """
 
     label: str
@@ -47,19 +37,6 @@ class Target(Protocol):
         target may keep it. One that is not writable is a view of a file that the user asked to have
         mapped, which may be kept as well. ``arrays`` is lazy: drawing the next pair reads it from
         the file, and may raise. A target that writes in batches yields after each batch.
-        """
-        ...
-
-
-class HasRoom(Target, Protocol):
-    """A target that says where an array had best be read."""
-
-    def room(
-        self, variable: VariableSpec, shape: tuple[int, ...], nbytes: int
-    ) -> np.ndarray[Any, Any] | None:
-        """Uninitialised memory of that shape and of the variable's dtype; None if there is none.
-
-        Called before the array is drawn from ``arrays``, which is then this one, filled.
         """
         ...
 

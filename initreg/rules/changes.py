@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
-from initreg.errors import CastWarning, RuleError
+from initreg.errors import CastWarning, RuleError, warn
 from initreg.text import plural, printable, shape_text
-from initreg.warn import warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +63,7 @@ class Cast:
         return None
 
     def apply(self, array: Array, name: str) -> Array:
-        return convert(array, dtypes.to_numpy(self.dtype), name)
+        return cast_values(array, dtypes.to_numpy(self.dtype), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ def _is_number(dtype: str) -> bool:
     return dtype != dtypes.STRING and dtypes.itemsize(dtype) is not None and dtype != "object"
 
 
-def convert(array: Array, dtype: np.dtype[Any], name: str) -> Array:
+def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     """The array in another dtype of numbers; bits are never reinterpreted.
 
     Raises RuleError for values that an integer or bool dtype does not have. Warns, with a

@@ -11,8 +11,8 @@ from initreg.errors import RuleError
 from initreg.names import normalise
 
 if TYPE_CHECKING:
-    from initreg.arrays.map import ArraySpec
-    from initreg.rules.rules import Outcome
+    from initreg.rules.rule import Outcome
+    from initreg.specs import ArraySpec
 
 Renaming = Mapping[str, str] | Callable[[str], str] | Iterable[tuple[str | re.Pattern[str], str]]
 

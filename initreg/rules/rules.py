@@ -11,18 +11,19 @@ import difflib
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg import dtypes
 from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
 from initreg.rules.renaming import Renaming, put_before, renames, strip
+from initreg.rules.rule import Entry, Outcome, Rule
 from initreg.text import plural, printable
 
 if TYPE_CHECKING:
-    from initreg.arrays.map import ArraySpec
+    from initreg.specs import ArraySpec
 
 Globs = str | Iterable[str]
 
@@ -65,37 +66,6 @@ class RuleOptions(TypedDict, total=False):
     slice: Mapping[str, Sequence[int | None]] | None
     pad: Mapping[str, Sequence[Any]] | None
     cast: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One array on its way through the rules: which of the map's it is, what it has become, and
-    what has to be done to its values once they are read."""
-
-    index: int
-    spec: ArraySpec
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What rules made of a map: ``entries`` in its order, and the specs of what they left out.
-    ``touched`` are the clauses that matched a name of it."""
-
-    entries: list[Entry]
-    dropped: list[ArraySpec]
-    touched: set[str]
-
-
-class Rule(Protocol):
-    """``clauses``: each thing the user typed that must touch some array, as it was typed."""
-
-    @property
-    def clauses(self) -> Sequence[str]: ...
-
-    def apply(self, outcome: Outcome) -> None:
-        """Change the outcome. Raises RuleError."""
-        ...
 
 
 class Rules:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays.map import ArraySpec
 from initreg.errors import DamagedFile, DuplicateName, InitregError
+from initreg.specs import ArraySpec
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 
 import initreg
 from initreg.arrays.checking import check
-from initreg.arrays.map import ArrayMap, Extent, SlicedExtent
+from initreg.arrays.map import ArrayMap
 from initreg.arrays.reader import Reader
 from initreg.errors import DamagedFile
+from initreg.specs import Extent, SlicedExtent
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from initreg.arrays import deflate, reader, streaming, threads
 from initreg.arrays.checking import check
-from initreg.arrays.map import ArrayMap, Extent, LazyArray, SlicedExtent
+from initreg.arrays.map import ArrayMap, LazyArray
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
 from initreg.errors import DamagedFile, InitregError
+from initreg.specs import Extent, SlicedExtent
 
 Array = np.ndarray[Any, Any]
 SUMS: dict[str, Callable[[bytes], int]] = {"crc32": zlib.crc32, "crc32c": google_crc32c.value}

@@ -14,11 +14,11 @@ import numpy as np
 from measure import Row, compare
 
 from initreg import SmartInit
-from initreg.arrays.map import ArraySpec
+from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import renamings
-from initreg.plan.matching import SourceSpecs, match
-from initreg.plugin.target import VariableSpec
+from initreg.plan.matching import match
 from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec, VariableSpec
 
 TITLE = "Planning"
 NOTE = """\

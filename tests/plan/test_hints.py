@@ -5,10 +5,10 @@ import pytest
 
 import initreg
 from initreg import SmartInit
-from initreg.arrays.map import ArraySpec
+from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import nearest, renamings, transposes
-from initreg.plan.matching import SourceSpecs, match
-from initreg.plugin.target import VariableSpec
+from initreg.plan.matching import match
+from initreg.specs import ArraySpec, VariableSpec
 
 NAMES = [f"block{i}/conv/{w}" for i in range(5) for w in ("W", "b")]
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initreg.arrays.map import ArraySpec
 from initreg.errors import DuplicateName
 from initreg.names import Patterns
-from initreg.plan.matching import SourceSpecs, judge, match
-from initreg.plan.plan import RESTORED, Kind
-from initreg.plugin.target import VariableSpec
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.matching import judge, match
+from initreg.plan.rows import RESTORED, Kind
+from initreg.specs import ArraySpec, VariableSpec
 
 
 def array(name, shape=(2, 3), dtype="float32", *aliases):

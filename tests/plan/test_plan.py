@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from initreg.arrays.map import ArraySpec
 from initreg.errors import MismatchError, NothingMatched
-from initreg.plan.matching import SourceSpecs, match
-from initreg.plan.plan import Hint, Kind, Plan, Policy
-from initreg.plugin.target import VariableSpec
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.matching import match
+from initreg.plan.plan import Plan
+from initreg.plan.rows import Hint, Kind, Policy
+from initreg.specs import ArraySpec, VariableSpec
 
 
 @pytest.fixture

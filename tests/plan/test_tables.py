@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 import initreg
-from initreg.arrays.map import ArraySpec
-from initreg.plan.matching import SourceSpecs, match
-from initreg.plugin.target import VariableSpec
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.matching import match
+from initreg.specs import ArraySpec, VariableSpec
 
 
 def plan_of(*names):

@@ -5,12 +5,12 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initreg.arrays.map import ArraySpec
 from initreg.folding import expand
 from initreg.names import normalise
-from initreg.plan.matching import SourceSpecs, match
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.matching import match
 from initreg.plan.text import _TITLES, listing_text, plan_text, row_note
-from initreg.plugin.target import VariableSpec
+from initreg.specs import ArraySpec, VariableSpec
 
 
 def test_a_whole_plan():
@@ -190,7 +190,6 @@ def test_expanding_the_text_gives_back_exactly_the_names(data):
         folded, note = re.fullmatch(r"    (.*?)  (?:\d+ x )?(\S.*)", line).groups()
         told += [(title, name, note) for name in expand(folded)]
     expected = [
-        (_TITLES[row.kind.value, row.expected], row.name, row_note(row, plan))
-        for row in plan
+        (_TITLES[row.kind.value, row.expected], row.name, row_note(row, plan)) for row in plan
     ]
     assert sorted(told) == sorted(expected)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initreg import CastWarning, RuleError, dtypes
-from initreg.rules.changes import Cast, Pad, Permute, Slice, convert
+from initreg.rules.changes import Cast, Pad, Permute, Slice, cast_values
 
 X = np.arange(24, dtype="f4").reshape(2, 3, 4)
 
@@ -145,7 +145,7 @@ def test_negative_axes_count_from_the_end():
 def test_values_that_change_are_said(values, dtype, result, message):
     """Infinite, cut or rounded integers: one CastWarning with how many."""
     with pytest.warns(CastWarning, match=f"x: {message}"):
-        found = convert(np.array(values), np.dtype(dtype), "x")
+        found = cast_values(np.array(values), np.dtype(dtype), "x")
     assert found.tolist() == result
 
 
@@ -165,7 +165,7 @@ def test_each_loss_is_told_as_what_it_is(value, have, want, what):
     """Out of range is not rounding, and nothing is lost without a word."""
     array = np.array([value, 1], dtypes.to_numpy(have))
     with pytest.warns(CastWarning, match=f"1 value of {have} .*{what}"):
-        convert(array, dtypes.to_numpy(want), "x")
+        cast_values(array, dtypes.to_numpy(want), "x")
 
 
 NAMES = (
@@ -185,7 +185,7 @@ def test_what_is_announced_can_be_cast(have, want):
     except ValueError:
         assert have == "complex64"
         return
-    found = convert(array, dtypes.to_numpy(want), "x")
+    found = cast_values(array, dtypes.to_numpy(want), "x")
     assert found.dtype == dtypes.to_numpy(want)
     assert found.astype(complex).tolist() == [1, 1]
 
@@ -193,7 +193,7 @@ def test_what_is_announced_can_be_cast(have, want):
 def test_a_float8_without_infinity_gives_nan_and_says_so():
     """float8_e4m3fn has none, so what is too large is NaN."""
     with pytest.warns(CastWarning, match="beyond the range of float8_e4m3fn became NaN"):
-        found = convert(np.array([1e6, 1.0], "f4"), np.dtype(ml_dtypes.float8_e4m3fn), "x")
+        found = cast_values(np.array([1e6, 1.0], "f4"), np.dtype(ml_dtypes.float8_e4m3fn), "x")
     assert np.isnan(found.astype("f4")).tolist() == [True, False]
 
 
@@ -213,7 +213,7 @@ def test_a_float8_without_infinity_gives_nan_and_says_so():
 def test_values_that_an_integer_does_not_have_are_refused(values, dtype):
     """Nothing wraps around, and no NaN becomes a number."""
     with pytest.raises(RuleError, match=f"do not fit into {dtype}"):
-        convert(np.array(values), np.dtype(dtype), "x")
+        cast_values(np.array(values), np.dtype(dtype), "x")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_values_that_fit_are_cast_without_a_word(values, have, want):
     array = np.array(values, dtypes.to_numpy(have))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = convert(array, dtypes.to_numpy(want), "x")
+        found = cast_values(array, dtypes.to_numpy(want), "x")
     assert found.dtype == dtypes.to_numpy(want)
     np.testing.assert_array_equal(found.astype("f8"), array.astype("f8"))
 
@@ -245,7 +245,7 @@ def test_a_cast_to_an_integer_never_makes_a_number_up(values, dtype):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CastWarning)
         try:
-            found = convert(array, np.dtype(dtype), "x")
+            found = cast_values(array, np.dtype(dtype), "x")
         except RuleError:
             info = np.iinfo(dtype)
             assert any(not (info.min - 1 < v < info.max + 1) for v in values)

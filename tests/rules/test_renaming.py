@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initreg.arrays.map import ArraySpec
 from initreg.errors import RuleError
 from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec
 
 
 def names_after(names, **rules):

@@ -8,8 +8,8 @@ import pytest
 
 import initreg
 from initreg import RuleError, SmartInit
-from initreg.arrays.map import ArraySpec
 from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec
 
 
 @pytest.fixture
