@@ -38,7 +38,7 @@ GROUND_FLOOR = {
     "names": {"errors"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"folding", "errors"},
+    "text": {"dtypes", "errors", "folding", "specs"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }

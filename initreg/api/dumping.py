@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+from initreg.api.opening import ReadingOptions, opening_of, spelt_out
 from initreg.api.saving import convert
 from initreg.api.training_state import telling_names, training_state
 from initreg.arrays.map import ArrayMap, RuledMap
 from initreg.arrays.saved import Progress
 from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
-from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.registry import default_registry
 from initreg.plugin.source import Source
 from initreg.rules.rule import Entry, Outcome
@@ -71,6 +71,7 @@ def _note(spec: ArraySpec) -> str:
 _MORE = "they are in .kept and .dropped, and --json prints them all"
 
 
+@spelt_out(ReadingOptions)
 def dump(
     checkpoint: Any,
     out: str | os.PathLike[str],
@@ -78,14 +79,11 @@ def dump(
     meta: str | os.PathLike[str] | None = None,
     inference: bool = False,
     to: str | None = None,
-    format: str | None = None,
-    verify: bool = True,
-    allow_pickle: bool = False,
-    max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[ReadingOptions],
 ) -> Dumped:
     """Write the model that is in a checkpoint, without what only its training needs.
 
@@ -102,6 +100,7 @@ def dump(
 
     >>> initreg.dump("train_log/run", "model.npz")  # doctest: +SKIP
     """
+    opening = opening_of(options, "dump")
     if inference and meta is not None:
         raise InitregError(
             "meta= names what the model is made of, inference=True finds it out: give one of them"
@@ -109,12 +108,10 @@ def dump(
     graph = None if meta is None else Path(meta)
     if graph is None and not inference:
         graph = _newest_metagraph(checkpoint)
-    options = OpenOptions(allow_pickle, verify, max_inflation=max_inflation)
     with ExitStack() as stack:
         opened = checkpoint
         if not isinstance(checkpoint, ArrayMap):
-            opened = default_registry().open(Source(checkpoint), options, format)
-            stack.enter_context(opened)
+            opened = stack.enter_context(opening.open(checkpoint))
         if graph is not None:
             kept, dropped = _by_metagraph(opened, graph)
         else:

@@ -237,7 +237,7 @@ class Restore:
         link = self._links[number]
         path = isinstance(link.source, (str, os.PathLike))
         code = code_text(os.fspath(link.source)) if path else "source"
-        code += options_text(link.opening)
+        code += options_text(link.opening.typed())
         for typed in filter(None, link.typed):
             code = f"SmartInit({code}{options_text(typed)})"
         return code

@@ -46,9 +46,7 @@ class Stamp:
         return cls(found.st_size, found.st_mtime_ns)
 
 
-def check(
-    arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float = 1000
-) -> dict[Path, Stamp]:
+def check(arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float) -> dict[Path, Stamp]:
     """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself or
     others; RefusedFile for those that unpack to more than ``max_inflation`` times their size.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from initreg.cli.rules import add_opening, add_rules, rules_of
+from initreg.cli.rules import add_opening, add_rules, opening_of, rules_of
 from initreg.errors import SourceNotFound
 
 
@@ -55,13 +55,11 @@ def run(options: argparse.Namespace) -> int:
             options.sources,
             options.destination,
             to=options.to,
-            format=options.format,
-            allow_pickle=options.allow_pickle,
-            max_inflation=options.max_inflation,
             compress=options.compress,
             shard_size=options.shard_size,
             manifest=options.manifest,
             progress=progress,
+            **opening_of(options),
             **rules_of(options),
         )
     found = written_to(path, options.to)

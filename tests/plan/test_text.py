@@ -9,8 +9,9 @@ from initreg.folding import expand
 from initreg.names import normalise
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.matching import match
-from initreg.plan.text import _TITLES, listing_text, plan_text, row_note
+from initreg.plan.text import _TITLES, plan_text, row_note
 from initreg.specs import ArraySpec, VariableSpec
+from initreg.text import listing_text
 
 
 def test_a_whole_plan():
