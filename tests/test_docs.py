@@ -21,11 +21,13 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import cli, errors, hookspecs
-from initreg.plan import Kind
+from initreg import cli, errors
+from initreg.plan.rows import Kind
+from initreg.plugin import hookspecs
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+TOUR = ROOT / "docs" / "tour.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
@@ -117,16 +119,17 @@ def test_every_format_and_target_has_its_section() -> None:
 # --- what is shown runs --------------------------------------------------------------------------
 
 
-def test_the_tour_of_the_readme_runs_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every >>> example of the README prints what the README says, warnings included."""
+@pytest.mark.parametrize("page", [README, TOUR], ids=lambda p: p.name)
+def test_the_tour_and_the_readme_run_as_shown(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every >>> example of the two pages prints what is shown, warnings included."""
 
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:
         print(f"{category.__name__}: {message}")
 
     monkeypatch.chdir(ROOT)
-    tour = "\n".join(code_blocks(README, "pycon"))
-    test = doctest.DocTestParser().get_doctest(tour, {}, "README.md", str(README), 0)
-    assert len(test.examples) > 8
+    shown = "\n".join(code_blocks(page, "pycon"))
+    test = doctest.DocTestParser().get_doctest(shown, {}, page.name, str(page), 0)
+    assert len(test.examples) > (8 if page == TOUR else 3)
     said = io.StringIO()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -234,10 +237,10 @@ def test_the_examples_of_a_page_run(
     )
 
 
-def shown_commands() -> list[tuple[str, str]]:
-    """``(command, output)`` of every 'initreg' command that the README shows."""
+def shown_commands(page: Path) -> list[tuple[str, str]]:
+    """``(command, output)`` of every 'initreg' command that the page shows."""
     found = []
-    for block in code_blocks(README, "console"):
+    for block in code_blocks(page, "console"):
         for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = entry.partition("\n")
             if command.startswith("initreg "):
@@ -245,17 +248,20 @@ def shown_commands() -> list[tuple[str, str]]:
     return found
 
 
-def test_the_commands_of_the_readme_print_what_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", [README, TOUR], ids=lambda p: p.name)
+def test_the_commands_of_the_tour_and_the_readme_print_what_is_shown(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each 'initreg ...' of the README, in order, prints that, apart from plugins of other
+    """Each 'initreg ...' of the page, in order, prints that, apart from plugins of other
     distributions."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").symlink_to(ROOT / "demo")
     (tmp_path / "run").mkdir()
     initreg.save_states("run/model-2000.npz", epoch=4, step=2000)
     initreg.convert("demo/weights/digits.npz", "run/model-2000.npz")
-    for command, output in shown_commands():
+    commands = shown_commands(page)
+    assert commands
+    for command, output in commands:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             assert cli.main(shlex.split(command)[1:]) == 0, command
@@ -268,9 +274,10 @@ def _without_strangers(text: str) -> list[list[str]]:
     return [words for words in lines if "initreg-gguf" not in words]
 
 
-def test_the_readme_shows_every_verb() -> None:
+def test_the_tour_shows_every_verb() -> None:
     """Each verb of the command line is shown once, with its real output."""
-    assert sorted(c.split()[1] for c, _ in shown_commands()) == sorted(n for n, _ in verbs())
+    shown = sorted(command.split()[1] for command, _ in shown_commands(TOUR))
+    assert shown == sorted(name for name, _ in verbs())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from initreg.chain import open as open_source
+from initreg.api.chain import open as open_source
 from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownTarget
-from initreg.registry import default_registry
+from initreg.plugin.registry import default_registry
 
 _CALLABLE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
