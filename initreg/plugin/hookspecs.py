@@ -71,7 +71,7 @@ class OpenOptions:
 class SaveOptions:
     """What the user asked for when saving. Raise InitregError for what your format cannot do."""
 
-    compress: bool = False
+    compress: bool = False  # compress what can be compressed
     shard_size: int | None = None  # the most bytes in one file
 
 
@@ -110,9 +110,10 @@ def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
     """Write all ``arrays`` to ``output.file()``.
 
     ``arrays`` maps names to lazy arrays. ``arrays.stream()`` yields pairs of a name and a numpy
-    array, a few at a time, in an order of its own. ``output.file()`` is a temporary path; initreg
-    renames the file once you return. A format of several files calls ``output.file(name)`` for
-    each: the file that you ask for first becomes visible first, so ask for an index last.
+    array, a few at a time, in an order of its own. ``output.file()`` is a temporary path beside
+    the final one. initreg renames the file once you return. A format of several files calls
+    ``output.file(name)`` for each. The file that you ask for first becomes visible first, so ask
+    for an index last.
     """
 
 
