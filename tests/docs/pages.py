@@ -23,6 +23,7 @@ SHOWN = ("text", "toml", "json")  # and of those that are read only
 # Commands that are shown and not run, by how they begin, and why.
 NOT_RUN = {
     "make": "it makes an environment of its own first, which takes minutes and the network",
+    "source": "it changes the shell in which it is typed, to one that finds initreg",
     "pip install": "it would change the environment that the tests run in",
     "pytest": "tests/test_third_party.py runs the tests of initreg-gguf where it is installed",
 }

@@ -14,7 +14,7 @@ import initreg
 from initreg import cli, errors, hookspecs
 from initreg.plan import Kind
 
-TOUR = next(page for page in (ROOT / "docs" / "tour.md", README) if page.exists())
+TOUR = ROOT / "docs" / "tour.md"
 
 
 def verbs() -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -32,4 +32,4 @@ def test_a_page_runs_as_shown(page: Path, tmp_path: Path) -> None:
 def test_what_is_given_is_for_a_page() -> None:
     """Each file of given/ belongs to a page that is run."""
     given = set(PROGRAM.with_name("given").glob("*.py"))
-    assert given <= {run_page.given_path(page) for page in [*RUN, ROOT / "docs" / "tour.md"]}
+    assert given <= {run_page.given_path(page) for page in RUN}

@@ -1,10 +1,7 @@
-"""A session of one variable with sources for it; the demo's weights; and a Keras model to train."""
+"""A session with a source for each of its variables, and the demo's weights."""
 
 import os
-import shutil
 from pathlib import Path
-
-import numpy as np
 
 import initreg
 
@@ -27,34 +24,12 @@ def given(page):
     page.overrides_dict = {"d": [5.0, 5.0]}
 
     os.symlink(ROOT / "demo", "demo")
-    os.mkdir("run")  # as for the tour
-    initreg.save_states("run/model-2000.npz", epoch=4, step=2000)
-    initreg.convert("demo/weights/digits.npz", "run/model-2000.npz")
 
 
 def each_source_is_restored(page, again):
     assert page.values() == [[1, 1], [2, 2], [4, 4], [5, 5], [3, 3]]
 
 
-def a_keras_model(page):
-    import keras
-
-    shutil.rmtree("run")
-    page.keras = keras
-    page.model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
-    page.model.compile("adam", "mse")
-    page.x = np.ones((8, 3), "f4")
-    page.y = page.x.sum(1)
-
-
-def the_training_goes_on(page, again):
-    assert page.start.initial_epoch == 0
-    again()
-    assert page.start.initial_epoch == 20
-
-
-BEFORE = {"EarlyStopping": a_keras_model}
 AFTER = {
     'SmartInit("path/to/checkpoint").init(session)': each_source_is_restored,
-    "EarlyStopping": the_training_goes_on,
 }
