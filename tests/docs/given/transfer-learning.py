@@ -26,6 +26,13 @@ def given(page):
 def all_but_the_head(page, again):
     assert [row.name for row in page.plan.restored] == ["conv/W", "fc/W", "fc/b"]
     assert [row.name for row in page.plan.of("only in target")] == ["head/W", "head/b"]
+    # The session is closed by now, so look into another one.
+    init = ").init(session)\n"
+    again(init, init + "        values = session.run(v1.global_variables())\n")
+    base = initreg.load("base.npz")
+    for value, name in zip(page.values, ("conv/W", "fc/W", "fc/b"), strict=False):
+        assert (value == base[f"net/{name}"]).all()
+    assert [value.shape for value in page.values[3:]] == [(8, 3), (3,)]
 
 
 def after(page):
