@@ -54,7 +54,7 @@ fuzz: $(VENV)/.installed-test
 
 oldest: $(VENV)-oldest/.installed
 	@$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow and not newest' \
-	  -o filterwarnings=default $(ARGS) tests/formats tests/targets tests/cli $(wildcard tests/test_*.py)
+	  -o filterwarnings=default $(ARGS) $(addprefix --ignore=tests/,trainers real faults fuzz) tests
 
 audit: $(VENV)/.installed-test
 	@$(PIP) install --quiet --upgrade pip-audit

@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--onto",
         metavar="TARGET",
         required=True,
-        help="a source, for its names and shapes, or package.module:callable that builds a model",
+        help="a source, for its names and shapes, or package.module:callable or file.py:callable "
+        "that builds a model",
     )
     add_opening(parser)
     parser.add_argument(
