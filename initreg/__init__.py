@@ -22,7 +22,7 @@ _HOME = {
     "save": "api.saving",
     "convert": "api.saving",
     "dump": "api.dumping",
-    "probe": "plugin.registry",
+    "probe": "plugin.installed",
     "resume": "api.resuming",
     "save_states": "api.resuming",
     "verify": "api.verifying",
@@ -40,7 +40,7 @@ _HOME = {
     "Verified": "api.verifying",
     # for plugin authors
     "hookimpl": "plugin.hookspecs",
-    "plugin_manager": "plugin.registry",
+    "plugin_manager": "plugin.installed",
     "OpenOptions": "plugin.hookspecs",
     "SaveOptions": "plugin.hookspecs",
     "Claim": "plugin.claim",

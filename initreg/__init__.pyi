@@ -53,9 +53,9 @@ from initreg.plugin.claim import Confidence as Confidence
 from initreg.plugin.hookspecs import OpenOptions as OpenOptions
 from initreg.plugin.hookspecs import SaveOptions as SaveOptions
 from initreg.plugin.hookspecs import hookimpl as hookimpl
+from initreg.plugin.installed import plugin_manager as plugin_manager
+from initreg.plugin.installed import probe as probe
 from initreg.plugin.registry import Probe as Probe
-from initreg.plugin.registry import plugin_manager as plugin_manager
-from initreg.plugin.registry import probe as probe
 from initreg.plugin.source import Source as Source
 from initreg.plugin.target import Target as Target
 from initreg.specs import ArraySpec as ArraySpec

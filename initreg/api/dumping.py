@@ -15,7 +15,7 @@ from initreg.api.training_state import telling_names, training_state
 from initreg.arrays.map import ArrayMap, RuledMap
 from initreg.arrays.saved import Progress
 from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.rules.rule import Entry, Outcome
 from initreg.rules.rules import Rules

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar
 from initreg.arrays.map import ArrayMap
 from initreg.errors import InitregError
 from initreg.plugin.hookspecs import OpenOptions
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.rules.rules import RuleOptions, Rules
 

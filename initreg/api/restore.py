@@ -33,7 +33,7 @@ from initreg.plan.matching import match
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Hint, Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
 from initreg.rules.changes import cast_values
 from initreg.specs import VariableSpec

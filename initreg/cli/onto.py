@@ -16,7 +16,7 @@ from typing import Any
 
 from initreg.api.chain import open as open_source
 from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownFormat, UnknownTarget
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 
 _DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _IN_A_MODULE = re.compile(rf"({_DOTTED}):({_DOTTED})")

@@ -6,8 +6,9 @@ import argparse
 import json
 from typing import Any
 
+from initreg.plugin.installed import default_registry
 from initreg.plugin.loading import PluginRecord
-from initreg.plugin.registry import Probe, default_registry
+from initreg.plugin.registry import Probe
 from initreg.plugin.source import Source
 
 

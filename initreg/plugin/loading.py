@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from types import FrameType
 from typing import Any
 
 import pluggy
@@ -16,7 +19,6 @@ from initreg.errors import PluginError
 from initreg.plugin import hookspecs
 from initreg.plugin.calling import is_wrapper
 from initreg.plugin.claim import Claim, Confidence
-from initreg.plugin.once import being_imported
 from initreg.plugin.target import Target
 
 HOME = "initreg"  # the distribution whose plugins win when two have the same name
@@ -60,6 +62,39 @@ class PluginRecord:
         }
 
 
+_thread = threading.local()  # .loads: whether this thread loads plugins
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Mark this thread as one that loads plugins."""
+    before = is_here()
+    _thread.loads = True
+    try:
+        yield
+    finally:
+        _thread.loads = before
+
+
+def is_here() -> bool:
+    """Whether this thread loads plugins."""
+    return getattr(_thread, "loads", False)
+
+
+def being_imported() -> set[str]:
+    """The modules whose import is under way in this thread."""
+    found = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "<module>" and isinstance(name, str) and name != "__main__":
+            spec = getattr(sys.modules.get(name), "__spec__", None)
+            if getattr(spec, "_initializing", False):  # not, say, a doctest of the module
+                found.add(name)
+        frame = frame.f_back
+    return found
+
+
 def loaded(point: metadata.EntryPoint) -> Any:
     """The module or object that an entry point names. Raises whatever its import raises.
 
@@ -71,13 +106,15 @@ def loaded(point: metadata.EntryPoint) -> Any:
     if point.module in busy:
         raise PluginError("it is being imported by the code that loads the plugins")
     if busy or distribution(point.dist)[0] == HOME:
-        return point.load()
+        with here():
+            return point.load()
     found: list[Any] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(point.load())
+            with here():
+                found.append(point.load())
         except BaseException as error:
             failed.append(error)
 

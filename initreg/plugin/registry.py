@@ -36,7 +36,6 @@ from initreg.plugin.loading import (
     loaded,
     missing,
 )
-from initreg.plugin.once import Once, being_imported
 from initreg.plugin.source import Source
 from initreg.plugin.target import Blueprint, Target
 from initreg.specs import VariableSpec
@@ -393,42 +392,3 @@ class Registry:
             f"no installed target writes into a {kind}. Give a TF1 session, tf.Variables, a "
             f"tf.Module, a Keras model or a dict of numpy arrays{reasons}"
         )
-
-
-def _load_installed() -> Registry:
-    points = metadata.entry_points(group=GROUP)
-    busy = being_imported()
-    for point in points:
-        if point.module in busy:
-            raise PluginError(
-                f"plugin {point.name!r} calls initreg while it is imported; make the call in a "
-                "hook or a function"
-            )
-    return Registry(points)
-
-
-_installed = Once(_load_installed)
-
-
-def default_registry() -> Registry:
-    """The registry of the installed plugins. The first call loads them; other threads wait.
-
-    Raises:
-        PluginError: the call comes from the import of a plugin, and so would wait for itself.
-    """
-    return _installed.get()
-
-
-def plugin_manager() -> pluggy.PluginManager:
-    """The pluggy manager of the installed plugins: to monitor and trace calls, and add wrappers."""
-    return default_registry().manager
-
-
-def probe(source: Any) -> Probe:
-    """Ask every installed format whether it claims ``source``.
-
-    Raises:
-        UnreadableFile, RefusedFile: the file cannot be looked at.
-        SourceNotFound: no format claims a path that does not exist.
-    """
-    return default_registry().probe(Source(source))

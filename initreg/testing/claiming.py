@@ -10,7 +10,8 @@ from pathlib import Path
 
 import initreg
 from initreg.plugin.claim import Confidence
-from initreg.plugin.registry import GROUP, default_registry
+from initreg.plugin.installed import default_registry
+from initreg.plugin.registry import GROUP
 from initreg.testing.base import (
     EXEMPTIONS,
     FOREIGN,

@@ -11,8 +11,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 from initreg.plugin.loading import PATIENCE
 
 WORKING = """
@@ -29,10 +27,11 @@ def initreg_open(source, options):
 CALLED = (
     "initreg is called by a plugin that is being imported; make the call in a hook or a function"
 )
+NAMED = "plugin {!r} calls initreg while it is imported; make the call in a hook or a function"
 BEGIN = """
 import threading
 import initreg
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 
 def broken():
     return {r.name: r.broken for r in default_registry().records if r.broken is not None}
@@ -62,68 +61,49 @@ def run(folder: Path, program: str, **plugins: str) -> list[str]:
     return found.stdout.splitlines()
 
 
-CALLS = {
-    "directly": "initreg.probe('mine')",
-    "in a thread that it joins": """
-failed = []
-def call():
-    try: initreg.probe('mine')
-    except initreg.PluginError as error: failed.append(error)
-thread = threading.Thread(target=call)
-thread.start()
-thread.join()
-raise failed[0]
-""",
-    "in a thread of a thread": """
-failed = []
-def call():
-    try: initreg.probe('mine')
-    except initreg.PluginError as error: failed.append(error)
-def start():
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-thread = threading.Thread(target=start)
-thread.start()
-thread.join()
-raise failed[0]
-""",
-    "in a pool that it leaves open": """
-from concurrent.futures import ThreadPoolExecutor
-ThreadPoolExecutor(1).submit(initreg.probe, 'mine').result()
-""",
-    "in a thread that answers through a queue": """
-import queue
-answers = queue.Queue()
-def call():
-    try: answers.put(initreg.probe('mine'))
-    except initreg.PluginError as error: answers.put(error)
-threading.Thread(target=call).start()
-raise answers.get()
-""",
-    "in a pool": """
-from concurrent.futures import ThreadPoolExecutor
-with ThreadPoolExecutor(1) as pool:
-    called = pool.submit(initreg.probe, 'mine')
-called.result()
-""",
-}
-
-
-@pytest.mark.parametrize("kind", CALLS)
-def test_plugin_that_calls_initreg_while_it_is_imported(tmp_path: Path, kind: str) -> None:
+def test_plugin_that_calls_initreg_while_it_is_imported(tmp_path: Path) -> None:
     """The call raises at once. The plugin is recorded with that, and the others work."""
-    calls = "import threading, initreg\n" + CALLS[kind]
     printed = run(
         tmp_path,
         """
         print(initreg.probe("mine").winner)
         print(broken())
         """,
-        calls=calls + WORKING,
+        calls="import initreg\ninitreg.probe('mine')\n" + WORKING,
         good=WORKING,
     )
     assert printed == ["good", str({"calls": f"cannot be imported: PluginError: {CALLED}"})]
+
+
+def test_plugin_that_waits_for_a_thread_that_calls_initreg(tmp_path: Path) -> None:
+    """Its import is given up, as any that does not end; then the thread's call is answered."""
+    calls = """
+    import initreg, threading
+    def call():
+        initreg.answer = initreg.probe("mine").winner
+    initreg.thread = threading.Thread(target=call)
+    initreg.thread.start()
+    initreg.thread.join()
+    """
+    printed = run(
+        tmp_path,
+        """
+        from initreg.plugin import loading
+        loading.PATIENCE = 0.5
+        print(initreg.probe("mine").winner)
+        print(broken())
+        initreg.thread.join()
+        print(initreg.answer)
+        """,
+        calls=calls,
+        good=WORKING,
+    )
+    given_up = "its import has not ended for 0.5 s, and was given up"
+    assert printed == [
+        "good",
+        str({"calls": f"cannot be imported: PluginError: {given_up}"}),
+        "good",
+    ]
 
 
 def test_plugin_that_expects_the_error_works(tmp_path: Path) -> None:
@@ -266,7 +246,7 @@ def test_thread_that_imports_a_plugin_while_another_loads_them(tmp_path: Path) -
         """
         + textwrap.indent(WORKING, "        "),
     )
-    assert printed == [CALLED, "calls"]
+    assert printed == [NAMED.format("calls"), "calls"]
 
 
 FORK = """
@@ -316,7 +296,7 @@ def test_fork_by_a_plugin_that_is_imported(tmp_path: Path) -> None:
     """)
     printed = run(tmp_path, "print(initreg.probe('mine').winner, broken())", forks=calls + WORKING)
     assert printed == [
-        "plugin 'forks' calls initreg while it is imported; make the call in a hook or a function",
+        CALLED,
         "0",
         "forks {}",
     ]

@@ -137,7 +137,7 @@ def test_room_that_was_not_filled_is_let_go_of(tmp_path: Path) -> None:
     at = whole.index(np.float32(5).tobytes() * 8)
     path.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
     made = [tf.Variable(np.zeros(count, "f4"), name=name) for name in "abcdef"]
-    target = initreg.plugin.registry.default_registry().target(made)
+    target = initreg.plugin.installed.default_registry().target(made)
     with pytest.raises(initreg.PartialRestoreError) as caught:
         SmartInit(path).init(target)
     assert caught.value.written == ("a", "b", "c", "d")
