@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from initreg.errors import RuleError
 
@@ -18,6 +19,34 @@ def normalise(name: str) -> str:
     return name.removesuffix(":0").removesuffix(_ATTRIBUTE_SUFFIX)
 
 
+def plain(value: Any) -> Any:
+    """A value that a user handed in, made of Python's own types, so that it can be compared,
+    iterated more than once, and typed again.
+
+    Arrays, scalars and columns of numpy, pandas or TensorFlow become lists and numbers, and so do
+    sets and iterators. What is none of these stays as it is.
+
+    >>> plain({"w": range(2)})
+    {'w': [0, 1]}
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(k) if isinstance(k, str) else k: plain(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value), key=repr)  # in the same order each time
+    if hasattr(type(value), "__array__"):
+        import numpy as np
+
+        value = np.asarray(value).tolist()
+        return list(map(plain, value)) if isinstance(value, list) else value
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, type)):
+        return list(map(plain, value))
+    return value
+
+
 class Patterns:
     """Globs over names: ``*`` is any run of characters, ``/`` among them, ``?`` is one character,
     ``[ab]`` one of these. A name also matches itself, whatever characters it has.
@@ -27,15 +56,13 @@ class Patterns:
     """
 
     def __init__(self, given: str | Iterable[str] | None, option: str) -> None:
-        globs = [given] if isinstance(given, str) else given
-        try:
-            self.globs = tuple(dict.fromkeys(globs or ()))
-        except TypeError:
-            self.globs = (None,)  # type: ignore[assignment]
-        if not all(isinstance(glob, str) for glob in self.globs):
+        given = plain(given)
+        globs = [given] if isinstance(given, str) else given or ()
+        if not isinstance(globs, Iterable) or not all(isinstance(glob, str) for glob in globs):
             raise RuleError(
                 f"{option}={given!r}: give a name or a glob as a str, or a list of such"
             )
+        self.globs = tuple(dict.fromkeys(globs))
         self.option = option
         self._place = {glob: i for i, glob in enumerate(self.globs)}
         self._exact: dict[str, list[str]] = {}

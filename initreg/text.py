@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import operator
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from initreg import folding
 from initreg.errors import printable as printable
+from initreg.names import plain
 
 _WIDTH = 120  # of the names of one line; longer ones are told in several lines
 _LONGEST = 400  # of one name, unless all is shown
@@ -41,7 +46,22 @@ def plural(count: int, noun: str) -> str:
 
 
 def code_text(value: Any) -> str:
-    """A value as Python code, its strings in double quotes."""
+    """A value as Python code that gives it back, its strings in double quotes.
+
+    A dtype becomes its name, a path its text, and a function the name that it was defined under.
+
+    >>> print(code_text({"conv*": (2, 3, 1, 0)}))
+    {"conv*": (2, 3, 1, 0)}
+    """
+    if isinstance(value, type) or (hasattr(value, "newbyteorder") and hasattr(value, "kind")):
+        return code_text(getattr(value, "__name__", None) or value.name)  # a dtype
+    if isinstance(value, os.PathLike):
+        return code_text(os.fspath(value))
+    if isinstance(value, re.Pattern):
+        return _regex_text(value)
+    if callable(value):
+        return _function_text(value)
+    value = plain(value)
     if isinstance(value, str):
         if not value.isprintable():
             return repr(value)
@@ -53,12 +73,27 @@ def code_text(value: Any) -> str:
         return "[" + ", ".join(map(code_text, value)) + "]"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(code_text, value)) + (",)" if len(value) == 1 else ")")
-    name = getattr(value, "__name__", None)
-    if callable(value) and isinstance(name, str) and not isinstance(value, type):
-        return name if name.isidentifier() else "..."  # a lambda has no name to type
-    if isinstance(value, type) or hasattr(value, "itemsize"):  # a dtype
-        return code_text(str(name or value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     return repr(value)
+
+
+def _regex_text(regex: re.Pattern[Any]) -> str:
+    """A compiled regex as the text that compiles to it, so that the code needs no ``import re``."""
+    if not isinstance(regex.pattern, str):
+        return repr(regex)
+    flags = (("a", re.A), ("i", re.I), ("m", re.M), ("s", re.S), ("x", re.X))
+    letters = "".join(letter for letter, flag in flags if regex.flags & flag)
+    body = re.sub(r"^\(\?[aimsux]+\)", "", regex.pattern)
+    return code_text(f"(?{letters}){body}" if letters else body)
+
+
+def _function_text(function: Any) -> str:
+    """The name of a function as it can be typed, ``...`` for a lambda or anything without one."""
+    name = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
+    bound = getattr(function, "__self__", None)
+    is_named = name and all(part.isidentifier() for part in name.split("."))
+    return name if is_named and (bound is None or isinstance(bound, (type, ModuleType))) else "..."
 
 
 def options_text(options: Mapping[str, Any]) -> str:

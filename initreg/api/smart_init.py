@@ -16,7 +16,7 @@ from initreg.plan.plan import Plan
 from initreg.plan.rows import Policy
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.rules.renaming import Renaming
-from initreg.rules.rules import Globs, RuleOptions, Rules
+from initreg.rules.rules import Globs, Rules
 
 logger = logging.getLogger("initreg")
 
@@ -92,7 +92,7 @@ class SmartInit(Chain):
         self.on_missing = _policy(on_missing, "on_missing")
         self.expect_missing = Patterns(expect_missing, "expect_missing")
         self.atomic = atomic
-        given = RuleOptions(
+        rules = Rules.of(
             rename=rename,
             drop=drop,
             keep=keep,
@@ -104,7 +104,6 @@ class SmartInit(Chain):
             pad=pad,
             cast=cast,
         )
-        rules = Rules.of(**given)
         opening = {
             "format": format,
             "mmap": mmap,
@@ -129,7 +128,7 @@ class SmartInit(Chain):
             Patterns(expect_unused, "expect_unused"),
             Patterns(ignore, "ignore"),
             {name: value for name, value in opening.items() if value != usual[name]},
-            ({name: value for name, value in given.items() if value not in (None, ())},),
+            (rules.given,),
         )
         _refuse_inner(source)
         self.links = tuple(flatten(source, like))

@@ -146,6 +146,7 @@ class ArrayMap(Mapping[str, LazyArray]):
         self._source = arrays
         self._closed = False
         self.dropped: list[ArraySpec] = []
+        self.touched: frozenset[str] = frozenset()
         self._arrays: dict[str, LazyArray] = {}
         for given, value in arrays.items():
             if not isinstance(given, str):
@@ -284,14 +285,14 @@ class RuledMap(ArrayMap):
 
     def __init__(self, base: ArrayMap, rules: Rules) -> None:
         outcome = rules.apply(base.specs(), base.label)
-        self.label = base.label
-        self.format = base.format
-        self.touched = outcome.touched
+        super().__init__({}, label=base.label, format=base.format, reader=base._reader)
+        self._source = base._source
+        self.touched = frozenset(outcome.touched)
         self.dropped = [*base.dropped, *outcome.dropped]
         self._base = base
         lazy = list(base.values())
         self._arrays = {
-            entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes)
+            entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes, self)
             for entry in outcome.entries
         }
         given = base.parameters
@@ -305,10 +306,6 @@ class RuledMap(ArrayMap):
     def parameters(self) -> tuple[str, ...] | None:
         return self._parameters
 
-    @property
-    def has_checksum(self) -> bool:
-        return self._base.has_checksum
-
     def close(self) -> None:
         self._base.close()
 
@@ -321,9 +318,10 @@ class RuledArray(LazyArray):
 
     __slots__ = ("_changes", "_part", "_stored")
 
-    def __init__(self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change]) -> None:
-        self.spec = spec
-        self.value = base.value
+    def __init__(
+        self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change], owner: ArrayMap
+    ) -> None:
+        super().__init__(spec, base.value, owner)
         self._stored = base.stored
         self._changes = (*base.changes, *changes)
         self._part = self._changes[0].part(base.stored.ndim) if self._changes else None

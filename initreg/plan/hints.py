@@ -7,6 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from initreg import dtypes
@@ -30,6 +31,15 @@ _Options = Mapping[str, Any]
 _PERMUTATIONS = ((2, 3, 1, 0), (2, 3, 4, 1, 0), (3, 2, 0, 1), (4, 3, 0, 1, 2))
 
 
+@dataclass(frozen=True, slots=True)
+class _Renaming:
+    """A renaming that may help: in words, as options, and in how many steps."""
+
+    words: str
+    options: _Options
+    steps: int = 1
+
+
 def renamings(
     arrays: Sequence[ArraySpec],
     variables: Sequence[VariableSpec],
@@ -49,32 +59,30 @@ def renamings(
         return [Hint("the target has no variables: create them before restoring", {}, source)]
     now = sum(name in want for name in have)
     enough = max(1, min(len(have), len(variables)) // 10)  # a few of ten thousand meet by chance
-    found: dict[str, tuple[int, int, _Options]] = {}
-    for words, options, new in _renamings(have, want):
+    found: dict[str, tuple[int, _Renaming]] = {}
+    for renaming, new in _renamings(have, want):
         shapes = [(a.shape, want[n]) for a, n in zip(arrays, new, strict=True) if n in want]
-        hits, steps = len(shapes), words.count(" and ")
+        hits = len(shapes)
         # Names may meet by chance; arrays of the same axes, in whatever order, rarely do.
         alike = sum(one == other or _axes(one) == _axes(other) for one, other in shapes)
         if hits - now >= enough and 2 * alike >= hits and len(set(new)) == len(new):
-            found[words] = (hits, -steps, options)
-    best = max((hits for hits, _, _ in found.values()), default=0)
+            found[renaming.words] = hits, renaming
+    best = max((hits for hits, _ in found.values()), default=0)
     # A renaming in two steps is worth its line only if no single one does as much.
-    simple = max((hits for hits, steps, _ in found.values() if not steps), default=0)
+    simple = max((hits for hits, each in found.values() if each.steps == 1), default=0)
     of = f" of {label}" if label else ""
     shown = [
-        Hint(f"{hits:,} of {len(have):,} names{of} match after {words}", options, source)
-        for words, (hits, steps, options) in sorted(
-            found.items(), key=lambda item: item[1][:2], reverse=True
-        )
-        if hits * 4 >= best and (not steps or hits > simple)
+        Hint(f"{hits:,} of {len(have):,} names{of} match after {each.words}", each.options, source)
+        for hits, each in sorted(found.values(), key=lambda item: (-item[0], item[1].steps))
+        if hits * 4 >= best and (each.steps == 1 or hits > simple)
     ]
     return (shown or nearest(arrays, variables, source))[:_MOST]
 
 
 def _renamings(
     have: Sequence[str], want: Collection[str]
-) -> Iterator[tuple[str, _Options, Sequence[str]]]:
-    """The renamings that may help: in words, as options, and the names that they give."""
+) -> Iterator[tuple[_Renaming, Sequence[str]]]:
+    """The renamings that may help, of one step and of two, and the names that they give."""
     spellings: list[tuple[str, list[tuple[str, str]], Sequence[str]]] = [("", [], have)]
     for old, new in ((".", "/"), ("/", ".")):
         if any(old in name for name in have):
@@ -82,21 +90,24 @@ def _renamings(
             names: Sequence[str] = [name.replace(old, new) for name in have]
             spellings.append((f"replacing {old!r} by {new!r}", [pair], names))
     for words, pairs, names in spellings:
-        also = f"{words} and " if words else ""
+        also, steps = (f"{words} and ", 2) if words else ("", 1)
         if words:
-            yield words, {"rename": pairs}, names
+            yield _Renaming(words, {"rename": pairs}), names
         for prefix in _best(_leading(_pool(names), want)):
             option: _Options = {"strip_prefix": prefix}
             if pairs:
                 option = {"rename": [*pairs, (f"^{re.escape(prefix)}", "")]}
-            yield f"{also}removing {prefix!r}", option, [n.removeprefix(prefix) for n in names]
+            shorter = [name.removeprefix(prefix) for name in names]
+            yield _Renaming(f"{also}removing {prefix!r}", option, steps), shorter
         for prefix in _best(_leading(_pool(want), set(names))):
             option = {"rename": pairs, "prefix": prefix} if pairs else {"prefix": prefix}
-            yield f"{also}adding {prefix!r}", option, [prefix + name for name in names]
+            longer = [prefix + name for name in names]
+            yield _Renaming(f"{also}adding {prefix!r}", option, steps), longer
         for swap in _best(_swapped(_pool(names), want)):
             old, new, how = _regex(*swap)
             option = {"rename": [*pairs, (old, new)]}
-            yield f"{also}{how}", option, [re.sub(old, new, name) for name in names]
+            swapped = [re.sub(old, new, name) for name in names]
+            yield _Renaming(f"{also}{how}", option, steps), swapped
 
 
 def _axes(shape: Sequence[int | None] | None) -> list[int]:

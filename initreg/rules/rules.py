@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg import dtypes
 from initreg.errors import RuleError
-from initreg.names import Patterns
+from initreg.names import Patterns, plain
 from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
 from initreg.rules.renaming import Renaming, put_before, renames, strip
 from initreg.rules.rule import Entry, Outcome, Rule
@@ -71,8 +71,9 @@ class RuleOptions(TypedDict, total=False):
 class Rules:
     """The rules of one source, or of one chain, in the order in which they are applied."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], given: Mapping[str, Any] | None = None) -> None:
         self._rules = tuple(rules)
+        self.given = given or {}  # the options that they were made from, as they can be typed
 
     @classmethod
     def of(
@@ -91,30 +92,23 @@ class Rules:
     ) -> Rules:
         """The rules of :class:`RuleOptions`, spelt out so that a misspelt keyword is a TypeError.
         Raises RuleError for what is none."""
-        rules: list[Rule] = []
-        if keep is not None:
-            rules.append(_Select(Patterns(keep, "keep"), keep=True))
-        if drop:
-            rules.append(_Select(Patterns(drop, "drop"), keep=False))
-        if strip_prefix:
-            rules.append(strip(_text(strip_prefix, "strip_prefix")))
-        if rename is not None:
-            rules += renames(rename)
-        if prefix:
-            rules.append(put_before(_text(prefix, "prefix")))
-        if transpose:
-            globs = Patterns(transpose, "transpose")
-            rules.append(_Change("transpose", dict.fromkeys(globs, Permute(None)), globs.clause))
-        for option, given, make in (
-            ("permute", permute, _permute),
-            ("slice", slice, _slice),
-            ("pad", pad, _pad),
-        ):
-            if given:
-                rules.append(_by_glob(option, given, make))
-        if cast is not None:
-            rules.append(_cast(cast))
-        return cls(rules)
+        options = {
+            "keep": plain(keep),
+            "drop": plain(drop),
+            "strip_prefix": plain(strip_prefix),
+            "rename": _table(rename),
+            "prefix": plain(prefix),
+            "transpose": plain(transpose),
+            "permute": _table(permute),
+            "slice": _table(slice),
+            "pad": _table(pad),
+            "cast": _table(cast),
+        }
+        given = {name: value for name, value in options.items() if _is_given(name, value)}
+        if "cast" in given:
+            given["cast"] = _dtype_names(given["cast"])
+        rules = [rule for name, value in given.items() for rule in _rules_of(name, value)]
+        return cls(rules, given)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -135,7 +129,7 @@ class Rules:
                 raise RuleError(f"{label}: {error}") from error.__cause__
         return outcome
 
-    def refuse_untouched(self, touched: set[str], names: Sequence[str], label: str) -> None:
+    def refuse_untouched(self, touched: Collection[str], names: Sequence[str], label: str) -> None:
         """Raise RuleError for clauses that touched nothing, with the names that are like them."""
         idle = [clause for clause in self.clauses if clause not in touched]
         if not idle:
@@ -146,6 +140,39 @@ class Rules:
             f"{label}: no array of it is touched by {' or '.join(idle)}: a rule that does nothing "
             f"is a misspelt one{hint}"
         )
+
+
+def _table(given: Any) -> Any:
+    """A value made of Python's own types; a column of pandas is taken for the dict that it is."""
+    if hasattr(given, "keys") and not isinstance(given, (Mapping, type)):
+        given = {key: given[key] for key in given.keys()}  # noqa: SIM118 - it iterates its values
+    return plain(given)
+
+
+def _is_given(option: str, value: Any) -> bool:
+    """Whether the option asks for a rule. What is empty does not, except where it is refused."""
+    if option in ("keep", "rename", "cast"):
+        return value is not None
+    return not (value is None or (isinstance(value, (str, list, tuple, dict, bool)) and not value))
+
+
+def _rules_of(option: str, given: Any) -> Iterator[Rule]:
+    """The rules that one option makes. Raises RuleError."""
+    if option in ("keep", "drop"):
+        yield _Select(Patterns(given, option), keep=option == "keep")
+    elif option == "strip_prefix":
+        yield strip(_text(given, option))
+    elif option == "prefix":
+        yield put_before(_text(given, option))
+    elif option == "rename":
+        yield from renames(given)
+    elif option == "transpose":
+        globs = Patterns(given, option)
+        yield _Change(option, dict.fromkeys(globs, Permute(None)), globs.clause)
+    elif option == "cast":
+        yield _cast(given)
+    else:
+        yield _by_glob(option, given)
 
 
 def _text(given: Any, option: str) -> str:
@@ -230,7 +257,8 @@ def _changed(entry: Entry, change: Change, clause: str) -> Entry:
     return replace(entry, spec=spec, changes=(*entry.changes, change))
 
 
-def _by_glob(option: str, given: Any, make: Callable[..., Change]) -> Rule:
+def _by_glob(option: str, given: Any) -> Rule:
+    make, usage = _MAKERS[option]
     if not isinstance(given, Mapping):
         raise RuleError(f"{option}={given!r}: give a dict of globs and what to do with each")
 
@@ -242,28 +270,33 @@ def _by_glob(option: str, given: Any, make: Callable[..., Change]) -> Rule:
         try:
             changes[glob] = make(*value)
         except (TypeError, ValueError) as error:
-            raise RuleError(f"{clause(glob)}: give {make.__doc__}") from error
+            raise RuleError(f"{clause(glob)}: give {usage}") from error
     return _Change(option, changes, clause)
 
 
 def _permute(*axes: int) -> Change:
-    """the axes in their new order, as in (2, 3, 1, 0)"""
     return Permute(tuple(map(operator.index, axes)))
 
 
 def _slice(axis: int, start: int, stop: int | None) -> Change:
-    """(axis, start, stop), where a stop of None is the end of the axis"""
     end = None if stop is None else operator.index(stop)
     return Slice(operator.index(axis), operator.index(start), end)
 
 
 def _pad(axis: int, length: int, fill: Any = 0) -> Change:
-    """(axis, length) or (axis, length, fill), where fill is a number or 'mean'"""
     if isinstance(fill, str) != (fill == "mean"):
         raise TypeError
     if fill != "mean":
         complex(fill)
     return Pad(operator.index(axis), operator.index(length), fill)
+
+
+# What makes a change of what was given for a glob, and what to give.
+_MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
+    "permute": (_permute, "the axes in their new order, as in (2, 3, 1, 0)"),
+    "slice": (_slice, "(axis, start, stop), where a stop of None is the end of the axis"),
+    "pad": (_pad, "(axis, length) or (axis, length, fill), where fill is a number or 'mean'"),
+}
 
 
 class _CastFloats:
@@ -280,16 +313,21 @@ class _CastFloats:
                 outcome.entries[i] = _changed(entry, self._change, self.clauses[0])
 
 
-def _cast(given: Any) -> Rule:
-    if not isinstance(given, Mapping):
-        dtype = _dtype(given, f"cast={given!r}")
-        return _CastFloats(dtype, f"cast={dtype!r}")
+def _cast(given: str | Mapping[str, str]) -> Rule:
+    if isinstance(given, str):
+        return _CastFloats(given, f"cast={given!r}")
 
     def clause(glob: str) -> str:
         return f"cast={ {glob: given[glob]} }"
 
-    changes = {glob: Cast(_dtype(dtype, clause(glob))) for glob, dtype in given.items()}
-    return _Change("cast", changes, clause)
+    return _Change("cast", {glob: Cast(dtype) for glob, dtype in given.items()}, clause)
+
+
+def _dtype_names(given: Any) -> str | dict[str, str]:
+    """What ``cast=`` was given, its dtypes as names. Raises RuleError."""
+    if isinstance(given, Mapping):
+        return {glob: _dtype(dtype, f"cast={ {glob: dtype} }") for glob, dtype in given.items()}
+    return _dtype(given, f"cast={given!r}")
 
 
 def _dtype(given: Any, clause: str) -> str:
