@@ -17,13 +17,17 @@ from initreg import folding
 from initreg.errors import printable as printable
 from initreg.names import plain
 
-_WIDTH = 120  # of the names of one line; longer ones are told in several lines
-_LONGEST = 400  # of one name, unless all is shown
+_WIDTH = 120  # characters of folded names in one line; a longer one is split
+_LONGEST = 400  # characters of one name, unless everything is shown
 MORE = "plan.to_text(limit=None) shows them all"
 
 
 def shape_text(shape: Sequence[int | None] | None) -> str:
-    """``(3, 224)``; an axis of any length is ``?``, any shape at all is ``<any shape>``."""
+    """A shape as text. An axis of any length is ``?``, and None is ``<any shape>``.
+
+    >>> shape_text((3, None))
+    '(3, ?)'
+    """
     if shape is None:
         return "<any shape>"
     inner = ", ".join("?" if axis is None else str(axis) for axis in shape)
@@ -31,7 +35,11 @@ def shape_text(shape: Sequence[int | None] | None) -> str:
 
 
 def size_text(nbytes: float | None) -> str:
-    """Bytes as people read them: ``1.2 MB``, in powers of 1000."""
+    """A number of bytes as people read it, in powers of 1000. None is ``?``.
+
+    >>> size_text(1_200_000)
+    '1.2 MB'
+    """
     if nbytes is None:
         return "?"
     for unit in ("B", "kB", "MB", "GB"):
@@ -42,6 +50,11 @@ def size_text(nbytes: float | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "array"), plural(2000, "array")
+    ('1 array', '2,000 arrays')
+    """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -97,13 +110,23 @@ def _function_text(function: Any) -> str:
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """Options as they follow a first argument: ``, drop="head/*", allow_pickle=True``."""
+    """Options as code that follows a first argument.
+
+    >>> print(options_text({"drop": "head/*", "allow_pickle": True}))
+    , drop="head/*", allow_pickle=True
+    """
     return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Names of which the same is said: folded, how many they are, and what is said."""
+    """Names that share a note.
+
+    Args:
+        names: the names, folded.
+        count: how many they are.
+        note: what is to be said about each, such as its shape and dtype.
+    """
 
     names: str
     count: int
@@ -115,9 +138,14 @@ class Line:
 
 
 def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[list[Line], int]:
-    """Names, each with what to say of it, in at most ``limit`` lines, and how many names are left.
+    """Fold names with their notes. Only names with equal notes are folded together.
 
-    Only names of which the same is said are folded together. Without a limit nothing is cut.
+    Args:
+        entries: each name, with its note.
+        limit: how many lines to make. With None, nothing is left out and no name is shortened.
+
+    Returns:
+        The lines, and how many names are not in them.
     """
     groups: dict[str, list[str]] = {}
     for name, note in entries:
@@ -142,7 +170,14 @@ def names_text(
     gap: str = "  ",
     more: str = MORE,
 ) -> list[str]:
-    """The lines of :func:`folded`, and a last one for what is left, which says where it is."""
+    """The lines of :func:`folded` as text, and one more for the names that are not in them.
+
+    Args:
+        entries: each name, with its note.
+        limit: how many lines to make, or None for all.
+        gap: what separates a name from its note.
+        more: what the last line says about how to see the other names.
+    """
     lines, hidden = folded(entries, limit)
     shown = [line.text(gap) for line in lines]
     if hidden:
@@ -151,7 +186,11 @@ def names_text(
 
 
 def shared(one: Iterable[str], other: Iterable[str]) -> int:
-    """How many characters two names begin with alike; of two reversed ones, end with."""
+    """The length of the common beginning of two names, or of the common end of two reversed ones.
+
+    >>> shared("model/w", "model/b")
+    6
+    """
     return sum(1 for _ in itertools.takewhile(bool, map(operator.eq, one, other)))
 
 
@@ -162,7 +201,12 @@ def _shorten(text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines with aligned columns; those in ``right`` are flush right."""
+    """Lines with aligned columns.
+
+    Args:
+        rows: the cells of each line.
+        right: the indices of the columns that are aligned to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -150,7 +150,7 @@ def test_near_names_where_no_renaming_helps():
     """Misspelt names are shown beside those that they are like, with the rename."""
     (hint,) = of(["dense_kernal"], ["dense_kernel"])
     assert str(hint) == (
-        "'dense_kernal' of the source is like 'dense_kernel' of the target: "
+        "'dense_kernal' in the source looks like 'dense_kernel' in the target: "
         'SmartInit("m.npz", rename={"dense_kernal": "dense_kernel"})'
     )
 
