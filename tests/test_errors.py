@@ -157,7 +157,7 @@ RAISED = {
     "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
     "UnwritableFile": (
         lambda f, m: initreg.save(f / "no" / "m.npz", {"a": ONES}),
-        ["no/m.npz", "there is no folder", "make it first", "nothing was changed"],
+        ["no/m.npz", "there is no folder", "create it first", "nothing was changed"],
     ),
     "UnknownFormat": (
         lambda f, m: ((f / "m.pt").write_bytes(b"\x80\x02}q."), initreg.open(f / "m.pt")),
@@ -195,7 +195,7 @@ RAISED = {
     ),
     "NothingMatched": (
         lambda f, m: init({"net/w": ONES, "net/b": np.ones(2)}, target(w=(3,), b=(2,))),
-        ["no name of dict of 2 is a name of", "nothing was written", 'strip_prefix="net/"'],
+        ["no array in dict of 2 has the name of", "nothing was written", 'strip_prefix="net/"'],
     ),
     "MissingError": (
         lambda f, m: init({"a": ONES}, target(a=(3,), b=(2,)), on_missing="error"),

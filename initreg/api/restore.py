@@ -93,7 +93,7 @@ class Restore:
         plan = self.plan
         cast = [row for row in plan if row.is_cast and row.kind is not Kind.RESHAPED]
         told: list[tuple[Sequence[Row], type[InitregWarning], str]] = [
-            (plan.of(Kind.PASSED_OVER), MismatchWarning, "not fitting, passed over"),
+            (plan.of(Kind.PASSED_OVER), MismatchWarning, "mismatched, skipped"),
             (plan.of(Kind.RESHAPED), ReshapeWarning, "reshaped by axes of length 1"),
             (
                 plan.missing(Policy.WARN),

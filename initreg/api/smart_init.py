@@ -88,7 +88,7 @@ class SmartInit(Chain):
             on_unused=_policy(on_unused, "on_unused"),
             expected=Patterns(expect_unused, "expect_unused"),
             ignored=Patterns(ignore, "ignore"),
-            typed=({name: value for name, value in given.items() if value not in (None, ())},),
+            typed=(rules.given,),
         )
         _refuse_inner(source)
         self.links = tuple(flatten(source, like))

@@ -1,15 +1,15 @@
-"""Optimiser slots, recognised by their names."""
+"""Optimiser slots, which are recognised by their names."""
 
 from __future__ import annotations
 
 import re
 
-# <variable>/<slot>: what TF1's optimisers and object-based checkpoints call the optimiser's own
-# copies of a variable. Source: tf.compat.v1.train.*Optimizer's slot names; TensorFlow's
+# <variable>/<slot> is the name of a slot for the optimisers of TF1 and in object-based checkpoints.
+# Sources: the slot names of tf.compat.v1.train.*Optimizer, and TensorFlow's
 # trackable_object_graph.proto.
-# A partitioned variable's slots are <variable>/<a piece of its name again>/part_<n>/<slot>.
+# A slot of a partitioned variable is <variable>/<the end of its name again>/part_<n>/<slot>.
 _PART = re.compile(r".+/part_\d+", re.DOTALL)
-_MOST_PARTS = 32  # of a name, tried as the piece that is repeated
+_MOST_PARTS = 32  # how many parts of a name are tried as the repeated end
 _SLOT = re.compile(
     r"(?P<variable>.+)/(?:(?:Adam|AMSGrad|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|FtrlV2"
     r"|ProximalAdagrad|PowerSign|AddSign|LAMB|LARS|AccumGrad)(?:_\d+)?|\.OPTIMIZER_SLOT/.+)",
@@ -18,7 +18,18 @@ _SLOT = re.compile(
 
 
 def variable_of_slot(name: str, restored: set[str]) -> str | None:
-    """The restored variable that ``name`` is an optimiser slot of, None if it is none."""
+    """The variable that an optimiser slot belongs to.
+
+    Args:
+        name: a name on one side only.
+        restored: the names of the variables that are restored.
+
+    Returns:
+        The name of a restored variable, or None if ``name`` is not a slot of one.
+
+    >>> variable_of_slot("fc/W/Adam_1", {"fc/W"})
+    'fc/W'
+    """
     slot = _SLOT.fullmatch(name)
     if slot is None:
         return None

@@ -165,8 +165,8 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     assert point is not None
     assert point.step == 20
     assert {path.name: why.rpartition(": ")[2] for path, why in skipped} == {
-        "model-40.npz": "is no file",
-        "model-30.npz": "is no file",
+        "model-40.npz": "is not a regular file",
+        "model-30.npz": "this is not a regular file",
     }
 
 

@@ -256,7 +256,7 @@ def test_a_manifest_that_is_none(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text()[:100])
     found = initreg.verify(path)
     assert not found.ok
-    assert "is no manifest of initreg" in found.problems[0]
+    assert "is not a manifest of initreg" in found.problems[0]
 
 
 def test_names_cannot_play_with_the_terminal(tmp_path: Path) -> None:

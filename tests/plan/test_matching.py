@@ -228,7 +228,7 @@ def test_what_each_side_says_of_the_other_goes_before_names():
 def test_names_and_aliases_that_contradict_each_other_are_an_error():
     """Without places on the target's side nobody can tell which of the two is meant."""
     arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
-    with pytest.raises(DuplicateName, match=r"meant for 'w': .* called 'b', and 'b', which was"):
+    with pytest.raises(DuplicateName, match=r"meant for 'w': .* alias 'b', and the array 'b'"):
         plan_of([arrays], [variable("w"), variable("b")])
     assert len(plan_of([arrays], [variable("c"), variable("d")]).restored) == 0
     plain = [array("w", (2, 3), "float32"), array("b", (2, 3), "float32", "w")]

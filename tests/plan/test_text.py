@@ -46,7 +46,7 @@ def test_a_whole_plan():
     text = plan_text(match(sources, variables, "TF1 session"))
     assert text.splitlines() == [
         "base.npz + dict of 2 -> TF1 session: 3 of 7 variables restored",
-        "  1 not fitting",
+        "  1 mismatched",
         "    bad  shape (4, 5) does not fit (5, 4) and dtype int32 is not cast to "
         "float32 (the shape is the transpose)  [base.npz]",
         "  1 restored as in the source",
@@ -55,7 +55,7 @@ def test_a_whole_plan():
         "    b  (1, 3) float64 -> (3,) float32  [base.npz]",
         "  1 restored, cast",
         "    c  (4,) float64 -> float32  [base.npz]",
-        "  1 not fitting, passed over",
+        "  1 mismatched, skipped",
         "    o  shape (9,) does not fit (None, 2)  [dict of 2]",
         "  1 overridden by a later source",
         "    w  (2,) float32  by dict of 2  [base.npz]",
@@ -143,7 +143,7 @@ def test_changes_and_drops_are_in_the_text():
         [changed], [VariableSpec("w", (3, 2), "float16")], dropped=[ArraySpec("x", (), "int8")]
     )
     assert "    w  (3, 2) float16, permuted (1, 0) from (2, 3)\n" in text
-    assert text.endswith("  1 left out, as was asked\n    x  () int8")
+    assert text.endswith("  1 dropped, as requested\n    x  () int8")
 
 
 def test_mismatches_fold_in_the_error_and_none_is_left_out():
@@ -153,7 +153,7 @@ def test_mismatches_fold_in_the_error_and_none_is_left_out():
     variables = [VariableSpec(a.name, (99,), "int8") for a in arrays]
     error = match([SourceSpecs("s", arrays)], variables, "t").error()
     lines = str(error).splitlines()
-    assert lines[0] == "s -> t: 1,030 arrays not fitting, and nothing was written:"
+    assert lines[0] == "s -> t: 1,030 arrays do not fit, and nothing was written:"
     assert lines[1] == "  l{0..999}/w: 1000 x shape (2,) does not fit (99,)"
     assert len([line for line in lines if line.startswith("  odd")]) == 30
 

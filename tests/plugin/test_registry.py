@@ -330,7 +330,7 @@ BAD_OPENS = {
     "nothing": ("None", PluginError, "initreg_open returned a NoneType, not a mapping"),
     "a list": ("[('w', np.ones(2))]", PluginError, "initreg_open returned a list, not a mapping"),
     "no arrays": ("{'w': 'text'}", DamagedFile, "array 'w' has no usable shape and dtype: str"),
-    "no names": ("{1: np.ones(2)}", InitregError, "a name is a str, not 1"),
+    "no names": ("{1: np.ones(2)}", InitregError, "a name must be a str, not 1"),
     "raising": ("1 / 0", DamagedFile, "format 'bad' could not open it: ZeroDivisionError"),
     "exiting": ("exit(3)", DamagedFile, "format 'bad' could not open it: SystemExit: 3"),
     "memory": ("np.ones(1 << 60)", DamagedFile, "format 'bad' "),
@@ -347,7 +347,7 @@ BAD_OPENS = {
     "fraction": (
         "{'w': Extent(source.path, 0, 8, (2.0,), 'float32')}",
         DamagedFile,
-        "array 'w' has a length that is no whole number",
+        "array 'w' has a length that is not an integer",
     ),
     "checksum": (
         "{'w': Extent(source.path, 0, 8, (2,), 'float32', checksum=('md5', 0))}",
@@ -399,7 +399,7 @@ def test_shape_that_numpy_cannot_have_is_damage(install: Install, source: Source
         name = f"big{next(_numbers)}"
         registry = Registry(install(distribution=name, **{name: a_format(open=extent)}))
         with registry.open(source) as arrays:
-            with pytest.raises(DamagedFile, match="cannot be had"):
+            with pytest.raises(DamagedFile, match="cannot allocate"):
                 arrays["w"].read()
 
 

@@ -77,7 +77,9 @@ def test_a_process_waits_for_another_and_not_for_ever(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        with pytest.raises(UnwritableFile, match=r"has not ended for 0\.2 s; nothing was changed"):
+        with pytest.raises(
+            UnwritableFile, match=r"has held its lock for 0\.2 s\. Nothing was changed"
+        ):
             with locked(tmp_path):
                 pass
         process.kill()

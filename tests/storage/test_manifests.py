@@ -76,9 +76,9 @@ def test_a_large_file(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """Neither as a file that a manifest names nor as a manifest."""
     os.mkfifo(tmp_path / "m")
-    with pytest.raises(OSError, match="is no file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         manifests.digest_of_file(tmp_path / "m")
-    with pytest.raises(DamagedFile, match="is no file"):
+    with pytest.raises(DamagedFile, match="is not a regular file"):
         manifests.read(tmp_path / "m")
 
 
@@ -98,22 +98,31 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         *(
             (
                 f'{{"initreg_manifest": 1, "files": {{"{name}": {{"nbytes": 1}}}}}}',
-                "is no name of a file beside it",
+                "is not the name of a file in the same folder",
             )
             for name in ("../m.npz", "/etc/passwd", "..", ".", "", "a/b", "a\\u0000")
         ),
-        ('{"initreg_manifest": 1, "files": {"m": {"nbytes": -1, "sha256": ""}}}', "is no length"),
-        ('{"initreg_manifest": 1, "files": {"m": {"nbytes": 1, "sha256": ""}}}', "is no SHA-256"),
-        ('{"initreg_manifest": 1, "files": {"m": {"nbytes": 1, "sha256": 1}}}', "is no SHA-256"),
+        (
+            '{"initreg_manifest": 1, "files": {"m": {"nbytes": -1, "sha256": ""}}}',
+            "is not a length",
+        ),
+        (
+            '{"initreg_manifest": 1, "files": {"m": {"nbytes": 1, "sha256": ""}}}',
+            "is not a SHA-256",
+        ),
+        ('{"initreg_manifest": 1, "files": {"m": {"nbytes": 1, "sha256": 1}}}', "is not a SHA-256"),
         ('{"initreg_manifest": 1, "files": {}, "arrays": {"a": {"shape": 3}}}', "not iterable"),
-        ('{"initreg_manifest": 1, "files": {}, "arrays": {"a": {"shape": [1.5]}}}', "is no length"),
+        (
+            '{"initreg_manifest": 1, "files": {}, "arrays": {"a": {"shape": [1.5]}}}',
+            "is not a length",
+        ),
     ],
 )
 def test_what_is_no_manifest(tmp_path: Path, content: str, says: str) -> None:
     """One DamagedFile that names it; a name that is not of its folder is refused."""
     path = tmp_path / "m.npz.manifest.json"
     path.write_text(content, "latin-1")
-    with pytest.raises(DamagedFile, match=f"m.npz.manifest.json: is no manifest.*{says}"):
+    with pytest.raises(DamagedFile, match=f"m.npz.manifest.json: this is not a manifest.*{says}"):
         manifests.read(path)
 
 

@@ -195,7 +195,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The error says to make it."""
-    with pytest.raises(UnwritableFile, match=r"there is no folder .*nowhere': make it first"):
+    with pytest.raises(UnwritableFile, match=r"there is no folder .*nowhere': create it first"):
         with written(tmp_path / "nowhere/m") as out:
             out.file()
 
@@ -212,7 +212,7 @@ def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../m"])
 def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
     """A format writes into the folder of the path alone."""
-    with pytest.raises(InitregError, match="is no name for a file"):
+    with pytest.raises(InitregError, match="is not a valid file name"):
         with written(tmp_path / "m") as out:
             out.file(name)
     assert names(tmp_path) == []
