@@ -56,8 +56,32 @@ class AmbiguousSource(InitregError):
     """Two formats claim the source with the same confidence; ``format=`` decides."""
 
 
+# RFC 1951: at best, two bits unpack to 258 bytes.
+_DEFLATE_RATIO = 1032
+
+
 class DamagedFile(InitregError):
     """The file is of a known format, but truncated, corrupt or inconsistent with itself."""
+
+    @classmethod
+    def check_deflate(
+        cls,
+        what: str,
+        size: int,
+        unpacked: int,
+        spare: int = 0,
+        remedy: str = "Download or copy the file again",
+    ) -> None:
+        """Raise if ``size`` bytes of deflate cannot unpack to ``unpacked`` bytes.
+
+        ``spare`` bytes are always allowed. For formats whose library unpacks; initreg itself makes
+        this check for every ``Extent``.
+        """
+        if unpacked > size * _DEFLATE_RATIO + spare:
+            raise cls(
+                f"{what} claims to unpack from {size:,} bytes to {unpacked:,}, more than deflate "
+                f"can (at most {_DEFLATE_RATIO:,} times as many). {remedy}"
+            )
 
 
 class RefusedFile(InitregError):

@@ -1,4 +1,4 @@
-"""Arrays that can be listed, but not read: numpy has no dtype for their elements."""
+"""Arrays that are listed, but that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from initreg import InitregError
 
 
 class OpaqueDtype(NamedTuple):
-    """A dtype by name alone, which matches only itself: no variable has it, so none is written."""
+    """A dtype that numpy does not have, by its name. It equals only itself, so it fits no
+    variable."""
 
     name: str
     kind: str = "V"
@@ -18,15 +19,19 @@ class OpaqueDtype(NamedTuple):
 
 
 class Unreadable:
-    """Listed under ``shape`` and ``dtype``; reading it raises InitregError with ``message``."""
+    """An array with a shape and a dtype. Reading it raises InitregError with ``message``."""
 
     __slots__ = ("aliases", "dtype", "message", "shape")
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: str, message: str, aliases: tuple[str, ...] = ()
+        self,
+        shape: tuple[int, ...],
+        dtype: str | OpaqueDtype,
+        message: str,
+        aliases: tuple[str, ...] = (),
     ) -> None:
         self.shape = shape
-        self.dtype = OpaqueDtype(dtype)
+        self.dtype = dtype
         self.message = message
         self.aliases = aliases
 

@@ -20,8 +20,8 @@ from hypothesis.extra import numpy as nps
 
 import initreg
 from initreg import InitregError, Source
-from initreg_formats import npy, zip_writing
-from initreg_formats.zip_writing import ZipWriter
+from initreg_formats.shared import npy_header, zip_writing
+from initreg_formats.shared.zip_writing import ZipWriter
 
 Array = np.ndarray[Any, Any]
 
@@ -135,14 +135,14 @@ def test_unzip_finds_no_fault(tmp_path: Path, compress: bool) -> None:
 def test_headers_are_numpys(kind: str, axes: list[int]) -> None:
     """numpy and initreg read shape and dtype from it; an array after it is aligned."""
     dtype, shape = np.dtype(kind), tuple(axes)
-    head = npy.make_header(dtype.str, shape)
+    head = npy_header.make_header(dtype.str, shape)
     assert len(head) % 64 == 0
     if len(head) <= 10_000:  # characters, more than which numpy does not read
         file = io.BytesIO(head)
         assert np.lib.format.read_magic(file) == (1, 0)
         assert np.lib.format.read_array_header_1_0(file) == (shape, False, dtype)
         assert file.tell() == len(head)
-    assert npy.parse_header(head, "x") == (len(head), shape, dtype.str, False)
+    assert npy_header.parse_header(head, "x") == (len(head), shape, dtype.str, False)
 
 
 # --- strings -------------------------------------------------------------------------------------
@@ -288,8 +288,10 @@ def test_a_member_of_more_than_4_gb(tmp_path: Path) -> None:
     count = (1 << 32) + 10
     with open(tmp_path / "m.npz", "wb") as file:
         archive = ZipWriter(file)
-        archive.deflate("a.npy", npy.make_header("|u1", (count,)), np.zeros(count, "u1").data)
-        archive.store("b.npy", npy.make_header("|u1", (3,)), b"abc")
+        archive.deflate(
+            "a.npy", npy_header.make_header("|u1", (count,)), np.zeros(count, "u1").data
+        )
+        archive.store("b.npy", npy_header.make_header("|u1", (3,)), b"abc")
         archive.finish()
     with zipfile.ZipFile(tmp_path / "m.npz") as found:
         member = found.getinfo("a.npy")
@@ -307,9 +309,9 @@ def test_an_offset_of_more_than_4_gb(tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     with open(path, "wb") as file:
         archive = ZipWriter(file)
-        archive.store("a.npy", npy.make_header("|u1", (3,)), b"abc")
+        archive.store("a.npy", npy_header.make_header("|u1", (3,)), b"abc")
         archive._at = file.seek((1 << 32) + 7)
-        archive.store("b.npy", npy.make_header("|u1", (3,)), b"def")
+        archive.store("b.npy", npy_header.make_header("|u1", (3,)), b"def")
         archive.finish()
     with np.load(path) as reference:
         assert reference["b"].tobytes() == b"def"
@@ -324,7 +326,7 @@ def test_an_offset_of_more_than_4_gb(tmp_path: Path) -> None:
 def test_many_members(tmp_path: Path, count: int) -> None:
     """At and beyond what 16 bits count, every member is found."""
     path = tmp_path / "m.npz"
-    head = npy.make_header("|u1", (1,))
+    head = npy_header.make_header("|u1", (1,))
     with open(path, "wb", 1 << 20) as file:
         archive = ZipWriter(file)
         for i in range(count):

@@ -19,7 +19,8 @@ from hypothesis.extra import numpy as nps
 
 import initreg
 from initreg import InitregError
-from initreg_formats import safetensors as plugin
+from initreg_formats.safetensors import writing
+from initreg_formats.safetensors.dtypes import DTYPES
 
 Array = np.ndarray[Any, Any]
 
@@ -94,7 +95,7 @@ def test_dtypes_that_numpy_lacks(tmp_path: Path, kind: str) -> None:
     check(initreg.load(path)["a"], array)
     with safetensors.safe_open(path, "np") as opened:
         assert opened.get_slice("a").get_shape() == list(array.shape)
-        assert plugin._DTYPES[opened.get_slice("a").get_dtype()][1] == kind
+        assert DTYPES[opened.get_slice("a").get_dtype()][1] == kind
 
 
 def test_tensorflow_reads_it(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_a_header_that_nobody_reads_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reference refuses 100 MB and more; shards have a header each."""
-    monkeypatch.setattr(plugin, "LONGEST_HEADER", 1000)
+    monkeypatch.setattr(writing, "LONGEST_HEADER", 1000)
     arrays = {f"layer{i}/kernel": np.ones(4, "f4") for i in range(20)}
     with pytest.raises(InitregError, match=r"20 arrays need a header of .* have at most 1,000"):
         initreg.save(tmp_path / "m.safetensors", arrays)

@@ -32,6 +32,7 @@ from initreg import (
     dtypes,
 )
 from initreg_formats import safetensors as plugin
+from initreg_formats.safetensors.dtypes import DTYPES as OF_THE_PLUGIN
 
 # What the format calls a dtype, and what numpy or ml_dtypes call it.
 DTYPES = {
@@ -119,7 +120,7 @@ def test_every_dtype_and_shape(tmp_path, kind, shape):
 
 def test_every_known_dtype_is_tested():
     """The table of the plugin is the table of this test, but for the packed dtypes."""
-    readable = {kind: name for kind, (_, name) in plugin._DTYPES.items() if name is not None}
+    readable = {kind: name for kind, (_, name) in OF_THE_PLUGIN.items() if name is not None}
     assert readable == DTYPES
 
 

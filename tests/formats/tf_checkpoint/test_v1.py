@@ -16,9 +16,9 @@ import tensorflow as tf
 
 import initreg
 from initreg import Confidence, DamagedFile, InitregError
+from initreg_formats.shared.protobuf import encode_bytes, encode_number
 from initreg_formats.tf_checkpoint.entry import Slice, slice_key
 from initreg_formats.tf_checkpoint.leveldb import Table
-from initreg_formats.tf_checkpoint.proto import encode_bytes, encode_number
 
 v1 = tf.compat.v1
 V1 = v1.train.SaverDef.V1

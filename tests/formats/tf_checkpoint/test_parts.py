@@ -14,10 +14,11 @@ from tensorflow.core.framework import tensor_shape_pb2, tensor_slice_pb2
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
 from initreg import DamagedFile, Source
-from initreg_formats.tf_checkpoint import proto, snappy
+from initreg_formats.shared import protobuf
+from initreg_formats.shared.protobuf import Malformed
+from initreg_formats.tf_checkpoint import snappy
 from initreg_formats.tf_checkpoint.entry import Slice, parse_entry, parse_shape, parse_slice
 from initreg_formats.tf_checkpoint.leveldb import MAGIC, Table, unmask
-from initreg_formats.tf_checkpoint.proto import Malformed
 
 WORDS = st.lists(
     st.sampled_from([b"layer", b"/kernel", b"\0", b"\x08\x01\x12", b"x" * 70, b"ab"])
@@ -30,24 +31,24 @@ WORDS = st.lists(
 def test_varint(tables: SimpleNamespace, number: int, rest: bytes) -> None:
     """Every 64-bit number is read, and where it ends."""
     data = tables.varint(number)
-    assert proto.varint(data + rest, 0, len(data + rest)) == (number, len(data))
-    assert proto.varint(rest + data, len(rest), len(rest + data))[0] == number
+    assert protobuf.varint(data + rest, 0, len(data + rest)) == (number, len(data))
+    assert protobuf.varint(rest + data, len(rest), len(rest + data))[0] == number
     for end in range(len(data)):
         with pytest.raises(Malformed):
-            proto.varint(data, 0, end)
+            protobuf.varint(data, 0, end)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02"])
 def test_varint_that_is_none(data: bytes) -> None:
     """A number that does not end, or that has more than 64 bits, is refused."""
     with pytest.raises(Malformed):
-        proto.varint(data, 0, len(data))
+        protobuf.varint(data, 0, len(data))
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_as_messages(data: bytes) -> None:
     """Bytes that are no message give Malformed, and nothing else; the readers end."""
-    for reader in (lambda d: list(proto.fields(d)), parse_entry, parse_shape, parse_slice):
+    for reader in (lambda d: list(protobuf.fields(d)), parse_entry, parse_shape, parse_slice):
         try:
             reader(data)
         except Malformed:

@@ -1,4 +1,4 @@
-"""Protocol buffers, as far as a checkpoint's few messages need them: no library, no recursion.
+"""Protocol buffers, as far as checkpoints and metagraphs need them: no library, no recursion.
 
 Every loop here ends, because each step moves forward in bytes that are already in memory.
 Source of the encoding: protobuf.dev/programming-guides/encoding.
@@ -13,11 +13,14 @@ _LONGEST_VARINT = 10  # bytes; 64 bits in groups of 7
 
 
 class Malformed(Exception):
-    """Bytes that are not what they should be. Whoever knows the file makes a DamagedFile of it."""
+    """Bytes that are not what they should be. The message says what was found, as a noun.
+
+    The caller, who knows the file, raises DamagedFile with it.
+    """
 
 
 def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """The unsigned 64-bit number at ``at``, and where it ends. Raises Malformed."""
+    """The unsigned 64-bit number at ``at``, and the position after it. Raises Malformed."""
     value = shift = 0
     last = min(end, at + _LONGEST_VARINT)
     while at < last:
@@ -38,10 +41,10 @@ def signed(value: int) -> int:
 
 
 def field(data: bytes, at: int, end: int) -> tuple[int, int, int, bytes, int]:
-    """The field at ``at``: ``(number, wire type, value, content, where it ends)``.
+    """The field at ``at``: ``(number, wire type, value, content, position after it)``.
 
-    ``value`` is that of a number, ``content`` that of bytes, a string or a message inside; the
-    other one is empty. Raises Malformed.
+    A number has a ``value``. Bytes, a string or a message inside have a ``content``. The other one
+    is empty. Raises Malformed.
     """
     tag = data[at]
     if tag < 0x80:
@@ -72,7 +75,7 @@ def field(data: bytes, at: int, end: int) -> tuple[int, int, int, bytes, int]:
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The fields of one message, in order: as :func:`field`, without where they end."""
+    """The fields of one message, in order, as :func:`field` gives them without the position."""
     at, end = 0, len(data)
     while at < end:
         # Inline for short tags and lengths, of which an object graph has hundreds of thousands.
@@ -102,8 +105,8 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_number(number: int, value: int) -> bytes:
-    """A field of a number that is not negative. A 0 is what a reader takes for one that is not
-    there, so it is left out."""
+    """A field of a number that is not negative. A 0 is left out: readers take a missing field for
+    it."""
     return encode_varint(number << 3 | VARINT) + encode_varint(value) if value else b""
 
 

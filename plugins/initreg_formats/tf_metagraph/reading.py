@@ -1,162 +1,96 @@
-"""TF1 metagraphs: the ``.meta`` that TensorFlow and tensorpack write beside their checkpoints.
-
-It describes a graph: its global variables by name, shape and dtype, and which of them are the
-model's own. It holds no values. It is read as protocol buffers: no graph is imported, so ops that
-are not installed do not matter, and no TensorFlow is needed.
+"""Reading a metagraph: its variables, and which of them belong to the model.
 
 Source: TensorFlow's core/protobuf/meta_graph.proto, core/framework/graph.proto, node_def.proto,
-attr_value.proto and variable.proto; which variables are meant, tensorpack's dump-model-params.py.
+attr_value.proto and variable.proto. Which variables belong to the model: tensorpack's
+dump-model-params.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from initreg import Claim, Confidence, DamagedFile, InitregError, OpenOptions, Source, hookimpl
-from initreg_formats.tf_checkpoint.entry import DTYPES, NO_ARRAYS
-from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, Malformed, field, fields, signed
-from initreg_formats.tf_checkpoint.proto import varint as read_varint
+from initreg import DamagedFile, Source
+from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, field, fields, signed, varint
+from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS
+from initreg_formats.shared.unreadable import Unreadable
+from initreg_formats.tf_metagraph.claiming import COLLECTION, FIELDS, GRAPH, begins_like_one
 
-_SUFFIX = ".meta"
 _LARGEST = (1 << 31) - 1  # bytes; no message of protocol buffers is larger
-_MOST_AXES = 32  # what every numpy can hold
+_MOST_AXES = 32  # as many as every numpy takes
 _LARGEST_ARRAY = 1 << 59  # elements
-
-# Fields of a MetaGraphDef: each is a message.
-_INFO, _GRAPH, _COLLECTION = 1, 2, 4
-_FIELDS = range(1, 8)
-# Fields of its MetaInfoDef: number -> wire type.
-_INFO_FIELDS = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: VARINT, 8: BYTES}
 
 _VARIABLE_OPS = frozenset((b"VariableV2", b"VarHandleOp", b"Variable"))
 _GLOBAL = "variables"
 _PARAMETERS = ("trainable_variables", "model_variables")
 
 
-@hookimpl
-def initreg_claim(source: Source) -> Claim | None:
-    if not source.is_file or source.suffix != _SUFFIX or not _begins_like_one(source):
-        return None
-    # No more than CONTENT: beside a checkpoint of its name it is one of that checkpoint's files.
-    return Claim(Confidence.CONTENT, "begins like a serialised MetaGraphDef")
-
-
-@hookimpl
-def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+def open_metagraph(source: Source) -> MetaGraph:
+    """The variables that a metagraph describes. Raises DamagedFile."""
     if not source.is_file:
-        raise DamagedFile(f"{source.label}: a metagraph is a single file")
+        raise DamagedFile(f"{source.label}: a metagraph is a single file. Give its path")
     if source.size > _LARGEST:
-        raise DamagedFile(f"{source.label}: {source.size:,} bytes are too many for a metagraph")
-    if not _begins_like_one(source):
+        raise DamagedFile(
+            f"{source.label}: {source.size:,} bytes are too many for a metagraph, which has at "
+            f"most {_LARGEST:,}"
+        )
+    if not begins_like_one(source):
         text = source.head.lstrip().startswith((b"meta_info_def", b"graph_def"))
         raise DamagedFile(
-            f"{source.label}: is no MetaGraphDef"
-            + (": it is one in text form; export it again without as_text" if text else "")
+            f"{source.label}: not a MetaGraphDef"
+            + (", but one in text form. Export it again without as_text" if text else "")
         )
     try:
         return _described(source.label, source.read(0, _LARGEST))
     except Malformed as error:
         raise DamagedFile(
-            f"{source.label}: is damaged or truncated: it has {error}. Copy it again"
+            f"{source.label}: is damaged or truncated: it has {error}. Download or copy it again"
         ) from error
 
 
 class MetaGraph(dict[str, Any]):
-    """The variables by name. ``parameters`` are the names of those that are the model's own:
-    TRAINABLE or MODEL variables; None if the file has no such collection."""
+    """The variables by name. They have shapes and dtypes, but reading one raises InitregError.
+
+    ``parameters`` are the names of those that belong to the model: TRAINABLE or MODEL variables.
+    It is None if the file has neither collection.
+    """
 
     parameters: tuple[str, ...] | None = None
 
 
-class Described:
-    """A variable that is described and has no value here: reading it raises InitregError."""
-
-    __slots__ = ("dtype", "message", "shape")
-
-    def __init__(self, shape: tuple[int, ...], dtype: str, message: str) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.message = message
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise InitregError(self.message)
-
-
 class _Variable(NamedTuple):
-    """A ``VariableDef``. ``whole``: of a part, the name and shape of the whole variable."""
+    """A ``VariableDef``. A part of a partitioned variable has ``whole``: the name and the shape of
+    the complete variable."""
 
     name: str
     whole: tuple[str, tuple[int, ...]] | None = None
 
     @property
     def shown(self) -> str:
-        """The name in a checkpoint: tf.compat.v1.train.Saver saves the parts as one."""
+        """The name in a checkpoint. tf.compat.v1.train.Saver saves the parts as one variable."""
         return self.name if self.whole is None else self.whole[0]
 
 
 class _Node(NamedTuple):
-    """``dtype``: a DataType, 0 if the node has none. ``shape``: None if the graph leaves it open,
-    wholly or on some axis."""
+    """``dtype`` is a DataType, or 0 if the node has none. ``shape`` is None if the graph leaves it
+    open, altogether or on some axis."""
 
     op: bytes
     dtype: int
     shape: tuple[int, ...] | None
 
 
-# --- recognising one ----------------------------------------------------------------------------
-
-
-def _begins_like_one(source: Source) -> bool:
-    """Whether the file's first bytes are fields of a MetaGraphDef.
-
-    The first field is nearly always the MetaInfoDef, with the ops or the version of TensorFlow;
-    its own fields are looked at, since two bytes alone prove little.
-    """
-    head = source.head
-    try:
-        tag, at = read_varint(head, 0, len(head))
-        size, at = read_varint(head, at, len(head))
-    except (Malformed, IndexError):
-        return False
-    if tag & 7 != BYTES or tag >> 3 not in (_INFO, _GRAPH) or size == 0:
-        return False
-    end = at + size
-    expected = _INFO_FIELDS if tag >> 3 == _INFO else {1: BYTES}
-    seen = 0
-    while at < min(end, len(head)):
-        try:
-            inner, after = read_varint(head, at, len(head))
-            if expected.get(inner >> 3) != inner & 7:
-                return False
-            value, after = read_varint(head, after, len(head))
-        except (Malformed, IndexError):
-            return seen > 0
-        at = after + value if inner & 7 == BYTES else after
-        seen += 1
-        if at > end:
-            return False
-        if tag >> 3 == _GRAPH:
-            break  # a node; there may be thousands
-    if at < len(head) and at == end:
-        return head[at] & 7 == BYTES and head[at] >> 3 in _FIELDS
-    return seen > 0
-
-
-# --- reading one --------------------------------------------------------------------------------
-
-
 def _described(label: str, data: bytes) -> MetaGraph:
-    """Raises Malformed, and DamagedFile for what contradicts itself."""
+    """Raises Malformed, and DamagedFile if the parts of the file contradict each other."""
     graphs: list[bytes] = []
     collections: dict[str, list[_Variable]] = {}
     for number, wire, _, content in fields(data):
-        if number not in _FIELDS or wire != BYTES:
+        if number not in FIELDS or wire != BYTES:
             raise Malformed(f"a field {number}, which no MetaGraphDef has")
-        if number == _GRAPH:
+        if number == GRAPH:
             graphs.append(content)
-        elif number == _COLLECTION:
+        elif number == COLLECTION:
             name, variables = _collection(content)
             collections[name] = variables
     if not graphs:
@@ -164,7 +98,7 @@ def _described(label: str, data: bytes) -> MetaGraph:
     wanted = collections.get(_GLOBAL)
     names = None if wanted is None else {variable.name.encode() for variable in wanted}
     nodes = dict(_nodes(graphs, names))
-    if wanted is None:  # exported without its collections: all that the graph itself shows
+    if wanted is None:  # exported without its collections: take all variables of the graph
         wanted = [_Variable(name) for name in nodes]
     found = MetaGraph()
     for variable in wanted:
@@ -187,32 +121,37 @@ def _add(found: MetaGraph, variable: _Variable, node: _Node | None, label: str) 
     name = variable.shown
     if node is None:
         raise DamagedFile(
-            f"{label}: variable {variable.name!r} is in its collections, but not in its graph"
+            f"{label}: variable {variable.name!r} is in its collections, but not in its graph. "
+            "Download or copy the file again"
         )
-    if node.dtype in NO_ARRAYS:
+    if node.dtype in NOT_ARRAYS:
         return
     if node.dtype not in DTYPES:
         what = f"dtype number {node.dtype}, which is unknown" if node.dtype else "no dtype"
         raise DamagedFile(f"{label}: variable {name!r} has {what}")
     shape = node.shape if variable.whole is None else variable.whole[1]
     if shape is None:
-        return  # it takes any array; there is nothing to say of it
+        return  # it takes any array, so there is nothing to compare
     dtype = DTYPES[node.dtype]
     if name in found:
         # The other parts of a partitioned variable; the same variable collected twice.
         if (found[name].shape, found[name].dtype) != (shape, dtype):
-            raise DamagedFile(f"{label}: variable {name!r} is there with two shapes or dtypes")
+            raise DamagedFile(
+                f"{label}: variable {name!r} occurs with two shapes or dtypes: {found[name].shape} "
+                f"{found[name].dtype} and {shape} {dtype}"
+            )
         return
-    found[name] = Described(
+    found[name] = Unreadable(
         shape,
         dtype,
-        f"{label}: a metagraph holds no values, so {name!r} cannot be read: open the checkpoint "
+        f"{label}: a metagraph holds no values, so {name!r} cannot be read. Open the checkpoint "
         "beside it",
     )
 
 
 def _nodes(graphs: Iterable[bytes], names: set[bytes] | None) -> Iterator[tuple[str, _Node]]:
-    """The nodes of these names, whatever their ops; without names, those of variables' ops."""
+    """The nodes with these names, whatever their ops. If ``names`` is None, those whose op makes a
+    variable."""
     seen: set[bytes] = set()
     for graph in graphs:
         for number, wire, _, content in fields(graph):
@@ -228,7 +167,7 @@ def _nodes(graphs: Iterable[bytes], names: set[bytes] | None) -> Iterator[tuple[
 
 
 def _name_and_op(data: bytes) -> tuple[bytes, bytes]:
-    """The first two fields of a NodeDef, as far as they are there; the rest is not parsed, for a
+    """The name and the op of a NodeDef, if they are its first two fields. The rest is not parsed: a
     graph may have a million nodes, and constants of many megabytes."""
     name = op = b""
     at, end = 0, len(data)
@@ -259,7 +198,7 @@ def _node(op: bytes, data: bytes) -> _Node:
 
 
 def _shape(data: bytes) -> tuple[int, ...] | None:
-    """A ``TensorShapeProto``; None if its rank or an axis of it is unknown."""
+    """A ``TensorShapeProto``; None if its rank or one of its axes is unknown."""
     axes: list[int] = []
     unknown = False
     for number, wire, value, dim in fields(data):
@@ -274,9 +213,9 @@ def _shape(data: bytes) -> tuple[int, ...] | None:
 def _checked(axes: Iterable[int]) -> tuple[int, ...]:
     shape = tuple(axes)
     if len(shape) > _MOST_AXES:
-        raise Malformed(f"a variable of {len(shape)} axes; {_MOST_AXES} are the most that is read")
+        raise Malformed(f"a variable of {len(shape)} axes, where at most {_MOST_AXES} are read")
     if min(shape, default=0) < 0 or math.prod(axis for axis in shape if axis) > _LARGEST_ARRAY:
-        raise Malformed(f"a variable of shape {shape}")
+        raise Malformed(f"a variable of the impossible shape {shape}")
     return shape
 
 
@@ -292,10 +231,10 @@ def _entry(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _collection(data: bytes) -> tuple[str, list[_Variable]]:
-    """The name of a collection, and its variables if it is one of those that are needed.
+    """The name of a collection, and its variables if the collection is needed.
 
-    A CollectionDef is a list of serialised VariableDefs; of names of tensors where whoever filled
-    the collection put something else into it.
+    A CollectionDef is a list of serialised VariableDefs. It is a list of names of tensors if the
+    program put something else than variables into the collection.
     """
     key, value = _entry(data)
     name = _text(key)
@@ -324,7 +263,7 @@ def _variable(data: bytes) -> _Variable:
 
 
 def _save_slice_info(data: bytes) -> tuple[str, tuple[int, ...]] | None:
-    """A ``SaveSliceInfoDef``: the name and the shape of the whole variable."""
+    """A ``SaveSliceInfoDef``: the name and the shape of the complete variable."""
     name = b""
     axes: list[int] = []
     for number, wire, value, content in fields(data):
@@ -335,7 +274,7 @@ def _save_slice_info(data: bytes) -> tuple[str, tuple[int, ...]] | None:
         elif number == 2 and wire == BYTES:  # packed
             at = 0
             while at < len(content):
-                value, at = read_varint(content, at, len(content))
+                value, at = varint(content, at, len(content))
                 axes.append(signed(value))
     return (_text(name), _checked(axes)) if name else None
 
