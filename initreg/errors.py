@@ -72,15 +72,15 @@ class DamagedFile(InitregError):
         spare: int = 0,
         remedy: str = "Download or copy the file again",
     ) -> None:
-        """Raise if ``size`` bytes of deflate cannot unpack to ``unpacked`` bytes.
+        """Raise if deflate cannot pack ``unpacked`` bytes into ``size`` bytes.
 
         ``spare`` bytes are always allowed. For formats whose library unpacks; initreg itself makes
         this check for every ``Extent``.
         """
         if unpacked > size * _DEFLATE_RATIO + spare:
             raise cls(
-                f"{what} claims to unpack from {size:,} bytes to {unpacked:,}, more than deflate "
-                f"can (at most {_DEFLATE_RATIO:,} times as many). {remedy}"
+                f"{what} claims to hold {unpacked:,} bytes in {size:,}, more than deflate can pack "
+                f"(at most {_DEFLATE_RATIO:,} times as many). {remedy}"
             )
 
 

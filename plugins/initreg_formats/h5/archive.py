@@ -30,8 +30,8 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
     file = source.open()
     try:
         member = _member(file, what)
-        check_size(member, member.file_size, weights, options.max_inflation)
         start = data_offset(file, member, weights)
+        check_size(member, member.file_size, weights, options.max_inflation)
         if member.compress_type == zipfile.ZIP_STORED:
             if start + member.file_size > source.size:
                 raise DamagedFile(

@@ -90,7 +90,7 @@ def check_size(member: zipfile.ZipInfo, unpacked: int, what: str, max_inflation:
         RefusedFile: it is packed better than is allowed.
     """
     packed = member.compress_size
-    if member.compress_type == _DEFLATED:
+    if member.compress_type != _STORED:
         DamagedFile.check_deflate(what, packed, unpacked)
         RefusedFile.check_inflation(what, packed, unpacked, max_inflation)
     elif unpacked > packed:

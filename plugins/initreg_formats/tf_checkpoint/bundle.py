@@ -253,7 +253,7 @@ class _Bundle:
         if missing:
             more = ", ..." if len(missing) > _NAMES_SHOWN else ""
             raise DamagedFile(
-                f"{self._what}: {len(missing)} of the {count} data files are missing: "
+                f"{self._what}: missing {len(missing)} of the {count} data files: "
                 f"{', '.join(missing[:_NAMES_SHOWN])}{more}. Copy them into {file.parent}"
             )
         return files, sizes

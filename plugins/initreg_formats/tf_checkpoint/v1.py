@@ -67,7 +67,7 @@ def parts(path: Path) -> list[Path]:
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise DamagedFile(
-            f"{path}: {len(missing)} of the {count} files are missing: {', '.join(missing[:5])}. "
+            f"{path}: missing {len(missing)} of the {count} files: {', '.join(missing[:5])}. "
             f"Copy them into {path.parent}"
         )
     for file in files:

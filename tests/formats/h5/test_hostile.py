@@ -137,7 +137,7 @@ def test_a_dangling_link(path):
     """A soft link to nothing is an error that names both ends."""
     with h5py.File(path, "w") as file:
         file["a"] = h5py.SoftLink("/nowhere/x")
-    deny(path, DamagedFile, "'a' is a soft link to '/nowhere/x', which is not there")
+    deny(path, DamagedFile, "'a' is a soft link to '/nowhere/x', which does not exist")
 
 
 def test_many_ways_to_one_place(path):
@@ -187,7 +187,7 @@ def test_large_and_never_written(path, options):
         file.create_dataset("a", (1 << 37,), "f8", **options)
     with little_memory():
         deny(
-            path, DamagedFile, "'a' brings what the file claims to hold to 1,099,511,627,776 bytes"
+            path, DamagedFile, "'a', with all before it, claims to hold 1,099,511,627,776 bytes in"
         )
 
 
@@ -197,7 +197,7 @@ def test_many_never_written(path):
         for i in range(20):
             file.create_dataset(f"a{i}", (1 << 20,), "f4")
     with little_memory():
-        deny(path, DamagedFile, r"'a\d+' brings what the file claims to hold to")
+        deny(path, DamagedFile, r"'a\d+', with all before it, claims to hold")
 
 
 def test_a_large_chunk(path):
@@ -207,7 +207,7 @@ def test_a_large_chunk(path):
             "a", (4,), "f4", chunks=(1 << 29,), maxshape=(None,), compression="gzip"
         )
     with little_memory():
-        deny(path, DamagedFile, "claims to hold to 2,147,483,648 bytes")
+        deny(path, DamagedFile, "claims to hold 2,147,483,648 bytes")
 
 
 @pytest.mark.parametrize("shape", [(0, 1 << 62, 1 << 62), (1 << 62, 0)])
@@ -356,7 +356,7 @@ def test_an_archive_that_claims_too_much(archive):
     at = raw.rfind(size.to_bytes(4, "little"))
     raw[at : at + 4] = b"\xff\xff\xff\x7f"
     path.write_bytes(raw)
-    with little_memory(), pytest.raises(DamagedFile, match="claims to unpack from"):
+    with little_memory(), pytest.raises(DamagedFile, match="claims to hold"):
         initreg.open(path)
 
 
@@ -389,7 +389,7 @@ def test_an_unusual_packing(archive):
 def test_an_archive_without_weights(archive):
     """A .keras with other members says which."""
     path, _ = archive(members=("config.json", "model.weights.npz"))
-    with pytest.raises(DamagedFile, match=r"with 0 model\.weights\.h5; it has config\.json, model"):
+    with pytest.raises(DamagedFile, match=r"with 0 model\.weights\.h5, where one is needed"):
         initreg.open(path)
 
 
@@ -399,7 +399,7 @@ def test_a_member_that_is_no_hdf5(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "m.keras", "w", method) as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", b"no HDF5" * 1000)
-    with pytest.raises(DamagedFile, match=r"m\.keras: what should be HDF5 has no signature"):
+    with pytest.raises(DamagedFile, match=r"m\.keras: what should be HDF5 has no HDF5 signature"):
         initreg.open(tmp_path / "m.keras")
 
 

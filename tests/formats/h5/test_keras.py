@@ -166,11 +166,11 @@ def test_sharded_weights(tmp_path, models):
     ("change", "error", "says"),
     [
         ({"/layers/dense/vars": "m_00009.weights.h5"}, DamagedFile, "m_00009.* is missing"),
-        ({"/layers/dense/vars": "../x.weights.h5"}, RefusedFile, "no plain file name"),
+        ({"/layers/dense/vars": "../x.weights.h5"}, RefusedFile, "not a plain file name"),
         ({"/layers/dense/vars": 3}, DamagedFile, "does not say which part"),
         ({"/more/vars": "m_00000.weights.h5"}, DamagedFile, "'more/vars' should lie in part m_0"),
-        (None, DamagedFile, "where the index does not have it"),
-        ([], DamagedFile, "it has no weight_map"),
+        (None, DamagedFile, "but the index does not say so"),
+        ([], DamagedFile, "has no weight_map"),
     ],
 )
 def test_a_damaged_index(tmp_path, models, change, error, says):
@@ -418,11 +418,11 @@ def test_a_layer_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("value", [np.arange(3), 2.5])
 def test_names_that_are_none(tmp_path, value):
-    """An attribute of numbers is no list of names."""
+    """An attribute of numbers is not a list of names."""
     path = legacy(tmp_path / "m.h5", {"d": {"w": np.zeros(2)}})
     with h5py.File(path, "a") as file:
         file["d"].attrs["weight_names"] = value
-    with pytest.raises(DamagedFile, match="'weight_names' is no list of names"):
+    with pytest.raises(DamagedFile, match="'weight_names' is not a list of names"):
         initreg.open(path)
 
 

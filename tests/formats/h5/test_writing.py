@@ -141,7 +141,7 @@ def test_strings_are_utf_8(tmp_path_factory: pytest.TempPathFactory, strings: li
 @pytest.mark.parametrize(
     ("strings", "reason"),
     [(["a", "b\0c"], "with NUL, which ends a string"), ([b"\0"], "with NUL"),
-     ([b"\xff"], "bytes that are no UTF-8"), (["\ud800"], "bytes that are no UTF-8")],
+     ([b"\xff"], "bytes that are not UTF-8"), (["\ud800"], "bytes that are not UTF-8")],
 )  # fmt: skip
 def test_strings_that_hdf5_does_not_keep_are_refused(
     tmp_path: Path, strings: list[Any], reason: str
@@ -158,7 +158,7 @@ def test_strings_that_hdf5_does_not_keep_are_refused(
 )  # fmt: skip
 def test_a_name_that_is_no_path_is_refused(tmp_path: Path, name: str) -> None:
     """HDF5 would take it for another path, or nobody would read it."""
-    with pytest.raises(InitregError, match="rename it; nothing was written") as caught:
+    with pytest.raises(InitregError, match=r"Rename it\. Nothing was written") as caught:
         initreg.save(tmp_path / "m.h5", {"w": np.ones(1), name: np.ones(2)})
     assert repr(name) in str(caught.value)
     assert os.listdir(tmp_path) == []
@@ -177,7 +177,7 @@ def test_the_deepest_name_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["a/b", "a/b/c/d"])
 def test_an_array_that_is_a_group_too_is_refused(tmp_path: Path, other: str) -> None:
     """Both are named."""
-    with pytest.raises(InitregError, match=f"array 'a': it cannot be an array, .* of '{other}'"):
+    with pytest.raises(InitregError, match=f"array 'a': it cannot be both .* of '{other}'"):
         initreg.save(tmp_path / "m.h5", {other: np.ones(1), "a": np.ones(1)})
 
 
@@ -185,7 +185,7 @@ def test_an_array_that_is_a_group_too_is_refused(tmp_path: Path, other: str) -> 
                                    np.ones(2, "g"), np.zeros(2, "f4,i4")])  # fmt: skip
 def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
     """HDF5 has no such dtype, or no variable has."""
-    with pytest.raises(InitregError, match="no place for array 'a': its dtype is "):
+    with pytest.raises(InitregError, match="cannot store array 'a': its dtype is "):
         initreg.save(tmp_path / "m.h5", {"a": array})
     assert os.listdir(tmp_path) == []
 
@@ -194,7 +194,7 @@ def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
 def test_more_axes_than_hdf5_has_are_refused(tmp_path: Path) -> None:
     """It has 32."""
     initreg.save(tmp_path / "m.h5", {"a": np.ones((1,) * 32)})
-    with pytest.raises(InitregError, match="it has 33 axes, and 32 are the most: reshape it"):
+    with pytest.raises(InitregError, match=r"33 axes, and at most 32 are possible\. Reshape it"):
         initreg.save(tmp_path / "m.h5", {"a": np.ones((1,) * 33)})
 
 
@@ -208,7 +208,7 @@ def test_keras_own_files_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_shards_are_refused(tmp_path: Path) -> None:
     """An HDF5 file is one file."""
-    with pytest.raises(InitregError, match="leave out shard_size, or save as"):
+    with pytest.raises(InitregError, match="Leave out shard_size, or save as"):
         initreg.save(tmp_path / "m.h5", {"a": np.ones(3)}, shard_size=10)
 
 

@@ -181,7 +181,7 @@ def test_strings_of_any_shape(tmp_path: Path, array: Array) -> None:
     ("strings", "reason"),
     [
         (["text", b"bytes"], "array 's' holds strings that numpy cannot store as they are"),
-        (["ends in NUL\0"], "or end in NUL. Save as .ckpt"),
+        (["ends in NUL\0"], "or some end in NUL. Save as .ckpt"),
         (["x" * 2_000_000] + ["y"] * 1000, "'s' holds strings of very different lengths"),
     ],
 )
@@ -204,9 +204,7 @@ def test_strings_that_would_change_are_refused(
 def test_a_dtype_that_numpy_cannot_name_is_refused(tmp_path: Path, dtype: str) -> None:
     """numpy would write raw bytes; the error says where it can go, and cast= is one way."""
     arrays = {"fc/W": np.ones(3, getattr(ml_dtypes, dtype))}
-    with pytest.raises(
-        InitregError, match=r"m\.npz: \.npz has no place for array 'fc/W'"
-    ) as caught:
+    with pytest.raises(InitregError, match=r"m\.npz: \.npz cannot store array 'fc/W'") as caught:
         initreg.save(tmp_path / "m.npz", arrays)
     assert dtype in str(caught.value)
     assert "save as .safetensors or .ckpt, or cast it, as cast='float32'" in str(caught.value)
@@ -219,7 +217,7 @@ def test_a_dtype_that_numpy_cannot_name_is_refused(tmp_path: Path, dtype: str) -
 @pytest.mark.parametrize("array", [np.zeros(3, "M8[s]"), np.zeros(3, "f4,i4"), np.ones(2, "g")])
 def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
     """Dates, structures and long doubles, which no variable takes."""
-    with pytest.raises(InitregError, match="no place for array 'a'"):
+    with pytest.raises(InitregError, match="cannot store array 'a'"):
         initreg.save(tmp_path / "m.npz", {"a": array})
 
 
@@ -228,7 +226,7 @@ def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
 )
 def test_a_name_that_would_not_survive_is_refused(tmp_path: Path, name: str) -> None:
     """Out of the folder, not on every system, too long, or not what np.load makes of it."""
-    with pytest.raises(InitregError, match="rename it; nothing was written") as caught:
+    with pytest.raises(InitregError, match=r"Rename it\. Nothing was written") as caught:
         initreg.save(tmp_path / "m.npz", {"w": np.ones(1), name: np.ones(2)})
     assert repr(name) in str(caught.value)
     assert os.listdir(tmp_path) == []
@@ -247,14 +245,14 @@ def test_all_that_is_wrong_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(InitregError) as caught:
         initreg.save(tmp_path / "m.npz", arrays)
     lines = str(caught.value).splitlines()
-    assert lines[0].endswith(".npz has no place for 12 of the arrays, and nothing was written:")
+    assert lines[0].endswith(".npz cannot store 12 of the arrays. Nothing was written:")
     assert [line.split(":")[0] for line in lines[1:11]] == [f"  array 'a{i}'" for i in range(10)]
     assert lines[11:] == ["  and 2 more"]
 
 
 def test_shards_are_refused(tmp_path: Path) -> None:
     """An npz is one file, and the error says what has several."""
-    with pytest.raises(InitregError, match="leave out shard_size, or save as"):
+    with pytest.raises(InitregError, match="Leave out shard_size, or save as"):
         initreg.save(tmp_path / "m.npz", {"a": np.ones(3)}, shard_size=10)
 
 

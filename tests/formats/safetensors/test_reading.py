@@ -222,7 +222,7 @@ def test_packed_dtypes(tmp_path, kind, width):
     with initreg.open(path) as arrays:
         assert arrays["w"].shape == (2, 4)
         assert arrays["w"].spec.dtype == kind
-        with pytest.raises(InitregError, match=rf"'w' is of dtype {kind}, packed at {width} bits"):
+        with pytest.raises(InitregError, match=rf"'w' has the dtype {kind}, with {width} bits"):
             arrays["w"].read()
     target = {"w": np.zeros((2, 4), np.float32)}
     with pytest.raises(MismatchError, match=kind):
@@ -296,7 +296,7 @@ def test_a_part_that_is_a_folder(sharded):
     folder, _ = sharded
     (folder / "model-00002-of-00002.safetensors").unlink()
     (folder / "model-00002-of-00002.safetensors").mkdir()
-    with pytest.raises(DamagedFile, match=r"model-00002-of-00002\.safetensors is no file"):
+    with pytest.raises(DamagedFile, match=r"model-00002-of-00002\.safetensors is not a file"):
         initreg.open(folder)
 
 
@@ -329,7 +329,7 @@ def test_a_part_elsewhere(sharded, name):
     """A part's name is a plain file name; the index cannot reach out of its folder."""
     folder, _ = sharded
     reindex(folder, lambda places: places.update({"a/w": name}))
-    with pytest.raises(RefusedFile, match="no plain file name"):
+    with pytest.raises(RefusedFile, match="not a plain file name"):
         initreg.open(folder)
 
 
@@ -366,18 +366,18 @@ def test_a_part_that_is_a_pipe(sharded):
     folder, _ = sharded
     (folder / "model-00002-of-00002.safetensors").unlink()
     os.mkfifo(folder / "model-00002-of-00002.safetensors")
-    with pytest.raises(DamagedFile, match="is no file"):
+    with pytest.raises(DamagedFile, match="is not a file"):
         initreg.open(folder)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"weight_map": {"a": 3}}', "no weight_map of array names to file names"),
+        ('{"weight_map": {"a": 3}}', "its weight_map does not give each array the name of a file"),
         ('{"weight_map": []}', "no weight_map"),
         ('{"metadata": {}}', "no weight_map"),
         ('["weight_map"]', "holds a list, not an object"),
-        ('{"weight_map": {"a": "x", "a": "y"}}', "'a' is there twice"),
+        ('{"weight_map": {"a": "x", "a": "y"}}', "'a' occurs twice"),
         ('{"weight_map": {', "JSON is damaged"),
         ("", "JSON is damaged"),
     ],

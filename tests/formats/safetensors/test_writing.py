@@ -146,7 +146,7 @@ def test_the_same_arrays_make_the_same_file(tmp_path: Path) -> None:
                                    np.array(["text"]), np.zeros(2, "f4,i4")])  # fmt: skip
 def test_a_dtype_of_another_format_is_refused(tmp_path: Path, array: Array) -> None:
     """The error names file and array, and nothing is written."""
-    with pytest.raises(InitregError, match=r"m\.safetensors: .* for array 'fc/W': its dtype is "):
+    with pytest.raises(InitregError, match=r"m\.safetensors: .* cannot store array 'fc/W': its "):
         initreg.save(tmp_path / "m.safetensors", {"w": np.ones(1), "fc/W": array})
     assert listing(tmp_path) == []
 
@@ -154,14 +154,14 @@ def test_a_dtype_of_another_format_is_refused(tmp_path: Path, array: Array) -> N
 @pytest.mark.parametrize("name", ["__metadata__", "a\ud800"])
 def test_a_name_of_the_formats_own_is_refused(tmp_path: Path, name: str) -> None:
     """Or one that is no text."""
-    with pytest.raises(InitregError, match="rename it; nothing was written"):
+    with pytest.raises(InitregError, match=r"Rename it\. Nothing was written"):
         initreg.save(tmp_path / "m.safetensors", {name: np.ones(1)})
     assert listing(tmp_path) == []
 
 
 def test_compress_is_refused(tmp_path: Path) -> None:
     """The format has no packed arrays."""
-    with pytest.raises(InitregError, match="leave out compress, or save as"):
+    with pytest.raises(InitregError, match="Leave out compress, or save as"):
         initreg.save(tmp_path / "m.safetensors", {"a": np.ones(1)}, compress=True)
 
 

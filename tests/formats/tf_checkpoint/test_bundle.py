@@ -218,7 +218,7 @@ def test_several_data_files(tables: SimpleNamespace, session: Any, tmp_path: Pat
     Path(f"{prefix}.data-00001-of-00002").unlink()
     with pytest.raises(DamagedFile, match=r"model\.ckpt\.data-00001-of-00002") as caught:
         initreg.open(prefix)
-    assert "1 of the 2 data files missing" in str(caught.value)
+    assert "missing 1 of the 2 data files" in str(caught.value)
 
 
 def graph_aliases(prefix: Path | str) -> dict[str, set[str]]:

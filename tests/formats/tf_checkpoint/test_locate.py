@@ -195,7 +195,7 @@ def test_state_file_that_points_nowhere(folder: Path) -> None:
     path = state(folder, "model-3")
     for given in (folder, path):
         text = problem(given)
-        assert "'model-3', which is not there" in text
+        assert "'model-3', which does not exist" in text
         assert "model-1, model-2" in text
         assert str(path) in text
 
@@ -272,7 +272,7 @@ def test_data_without_its_index(folder: Path) -> None:
 def test_index_without_its_data(folder: Path) -> None:
     """The error names the data file that is missing, and where it should be."""
     (folder / "model-1.data-00000-of-00001").unlink()
-    with pytest.raises(DamagedFile, match=r"1 of the 1 data files missing: model-1\.data-0") as e:
+    with pytest.raises(DamagedFile, match=r"missing 1 of the 1 data files: model-1\.data-0") as e:
         initreg.open(folder / "model-1")
     assert str(folder) in str(e.value)
 
@@ -310,7 +310,7 @@ def test_no_other_file_is_opened(folder: Path) -> None:
     data = folder / "model-1.data-00000-of-00001"
     data.unlink()
     os.mkfifo(data)
-    with pytest.raises(DamagedFile, match="is no file"):
+    with pytest.raises(DamagedFile, match="is not a file"):
         initreg.open(folder / "model-1")
     (folder / "model-2.index").unlink()
     os.mkfifo(folder / "model-2.index")

@@ -287,7 +287,7 @@ def test_what_is_wrong_with_a_table(tables: SimpleNamespace, tmp_path: Path) -> 
         "fails its crc32c": b"\x01" + good[1:],
         "keys that are out of order": unsorted,
         "compression 7": unknown,
-        "its end is damaged: a block that should end": beyond,
+        "its end is damaged: it has a block that should end": beyond,
         "its end is damaged: a number": no_end,
     }
     for text, data in wrong.items():

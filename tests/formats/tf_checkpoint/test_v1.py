@@ -101,7 +101,7 @@ def test_several_files(tables: SimpleNamespace, session: Any, tmp_path: Path) ->
     for name in ("", "checkpoint", "model.ckpt-12", pattern.name, one):
         check(tables, tmp_path / name)
     (tmp_path / one).rename(tmp_path / "model.ckpt-12-00000-of-00002")
-    with pytest.raises(DamagedFile, match=r"1 of the 2 files missing: model\.ckpt-12-00001-of-0"):
+    with pytest.raises(DamagedFile, match=r"missing 1 of the 2 files: model\.ckpt-12-00001-of-0"):
         initreg.open(tmp_path / "model.ckpt-12")
 
 
@@ -204,7 +204,7 @@ UNTRUE = {
         4,
         [(((0, 1 << 40),), encode_bytes(7, b"\1\2"))],
     ),
-    "a tensor of shape (1152921504606846976,)": ((1 << 60,), 1, []),
+    "a tensor of the impossible shape (1152921504606846976,)": ((1 << 60,), 1, []),
     "slices of 2 elements in all for shape (4,)": ((4,), 1, [(A, encode_bytes(5, FLOATS))]),
     "outside of (3,)": ((3,), 1, [(A, encode_bytes(5, FLOATS)), (B, b"")]),
     "slices that overlap": (
@@ -216,8 +216,8 @@ UNTRUE = {
     "values that are not packed": ((2,), 3, [(A, encode_number(7, 1))]),
     "a number that does not end": ((2,), 3, [(A, encode_bytes(7, b"\1\x80"))]),
     "a number of more than 64 bits": ((2,), 3, [(A, encode_bytes(7, b"\xff" * 11 + b"\1"))]),
-    "a number that is no uint8": ((2,), 4, [(A, encode_bytes(7, b"\1\x80\2"))]),
-    "a slice that x announces": ((2,), 1, [(A, None)]),
+    "a number that does not fit into uint8": ((2,), 4, [(A, encode_bytes(7, b"\1\x80\2"))]),
+    "a slice that x lists": ((2,), 1, [(A, None)]),
     "a slice without values": ((2,), 1, [(A, b"")]),
     "dtype number 20": ((2,), 20, [(A, encode_bytes(5, FLOATS))]),
     "a slice of 1 axes": ((2, 1), 1, [(A, encode_bytes(5, FLOATS))]),

@@ -336,7 +336,7 @@ def test_links(tables: SimpleNamespace) -> None:
     assert result == Path("real/m.ckpt").resolve()
     assert_reads(tables, str(result), NEW)
     os.symlink("real/m.ckpt.index", "other.ckpt.index")
-    with pytest.raises(UnwritableFile, match=r"Give the prefix, 'other\.ckpt'"):
+    with pytest.raises(UnwritableFile, match=r"Give the prefix 'other\.ckpt'"):
         initreg.save("other.ckpt.index", OLD)
     assert initreg.save("other.ckpt", OLD) == Path("other.ckpt")
     assert_reads(tables, "other.ckpt", OLD)
@@ -369,31 +369,34 @@ def test_all_that_has_no_place() -> None:
     with pytest.raises(InitregError) as caught:
         initreg.save("m.ckpt", arrays)
     assert str(caught.value).splitlines() == [
-        "m.ckpt: a TensorFlow checkpoint has no place for 6 of the arrays, and nothing was "
-        "written. Cast, rename or drop them:",
-        "  'when': TensorFlow has no dtype datetime64[D]",
-        "  'wide': TensorFlow has no dtype float8_e3m4",
-        "  'axes': 40 axes; 32 are the most",
-        "  '': its name is empty, which is the key of the index's header",
-        "  '\\udcff': its name is no valid Unicode",
-        "  '_CHECKPOINTABLE_OBJECT_GRAPH': a name that checkpoints keep for their own records, not "
-        "a variable's",
+        "m.ckpt: a TensorFlow checkpoint cannot store 6 of the arrays. Nothing was written:",
+        "  array 'when': its dtype is datetime64[D], which TensorFlow does not have. "
+        "Cast or drop it",
+        "  array 'wide': its dtype is float8_e3m4, which TensorFlow does not have. Cast or drop it",
+        "  array 'axes': it has 40 axes, and at most 32 are possible. Reshape or drop it",
+        "  array '': its name is empty, and that is the key of the index's header. Rename it",
+        "  array '\\udcff': its name is not valid Unicode. Rename it",
+        "  array '_CHECKPOINTABLE_OBJECT_GRAPH': checkpoints keep that name for their own records. "
+        "Rename or drop it",
     ]
     assert files() == []
 
 
 @pytest.mark.newest
 def test_a_long_list_is_cut() -> None:
-    """Of many such arrays the first ten are named, and the rest counted."""
-    with pytest.raises(InitregError, match="for 25 of the arrays") as caught:
+    """The first ten of many such arrays are named, and the rest are counted."""
+    with pytest.raises(InitregError, match="cannot store 25 of the arrays") as caught:
         initreg.save("m.ckpt", {f"w{n}": np.ones(1, ml_dtypes.float8_e3m4) for n in range(25)})
-    assert str(caught.value).endswith("'w9': TensorFlow has no dtype float8_e3m4\n  and 15 more")
+    assert str(caught.value).endswith(
+        "'w9': its dtype is float8_e3m4, which TensorFlow does not have. Cast or drop it\n"
+        "  and 15 more"
+    )
 
 
 def test_text_that_is_none() -> None:
     """A string that UTF-8 cannot spell is refused, and nothing is written."""
     with pytest.raises(
-        InitregError, match=r"array 's' holds 'a\\udcff', which is no valid Unicode"
+        InitregError, match=r"array 's' holds 'a\\udcff', which is not valid Unicode"
     ):
         initreg.save("m.ckpt", {"s": np.array(["a\udcff"], object)})
     assert files() == []

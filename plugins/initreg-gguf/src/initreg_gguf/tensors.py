@@ -102,8 +102,8 @@ def arrays_of(source: Source, order: str) -> Mapping[str, Any]:
             reader = Reader(source.path)
     except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, RecursionError) as error:
         raise DamagedFile(
-            f"{source.label}: not a complete GGUF file, with {source.size:,} bytes: {error}. "
-            "Download or copy it again"
+            f"{source.label}: not a complete GGUF file of {source.size:,} bytes: {error}. Download "
+            "or copy it again"
         ) from error
     # The reader has mapped the file. If a mapped file shrinks, reading it ends the process. So only
     # numbers are kept from the reader, and the mapping goes away with it.
