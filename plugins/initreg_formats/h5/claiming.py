@@ -40,7 +40,9 @@ def _claim_archive(source: Source) -> Claim | None:
     names = source.members
     if names is None:
         if source.suffix == ".keras":
-            return Claim(Confidence.CONTENT, "begins like a Keras archive, which has no end")
+            return Claim(
+                Confidence.CONTENT, "begins like a Keras archive, but the archive has no end"
+            )
         return None
     if CONFIG in names and WEIGHTS in names:
         return Claim(Confidence.EXACT, f"Keras archive: zip with {CONFIG} and {WEIGHTS}")

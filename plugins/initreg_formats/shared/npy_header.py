@@ -43,7 +43,7 @@ def header_size(head: bytes, what: str) -> int:
         raise DamagedFile(f"{what}: not an .npy array: it does not begin with '\\x93NUMPY'")
     version = head[6]
     if version not in (1, 2, 3):
-        raise DamagedFile(f"{what}: .npy version {version} is unknown; 1 to 3 are read")
+        raise DamagedFile(f"{what}: .npy version {version} is unknown. initreg reads 1 to 3")
     width = 2 if version == 1 else 4
     size = 8 + width + int.from_bytes(head[8 : 8 + width], "little")
     if size > LONGEST_HEADER:

@@ -12,7 +12,7 @@ Android's apksigner and zipalign do it. Readers skip fields that they do not kno
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 ALIGNMENT = 64  # bytes
 LONGEST_NAME = 0xFFFF  # bytes
@@ -55,34 +55,31 @@ class ZipWriter:
 
         crc = zlib_ng.crc32(data, zlib_ng.crc32(head))
         size = len(head) + len(data)
-        is_large = size >= _MOST_32
-        spelt, flags = _spelt(name)
-        begin = self._at + _LOCAL.size + len(spelt) + _SIZES_64.size * is_large + len(head)
-        padding = _padding(-begin % ALIGNMENT)
-        header = _local_header(spelt, flags, _STORED, crc, size, size, is_large, padding)
+        member = _Member(name, _STORED, crc, size, size, is_large=size >= _MOST_32)
+        begin = self._at + len(member.header()) + len(head)
+        header = member.header(_padding(-begin % ALIGNMENT))
         self._file.write(header)
         self._file.write(head)
         self._file.write(data)
-        self._enter(spelt, flags, _STORED, crc, size, size, is_large, len(header))
+        self._enter(member, len(header))
 
     def deflate(self, name: str, head: bytes, data: bytes | memoryview) -> None:
         """Add a member, packed, but not more than 1000-fold. A file that is packed better looks as
         if it should fill somebody's memory, and initreg refuses it by default."""
         size = len(head) + len(data)
         is_large = size + size // 1000 + _CHUNK >= _MOST_32  # data that does not pack grows a bit
-        spelt, flags = _spelt(name)
-        header = _local_header(spelt, flags, _DEFLATED, 0, 0, 0, is_large, b"")
+        begin = self._at + len(_Member(name, _DEFLATED, 0, 0, 0, is_large).header())
         for level in (_LEVEL, _LOW_LEVEL):
-            self._file.seek(self._at + len(header))
+            self._file.seek(begin)
             packed, crc = self._pack(head, data, level)
             if size <= packed * _MOST_TIMES:
                 break
-        # The header again, now that its sizes and its checksum are known.
+        # The header comes last, because only now its sizes and its checksum are known.
         self._file.seek(self._at)
-        header = _local_header(spelt, flags, _DEFLATED, crc, packed, size, is_large, b"")
-        self._file.write(header)
-        self._file.seek(self._at + len(header) + packed)
-        self._enter(spelt, flags, _DEFLATED, crc, packed, size, is_large, len(header))
+        member = _Member(name, _DEFLATED, crc, packed, size, is_large)
+        header = self._file.write(member.header())
+        self._file.seek(begin + packed)
+        self._enter(member, header)
 
     def _pack(self, head: bytes, data: bytes | memoryview, level: int) -> tuple[int, int]:
         """Write both, packed. Returns the packed bytes and the checksum of the unpacked ones."""
@@ -113,22 +110,13 @@ class ZipWriter:
         start = start if start < _MOST_32 else 0xFFFFFFFF
         self._file.write(_END.pack(b"PK\5\6", 0, 0, count, count, size, start, 0))
 
-    def _enter(
-        self,
-        name: bytes,
-        flags: int,
-        method: int,
-        crc: int,
-        packed: int,
-        size: int,
-        is_large: bool,
-        header: int,
-    ) -> None:
-        """Add to the directory a member of ``header`` and ``packed`` bytes, which was written."""
+    def _enter(self, member: _Member, header: int) -> None:
+        """Add a member that was written, with a header of so many bytes, to the directory."""
         start, wide = self._at, []
-        self._at += header + packed
+        self._at += header + member.packed
         self._count += 1
-        if is_large:
+        size, packed = member.size, member.packed
+        if member.is_large:
             wide += [size, packed]
             size = packed = 0xFFFFFFFF
         if start >= _MOST_32:
@@ -136,40 +124,42 @@ class ZipWriter:
             start = 0xFFFFFFFF
         extra = struct.pack(f"<2H{len(wide)}Q", _ZIP64, 8 * len(wide), *wide) if wide else b""
         version = _ZIP64_VERSION if wide else _PLAIN_VERSION
+        name = member.name.encode()
         self._directory += _CENTRAL.pack(
-            b"PK\1\2", _UNIX | version, version, flags, method, 0, _DATE, crc, packed, size,
-            len(name), len(extra), 0, 0, 0, _MODE, start,
+            b"PK\1\2", _UNIX | version, version, member.flags, member.method, 0, _DATE, member.crc,
+            packed, size, len(name), len(extra), 0, 0, 0, _MODE, start,
         )  # fmt: skip
         self._directory += name + extra
 
 
-def _spelt(name: str) -> tuple[bytes, int]:
-    """The bytes of a name, and the flag that names their encoding."""
-    return name.encode(), 0 if name.isascii() else _UTF8
+class _Member(NamedTuple):
+    """What the archive says about a member. ``is_large``: its sizes are in a zip64 field."""
 
+    name: str
+    method: int
+    crc: int
+    packed: int
+    size: int
+    is_large: bool
 
-def _local_header(
-    name: bytes,
-    flags: int,
-    method: int,
-    crc: int,
-    packed: int,
-    size: int,
-    is_large: bool,
-    padding: bytes,
-) -> bytes:
-    extra = padding
-    if is_large:
-        extra = _SIZES_64.pack(_ZIP64, 16, size, packed) + padding
-        size = packed = 0xFFFFFFFF
-    version = _ZIP64_VERSION if is_large else _PLAIN_VERSION
-    return (
-        _LOCAL.pack(
-            b"PK\3\4", version, flags, method, 0, _DATE, crc, packed, size, len(name), len(extra)
-        )
-        + name
-        + extra
-    )
+    @property
+    def flags(self) -> int:
+        """The flag that names the encoding of the name."""
+        return 0 if self.name.isascii() else _UTF8
+
+    def header(self, padding: bytes = b"") -> bytes:
+        """Its local header. ``padding`` is an extra field that aligns its bytes."""
+        size, packed, extra = self.size, self.packed, padding
+        if self.is_large:
+            extra = _SIZES_64.pack(_ZIP64, 16, size, packed) + padding
+            size = packed = 0xFFFFFFFF
+        version = _ZIP64_VERSION if self.is_large else _PLAIN_VERSION
+        name = self.name.encode()
+        fixed = _LOCAL.pack(
+            b"PK\3\4", version, self.flags, self.method, 0, _DATE, self.crc, packed, size,
+            len(name), len(extra),
+        )  # fmt: skip
+        return fixed + name + extra
 
 
 def _padding(length: int) -> bytes:
