@@ -64,8 +64,32 @@ class AmbiguousSource(InitregError):
     """Two formats claim the source with the same confidence. Choose one with ``format=``."""
 
 
+# RFC 1951: at best, two bits unpack to 258 bytes.
+_DEFLATE_RATIO = 1032
+
+
 class DamagedFile(InitregError):
     """The file has a known format, but it is truncated, corrupt or inconsistent with itself."""
+
+    @classmethod
+    def check_deflate(
+        cls,
+        what: str,
+        size: int,
+        unpacked: int,
+        spare: int = 0,
+        remedy: str = "Download or copy the file again",
+    ) -> None:
+        """Raise if deflate cannot pack ``unpacked`` bytes into ``size`` bytes.
+
+        ``spare`` bytes are always allowed. For formats whose library unpacks; initreg itself makes
+        this check for every ``Extent``.
+        """
+        if unpacked > size * _DEFLATE_RATIO + spare:
+            raise cls(
+                f"{what} claims to hold {unpacked:,} bytes in {size:,}, more than deflate can pack "
+                f"(at most {_DEFLATE_RATIO:,} times as many). {remedy}"
+            )
 
 
 class RefusedFile(InitregError):

@@ -240,13 +240,13 @@ def test_no_variables_at_all() -> None:
 
 
 def test_variables_of_a_graph_are_refused() -> None:
-    """Variables of a TF1 graph are an error that says to pass the session."""
+    """Variables of a TF1 graph are an error that says to Pass the session."""
     with tf.Graph().as_default():
         for use_resource in (True, False):
             v = tf.compat.v1.Variable(0.0, name="v", use_resource=use_resource)
             with pytest.raises(TargetError, match=r"'v(_1)?:0' belongs to a TF1 graph.*session"):
                 SmartInit({"v": np.float32(1)}).init([v])
-    with pytest.raises(TargetError, match="pass the session"):
+    with pytest.raises(TargetError, match="Pass the session"):
         SmartInit({"v": np.float32(1)}).init([v])
 
 

@@ -1,9 +1,11 @@
-"""TensorFlow checkpoints: V2 and V1, read without TensorFlow.
+"""TensorFlow checkpoints, V2 and V1, read without TensorFlow.
 
 An array is called by its key. A checkpoint is given as its prefix, one of its files, its state
-file, or the folder of either or of a SavedModel. The modules: ``locate`` and ``state`` find the
-index, ``leveldb``, ``snappy`` and ``proto`` read it, ``bundle``, ``entry``, ``strings`` and
-``graph`` say what lies where, ``v1`` is for the older format. ``writing`` and ``table`` write V2.
+file, the folder of these, or the folder of a SavedModel.
+
+The modules: ``locate`` and ``state`` find the index. ``leveldb`` and ``snappy`` read it.
+``bundle``, ``entry``, ``strings`` and ``graph`` say what lies where. ``v1`` reads the older format.
+``writing`` and ``table`` write V2.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 initreg_endings = (".ckpt", ".index")
 
-# The header of a V1 file begins with its field 1, a message; that of a V2 index has numbers there.
+# The header of a V1 file begins with field 1, a message. In a V2 index field 1 is a number.
 _V1_HEADER = b"\x0a"
 
 
@@ -52,7 +54,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     if found is None:
         if source.path is not None and not source.exists:
             raise source.not_found()
-        raise DamagedFile(f"{source.label}: no TensorFlow checkpoint is there")
+        raise DamagedFile(f"{source.label}: not a TensorFlow checkpoint")
     if found.table is None:
         raise (RefusedFile if found.is_refused else DamagedFile)(found.problem)
     table = Source(found.table)
@@ -64,7 +66,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
             opened.check()
         raise DamagedFile(
             f"{source.label}: looks like the index of a TensorFlow checkpoint, but is not named "
-            "<prefix>.index, so its data files cannot be found. Give it its name back"
+            "<prefix>.index, so its data files cannot be found. Rename it to what it was called"
         )
     return bundle.open_bundle(table, found.prefix, options)
 

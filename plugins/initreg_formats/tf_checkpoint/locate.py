@@ -22,10 +22,16 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path means. ``prefix``: of a V2 checkpoint. ``table``: its index, or the file of a V1
-    checkpoint (one of them). ``how``: by what it was found, for a claim's reason. ``problem``: why
-    there is nothing to open, with ``confidence`` that it is a checkpoint nevertheless; if it
-    ``is_refused``, there is something."""
+    """What a path means.
+
+    Attributes:
+        how: how the checkpoint was found, for a claim's reason.
+        prefix: the prefix of a V2 checkpoint.
+        table: the index of a V2 checkpoint, or one file of a V1 checkpoint.
+        problem: why nothing can be opened.
+        confidence: how surely it is a checkpoint, if there is a problem.
+        is_refused: whether there is a checkpoint, but opening it would be unsafe.
+    """
 
     how: str
     prefix: Path | None = None
@@ -36,7 +42,7 @@ class Found:
 
 
 def locate(source: Source) -> Found | None:
-    """What ``source`` means as a checkpoint; None if it does not look like one."""
+    """The checkpoint that ``source`` means; None if it does not look like one."""
     path = source.path
     if path is None:
         return None
@@ -60,7 +66,11 @@ def _of_file(source: Source, path: Path) -> Found | None:
     if state.FIELD in source.head and (found := _from_state(path)) is not None:
         return found
     if path.name == state.NAME and _is_text(source.head):
-        return Found("is named 'checkpoint'", problem=f"{path}: no model_checkpoint_path is in it")
+        return Found(
+            "is named 'checkpoint'",
+            problem=f"{path}: this state file has no model_checkpoint_path. Open a checkpoint "
+            "itself, by its prefix",
+        )
     if leveldb.has_magic(source):
         return Found("is a single file", None, path)
     if _is_v1_name(path.name) and source.head.startswith(b"\0\0"):
@@ -89,7 +99,7 @@ def _beside(prefix: Path, ending: str) -> Path:
 
 
 def _at_prefix(prefix: Path) -> Found | None:
-    """The checkpoint whose files are called ``prefix`` and something."""
+    """The checkpoint whose files have names that begin with ``prefix``."""
     if not prefix.name:
         return None
     index = _beside(prefix, _INDEX)
@@ -109,8 +119,8 @@ def _at_prefix(prefix: Path) -> Found | None:
     if shards:
         return Found(
             f"prefix of {shards[0]}",
-            problem=f"{index} is missing; without it nobody knows what {shards[0]} holds. Copy it "
-            "from where the checkpoint was made",
+            problem=f"{index} is missing, and only it says what {shards[0]} holds. Copy it from "
+            "where the checkpoint was made",
         )
     return None
 
@@ -121,7 +131,7 @@ def _is_shard(name: str, stem: str) -> bool:
 
 
 def _from_state(path: Path) -> Found | None:
-    """The checkpoint that a state file points to; None if the file states nothing."""
+    """The checkpoint that a state file points to; None if the file names none."""
     try:
         stated = state.checkpoint_path(Source(path).read(0, state.LONGEST))
     except InitregError:
@@ -135,15 +145,17 @@ def _from_state(path: Path) -> Found | None:
         found = _at_prefix(candidate)
         folder = os.path.realpath(candidate.parent)
         if found is not None and os.path.commonpath([home, folder]) != home:
-            problem = f"{path}: points out of its folder, to {stated!r}. If you trust it, open that"
+            problem = (
+                f"{path}: points out of its folder, to {stated!r}. If you trust it, open that path"
+            )
             return Found(how, problem=problem, is_refused=True)
         if found is not None and not found.problem:
             return Found(how, found.prefix, found.table)
         problem = problem or (found.problem if found is not None else "")
     if not problem:
-        problem = f"{path}: points to {stated!r}, which is not there"
+        problem = f"{path}: points to {stated!r}, which does not exist"
         there = _prefixes(_names(path.parent))
-        problem += f". Its folder holds {_list(there)}: open one of them" if there else ""
+        problem += f". Its folder holds {_list(there)}. Open one of these" if there else ""
     return Found(how, problem=problem, confidence=Confidence.CONTENT)
 
 
@@ -163,8 +175,8 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
     if there:
         return Found(
             "folder of checkpoints",
-            problem=f"{folder}: holds {len(there)} checkpoints and no state file that says which "
-            f"is meant: {_list(there)}. Open one of them",
+            problem=f"{folder}: holds {len(there)} checkpoints, and no state file says which to "
+            f"use: {_list(there)}. Open one of them",
             confidence=Confidence.CONTENT,
         )
     shards = [match[1] for match in map(_DATA.fullmatch, names) if match is not None]
@@ -181,13 +193,13 @@ def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
         return None
     return Found(
         f"folder with {graph}",
-        problem=f"{folder}: a SavedModel without {_VARIABLES}{_INDEX}: it has no variables, or "
+        problem=f"{folder}: a SavedModel without {_VARIABLES}{_INDEX}. It has no variables, or "
         "they were not copied",
     )
 
 
 def _is_checkpoint(prefix: Path, names: Iterable[str]) -> bool:
-    """Whether the ``.index`` is a checkpoint's: other programs call their files so, too."""
+    """Whether the ``.index`` belongs to a checkpoint. Other programs have such files, too."""
     if any(_is_shard(name, prefix.name) for name in names):
         return True
     return leveldb.has_magic(Source(_beside(prefix, _INDEX)))
