@@ -9,6 +9,7 @@ file from another, so that nobody else's is taken for one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -18,9 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from initreg.sidecars import plain_name
-
-if os.name == "posix":
-    import fcntl
 
 _NAME = re.compile(r"\.initreg-[0-9a-f]{8}-journal")
 _LARGEST = 16 << 20  # bytes
@@ -89,5 +87,4 @@ def _identity(path: Path) -> tuple[str, int, int, int] | None:
 
 
 def _hold(descriptor: int) -> None:
-    if os.name == "posix":
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,13 +1,14 @@
 """One save at a time gives its files their names in a folder: of all threads, and all processes.
 
 The folder itself is locked, as ``flock(2)`` does it: no file is left behind, and the lock of a
-process that was killed is gone with it. Where a folder cannot be locked (NFS, Windows), threads
-still wait for each other, and processes do not.
+process that was killed is gone with it. Where a folder cannot be locked (on some NFS servers),
+threads still wait for each other, and processes do not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 import time
@@ -16,9 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from initreg.errors import UnwritableFile
-
-if os.name == "posix":
-    import fcntl
 
 PATIENCE = 600.0  # seconds; a save of 100 GB to a slow disk takes less
 _POLL = 0.01
@@ -64,8 +62,6 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _lock(folder: Path, until: float) -> int:
     """A descriptor that holds the lock, -1 if the folder cannot be locked."""
-    if os.name != "posix":
-        return -1
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # whoever writes there says why
@@ -113,5 +109,4 @@ def _forget() -> None:
     _guard = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -27,9 +28,6 @@ _FLUSH_FROM = 8 << 20  # bytes that are new
 _STALE = 3600  # seconds after which what a killed process left is taken away
 
 _ours: set[Path] = set()  # what this process is writing
-
-if os.name == "posix":
-    import fcntl
 
 
 class Output:
@@ -71,7 +69,7 @@ class Output:
             )
         beside = self._beside(name)
         try:
-            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(beside, (self.folder / name).stat().st_mode & 0o777)
         except OSError as error:
@@ -90,7 +88,7 @@ class Output:
         if name in self._files:
             raise InitregError(f"{self.label}: {name!r} is written twice")
         try:
-            descriptor = os.open(path, os.O_RDWR | _CLOEXEC)
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise self.unwritable(error) from error
         self._files[name] = path, descriptor
@@ -139,7 +137,7 @@ class Output:
         """Raise UnwritableFile if the disk has not that many bytes left: better now than later."""
         try:
             found = os.statvfs(self.folder)
-        except (OSError, AttributeError):  # not on Windows
+        except OSError:
             return
         free = found.f_bavail * found.f_frsize
         if 0 < free < nbytes:
@@ -283,12 +281,7 @@ def written(path: str | os.PathLike[str]) -> Iterator[Output]:
         output.close()
 
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-
-
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -301,15 +294,12 @@ def _sync_folder(folder: Path) -> None:
 
 def _lock(descriptor: int) -> None:
     """By which other processes see that a file is in use. No flock, which HDF5 takes itself."""
-    if os.name == "posix":
-        with contextlib.suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.suppress(OSError):
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_stale(folder: Path) -> None:
     """Files that a killed process left: old, and held by nobody."""
-    if os.name != "posix":
-        return
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if _TEMPORARY.match(name) and folder / name not in _ours:

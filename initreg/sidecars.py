@@ -26,17 +26,13 @@ def opened(path: Path) -> BufferedReader:
 
 
 def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def plain_name(name: object) -> str:
     """The name of a file beside the sidecar that says it. Raises ValueError for what is none, or
     leads elsewhere."""
-    if (
-        not isinstance(name, str)
-        or name in ("", ".", "..")
-        or not {"/", os.sep, "\0"}.isdisjoint(name)
-    ):
+    if not isinstance(name, str) or name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(name):
         raise ValueError(f"{name!r} is no name of a file beside it")
     return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import threading
 from collections.abc import Iterator
@@ -214,10 +215,6 @@ def _superblock(file: BinaryIO, base: int, length: int, what: str) -> int:
 def _check_unlocked(file: BinaryIO, what: str) -> None:
     """Raise UnreadableFile if HDF5 has the file open for writing: it holds an exclusive lock then,
     and what is on disk is incomplete. The lock that finds this out is given back at once."""
-    try:
-        import fcntl
-    except ImportError:  # not on POSIX, where HDF5 does not lock either
-        return
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(file, fcntl.LOCK_UN)
