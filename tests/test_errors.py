@@ -50,9 +50,9 @@ def test_python_knows_some_of_them_too():
 
 def test_a_missing_library_ends_in_the_command_that_installs_it():
     """The message is the whole remedy."""
-    error = errors.MissingLibrary("format 'h5'", "h5py", "pip install 'initreg[h5]'")
-    assert str(error) == "format 'h5' needs h5py: pip install 'initreg[h5]'"
-    assert (error.library, error.remedy) == ("h5py", "pip install 'initreg[h5]'")
+    error = errors.MissingLibrary("format 'h5'", "h5py", "pip install h5py")
+    assert str(error) == "format 'h5' needs h5py: pip install h5py"
+    assert (error.library, error.remedy) == ("h5py", "pip install h5py")
 
 
 # --- each of them, as a user meets it -------------------------------------------------------------
