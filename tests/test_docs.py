@@ -147,6 +147,7 @@ def run_blocks(name: str, *wanted: str, **given: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.framework
 def test_transfer_learning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the page's code, in a session and in Keras; what it restores is what the file has."""
     monkeypatch.chdir(tmp_path)
@@ -163,6 +164,7 @@ def test_transfer_learning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert mine["fc/W"].tolist() == base["net/fc/W"].tolist()
 
 
+@pytest.mark.framework
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 def test_resuming_in_keras_and_in_a_session_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -202,6 +204,7 @@ data = FeedInput(FakeData([[1]], 100))
 """
 
 
+@pytest.mark.framework
 def test_resuming_in_tensorpack_runs(tmp_path: Path) -> None:
     """In a process of its own, as tensorpack turns TensorFlow 2 off."""
     initreg.save(tmp_path / "base.npz", {"fc/W": np.ones((4, 1), "f4")})
