@@ -27,7 +27,7 @@ from initreg.plan import Kind
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+PAGES = [README, *(ROOT / f"{n}.md" for n in ("CONTRIBUTING", "CHANGELOG", "SECURITY")), *DOCS]
 PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
 
 
