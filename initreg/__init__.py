@@ -7,9 +7,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Arrays are read with preadv, which Linux has and macOS from 11 on. Without this line the first
+# read would be an AttributeError.
+if not hasattr(os, "preadv"):
+    raise ImportError(
+        "initreg needs a POSIX system with preadv(2): Linux, or macOS 11 or newer. "
+        "On Windows, use the Windows Subsystem for Linux (WSL)"
+    )
 
 # The public names and the module that each is in. They are imported on first use: `initreg probe`,
 # and a plugin that needs no more than `hookimpl` and `Claim`, must not pay for the rest.

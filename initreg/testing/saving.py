@@ -182,7 +182,6 @@ class SavingTests(Base):
             if counts[-1] > max(counts[:2]) or any(name.startswith(_TEMPORARY) for name in left):
                 fail(f"saved again and again, there are {left}: output.obsolete() removes one")
 
-    @pytest.mark.skipif(os.name != "posix", reason="files have no such modes here")
     def test_modes_of_files(self, saved: Callable[..., Path]) -> None:
         """A new file is as the umask wants it; one that takes another's place, as that was."""
         previous = os.umask(_UMASK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import struct
@@ -187,7 +188,9 @@ def test_stored_members_inside_each_other(tmp_path: Path) -> None:
     whole = parts + core
     end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 130, 130, len(directory), len(whole), 0)
     path.write_bytes(whole + directory + end)
-    with np.load(path) as numpy_reads:  # it is a valid archive, but for what it is made for
+    # It is a valid archive, but for what it is made for. Python 3.11.8, 3.12.2, 3.13 and later
+    # refuse members that lie in each other, too.
+    with np.load(path) as numpy_reads, contextlib.suppress(zipfile.BadZipFile):
         assert numpy_reads["000"].nbytes == MB
         assert numpy_reads["129"].nbytes > MB
     with pytest.raises(DamagedFile, match="They overlap"):

@@ -91,15 +91,27 @@ def folder(tmp_path, monkeypatch):
         ("noisy", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
         ("argued", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
         ("BUILDER", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("READY", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+    ],
+)
+def test_code_that_builds_arrays(path, source, heading, capsys):
+    """Whatever a target takes may be built, or be there already, in a module of the folder."""
+    assert main(["plan", source, "--onto", f"models_of_this_test:{path}"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == heading
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize(
+    ("path", "source", "heading"),
+    [
+        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("keras", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("graph", "w.npz", "w.npz -> TF1 graph: 1 of 1 variable restored"),
         ("session", "w.npz", "w.npz -> TF1 session: 1 of 1 variable restored"),
     ],
 )
 def test_code_that_builds_a_model(path, source, heading, capsys):
-    """Whatever a target takes may be built, or be there already, in a module of the folder."""
+    """So may a model of Keras, and a graph or a session of TensorFlow 1."""
     assert main(["plan", source, "--onto", f"models_of_this_test:{path}"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == heading
 

@@ -159,11 +159,15 @@ def test_a_user_defined_array_is_copied_once_and_not_shared() -> None:
 # --- mmap=True ------------------------------------------------------------------------------------
 
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what is mapped")
+
+
 def maps(path: Path) -> int:
     """How many mappings of the file this process has."""
     return Path("/proc/self/maps").read_text().count(str(path))
 
 
+@linux
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_an_aligned_array_is_mapped_into_its_variable(tmp_path: Path, dtype: str) -> None:
     """The variable's memory is the file; training gives it memory of its own, and lets go of the
@@ -181,6 +185,7 @@ def test_an_aligned_array_is_mapped_into_its_variable(tmp_path: Path, dtype: str
     assert path.read_bytes() == before
 
 
+@linux
 def test_a_misaligned_array_is_read_although_mmap_was_asked_for(tmp_path: Path) -> None:
     """It cannot be a tensor's memory: the variable does not depend on the file."""
     path = tmp_path / "m.npz"
