@@ -295,7 +295,7 @@ class AskingTests(TargetBase):
             obj = self.make_open(value.copy(), shape)
             if obj is None:
                 pytest.skip("make_open() gives no object: every variable has one shape")
-            (spec,) = self._specs(self._target(obj)).values()
+            spec = self._specs(self._target(obj), ["alpha"])["alpha"]
             if spec.shape != shape or spec.dtype != name_of(value.dtype):
                 fail(
                     f"a variable of shape {shape} that holds {value.shape} now is reported as "

@@ -25,7 +25,10 @@ STRANGER = "stranger "  # "stranger dict" and so on: the target rightly accepts 
 
 # Plain identifiers, which every library allows as the name of a variable.
 NAMES = ("alpha", "beta", "gamma")
-LARGE = (80, 257)  # 82,240 bytes of float32: enough for memory to be shared rather than copied
+# 82 kB of float32, which libraries share rather than copy; and 1.2 MB, which initreg reads from a
+# file by itself, into the target's room() if there is one.
+LARGE = (80, 257)
+HUGE = (600, 500)
 
 _INTEGERS = tuple(f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64))
 _FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
@@ -120,9 +123,9 @@ class TargetBase:
         for name, array in values.items():
             if not alike(found[name], array):
                 fail(
-                    f"make() was given {name!r} as\n{array!r}\nand values() gives\n"
-                    f"{found[name]!r}\nOne of them is wrong, or the target has no "
-                    f"{name_of(array.dtype)}: then leave it out of dtypes"
+                    f"make() and values() disagree about {name!r}: one of them is wrong, or the "
+                    f"target has no {name_of(array.dtype)}, which you then leave out of dtypes. "
+                    f"make() was given\n{array!r}\nand values() gives\n{found[name]!r}"
                 )
         return obj
 
@@ -137,10 +140,13 @@ class TargetBase:
         except InitregError as error:
             fail(f"initreg finds no target for an object of make(): {error}")
 
-    def _specs(self, target: Target) -> dict[str, VariableSpec]:
-        """The specs of a target by the names in ``make``; those of other variables are left out."""
+    def _specs(self, target: Target, names: Iterable[str] = NAMES) -> dict[str, VariableSpec]:
+        """The specs of these variables, by the names in ``make``."""
         specs = {normalise(spec.name): spec for spec in target.variables()}
-        return {name: specs[self._called(name)] for name in NAMES if self._called(name) in specs}
+        for name in names:
+            if self._called(name) not in specs:
+                fail(f"variables() does not list {self._called(name)!r}, but {sorted(specs)}")
+        return {name: specs[self._called(name)] for name in names}
 
     def _called(self, name: str) -> str:
         return normalise(self.named(name))

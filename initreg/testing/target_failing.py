@@ -22,7 +22,7 @@ from initreg import (
     UnusedError,
 )
 from initreg.testing.base import Array, fail
-from initreg.testing.target_base import LARGE, NAMES, TargetBase, alike, pattern, zeros
+from initreg.testing.target_base import HUGE, NAMES, TargetBase, alike, pattern, zeros
 
 
 class _Damaged:
@@ -65,7 +65,7 @@ class FailingTests(TargetBase):
     def test_a_source_that_fails_midway_is_told_truly(self) -> None:
         """If one array of a mapping cannot be read, each variable is new and said to be written, or
         old and said not to be."""
-        for damaged in NAMES:
+        for damaged in (NAMES[0], NAMES[-1]):
             obj, given = self._prepared()
             source = self._source({**given, damaged: _Damaged(given[damaged])})
             self._check_failure(obj, given, SmartInit(source))
@@ -73,14 +73,14 @@ class FailingTests(TargetBase):
     def test_a_file_that_is_damaged_midway_is_told_truly(self, tmp_path: Path) -> None:
         """If one array of a file has a wrong checksum, the same holds: nothing of it is seen in a
         variable that was not written."""
-        for damaged in NAMES:
+        for damaged in (NAMES[0], NAMES[-1]):
             obj, given = self._prepared()
             path = self._damaged(tmp_path / f"{damaged}.npz", given, damaged)
             self._check_failure(obj, given, SmartInit(path))
 
     def test_atomic_writes_all_or_nothing(self, tmp_path: Path) -> None:
         """With ``atomic=True`` a damaged array is found before the first variable is written."""
-        for damaged in NAMES:
+        for damaged in (NAMES[0], NAMES[-1]):
             obj, given = self._prepared()
             before = self._values(obj)
             path = self._damaged(tmp_path / f"{damaged}.npz", given, damaged)
@@ -106,8 +106,12 @@ class FailingTests(TargetBase):
     def test_a_restore_after_a_failed_one_is_complete(self) -> None:
         """What failed leaves nothing behind: the next restore, of the same object, is exact."""
         obj, given = self._prepared()
-        with pytest.raises(InitregError):
+        try:
             SmartInit(self._source({**given, "beta": _Damaged(given["beta"])})).init(obj)
+        except InitregError:
+            pass
+        else:
+            fail("init() returned, although an array could not be read: let errors through")
         self._init(obj, given)
         self._expect(obj, given, "restored after a restore that failed")
 
@@ -115,8 +119,8 @@ class FailingTests(TargetBase):
 
     def _prepared(self) -> tuple[Any, dict[str, Array]]:
         """An object, and the arrays that will be given for it."""
-        obj = self._make({name: pattern(i, LARGE) for i, name in enumerate(NAMES)})
-        return obj, {name: pattern(10 + i, LARGE) for i, name in enumerate(NAMES)}
+        obj = self._make({name: pattern(i, HUGE) for i, name in enumerate(NAMES)})
+        return obj, {name: pattern(10 + i, HUGE) for i, name in enumerate(NAMES)}
 
     def _damaged(self, path: Path, given: Mapping[str, Array], name: str) -> Path:
         """A file of these arrays, in which a byte of one of them is changed."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 
 from initreg.testing import TargetContract
+from initreg_targets import tf_session
 
 v1 = tf.compat.v1
 
@@ -209,6 +211,15 @@ class TestSession(TargetContract):
         old = np.array([b"old"] * 3, object)
         obj = self.make({"alpha": 0 * ones, "beta": old, "gamma": 0 * ones})
         return obj, {"alpha": ones, "beta": UNENCODABLE, "gamma": ones}
+
+
+class TestSessionInManyRuns(TestSession):
+    """A session that does not allow runs without the graph optimiser, and so needs several."""
+
+    @pytest.fixture(autouse=True)
+    def _several_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tf_session, "_MOST_OPTIMISED", 1)
+        monkeypatch.setattr(tf_session, "_run_plainly", lambda *arguments: False)
 
 
 class TestReferenceVariables(TestSession):
