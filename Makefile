@@ -11,13 +11,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench fuzz oldest audit clean
+.PHONY: help demo test lint format stubs bench fuzz oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a fine-tuning model"
 	@echo "make test    run the whole test suite (WORKERS=$(WORKERS) processes; ARGS='-k npz' chooses tests)"
 	@echo "make lint    ruff, mypy and the direction of imports"
 	@echo "make format  let ruff format the code"
+	@echo "make stubs   write initreg/__init__.pyi from the public names in initreg/__init__.py"
 	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=saving: that section alone)"
 	@echo "make fuzz    try mutated weight files (SECONDS=20: of each kind; INPUTS=1000: so many instead; SEEDS='npz h5': of these)"
 	@echo "make oldest  run the tests of kernel, formats and targets with the oldest versions that are allowed, in $(VENV)-oldest"
@@ -36,10 +37,14 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/stubs.py --check
 
 format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+stubs: $(VENV)/.installed-lint
+	$(BIN)/python tools/stubs.py
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick) $(SUBJECTS)
@@ -49,7 +54,7 @@ fuzz: $(VENV)/.installed-test
 
 oldest: $(VENV)-oldest/.installed
 	@$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow and not newest' \
-	  -o filterwarnings=default $(ARGS) tests/formats tests/targets tests/cli $(wildcard tests/test_*.py)
+	  -o filterwarnings=default $(ARGS) $(addprefix --ignore=tests/,trainers real faults fuzz) tests
 
 audit: $(VENV)/.installed-test
 	@$(PIP) install --quiet --upgrade pip-audit

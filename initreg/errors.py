@@ -7,10 +7,22 @@ also mean something to Python at large are that as well: a missing file is a
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from initreg.escaping import printable
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control characters and odd spaces spelt out, but those in ``keep``: a name must
+    not move the cursor, change colours or pass for another line, or for another name."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 class InitregError(Exception):
@@ -181,3 +193,26 @@ class ResumeWarning(InitregWarning):
 
 class UnmetWarning(InitregWarning):
     """Patterns of ``expect_missing``, ``expect_unused`` or ``ignore`` that nothing met."""
+
+
+# --- giving warnings --------------------------------------------------------------------------
+
+_HERE = os.path.join(os.fspath(Path(__file__).parent), "")
+
+
+def warn(message: str, category: type[InitregWarning]) -> None:
+    """``warnings.warn``, as if who called initreg had called it."""
+    warnings.warn(message, category, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """The stacklevel, seen from our caller, of the frame that called into initreg first.
+
+    Between it and the warning there may be frames of a plugin, which is called and calls back.
+    """
+    frame, level, found = sys._getframe(1), 1, 1
+    while frame.f_back is not None:
+        if frame.f_code.co_filename.startswith(_HERE):
+            found = level + 1
+        frame, level = frame.f_back, level + 1
+    return found

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from initreg.escaping import printable
+from initreg.errors import printable
 
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
 # Two spaces in a row, or one at an end, would pass for the gap between a name and its note.

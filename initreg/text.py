@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from initreg import folding
-from initreg.escaping import printable as printable
+from initreg import dtypes, folding
+from initreg.errors import printable as printable
+from initreg.specs import ArraySpec
 
 _WIDTH = 120  # of the names of one line; longer ones are told in several lines
 _LONGEST = 400  # of one name, unless all is shown
@@ -136,3 +137,19 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
         ).rstrip()
         for row in rows
     ]
+
+
+def listing_text(specs: Sequence[ArraySpec]) -> str:
+    """One line an array (name, shape, dtype, size), then the totals."""
+    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
+    lines = table(rows, right=(3,))
+    parameters = 0
+    for spec in specs:
+        if spec.dtype != dtypes.STRING:
+            count = 1
+            for axis in spec.shape:
+                count *= axis
+            parameters += count
+    total = sum(spec.nbytes or 0 for spec in specs)
+    lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
+    return "\n".join(lines)

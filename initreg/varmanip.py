@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from initreg.chain import load
+from initreg.api.chain import load
+from initreg.api.saving import save, saver_for
 from initreg.errors import RefusedFile, SourceNotFound, UnknownFormat, UnreadableFile
-from initreg.saving import save, saver_for
-from initreg.source import Source
+from initreg.plugin.source import Source
 
 __all__ = [
     "dump_session_params",

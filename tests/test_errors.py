@@ -11,7 +11,7 @@ import pytest
 
 import initreg
 from initreg import Claim, Confidence, Source, errors
-from initreg.registry import Registry
+from initreg.plugin.registry import Registry
 
 CLASSES = [
     c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__
@@ -106,7 +106,7 @@ def flipped(folder, count=3):
 
 
 def lacking(folder, monkeypatch):
-    monkeypatch.setattr("initreg.registry.is_installed", lambda library: False)
+    monkeypatch.setattr("initreg.plugin.registry.is_installed", lambda library: False)
     plugin = Format({})
     plugin.initreg_requires = {"zarr": "pip install initreg-zarr"}
     registry = Registry([])

@@ -14,7 +14,7 @@ import pytest
 import initreg
 from initreg import InitregWarning, RefusedFile, errors
 from initreg.cli import main
-from initreg.escaping import printable
+from initreg.errors import printable
 
 EVIL = "\x1b]0;title\x07\x1b[31mred\r\x9b2J\u202e"
 

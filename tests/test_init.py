@@ -1,6 +1,8 @@
 """The public names, imported on first use."""
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +32,16 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_the_public_names_are_typed():
-    """Type checkers see every name that is imported lazily."""
-    with open(initreg.__file__) as file:
-        text = file.read()
-    for name in initreg.__all__:
-        assert f" import {name} as {name}\n" in text
+    """The stub for type checkers imports each name from the module that has it, and no other."""
+    stub = Path(initreg.__file__).with_suffix(".pyi")
+    imports = [n for n in ast.parse(stub.read_text()).body if isinstance(n, ast.ImportFrom)]
+    found = {alias.asname: (node.module, alias.name) for node in imports for alias in node.names}
+    assert found == {name: (f"initreg.{initreg._HOME[name]}", name) for name in initreg.__all__}
+
+
+def test_dir_lists_each_name_once():
+    """Also after a name was used, when it is both a global and a public name."""
+    _ = initreg.SmartInit
+    names = dir(initreg)
+    assert len(names) == len(set(names))
+    assert set(initreg.__all__) <= set(names)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from initreg.cli.rules import add_opening, add_rules, rules_of
+from initreg.cli.rules import add_opening, add_rules, opening_of, rules_of
 from initreg.errors import SourceNotFound
 
 
@@ -46,7 +46,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0, or 2 if it cannot be done; nothing is written then."""
-    from initreg.saving import convert
+    from initreg.api.saving import convert
 
     if "" in options.sources:
         raise SourceNotFound("'': an empty path names nothing")
@@ -55,13 +55,11 @@ def run(options: argparse.Namespace) -> int:
             options.sources,
             options.destination,
             to=options.to,
-            format=options.format,
-            allow_pickle=options.allow_pickle,
-            max_inflation=options.max_inflation,
             compress=options.compress,
             shard_size=options.shard_size,
             manifest=options.manifest,
             progress=progress,
+            **opening_of(options),
             **rules_of(options),
         )
     found = written_to(path, options.to)
@@ -74,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
 def written_to(path: Path, format: str | None) -> dict[str, Any]:
     """What was written: the path to open it by, how many arrays, and how many bytes on the disk."""
-    from initreg.chain import open as open_source
+    from initreg.api.chain import open as open_source
 
     with open_source(path, format=format) as opened:
         files = {path}

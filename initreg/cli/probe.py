@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from initreg.plugins import PluginRecord
-from initreg.registry import Probe, default_registry
-from initreg.source import Source
+from initreg.plugin.loading import PluginRecord
+from initreg.plugin.registry import Probe, default_registry
+from initreg.plugin.source import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0, 1 if no checkpoint is whole, or 2 if the folder cannot be read."""
-    from initreg.resuming import find
+    from initreg.api.resuming import find
 
     point, skipped = find(options.directory, verify=options.verify)
     if options.json:

@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 import initreg
-from initreg.claim import Confidence
-from initreg.registry import GROUP, default_registry
+from initreg.plugin.claim import Confidence
+from initreg.plugin.registry import GROUP, default_registry
 from initreg.testing.base import (
     EXEMPTIONS,
     FOREIGN,
@@ -29,8 +29,8 @@ from initreg.testing.files import foreign_contents, write_foreign
 _CLAIM_IN_SUBPROCESS = """
 import sys
 from importlib import metadata
-from initreg.registry import GROUP, Registry
-from initreg.source import Source
+from initreg.plugin.registry import GROUP, Registry
+from initreg.plugin.source import Source
 points = [p for p in metadata.entry_points(group=GROUP) if p.name == sys.argv[1]]
 registry = Registry(points)
 for path in sys.argv[2:]:

@@ -14,7 +14,7 @@ import pytest
 import initreg
 from initreg.dtypes import name_of, to_numpy
 from initreg.errors import DamagedFile, InitregError, PluginError
-from initreg.registry import default_registry
+from initreg.plugin.registry import default_registry
 from initreg.testing.base import Array, Base, Sample, fail, is_path, plain, same, what
 
 _TEMPORARY = ".initreg-"  # how the names of files begin that are not visible yet

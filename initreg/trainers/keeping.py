@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from initreg.sidecars import plain_name
+from initreg.storage.small_files import plain_name
 
 
 class Keeping:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from initreg import chain, resuming
+from initreg.api import chain, resuming
+from initreg.api.smart_init import SmartInit
+from initreg.api.states import taken
 from initreg.errors import InitregError, MismatchError, NothingMatched, SourceNotFound, TargetError
-from initreg.smart_init import SmartInit
-from initreg.states import taken
 from initreg.trainers import keras_states as states
 from initreg.trainers.keras_saving import OF_THE_MODEL, OF_THE_SAVER, ModelSaver, Resumed
 

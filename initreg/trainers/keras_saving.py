@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from initreg import chain, resuming
+from initreg.api import chain, resuming
+from initreg.api.states import taken
 from initreg.errors import InitregError, TargetError
-from initreg.output import written
-from initreg.states import taken
+from initreg.storage.output import written
 from initreg.trainers import keras_states as states
 from initreg.trainers.keeping import Keeping
 

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from initreg.api.states import by_class, offers_state
 from initreg.errors import InitregError
-from initreg.states import by_class, offers_state
 
 _KNOWN = {
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),

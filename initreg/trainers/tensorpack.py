@@ -23,10 +23,10 @@ from tensorpack.tfutils.sessinit import JustCurrentSession, SessionInit
 from tensorpack.train import TrainConfig
 from tensorpack.utils import logger
 
-from initreg import smart_init
+from initreg.api import smart_init
+from initreg.api.resuming import ResumePoint, find, passed_over, states_of
 from initreg.errors import InitregError, SourceNotFound
-from initreg.output import written
-from initreg.resuming import ResumePoint, find, passed_over, states_of
+from initreg.storage.output import written
 from initreg.trainers import tensorpack_states
 from initreg.trainers.tf1_saving import CheckpointWriter, give_states
 

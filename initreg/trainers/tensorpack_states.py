@@ -10,7 +10,7 @@ from typing import Any
 
 from tensorpack.callbacks import Callback, ObjAttrParam, StatMonitorParamSetter
 
-from initreg.states import by_class, offers_state
+from initreg.api.states import by_class, offers_state
 
 _HISTORY = 1000  # the latest values of each statistic that are saved
 _STATISTICS = "statistics"  # their name among the states

@@ -17,9 +17,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from initreg.api.resuming import ResumePoint, resume, states_of
+from initreg.api.smart_init import SmartInit
 from initreg.errors import InitregError, SourceNotFound
-from initreg.resuming import ResumePoint, resume, states_of
-from initreg.smart_init import SmartInit
 from initreg.trainers.tf1_saving import CheckpointWriter, give_states
 
 v1 = tf.compat.v1

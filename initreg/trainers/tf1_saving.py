@@ -20,10 +20,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from initreg.output import written
-from initreg.resuming import remove_orphans, sidecar_of, sidecar_text
-from initreg.saving import convert
-from initreg.states import give, taken
+from initreg.api.resuming import remove_orphans, sidecar_of, sidecar_text
+from initreg.api.saving import convert
+from initreg.api.states import give, taken
+from initreg.storage.output import written
 from initreg.trainers.keeping import Keeping
 
 logger = logging.getLogger("initreg")

@@ -166,6 +166,7 @@ class _Batch:
                 fed = {name: feeds.pop(name) for name in [*feeds][: len(few)]}
                 with _as_target_error(len(few)):
                     self._session.run([graph.get_operation_by_name(name) for name in few], fed)
+                del fed
             for number in range(start, start + len(few)):
                 if number in ends:
                     yield ends[number]

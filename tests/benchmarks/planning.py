@@ -14,19 +14,19 @@ import numpy as np
 from measure import Row, compare
 
 from initreg import SmartInit
-from initreg.arrays import ArraySpec
-from initreg.hints import renamings
-from initreg.matching import SourceSpecs, match
-from initreg.rules import Rules
-from initreg.target import VariableSpec
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.hints import renamings
+from initreg.plan.matching import match
+from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec, VariableSpec
 
 TITLE = "Planning"
 NOTE = """\
-Names of a transformer, `encoder/layer_7/attention/query/kernel`, of several shapes. Peers: `sorted`
-is sorting the shuffled names of both sides, which is n log n, so that a ratio that does not grow
-with n shows that ours grows no faster; `sets` is the plainest thing that a user would write, two
-dicts, the intersection of their names and a comparison of shapes and dtypes, which keeps no rows
-and says nothing.
+The names are those of a transformer, such as `encoder/layer_7/attention/query/kernel`, with several
+shapes. The peer `sorted` sorts the shuffled names of both sides, which is n log n. So a ratio that
+does not grow with n shows that ours grows no faster. The peer `sets` is the plainest code that a
+user would write: two dicts, the intersection of their names, and a comparison of shapes and dtypes.
+It keeps no rows and reports nothing.
 """
 
 PARTS = [

@@ -30,13 +30,14 @@ v1 = tf.compat.v1
 
 TITLE = "Restoring"
 NOTE = """\
-The model is the encoder of a BERT base: 197 float32 variables, 436 MB (`n` is the number of
-variables). Each time is one restore in a fresh process, ours and the peer's in turn, with the file
-in the page cache and memory touched before; then every byte is used. *readinto* reads the file into
-one fresh buffer on huge pages, which is the least that a copy can cost here; *map and touch* maps
-it and reads one byte of each page, and there ours is timed with the use of every byte too. Memory
-is what the process took more than before: at its peak; after the restore; and after a training
-step by gradient descent, which gives every variable a new value.
+The model is the encoder of a BERT base: 197 float32 variables, 436 MB. `n` is the number of
+variables. Each time is that of one restore in a fresh process, ours and the peer's in turn. The
+file is in the page cache and memory was touched before. Afterwards every byte is used. *readinto*
+reads the file into one fresh buffer on huge pages, which is the least that a copy can cost here.
+*map and touch* maps the file and reads one byte of each page. In that row the time of ours includes
+the use of every byte. Memory is what the process took in addition to what it had before: at its
+peak, after the restore, and after a training step by gradient descent, which gives every variable a
+new value.
 """
 
 

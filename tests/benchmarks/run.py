@@ -32,9 +32,9 @@ PACKAGES += ("zlib-ng", "google-crc32c", "ml-dtypes", "pluggy")
 HEAD = """\
 # Benchmarks
 
-Made by `make bench`; `make bench QUICK=1` prints a smaller one, for the before and after of a
-change. Ours and the peer take turns; times are medians, with the least and the most of them.
-Compare ratios: seconds depend on the machine. A row that misses its goal says so.
+`make bench` writes this page. `make bench QUICK=1` prints a smaller one, for the before and after
+of a change. Ours and the peer take turns. Times are medians, with the least and the most beside
+them. Compare ratios, because seconds depend on the machine. A row that misses its goal says so.
 
 ![Times faster than each peer, and growth](benchmarks.svg)
 """

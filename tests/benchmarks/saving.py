@@ -25,11 +25,11 @@ v1 = tf.compat.v1
 
 TITLE = "Saving"
 NOTE = """\
-The same model. Both sides end when every byte is flushed to the disk (`fsync`), which is why `cp`
-is slower here than it is to look at. `convert` reads the file, checks its checksums, makes the new
-ones and writes; peak memory is that of Python's allocations and of arrays. The last row is a whole
-process that converts a large model: its peak is what it took more than the imports of initreg and
-numpy.
+The model is the same. Both sides end when every byte is flushed to the disk (`fsync`), so `cp`
+takes longer here than it seems to take at a terminal. `convert` reads the file, checks its
+checksums, makes the new ones and writes. Peak memory is that of Python's allocations and of arrays.
+The last row is a whole process that converts a large model. Its peak is what it took in addition to
+the imports of initreg and numpy.
 """
 
 

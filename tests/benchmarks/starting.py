@@ -18,9 +18,10 @@ from measure import Row
 
 TITLE = "Start-up"
 NOTE = """\
-A whole process from start to end, on a model of 197 variables and 7 MB: `python -m initreg probe`
-and `ls`, beside `python -c "import numpy"` and, for the checkpoint, beside TensorFlow's own
-`inspect_checkpoint`. h5py alone takes longer to import than numpy, which it imports.
+Each time is that of a whole process from start to end, on a model of 197 variables and 7 MB.
+`python -m initreg probe` and `ls` are compared with `python -c "import numpy"` and, for the
+checkpoint, with TensorFlow's own `inspect_checkpoint`. h5py alone takes longer to import than
+numpy, which it imports.
 """
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}

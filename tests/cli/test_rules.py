@@ -11,8 +11,8 @@ import pytest
 from initreg import SmartInit
 from initreg.cli.plan import _POLICIES
 from initreg.cli.rules import add_rules, flags, quote, rules_of
-from initreg.plan import Policy
-from initreg.rules import RuleOptions
+from initreg.plan.rows import Policy
+from initreg.rules.rules import RuleOptions
 
 
 def parsed(*arguments):

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import initreg
 from initreg import DamagedFile, InitregError, UnknownFormat
-from initreg.registry import default_registry
+from initreg.plugin.registry import default_registry
 
 v1 = tf.compat.v1
 Edit = Callable[[Any], None]

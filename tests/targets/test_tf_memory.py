@@ -90,7 +90,7 @@ def test_a_misaligned_array_is_not_shared() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_an_update_does_not_write_into_shared_memory(dtype: str) -> None:
     """Every op that updates a variable gives it memory of TensorFlow's own."""
-    array = initreg.memory.empty((300, 400), filled(dtype).dtype)
+    array = initreg.arrays.memory.empty((300, 400), filled(dtype).dtype)
     array[...] = 1
     for update in (
         lambda v: v.assign_add(tf.ones_like(v)),
@@ -137,7 +137,7 @@ def test_room_that_was_not_filled_is_let_go_of(tmp_path: Path) -> None:
     at = whole.index(np.float32(5).tobytes() * 8)
     path.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
     made = [tf.Variable(np.zeros(count, "f4"), name=name) for name in "abcdef"]
-    target = initreg.registry.default_registry().target(made)
+    target = initreg.plugin.registry.default_registry().target(made)
     with pytest.raises(initreg.PartialRestoreError) as caught:
         SmartInit(path).init(target)
     assert caught.value.written == ("a", "b", "c", "d")

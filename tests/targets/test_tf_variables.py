@@ -23,7 +23,7 @@ from initreg import (
     UnknownTarget,
     dtypes,
 )
-from initreg.registry import default_registry
+from initreg.plugin.registry import default_registry
 from initreg_targets.tf_variables import initreg_target
 
 DTYPES = [

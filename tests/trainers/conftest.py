@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from initreg import resuming
+from initreg.api import resuming
 
 HERE = Path(__file__).parent
 STEPS = 3  # of an epoch, in all scripts

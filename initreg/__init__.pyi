@@ -1,0 +1,145 @@
+"""Generated from __init__.py by `make stubs`; do not edit."""
+
+from initreg.api.chain import load as load
+from initreg.api.chain import open as open
+from initreg.api.dumping import Dumped as Dumped
+from initreg.api.dumping import dump as dump
+from initreg.api.resuming import ResumePoint as ResumePoint
+from initreg.api.resuming import resume as resume
+from initreg.api.resuming import save_states as save_states
+from initreg.api.saving import convert as convert
+from initreg.api.saving import save as save
+from initreg.api.smart_init import SmartInit as SmartInit
+from initreg.api.states import RandomStates as RandomStates
+from initreg.api.verifying import Verification as Verification
+from initreg.api.verifying import Verified as Verified
+from initreg.api.verifying import verify as verify
+from initreg.arrays.map import ArrayMap as ArrayMap
+from initreg.arrays.map import LazyArray as LazyArray
+from initreg.arrays.saved import Saved as Saved
+from initreg.errors import AmbiguousSource as AmbiguousSource
+from initreg.errors import CastWarning as CastWarning
+from initreg.errors import DamagedFile as DamagedFile
+from initreg.errors import DuplicateName as DuplicateName
+from initreg.errors import InitregError as InitregError
+from initreg.errors import InitregWarning as InitregWarning
+from initreg.errors import MismatchError as MismatchError
+from initreg.errors import MismatchWarning as MismatchWarning
+from initreg.errors import MissingError as MissingError
+from initreg.errors import MissingLibrary as MissingLibrary
+from initreg.errors import MissingWarning as MissingWarning
+from initreg.errors import NothingMatched as NothingMatched
+from initreg.errors import PartialRestoreError as PartialRestoreError
+from initreg.errors import PlanError as PlanError
+from initreg.errors import PluginError as PluginError
+from initreg.errors import RefusedFile as RefusedFile
+from initreg.errors import ReshapeWarning as ReshapeWarning
+from initreg.errors import ResumeWarning as ResumeWarning
+from initreg.errors import RuleError as RuleError
+from initreg.errors import SourceNotFound as SourceNotFound
+from initreg.errors import TargetError as TargetError
+from initreg.errors import UnknownFormat as UnknownFormat
+from initreg.errors import UnknownTarget as UnknownTarget
+from initreg.errors import UnmetWarning as UnmetWarning
+from initreg.errors import UnreadableFile as UnreadableFile
+from initreg.errors import UnusedError as UnusedError
+from initreg.errors import UnusedWarning as UnusedWarning
+from initreg.errors import UnwritableFile as UnwritableFile
+from initreg.plan.plan import Plan as Plan
+from initreg.plan.rows import Hint as Hint
+from initreg.plan.rows import Row as Row
+from initreg.plugin.claim import Claim as Claim
+from initreg.plugin.claim import Confidence as Confidence
+from initreg.plugin.hookspecs import OpenOptions as OpenOptions
+from initreg.plugin.hookspecs import SaveOptions as SaveOptions
+from initreg.plugin.hookspecs import hookimpl as hookimpl
+from initreg.plugin.registry import Probe as Probe
+from initreg.plugin.registry import probe as probe
+from initreg.plugin.source import Source as Source
+from initreg.plugin.target import Target as Target
+from initreg.specs import ArraySpec as ArraySpec
+from initreg.specs import Extent as Extent
+from initreg.specs import SlicedExtent as SlicedExtent
+from initreg.specs import VariableSpec as VariableSpec
+from initreg.storage.output import Output as Output
+from initreg.varmanip import dump_session_params as dump_session_params
+from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
+from initreg.varmanip import get_checkpoint_path as get_checkpoint_path
+from initreg.varmanip import load_checkpoint_vars as load_checkpoint_vars
+from initreg.varmanip import load_chkpt_vars as load_chkpt_vars
+from initreg.varmanip import save_checkpoint_vars as save_checkpoint_vars
+from initreg.varmanip import save_chkpt_vars as save_chkpt_vars
+
+__version__: str
+
+__all__ = [
+    "AmbiguousSource",
+    "ArrayMap",
+    "ArraySpec",
+    "CastWarning",
+    "Claim",
+    "Confidence",
+    "DamagedFile",
+    "Dumped",
+    "DuplicateName",
+    "Extent",
+    "Hint",
+    "InitregError",
+    "InitregWarning",
+    "LazyArray",
+    "MismatchError",
+    "MismatchWarning",
+    "MissingError",
+    "MissingLibrary",
+    "MissingWarning",
+    "NothingMatched",
+    "OpenOptions",
+    "Output",
+    "PartialRestoreError",
+    "Plan",
+    "PlanError",
+    "PluginError",
+    "Probe",
+    "RandomStates",
+    "RefusedFile",
+    "ReshapeWarning",
+    "ResumePoint",
+    "ResumeWarning",
+    "Row",
+    "RuleError",
+    "SaveOptions",
+    "Saved",
+    "SlicedExtent",
+    "SmartInit",
+    "Source",
+    "SourceNotFound",
+    "Target",
+    "TargetError",
+    "UnknownFormat",
+    "UnknownTarget",
+    "UnmetWarning",
+    "UnreadableFile",
+    "UnusedError",
+    "UnusedWarning",
+    "UnwritableFile",
+    "VariableSpec",
+    "Verification",
+    "Verified",
+    "convert",
+    "dump",
+    "dump_session_params",
+    "get_all_checkpoints",
+    "get_checkpoint_path",
+    "hookimpl",
+    "load",
+    "load_checkpoint_vars",
+    "load_chkpt_vars",
+    "open",
+    "probe",
+    "resume",
+    "save",
+    "save_checkpoint_vars",
+    "save_chkpt_vars",
+    "save_states",
+    "verify",
+]

@@ -1,0 +1,167 @@
+"""A chain: sources in order, each with how to open it, its rules and its policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Unpack
+
+from initreg.api.opening import Opening, SourceOptions, spelt_out, split
+from initreg.arrays.map import ArrayMap, LazyArray, RuledMap
+from initreg.arrays.streaming import position, stream
+from initreg.names import NO_PATTERNS, Patterns
+from initreg.plan.rows import Policy
+from initreg.rules.rules import Rules
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One source of a chain, with how to open it and what to do with it.
+
+    ``rules`` are its own first, then those of the chains around it. ``typed`` holds the keywords
+    of each of them as the user typed them, for the code of a hint.
+    """
+
+    source: Any
+    opening: Opening = field(default_factory=Opening)
+    rules: tuple[Rules, ...] = ()
+    ignore_mismatch: bool = False
+    on_unused: Policy = Policy.WARN
+    expected: Patterns = NO_PATTERNS
+    ignored: Patterns = NO_PATTERNS
+    typed: tuple[Mapping[str, Any], ...] = ()
+
+    def inside(self, outer: Link) -> Link:
+        """This link in a chain with options: its rules go first, and what it leaves at its default
+        is the chain's. How it is opened is its own."""
+        return replace(
+            self,
+            rules=self.rules + outer.rules,
+            ignore_mismatch=self.ignore_mismatch or outer.ignore_mismatch,
+            on_unused=outer.on_unused if self.on_unused is Policy.WARN else self.on_unused,
+            expected=Patterns((*self.expected, *outer.expected), "expect_unused"),
+            ignored=Patterns((*self.ignored, *outer.ignored), "ignore"),
+            typed=self.typed + outer.typed,
+        )
+
+
+class Chain:
+    """Links in order, which are a source again."""
+
+    links: tuple[Link, ...]
+
+
+def flatten(source: Any, like: Link) -> Iterator[Link]:
+    """The links of a source: one, those of a list, none if there is nothing. Each that is plain
+    gets the options of ``like``."""
+    if isinstance(source, Chain):
+        yield from (link.inside(like) for link in source.links)
+    elif isinstance(source, (list, tuple)):
+        for each in source:
+            yield from flatten(each, like)
+    elif source is None or (isinstance(source, (str, Mapping)) and not _holds(source)):
+        return
+    else:
+        yield replace(like, source=source)
+
+
+def _holds(source: str | Mapping[str, Any]) -> bool:
+    """Whether there is something; an open map without arrays is a source that has none."""
+    return isinstance(source, ArrayMap) or bool(source)
+
+
+def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
+    """The map of each link as its rules leave it; ``stack`` closes what was opened here.
+
+    Raises what opening raises, and RuleError: a rule must touch an array of some link it is for.
+    """
+    maps = []
+    touched: dict[int, set[str]] = {}
+    seen: dict[int, tuple[Rules, list[ArrayMap]]] = {}
+    for link in links:
+        opened: ArrayMap
+        if isinstance(link.source, ArrayMap):
+            opened = link.source  # the caller opened it, and closes it
+        else:
+            opened = link.opening.open(link.source)
+            stack.enter_context(opened)
+        for rules in filter(None, link.rules):
+            seen.setdefault(id(rules), (rules, []))[1].append(opened)
+            opened = ruled = RuledMap(opened, rules)
+            touched.setdefault(id(rules), set()).update(ruled.touched)
+        maps.append(opened)
+    for key, (rules, given) in seen.items():
+        names = [name for each in given for name in each]
+        rules.refuse_untouched(touched[key], names, " + ".join(each.label for each in given))
+    return maps
+
+
+def merged(maps: Iterable[ArrayMap]) -> dict[str, LazyArray]:
+    """The arrays of a chain by name: of those of one name, the last."""
+    suppliers: dict[str, LazyArray] = {}
+    for opened in maps:
+        suppliers.update(opened.items())
+    return suppliers
+
+
+@spelt_out(SourceOptions)
+def open(  # the name that people know from gzip, zipfile and safetensors
+    source: Any, **options: Unpack[SourceOptions]
+) -> ArrayMap:
+    """Open one source as a lazy map of its arrays; use it in a ``with``.
+
+    Args:
+        source: a path, a mapping of names to arrays, or an object that a format claims.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`.
+
+    Returns:
+        An :class:`ArrayMap`. Names, shapes and dtypes are known; values are read when asked for.
+
+    Raises:
+        SourceNotFound, UnknownFormat, AmbiguousSource, MissingLibrary, DamagedFile, RefusedFile:
+            the source cannot be opened.
+        RuleError: a rule matches nothing, or does not apply.
+
+    >>> with initreg.open("base.npz", drop="head/*") as m:  # doctest: +SKIP
+    ...     m["fc/W"].shape, np.asarray(m["fc/W"])
+    """
+    opening, rules = split(options, "open")
+    opened = opening.open(source)
+    try:
+        return opened.apply(**rules) if rules else opened
+    except BaseException:
+        opened.close()
+        raise
+
+
+@spelt_out(SourceOptions)
+def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[Any, Any]]:
+    """Read all arrays of one source, or of a chain, into a dict; later sources win.
+
+    Args:
+        source: what :class:`initreg.SmartInit` takes.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`. With ``mmap`` an array is a view of the file
+            where that is possible. The file must then not change. Pages that are written become
+            the process's own.
+
+    Returns:
+        The arrays by name, each the caller's own: native byte order, C order, writable.
+
+    Raises:
+        What :func:`initreg.open` raises.
+
+    >>> initreg.load("base.npz")["fc/W"]  # doctest: +SKIP
+    """
+    opening, rules = split(options, "load")
+    like = Link(None, opening, (Rules.of(**rules),))
+    with ExitStack() as stack:
+        suppliers = merged(open_chain(flatten(source, like), stack))
+        names = sorted(suppliers, key=lambda name: position(suppliers[name]))
+        found = {names[i]: array for i, array in stream([suppliers[name] for name in names])}
+    return {name: found[name] for name in suppliers}

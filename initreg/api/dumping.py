@@ -1,0 +1,259 @@
+"""Publishing a model: of a checkpoint, what the model itself is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from initreg.api.opening import ReadingOptions, opening_of, spelt_out
+from initreg.api.saving import convert
+from initreg.api.training_state import telling_names, training_state
+from initreg.arrays.map import ArrayMap, RuledMap
+from initreg.arrays.saved import Progress
+from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
+from initreg.plugin.registry import default_registry
+from initreg.plugin.source import Source
+from initreg.rules.rule import Entry, Outcome
+from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec
+from initreg.text import code_text, names_text, plural, shape_text
+
+_ENDING = ".meta"
+
+
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """What :func:`dump` wrote. ``path``: what to open it by. ``kept``: the arrays in it.
+    ``dropped``: the names of the others, each with the reason. ``meta``: the metagraph that said
+    which are the model's own, None if the checkpoint itself did."""
+
+    path: Path
+    kept: tuple[ArraySpec, ...]
+    dropped: Mapping[str, str]
+    meta: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "meta": None if self.meta is None else str(self.meta),
+            "kept": [
+                {
+                    "name": spec.name,
+                    "shape": list(spec.shape),
+                    "dtype": spec.dtype,
+                    "origin": spec.origin,
+                }
+                for spec in self.kept
+            ],
+            "dropped": [{"name": name, "reason": why} for name, why in self.dropped.items()],
+        }
+
+    def to_text(self, limit: int | None = 20) -> str:
+        """What was kept and what was dropped, each in at most ``limit`` folded lines."""
+        what = [(spec.name, _note(spec)) for spec in self.kept]
+        lines = [f"  {len(self.kept):,} kept"]
+        lines += [f"    {line}" for line in names_text(what, limit, more=_MORE)]
+        if self.dropped:
+            lines.append(f"  {len(self.dropped):,} dropped")
+            lines += [f"    {line}" for line in names_text(self.dropped.items(), limit, more=_MORE)]
+        return "\n".join(lines)
+
+
+def _note(spec: ArraySpec) -> str:
+    note = f"{shape_text(spec.shape)} {spec.dtype}"
+    return note if spec.name == spec.origin else f"{note}, under another name"
+
+
+_MORE = "they are in .kept and .dropped, and --json prints them all"
+
+
+@spelt_out(ReadingOptions)
+def dump(
+    checkpoint: Any,
+    out: str | os.PathLike[str],
+    *,
+    meta: str | os.PathLike[str] | None = None,
+    inference: bool = False,
+    to: str | None = None,
+    compress: bool = False,
+    shard_size: int | str | None = None,
+    manifest: bool = False,
+    progress: Progress | None = None,
+    **options: Unpack[ReadingOptions],
+) -> Dumped:
+    """Write the model that is in a checkpoint, without what only its training needs.
+
+    ``checkpoint``: any source that :func:`initreg.open` takes; of a folder, the newest checkpoint.
+    ``meta``: the metagraph whose TRAINABLE and MODEL variables are the model; of a folder, by
+    default the newest ``*.meta`` in it. ``inference=True``: there is no metagraph; optimiser slots
+    and the bookkeeping of training are dropped by what the checkpoint itself shows, and all else
+    is kept; averages of weights are. What is no more than a number in a list of an object-based
+    checkpoint is published under the name that its program had for it. The other options are those
+    of :func:`initreg.convert`.
+
+    Raises MissingError for a parameter that the checkpoint lacks, MismatchError for one of another
+    shape than in the metagraph, and what opening and saving raise; nothing is written then.
+
+    >>> initreg.dump("train_log/run", "model.npz")  # doctest: +SKIP
+    """
+    opening = opening_of(options, "dump")
+    if inference and meta is not None:
+        raise InitregError(
+            "meta= names what the model is made of, inference=True finds it out: give one of them"
+        )
+    graph = None if meta is None else Path(meta)
+    if graph is None and not inference:
+        graph = _newest_metagraph(checkpoint)
+    with ExitStack() as stack:
+        opened = checkpoint
+        if not isinstance(checkpoint, ArrayMap):
+            opened = stack.enter_context(opening.open(checkpoint))
+        if graph is not None:
+            kept, dropped = _by_metagraph(opened, graph)
+        else:
+            dropped = training_state(opened.specs())
+            kept = telling_names([s for s in opened.specs() if s.name not in dropped])
+        if not kept:
+            raise InitregError(
+                f"{opened.label}: nothing would be left: all of {plural(len(opened), 'array')} "
+                f"belong to the training{'' if graph is None else f', says {graph}'}"
+            )
+        chosen = RuledMap(opened, Rules([_Chosen(kept)]))
+        path = convert(
+            chosen,
+            out,
+            to=to,
+            compress=compress,
+            shard_size=shard_size,
+            manifest=manifest,
+            progress=progress,
+        )
+        return Dumped(path, tuple(chosen.specs()), dropped, graph)
+
+
+class _Chosen:
+    """The rule that keeps these arrays, under these names."""
+
+    clauses: Sequence[str] = ()
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def apply(self, outcome: Outcome) -> None:
+        kept = []
+        for entry in outcome.entries:
+            spec = entry.spec
+            name = self._names.get(spec.name)
+            if name is None:
+                outcome.dropped.append(spec)
+            else:
+                named = ArraySpec(name, spec.shape, spec.dtype, (), spec.origin, spec.changes)
+                kept.append(Entry(entry.index, named, entry.changes))
+        outcome.entries = kept
+
+
+def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The names of what is kept, each with the name that the graph has for it, and what is not.
+
+    An object-based checkpoint that a graph wrote knows the graph's names as aliases.
+    """
+    parameters, shapes = _parameters(path)
+    by_alias: dict[str, list[str]] = {}
+    for spec in opened.specs():
+        for alias in spec.aliases:
+            by_alias.setdefault(alias, []).append(spec.name)
+    kept: dict[str, str] = {}
+    missing = []
+    for name in parameters:
+        found = [name] if name in opened else by_alias.get(name, [])
+        if len(found) == 1 and found[0] not in kept:
+            kept[found[0]] = name
+        else:
+            missing.append(name)
+    if missing:
+        lines = "".join(f"\n  {line}" for line in names_text([(n, "") for n in missing], None))
+        raise MissingError(
+            f"{opened.label}: lacks {plural(len(missing), 'parameter')} that {path} names, and "
+            f"nothing was written:{lines}\nIs it the metagraph of this checkpoint?"
+        )
+    wrong = [
+        (name, f"shape {shape_text(opened[origin].shape)}, in the graph {shape_text(shapes[name])}")
+        for origin, name in kept.items()
+        if name in shapes and opened[origin].shape != shapes[name]
+    ]
+    if wrong:
+        lines = "".join(f"\n  {line}" for line in names_text(wrong, None, gap=": "))
+        raise MismatchError(
+            f"{opened.label}: {plural(len(wrong), 'parameter')} of another shape than in {path}, "
+            f"and nothing was written:{lines}\nIs it the metagraph of this checkpoint?"
+        )
+    others = {n: "neither TRAINABLE nor MODEL in the graph" for n in opened if n not in kept}
+    return kept, others
+
+
+def _parameters(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """What the metagraph calls its parameters, and the shapes that it has for its variables.
+
+    Beside a checkpoint of its name a metagraph is claimed as one of that checkpoint's files: each
+    format that claims it is asked, until one says which arrays are parameters.
+    """
+    registry = default_registry()
+    source = Source(path)
+    probe = registry.probe(source)
+    failure = probe.error() if not probe.claims else None
+    for name, _ in probe.claims:
+        try:
+            with registry.open(source, format=name) as described:
+                if described.parameters is not None:
+                    shapes = {spec.name: spec.shape for spec in described.specs()}
+                    return described.parameters, shapes
+        except InitregError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    raise InitregError(
+        f"{path}: does not say which variables are the model's: it is no metagraph, or one without "
+        "the collections TRAINABLE_VARIABLES and MODEL_VARIABLES. Without one, pass inference=True"
+    )
+
+
+def _newest_metagraph(checkpoint: Any) -> Path:
+    """In the folder that is given. Raises InitregError if there is none."""
+    is_path = isinstance(checkpoint, (str, os.PathLike))
+    path = Path(os.path.expanduser(os.fspath(checkpoint))) if is_path else None
+    folder = path if path is not None and path.is_dir() else path.parent if path else None
+    there = _metagraphs(folder) if folder is not None else []
+    label = checkpoint.label if isinstance(checkpoint, ArrayMap) else Source(checkpoint).label
+    if there and folder == path:
+        return there[-1]
+    if path is not None and (error := default_registry().probe(Source(path)).error()) is not None:
+        raise error
+    example = "graph.meta"
+    if there and path is not None:
+        beside = path.with_name(path.name + _ENDING)
+        example = str(beside if beside in there else there[-1])
+    raise InitregError(
+        f"{label}: which of its arrays are the model's own? Give the metagraph that was written "
+        f"with it, meta={code_text(example)}, or pass inference=True to drop what the checkpoint "
+        "itself shows to be the optimiser's and the training's"
+    )
+
+
+def _metagraphs(folder: Path) -> list[Path]:
+    """The ``*.meta`` of a folder, the newest last."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                (entry.stat().st_mtime_ns, entry.name)
+                for entry in entries
+                if entry.name.endswith(_ENDING) and entry.is_file()
+            ]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
+    return [folder / name for _, name in sorted(found)]

@@ -1,0 +1,1 @@
+"""From extents to numpy arrays: the one place where bytes become arrays."""

@@ -1,0 +1,100 @@
+"""What the user said of names beforehand: expected on one side only, or to be left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from initreg.names import NO_PATTERNS, Patterns, normalise
+from initreg.plan.rows import Kind, Policy, Row
+from initreg.specs import ArraySpec, VariableSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpecs:
+    """One source of a chain: its label, and its arrays without their values.
+
+    ``dropped`` are arrays that rules left out. ``expected`` are the names that may well be unused,
+    ``ignored`` those that are not restored though they match.
+    """
+
+    label: str
+    arrays: Sequence[ArraySpec]
+    ignore_mismatch: bool = False
+    dropped: Sequence[ArraySpec] = ()
+    on_unused: Policy = Policy.WARN
+    expected: Patterns = NO_PATTERNS
+    ignored: Patterns = NO_PATTERNS
+
+
+class Expectations:
+    """Marks rows, and remembers which of the patterns were met."""
+
+    def __init__(self, sources: Sequence[SourceSpecs], missing: Patterns) -> None:
+        self._sources = sources
+        self._missing = missing
+        self._ignored = [source.ignored for source in sources if source.ignored]
+        self._clauses = [
+            patterns.clause(glob)
+            for patterns in (self._missing, *(p for s in sources for p in (s.expected, s.ignored)))
+            for glob in patterns
+        ]
+        self._met: set[str] = set()
+        self._ignored_pairs: dict[tuple[int, int], str] = {}
+
+    def unmet(self) -> list[str]:
+        return [clause for clause in dict.fromkeys(self._clauses) if clause not in self._met]
+
+    def _hits(self, patterns: Patterns, *names: str) -> str:
+        """The first clause that matches, "" if none does."""
+        clauses = [patterns.clause(glob) for glob in patterns.hits(*names)] if patterns else ()
+        self._met.update(clauses)
+        return clauses[0] if clauses else ""
+
+    def without_ignored(
+        self, number: int, pairs: dict[int, int], variables: Sequence[VariableSpec]
+    ) -> dict[int, int]:
+        """The pairs of source ``number`` that are not left out by ``ignore``."""
+        source = self._sources[number]
+        if not source.ignored:
+            return pairs
+        left = {}
+        for index, position in pairs.items():
+            names = (*_all_names(variables[index]), *_all_names(source.arrays[position]))
+            clause = self._hits(source.ignored, *names)
+            if clause:
+                self._ignored_pairs[number, position] = clause
+            else:
+                left[index] = position
+        return left
+
+    def of_variable(self, row: Row, variable: VariableSpec) -> Row:
+        """The row of a variable that no source supplies."""
+        for patterns in (self._missing, *self._ignored):
+            clause = self._hits(patterns, *_all_names(variable)) if patterns else ""
+            if clause:
+                return replace(row, expected=True, reason=clause)
+        return row
+
+    def passed(self, row: Row, variable: VariableSpec) -> Row:
+        """The row of an array that was passed over, as were all others for its variable."""
+        if not self._hits(self._missing, *_all_names(variable)):
+            return row
+        return replace(row, expected=True)
+
+    def of_array(self, row: Row, array: ArraySpec, position: int) -> Row:
+        """The row of an array that no variable takes."""
+        number = row.source or 0
+        source = self._sources[number]
+        if not (source.ignored or source.expected):
+            return row
+        clause = self._ignored_pairs.get((number, position))
+        clause = clause or self._hits(source.ignored, *_all_names(array))
+        if clause:
+            return replace(row, kind=Kind.DROPPED, reason=clause)
+        clause = self._hits(source.expected, *_all_names(array))
+        return replace(row, expected=True, reason=clause) if clause else row
+
+
+def _all_names(entry: ArraySpec | VariableSpec) -> list[str]:
+    return [normalise(name) for name in (entry.name, *entry.aliases)]

@@ -1,0 +1,299 @@
+"""Names, shapes and dtypes of a chain against those of a target: the plan. Pure, and no numpy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from initreg import dtypes
+from initreg.errors import DuplicateName
+from initreg.names import NO_PATTERNS, Patterns, normalise
+from initreg.plan.expectations import Expectations, SourceSpecs
+from initreg.plan.plan import Plan
+from initreg.plan.rows import Kind, Policy, Row
+from initreg.plan.slots import variable_of_slot
+from initreg.specs import ArraySpec, VariableSpec
+
+
+@dataclass(slots=True)
+class _Names:
+    """The names of one side. ``by_name`` are the first names, ``by_alias`` the others: those that
+    are nobody's first name and that one entry alone answers to."""
+
+    by_name: dict[str, int] = field(default_factory=dict)
+    by_alias: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Iterable[ArraySpec | VariableSpec], label: str) -> _Names:
+        names = cls()
+        aliases: Counter[str] = Counter()
+        entries = list(entries)
+        for index, entry in enumerate(entries):
+            name = normalise(entry.name)
+            if name in names.by_name:
+                raise DuplicateName(
+                    f"{label}: two variables are called {name!r}, so no name tells which is "
+                    "meant. Give them different names, or pass only one of them"
+                )
+            names.by_name[name] = index
+        for index, entry in enumerate(entries):
+            for alias in {normalise(alias) for alias in entry.aliases}:
+                if alias not in names.by_name:
+                    aliases[alias] += 1
+                    names.by_alias[alias] = index
+        for alias, count in aliases.items():
+            if count > 1:
+                del names.by_alias[alias]
+        return names
+
+
+def _pair(
+    source: SourceSpecs,
+    variables: Sequence[VariableSpec],
+    theirs: _Names,
+    ours: _Names,
+) -> dict[int, int]:
+    """Which array of one source is meant for which variable: ``{variable: array}``.
+
+    First names go first; an alias matches only what they left over, so that one array never goes
+    into two variables because of a second name. A variable's alias goes before an array's: it is
+    where the variable is in its model, which the array's first name then says, too, while the
+    second name of an array may have a number in it that counts the models of a process.
+
+    Before all of them goes an array whose first name is the variable's alias and whose alias is
+    the variable's first name: each side says of the other what it is and where. Raises
+    DuplicateName where first names say one thing and aliases another.
+    """
+    arrays = source.arrays
+    pairs: dict[int, int] = _in_both_ways(arrays, variables, theirs)
+    taken = set(pairs.values())
+    also_called = {alias: each for each in arrays for alias in each.aliases}
+    for name, variable in ours.by_name.items():
+        array = theirs.by_name.get(name)
+        if array is None or array in taken or variable in pairs:
+            continue
+        other = also_called.get(name)
+        _refuse_contradiction(name, arrays[array], other, variables[variable], source.label)
+        pairs[variable] = array
+    if not theirs.by_alias and not ours.by_alias:
+        return pairs
+    taken = set(pairs.values())
+    names = [[normalise(spec.name)] for spec in variables]
+    aliases = [
+        [a for a in map(normalise, spec.aliases) if ours.by_alias.get(a) == index]
+        for index, spec in enumerate(variables)
+    ]
+    # Each step for all variables before the next, so that none is taken by a worse match.
+    for wanted, by in (
+        (aliases, theirs.by_name),
+        (aliases, theirs.by_alias),
+        (names, theirs.by_alias),
+    ):
+        for index, tries in enumerate(wanted):
+            for name in tries if index not in pairs else ():
+                array = by.get(name)
+                if array is not None and array not in taken:
+                    pairs[index] = array
+                    taken.add(array)
+                    break
+    return pairs
+
+
+def _in_both_ways(
+    arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec], theirs: _Names
+) -> dict[int, int]:
+    """The pairs in which each first name is an alias of the other side."""
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for index, spec in enumerate(variables):
+        if not spec.aliases:
+            continue
+        name = normalise(spec.name)
+        for alias in map(normalise, spec.aliases):
+            array = theirs.by_name.get(alias)
+            if alias == name or array is None or array in taken:
+                continue
+            if name in arrays[array].aliases:
+                pairs[index] = array
+                taken.add(array)
+                break
+    return pairs
+
+
+def _refuse_contradiction(
+    name: str, found: ArraySpec, other: ArraySpec | None, variable: VariableSpec, label: str
+) -> None:
+    """Raise DuplicateName if the array of the name was also called otherwise, and ``other`` was
+    called so: ``w`` for where the one was in its model, and for what the other one was called."""
+    if other is None or other is found or not found.aliases or variable.aliases:
+        return
+    raise DuplicateName(
+        f"{label}: two arrays may be meant for {name!r}: the one of this name, which was also "
+        f"called {', '.join(map(repr, found.aliases))}, and {other.name!r}, which was also called "
+        f"{name!r}. To go by first names alone, pass initreg.load(source)"
+    )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    if wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        b is None or a == b for a, b in zip(shape, wanted, strict=True)
+    )
+
+
+def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
+    """What becomes of ``array`` in ``variable``: MATCHED, RESHAPED, CAST or MISMATCHED, and why.
+
+    Shapes must be equal, or differ by axes of length 1 only; dtypes must be equal, both floating,
+    or the variable's the wider of two integers.
+    """
+    shape, wanted = array.shape, variable.shape
+    same = _fits(shape, wanted)
+    squeezable = not same and _squeeze(shape) == _squeeze(wanted or ())
+    reasons = []
+    if not same and not squeezable:
+        reasons.append(f"shape {shape} does not fit {wanted}")
+    if not dtypes.can_cast(array.dtype, variable.dtype):
+        reasons.append(f"dtype {array.dtype} is not cast to {variable.dtype}")
+    if reasons:
+        return Kind.MISMATCHED, " and ".join(reasons)
+    if squeezable:
+        return Kind.RESHAPED, ""
+    if array.dtype != variable.dtype:
+        return Kind.CAST, ""
+    return Kind.MATCHED, ""
+
+
+def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return tuple(axis for axis in shape if axis != 1)
+
+
+def match(
+    sources: Sequence[SourceSpecs],
+    variables: Sequence[VariableSpec],
+    target: str,
+    *,
+    on_missing: Policy = Policy.WARN,
+    expect_missing: Patterns = NO_PATTERNS,
+) -> Plan:
+    """The plan for a whole chain.
+
+    The last source that has a variable's name supplies it, and what it overrides is not checked.
+    A source with ``ignore_mismatch`` is passed over where it does not fit. Raises DuplicateName.
+    """
+    target_names = _Names.of(variables, target)
+    expectations = Expectations(sources, expect_missing)
+    pairs: list[dict[int, int]] = []
+    for number, source in enumerate(sources):
+        source_names = _Names.of(source.arrays, source.label)
+        found = _pair(source, variables, source_names, target_names)
+        pairs.append(expectations.without_ignored(number, found, variables))
+
+    rows: list[Row] = []
+    restored: set[str] = set()
+    for index, variable in enumerate(variables):
+        name = normalise(variable.name)
+        of_variable = _rows_of(name, variable, index, sources, pairs)
+        rows += of_variable
+        if not of_variable:
+            row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
+            rows.append(expectations.of_variable(row, variable))
+        elif all(row.kind is Kind.PASSED_OVER for row in of_variable):
+            rows[-len(of_variable) :] = [expectations.passed(r, variable) for r in of_variable]
+        for row in of_variable:
+            if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
+                supplier = row.source or 0
+                restored.update((name, *map(normalise, variable.aliases)))
+                restored.add(sources[supplier].arrays[pairs[supplier][index]].name)
+    for number, source in enumerate(sources):
+        used = set(pairs[number].values())
+        for position, array in enumerate(source.arrays):
+            if position not in used:
+                row = _array_row(Kind.ONLY_IN_SOURCE, array, number)
+                rows.append(expectations.of_array(row, array, position))
+        rows += [_array_row(Kind.DROPPED, array, number) for array in source.dropped]
+    return Plan(
+        _mark_slots(rows, restored),
+        [source.label for source in sources],
+        target,
+        on_missing=on_missing,
+        on_unused=[source.on_unused for source in sources],
+        unmet=expectations.unmet(),
+    )
+
+
+def _rows_of(
+    name: str,
+    variable: VariableSpec,
+    index: int,
+    sources: Sequence[SourceSpecs],
+    pairs: Sequence[Mapping[int, int]],
+) -> list[Row]:
+    """One variable: the row of its supplier first, then of those passed over or overridden."""
+    rows: list[Row] = []
+    supplier: int | None = None
+    for number in reversed(range(len(sources))):
+        position = pairs[number].get(index)
+        if position is None:
+            continue
+        array = sources[number].arrays[position]
+        if supplier is not None:
+            rows.append(_pair_row(Kind.OVERRIDDEN, name, variable, array, number, "", supplier))
+            continue
+        kind, reason = judge(array, variable)
+        if kind is Kind.MISMATCHED and sources[number].ignore_mismatch:
+            rows.append(_pair_row(Kind.PASSED_OVER, name, variable, array, number, reason))
+            continue
+        supplier = number
+        rows.insert(0, _pair_row(kind, name, variable, array, number, reason))
+    return rows
+
+
+def _pair_row(
+    kind: Kind,
+    name: str,
+    variable: VariableSpec,
+    array: ArraySpec,
+    source: int,
+    reason: str,
+    by: int | None = None,
+) -> Row:
+    return Row(
+        kind,
+        name,
+        variable.shape,
+        variable.dtype,
+        source,
+        array.origin,
+        array.shape,
+        array.dtype,
+        by,
+        reason,
+        array.changes,
+    )
+
+
+def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
+    return Row(
+        kind,
+        array.name,
+        source=source,
+        array=array.origin,
+        array_shape=array.shape,
+        array_dtype=array.dtype,
+        changes=array.changes,
+    )
+
+
+def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
+    """Give the slots of restored variables a kind of their own."""
+    marked = []
+    for row in rows:
+        if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
+            variable = variable_of_slot(row.name, restored)
+            if variable is not None:
+                row = replace(row, kind=Kind.SLOT, reason=f"of {variable}")
+        marked.append(row)
+    return marked

@@ -1,0 +1,88 @@
+"""What a restore will do, decided before anything is written: one row per name, on either side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from initreg.errors import MismatchError, MissingError, NothingMatched, PlanError, UnusedError
+from initreg.plan import tables, text
+from initreg.plan.rows import Hint, Rows
+
+
+class Plan(Rows):
+    """What :meth:`initreg.SmartInit.init` will do: all rows, and the verdict on them.
+
+    ``print(plan)`` folds long lists of names to fit a screen. ``plan.to_text(limit=None)`` shows
+    all of them, folded without loss. ``plan.to_dict()`` has one row for each name.
+    """
+
+    def with_hints(self, hints: Sequence[Hint]) -> Plan:
+        """The same plan with these hints."""
+        return Plan(
+            self.rows,
+            self.sources,
+            self.target,
+            on_missing=self.on_missing,
+            on_unused=self.on_unused,
+            unmet=self.unmet,
+            hints=hints,
+        )
+
+    @property
+    def verdict(self) -> str:
+        """What would fail, in a line; "" if the plan is ok."""
+        return text.verdict_text(self)
+
+    def error(self) -> PlanError | None:
+        """The error that ``init`` raises because of the plan, None if it carries it out.
+
+        It tells all that is wrong; its class is that of the worst.
+        """
+        if self.ok:
+            return None
+        kinds = (NothingMatched, MismatchError, MissingError, UnusedError)
+        wrong = (self.matches_nothing, *self.faults)
+        kind = next(kind for kind, found in zip(kinds, wrong, strict=True) if found)
+        return kind(text.failure_text(self), self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as plain dicts, lists and strings."""
+        return {
+            "sources": list(self.sources),
+            "target": self.target,
+            "ok": self.ok,
+            "counts": {kind.value: count for kind, count in self.counts.items()},
+            "on_missing": self.on_missing.value,
+            "on_unused": [policy.value for policy in self.on_unused],
+            "unmet": list(self.unmet),
+            "hints": [hint.to_dict() for hint in self.hints],
+            "rows": [row.to_dict() for row in self.rows],
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def to_text(self, limit: int | None = 20) -> str:
+        """The plan as text, with at most ``limit`` lines for each kind of row, or all of them.
+
+        With ``limit=None``, :func:`initreg.folding.expand` gives back from its lines exactly the
+        names of the rows.
+        """
+        return text.plan_text(self, limit)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {kind.value}" for kind, count in self.counts.items())
+        return f"<Plan for {self.target}: {counts or 'nothing to do'}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return tables.html(self)
+
+    def __rich__(self) -> Any:
+        """What ``rich.print(plan)`` shows; called by rich alone."""
+        return tables.rich_table(self)

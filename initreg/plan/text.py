@@ -1,0 +1,256 @@
+"""Plans and listings as text that people can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from initreg.plan.rows import Kind, Row, Rows
+from initreg.text import (
+    MORE,
+    Line,
+    code_text,
+    folded,
+    names_text,
+    plural,
+    printable,
+    shape_text,
+    shared,
+)
+
+# (kind, expected) -> what it means for the user, in the order in which a plan shows them.
+_TITLES = {
+    (Kind.MISMATCHED, False): "not fitting",
+    (Kind.MATCHED, False): "restored as in the source",
+    (Kind.RESHAPED, False): "restored, reshaped by axes of length 1",
+    (Kind.CAST, False): "restored, cast",
+    (Kind.PASSED_OVER, False): "not fitting, passed over",
+    (Kind.OVERRIDDEN, False): "overridden by a later source",
+    (Kind.SLOT, False): "optimiser slots of restored variables, on one side only",
+    (Kind.ONLY_IN_TARGET, False): "only in the target, left unchanged",
+    (Kind.ONLY_IN_SOURCE, False): "only in the source, not used",
+    (Kind.ONLY_IN_TARGET, True): "only in the target, as expected",
+    (Kind.ONLY_IN_SOURCE, True): "only in the source, as expected",
+    (Kind.DROPPED, False): "left out, as was asked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """All rows of one kind, expected or not. ``hidden`` names are not in ``lines``."""
+
+    kind: Kind
+    expected: bool
+    count: int
+    title: str
+    lines: Sequence[Line]
+    hidden: int
+
+
+def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
+    """The plan, each kind of row in at most ``limit`` lines; empty kinds are left out."""
+    kinds: dict[tuple[Kind, bool], list[Row]] = {key: [] for key in _TITLES}
+    for row in plan:
+        key = (row.kind, row.expected)
+        kinds[key if key in kinds else (row.kind, False)].append(row)
+    found = []
+    for (kind, expected), title in _TITLES.items():
+        rows = kinds[kind, expected]
+        if not rows:
+            continue
+        if kind is Kind.SLOT and limit is not None:
+            lines, hidden = _slot_lines(rows), 0
+        else:
+            lines, hidden = folded(_notes(rows, plan), limit)
+        found.append(Section(kind, expected, len(rows), title, lines, hidden))
+    return found
+
+
+def heading(plan: Rows) -> str:
+    """What goes where, and how much of it."""
+    total = len({row.name for row in plan if row.in_target})
+    restored = len(plan.restored)
+    return f"{route_text(plan)}: {restored:,} of {plural(total, 'variable')} restored"
+
+
+def route_text(plan: Rows) -> str:
+    """``base.npz + dict of 2 -> TF1 session``"""
+    return f"{chain_text(plan)} -> {printable(plan.target)}"
+
+
+def chain_text(plan: Rows) -> str:
+    return " + ".join(map(printable, plan.sources)) or "nothing"
+
+
+def plan_text(plan: Rows, limit: int | None = 20) -> str:
+    """The whole plan, each kind of row folded to at most ``limit`` lines."""
+    lines = [heading(plan)]
+    for section in sections(plan, limit):
+        lines.append(f"  {section.count:,} {section.title}")
+        lines += [f"    {line.text()}" for line in section.lines]
+        if section.hidden:
+            lines.append(f"    ... and {plural(section.hidden, 'name')} more: {MORE}")
+    lines += [f"  met by nothing: {clause}" for clause in plan.unmet]
+    lines += [f"  hint: {hint}" for hint in plan.hints]
+    return "\n".join(lines)
+
+
+def _notes(rows: Sequence[Row], plan: Rows) -> list[tuple[str, str]]:
+    """The name of each row and what to say of it."""
+    origins = [_origin(row) for row in rows]
+    # Names that each differ in their own way would leave nothing to fold.
+    many = len(set(origins)) > 10
+    notes = []
+    for row, origin in zip(rows, origins, strict=True):
+        note = row_note(row, plan)
+        if origin is not None:
+            note += ", under another name" if many else f", from {origin}"
+        notes.append((row.name, note + source_note(row, plan)))
+    return notes
+
+
+def _origin(row: Row) -> str | None:
+    """What the source calls the array, as far as it differs; None if it is called the same."""
+    if row.array is None or row.array == row.name:
+        return None
+    same = shared(reversed(row.array), reversed(row.name))
+    array, name = row.array[: len(row.array) - same], row.name[: len(row.name) - same]
+    rest = row.name[len(name) :]
+    if array and name and not array.endswith(tuple("/.:")):  # up to the next separator
+        cut = re.search(r"[/.:]", rest)
+        at = cut.end() if cut else len(rest)
+        array, rest = array + rest[:at], rest[at:]
+    if not rest:
+        return printable(row.array)
+    return f"{printable(array)}*" if array else f"the name without {printable(name)!r}"
+
+
+def row_note(row: Row, plan: Rows) -> str:
+    """What a plan says of one row besides its name and its source."""
+    if row.array_dtype is None:
+        return f"{shape_text(row.shape)} {row.dtype}"
+    note = f"{shape_text(row.array_shape)} {row.array_dtype}"
+    if row.kind is Kind.RESHAPED:
+        note += f" -> {shape_text(row.shape)}"
+        note += f" {row.dtype}" if row.is_cast else ""
+    elif row.kind is Kind.CAST:
+        note += f" -> {row.dtype}"
+    elif row.kind in (Kind.MISMATCHED, Kind.PASSED_OVER):
+        note = mismatch_text(row)
+    elif row.kind is Kind.OVERRIDDEN and row.by is not None:
+        note += f"  by {source_text(plan, row.by)}"
+    return ", ".join((note, *row.changes))
+
+
+def mismatch_text(row: Row) -> str:
+    """Why the array does not fit."""
+    return f"{row.reason} (the shape is the transpose)" if row.is_transpose else row.reason
+
+
+def source_note(row: Row, plan: Rows) -> str:
+    """Which source the row's array is from, where there is more than one."""
+    if len(plan.sources) < 2 or row.source is None:
+        return ""
+    return f"  [{source_text(plan, row.source)}]"
+
+
+def source_text(plan: Rows, index: int) -> str:
+    """The source's label, numbered if another one of the chain is called the same."""
+    label = plan.sources[index]
+    shown = printable(label)
+    return f"{shown} (#{index + 1})" if plan.sources.count(label) > 1 else shown
+
+
+def warning_text(plan: Rows, rows: Sequence[Row], what: str) -> str:
+    """What a warning says of the rows: how many they are, and their names."""
+    shown = "".join(f"\n  {line}" for line in names_text(_notes(rows, plan)))
+    return f"{route_text(plan)}: {len(rows):,} {what}:{shown}"
+
+
+# --- plans that fail --------------------------------------------------------------------------
+
+
+def verdict_text(plan: Rows) -> str:
+    """What would fail, and how much of it; "" if nothing would."""
+    if plan.matches_nothing:
+        target = printable(plan.target)
+        if plan.of(Kind.DROPPED):
+            return f"no name that is left of {chain_text(plan)} is a name of {target}"
+        return f"no name of {chain_text(plan)} is a name of {target}"
+    mismatched, missing, unused = plan.faults
+    return "; ".join(
+        f"{plural(len(rows), noun)} {what}"
+        for rows, noun, what in (
+            (mismatched, "array", "not fitting"),
+            (missing, "variable", "supplied by no source, which on_missing='error' does not allow"),
+            (unused, "array", "taken by no variable, which on_unused='error' does not allow"),
+        )
+        if rows
+    )
+
+
+def failure_text(plan: Rows) -> str:
+    """All that is wrong with the plan, and what to do."""
+    if plan.matches_nothing:
+        return _nothing_matched_text(plan)
+    mismatched, missing, unused = plan.faults
+    text = f"{route_text(plan)}: {verdict_text(plan)}, and nothing was written:"
+    entries = [(row.name, mismatch_text(row) + source_note(row, plan)) for row in mismatched]
+    for line in names_text(entries, limit=None, gap=": "):
+        text += f"\n  {line}"
+    for line in names_text(_notes([*missing, *unused], plan), limit=None):
+        text += f"\n  {line}"
+    for hint in plan.hints:
+        text += f"\n  {hint}"
+    if mismatched:
+        text += (
+            f"\nPass ignore={_some_code(mismatched)} to leave these variables as they are, or "
+            "ignore_mismatch=True to restore all others"
+        )
+    for rows, option in ((missing, "expect_missing"), (unused, "expect_unused")):
+        if rows:
+            text += f"\nPass {option}={_some_code(rows)} if that is as it should be"
+    return text
+
+
+def _some_code(rows: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(row.name for row in rows))
+    return code_text(names) if len(names) <= 3 else "[names or globs]"
+
+
+def _nothing_matched_text(plan: Rows) -> str:
+    """That nothing matched, what may help, and some names of either side."""
+    have = plan.of(Kind.ONLY_IN_SOURCE)
+    want = [row for row in plan if row.in_target]
+    dropped = len(plan.of(Kind.DROPPED))
+    text = f"{verdict_text(plan)}, and nothing was written"
+    if dropped:
+        text += f"\n  {plural(dropped, 'array')} left out by rules or ignore=" + (
+            "" if have else ", and so all of them"
+        )
+    for hint in plan.hints:
+        text += f"\n  {hint}"
+    have_text = _some([f"{printable(r.name)} {shape_text(r.array_shape)}" for r in have])
+    want_text = _some([f"{printable(r.name)} {shape_text(r.shape)}" for r in want])
+    return f"{text}\n  the source has {have_text}; the target has {want_text}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return (", ".join(names[:3]) or "nothing") + more
+
+
+def _slot_lines(rows: Iterable[Row]) -> list[Line]:
+    counts: dict[tuple[str, bool], int] = {}
+    for row in rows:
+        key = (row.name.rsplit("/", 1)[-1], row.in_target)
+        counts[key] = counts.get(key, 0) + 1
+    return [
+        Line(
+            f".../{printable(slot)}",
+            count,
+            f"only in {'the target' if of_target else 'the source'}",
+        )
+        for (slot, of_target), count in counts.items()
+    ]

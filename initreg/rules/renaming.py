@@ -1,0 +1,149 @@
+"""Rules that give arrays other names: rename, prefix, strip_prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from initreg.errors import RuleError
+from initreg.names import normalise
+
+if TYPE_CHECKING:
+    from initreg.rules.rule import Outcome
+    from initreg.specs import ArraySpec
+
+Renaming = Mapping[str, str] | Callable[[str], str] | Iterable[tuple[str | re.Pattern[str], str]]
+
+
+@dataclass(slots=True)
+class Rename:
+    """``to`` gives the new name of a name and the clause that did it, None if none did."""
+
+    clauses: Sequence[str]
+    to: Callable[[str], tuple[str, str] | None]
+
+    def apply(self, outcome: Outcome) -> None:
+        entries, by = [], {}
+        for entry in outcome.entries:
+            spec, clause = self._renamed(entry.spec, outcome.touched)
+            entries.append(replace(entry, spec=spec) if clause else entry)
+            by[entry.index] = clause
+        holders: dict[str, int] = {}
+        for old, new in zip(outcome.entries, entries, strict=True):
+            name = new.spec.name
+            if not name:
+                raise RuleError(f"{by[new.index]} leaves nothing of the name {old.spec.name!r}")
+            if name in holders:
+                first = outcome.entries[holders[name]].spec.name
+                clause = by[new.index] or by[entries[holders[name]].index]
+                raise RuleError(
+                    f"{clause} makes two names one: {first!r} and {old.spec.name!r} are both "
+                    f"called {name!r} then. Drop one of them first"
+                )
+            holders[name] = len(holders)
+        outcome.entries = entries
+
+    def _renamed(self, spec: ArraySpec, touched: set[str]) -> tuple[ArraySpec, str]:
+        """An array goes by its new names alone: what the user calls it is not what else it was
+        called, which might be another variable's name by now."""
+        new: dict[str, str] = {}
+        for name in (spec.name, *spec.aliases):
+            found = self.to(name)
+            if found is not None:
+                new.setdefault(normalise(found[0]), found[1])
+                touched.add(found[1])
+        if not new:
+            return spec, ""
+        first, *others = new
+        return replace(spec, name=first, aliases=tuple(filter(None, others))), new[first]
+
+
+def put_before(prefix: str) -> Rename:
+    clause = f"prefix={prefix!r}"
+    return Rename([clause], lambda name: (prefix + name, clause))
+
+
+def strip(prefix: str) -> Rename:
+    clause = f"strip_prefix={prefix!r}"
+    return Rename(
+        [clause],
+        lambda name: (name.removeprefix(prefix), clause) if name.startswith(prefix) else None,
+    )
+
+
+def renames(given: Any) -> Iterator[Rename]:
+    if isinstance(given, Mapping):
+        yield _exact(given)
+    elif callable(given):
+        yield _called(given)
+    elif _is_pair(given):
+        yield _pattern(*given)
+    elif isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        for each in given:
+            if isinstance(each, Iterable) and not isinstance(each, Mapping) and not _is_pair(each):
+                raise _no_renaming(given)
+            yield from renames(each)
+    else:
+        raise _no_renaming(given)
+
+
+def _no_renaming(given: Any) -> RuleError:
+    return RuleError(
+        f"rename={given!r}: give a dict of names, (regex, replacement) pairs or a function of the "
+        "name"
+    )
+
+
+def _is_pair(given: Any) -> bool:
+    return (
+        isinstance(given, (tuple, list))
+        and len(given) == 2
+        and isinstance(given[0], (str, re.Pattern))
+        and (isinstance(given[1], str) or callable(given[1]))
+    )
+
+
+def _exact(given: Mapping[str, str]) -> Rename:
+    if not all(isinstance(text, str) for item in given.items() for text in item):
+        raise _no_renaming(given)
+    new = {normalise(old): (to, f"rename={ {old: to} }") for old, to in given.items()}
+    return Rename([clause for _, clause in new.values()], new.get)
+
+
+def _pattern(regex: str | re.Pattern[str], replacement: Any) -> Rename:
+    text = regex if isinstance(regex, str) else regex.pattern
+    clause = f"rename=({text!r}, {replacement!r})"
+    try:
+        compiled = re.compile(regex)
+    except re.error as error:
+        raise RuleError(f"{clause}: {text!r} is no regular expression: {error}") from error
+
+    def to(name: str) -> tuple[str, str] | None:
+        try:
+            new, count = compiled.subn(replacement, name)
+        except (re.error, IndexError) as error:
+            raise RuleError(f"{clause}: {replacement!r} cannot be filled in: {error}") from error
+        return (new, clause) if count else None
+
+    return Rename([clause], to)
+
+
+def _called(function: Callable[[str], str]) -> Rename:
+    clause = f"rename={getattr(function, '__name__', function)}"
+
+    def to(name: str) -> tuple[str, str] | None:
+        try:
+            new = function(name)
+        except Exception as error:  # the user's own code
+            reason = f"{type(error).__name__}: {error}"
+            raise RuleError(f"{clause} fails for the name {name!r}: {reason}") from error
+        if not isinstance(new, str):
+            raise RuleError(
+                f"{clause} makes {new!r} of the name {name!r}: it must return a str, the same one "
+                "where nothing is to be renamed. To leave an array out, use drop="
+            )
+        return (new, clause) if new != name else None
+
+    return Rename([clause], to)

@@ -1,0 +1,1 @@
+"""Where bytes are kept: written whole, locked, described, read back safely."""

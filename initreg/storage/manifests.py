@@ -1,0 +1,179 @@
+"""Manifests: sidecars with the digests of a save, for formats that carry no checksums.
+
+``model.safetensors.manifest.json`` lies beside ``model.safetensors`` and is JSON::
+
+    {"initreg_manifest": 1,
+     "files": {"model.safetensors": {"nbytes": 1234, "sha256": "..."}},
+     "arrays": {"fc/W": {"shape": [3, 4], "dtype": "float32", "sha256": "..."}}}
+
+A file's digest is of its bytes. An array's is of its elements in C order, little-endian, whatever
+the format: so that it stays what it was in a file of another one. Strings are hashed as their
+lengths, 8 bytes each, and their bytes, text in UTF-8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initreg.errors import DamagedFile, InitregError
+from initreg.storage import small_files
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ENDING = ".manifest.json"
+_VERSION = 1
+_BEGINS = b'{"initreg_manifest"'  # as they are written here
+_LARGEST = 256 << 20  # bytes; a million arrays take less
+_MOST = 1000  # manifests of a folder that are looked at
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """What a manifest says of a file."""
+
+    nbytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayDigest:
+    """What a manifest says of an array; ``dtype`` as in :mod:`initreg.dtypes`."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What was saved: files by name, all in one folder, and arrays by name."""
+
+    files: Mapping[str, FileDigest]
+    arrays: Mapping[str, ArrayDigest]
+
+    def to_text(self) -> str:
+        content = {
+            "initreg_manifest": _VERSION,
+            "files": {
+                name: {"nbytes": file.nbytes, "sha256": file.sha256}
+                for name, file in self.files.items()
+            },
+            "arrays": {
+                name: {"shape": list(array.shape), "dtype": array.dtype, "sha256": array.sha256}
+                for name, array in self.arrays.items()
+            },
+        }
+        return json.dumps(content) + "\n"
+
+
+def digest_of_array(array: np.ndarray[Any, Any]) -> str:
+    """SHA-256, as the module says."""
+    import numpy as np
+
+    found = hashlib.sha256()
+    if array.dtype.kind in "OSUT":
+        for element in array.reshape(-1).tolist():
+            data = (
+                element
+                if isinstance(element, bytes)
+                else str(element).encode(errors="surrogatepass")
+            )
+            found.update(len(data).to_bytes(8, "little"))
+            found.update(data)
+    elif array.size:
+        plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        found.update(plain.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def digest_of_file(path: Path) -> FileDigest:
+    """Raises OSError, also for what is no file: a pipe would be waited for."""
+    found = hashlib.sha256()
+    size = 0
+    with small_files.opened(path) as file:
+        buffer = bytearray(_CHUNK)
+        while count := file.readinto(buffer):
+            found.update(memoryview(buffer)[:count])
+            size += count
+    return FileDigest(size, found.hexdigest())
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Manifest:
+    """Raises DamagedFile, UnreadableFile."""
+    data = small_files.content(path, _LARGEST, "a manifest")
+    try:
+        content = json.loads(data)
+        if content["initreg_manifest"] != _VERSION:
+            raise ValueError(f"its version is {content['initreg_manifest']!r}, not {_VERSION}")
+        files = {
+            small_files.plain_name(name): FileDigest(_length(each["nbytes"]), _sum(each["sha256"]))
+            for name, each in content["files"].items()
+        }
+        arrays = {
+            name: ArrayDigest(
+                tuple(map(_length, each["shape"])), str(each["dtype"]), _sum(each["sha256"])
+            )
+            for name, each in content["arrays"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedFile(f"{path}: is no manifest of initreg: {why}") from error
+    return Manifest(files, arrays)
+
+
+def _length(number: Any) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{number!r} is no length")
+    return number
+
+
+def _sum(text: Any) -> str:
+    if not isinstance(text, str) or len(text) != 64:
+        raise ValueError(f"{text!r} is no SHA-256")
+    return text
+
+
+def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
+    """The manifest of a source: the one that is called like it, else one beside it that names it,
+    or one of ``files``, its arrays' own. None if there is none."""
+    for named in (path, path.resolve()):
+        if not named.name:  # the root of all
+            continue
+        beside = named.with_name(named.name + ENDING)
+        if os.path.lexists(beside):
+            return beside
+    names: dict[Path, set[str]] = {}
+    for file in (path, path.resolve(), *files):
+        names.setdefault(file.parent, set()).add(file.name)
+    for folder, wanted in names.items():
+        try:
+            found = [name for name in sorted(os.listdir(folder)) if name.endswith(ENDING)]
+        except OSError:
+            continue
+        for name in [name for name in found if not name.startswith(".")][:_MOST]:
+            try:
+                if not wanted.isdisjoint(read(folder / name).files):
+                    return folder / name
+            except InitregError:  # of others
+                continue
+    return None
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether it was written by initreg, and may be taken away."""
+    try:
+        with small_files.opened(path) as file:
+            return file.read(len(_BEGINS)) == _BEGINS
+    except OSError:
+        return False

@@ -1,0 +1,328 @@
+"""The files of one save: written beside their places, flushed to disk, then renamed into them.
+
+Killed at any moment, what stood before stands, or the new stands whole. Several files become
+visible in the order in which they were asked for, so that the one that names the others comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from initreg.errors import InitregError, UnwritableFile
+from initreg.storage import journals
+from initreg.storage.locking import locked
+from initreg.storage.manifests import is_manifest
+
+_TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
+_FLUSH_EVERY = 0.01  # seconds
+_FLUSH_FROM = 8 << 20  # bytes that are new
+_STALE = 3600  # seconds after which what a killed process left is taken away
+
+_ours: set[Path] = set()  # what this process is writing
+
+if os.name == "posix":
+    import fcntl
+
+
+class Output:
+    """Where a format writes. ``path``: what the user gave, absolute, of which a link was followed.
+
+    >>> out = output.file()  # doctest: +SKIP
+    >>> with open(out, "wb") as file: ...  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        given = os.path.expanduser(os.fspath(path))
+        if not given:
+            raise UnwritableFile("'': an empty path names nothing")
+        # A link stays one: what it points to is replaced.
+        self.path = Path(os.path.realpath(given))
+        self.label = given
+        self.result = Path(given)
+        self._files: dict[str, tuple[Path, int]] = {}  # by name: where it is written, a descriptor
+        self._flusher = _Flusher()
+        self._obsolete: list[str] = []
+        self._outdated: list[str] = []
+        self._last: list[str] = []
+        self._lock = contextlib.ExitStack()
+        self._has_turn = False
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def file(self, name: str | None = None) -> Path:
+        """An empty file to write to, which becomes ``name``, by default ``path.name``, in the same
+        folder. It keeps the name's ending. Raises UnwritableFile."""
+        name = self.path.name if name is None else name
+        if name in ("", ".", "..") or os.sep in name or name in self._files:
+            raise InitregError(f"{self.label}: {name!r} is no name for a file, or is written twice")
+        if (self.folder / name).is_dir():
+            raise UnwritableFile(
+                f"{self.folder / name}: is a folder, so no file can take its place"
+            )
+        beside = self._beside(name)
+        try:
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(beside, (self.folder / name).stat().st_mode & 0o777)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        _lock(descriptor)
+        _ours.add(beside)
+        self._files[name] = beside, descriptor
+        self._flusher.watch(descriptor)
+        return beside
+
+    def _beside(self, name: str) -> Path:
+        return self.folder / f".initreg-{secrets.token_hex(4)}-{name}"
+
+    def take(self, path: Path, name: str) -> None:
+        """A file that was written already, in this folder or below it, becomes ``name``."""
+        if name in self._files:
+            raise InitregError(f"{self.label}: {name!r} is written twice")
+        try:
+            descriptor = os.open(path, os.O_RDWR | _CLOEXEC)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        self._files[name] = path, descriptor
+
+    def obsolete(self, name: str) -> None:
+        """Remove a file of this folder once the new ones stand: a part of what stood before."""
+        self._obsolete.append(name)
+
+    def outdate(self, name: str) -> None:
+        """Remove a manifest of this folder before the new files are visible: what it says of the
+        old ones would not be true of them. What is no manifest of initreg's stays."""
+        self._outdated.append(name)
+
+    def file_after(self, name: str) -> Path:
+        """As :meth:`file`, for what is visible after all others and that they do without."""
+        self._last.append(name)
+        return self.file(name)
+
+    @property
+    def obsolete_names(self) -> tuple[str, ...]:
+        """What :meth:`obsolete` was told."""
+        return tuple(self._obsolete)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What was asked for so far: by name, where it is written."""
+        return {name: beside for name, (beside, _) in self._files.items()}
+
+    def is_free(self, name: str) -> bool:
+        """Whether no file of this name stands in the folder. Others that ask wait for this save to
+        end, so that what is free stays so. Raises UnwritableFile if that takes too long."""
+        self._enter()
+        return self._is_free(name)
+
+    def _enter(self) -> None:
+        """Take the turn of this folder, until the output is closed."""
+        if not self._has_turn:
+            self._lock.enter_context(locked(self.folder))
+            self._has_turn = True
+            journals.recover(self.folder)
+
+    def _is_free(self, name: str) -> bool:
+        return not os.path.lexists(self.folder / name)
+
+    def need(self, nbytes: int) -> None:
+        """Raise UnwritableFile if the disk has not that many bytes left: better now than later."""
+        try:
+            found = os.statvfs(self.folder)
+        except (OSError, AttributeError):  # not on Windows
+            return
+        free = found.f_bavail * found.f_frsize
+        if 0 < free < nbytes:
+            raise UnwritableFile(
+                f"{self.label}: {nbytes:,} bytes are needed and {free:,} are free on the disk; "
+                "nothing was changed"
+            )
+
+    def unwritable(self, error: OSError) -> UnwritableFile:
+        """The error of the system, with what it means for the file."""
+        why = error.strerror or str(error)
+        if error.errno == errno.ENOENT and not self.folder.is_dir():
+            why = f"there is no folder {str(self.folder)!r}: make it first"
+        return UnwritableFile(f"{self.label}: cannot be written: {why}; nothing was changed")
+
+    def flush(self) -> None:
+        """Flush all files to the disk: what :meth:`commit` does first. Raises OSError."""
+        self._flusher.finish()
+        for _, descriptor in self._files.values():
+            os.fsync(descriptor)
+
+    def commit(self) -> None:
+        """Flush all files to the disk, then give them their names. Raises UnwritableFile."""
+        try:
+            self.flush()
+        except OSError as error:
+            raise self.unwritable(error) from error
+        self._enter()
+        found = [(name, file) for name, file in self.files.items() if name not in self._last]
+        new = [(name, file) for name, file in found[:-1] if self._is_free(name)]
+        whole = found[-1][1].name if found else ""
+        try:
+            with journals.journal(self.folder, whole, new, self._going()):
+                self._name_files()
+        except OSError as error:
+            if isinstance(error, InitregError):
+                raise
+            raise self.unwritable(error) from error
+
+    def _going(self) -> list[str]:
+        return [name for name in self._obsolete if name not in self._files]
+
+    def _name_files(self) -> None:
+        named: list[str] = []
+        stood = [name for name in self._files if not self._is_free(name)]
+        aside: dict[str, Path] = {}
+        try:
+            for name in self._outdated:
+                if is_manifest(self.folder / name):
+                    hidden = self._beside(name)
+                    os.replace(self.folder / name, hidden)
+                    aside[name] = hidden
+            for name in sorted(self._files, key=self._last.__contains__):
+                beside, _ = self._files[name]
+                os.replace(beside, self.folder / name)
+                named.append(name)
+            _sync_folder(self.folder)
+        except OSError as error:
+            for name in named:
+                if name not in stood:  # it would be a part without the whole
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.folder / name)
+            for name, hidden in aside.items():
+                if not named:
+                    with contextlib.suppress(OSError):
+                        os.replace(hidden, self.folder / name)
+            raise self.unwritable(error) from error
+        for hidden in aside.values():
+            with contextlib.suppress(OSError):
+                os.unlink(hidden)
+        for name in self._going():
+            with contextlib.suppress(OSError):
+                os.unlink(self.folder / name)
+
+    def close(self) -> None:
+        """Remove what got no name, and what processes that were killed left behind."""
+        with contextlib.suppress(OSError):
+            self._flusher.finish()
+        for beside, descriptor in self._files.values():
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            os.close(descriptor)
+            _ours.discard(beside)
+        self._files.clear()
+        self._lock.close()
+        self._has_turn = False
+        _remove_stale(self.folder)
+
+
+class _Flusher:
+    """Flushes what is being written, so that the disk works meanwhile and little is left to flush
+    at the end: measured, a conversion of 436 MB takes a quarter less time."""
+
+    def __init__(self) -> None:
+        self._flushed: dict[int, int] = {}  # by descriptor: the size then
+        self._thread: threading.Thread | None = None
+        self._done = threading.Event()
+        self._error: OSError | None = None
+
+    def watch(self, descriptor: int) -> None:
+        self._flushed[descriptor] = 0
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="initreg-flush", daemon=True)
+            self._thread.start()
+
+    def finish(self) -> None:
+        """End. Raises the OSError that a flush met: the system says it once, and then no more."""
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self) -> None:
+        try:
+            while not self._done.wait(_FLUSH_EVERY):
+                for descriptor, before in list(self._flushed.items()):
+                    size = os.fstat(descriptor).st_size
+                    if size - before >= _FLUSH_FROM:
+                        os.fsync(descriptor)
+                        self._flushed[descriptor] = size
+        except OSError as error:
+            self._error = error
+
+
+@contextlib.contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Output]:
+    """An output that is committed at the end of the block, and given up if it raises. An OSError
+    of the block becomes UnwritableFile."""
+    output = Output(path)
+    try:
+        try:
+            yield output
+        except InitregError:
+            raise
+        except OSError as error:
+            raise output.unwritable(error) from error
+        output.commit()
+    finally:
+        output.close()
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """By which other processes see that a file is in use. No flock, which HDF5 takes itself."""
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Files that a killed process left: old, and held by nobody."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _TEMPORARY.match(name) and folder / name not in _ours:
+                with contextlib.suppress(OSError):
+                    _remove_if_stale(folder / name)
+
+
+def _remove_if_stale(path: Path) -> None:
+    if time.time() - path.stat().st_mtime < _STALE:
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(descriptor)

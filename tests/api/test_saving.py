@@ -1,0 +1,219 @@
+"""initreg.api.saving: any source into any format, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import initreg
+from initreg import InitregError, RuleError, UnknownFormat, UnwritableFile
+from initreg.api.saving import saver_for, size_in_bytes
+
+ENDINGS = [".npz", ".safetensors", ".h5", ".ckpt"]
+WEIGHTS = {
+    "fc/W": np.arange(12, dtype="f4").reshape(3, 4),
+    "fc/b": np.ones(4, "f4"),
+    "step": np.array(7, "i8"),
+}
+
+
+def equal(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return set(found) == set(wanted) and all(
+        np.array_equal(found[name], wanted[name]) and found[name].dtype == wanted[name].dtype
+        for name in wanted
+    )
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_saved_is_loaded(tmp_path: Path, ending: str) -> None:
+    """By the path that it returns, which is the user's own."""
+    path = initreg.save(tmp_path / f"m{ending}", WEIGHTS)
+    assert path == tmp_path / f"m{ending}"
+    assert equal(initreg.load(path), WEIGHTS)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("source", ENDINGS)
+def test_any_format_becomes_any_other(tmp_path: Path, source: str, ending: str) -> None:
+    """With the names, dtypes and values that it has."""
+    first = initreg.save(tmp_path / f"a{source}", WEIGHTS)
+    second = initreg.convert(first, tmp_path / f"b{ending}")
+    assert equal(initreg.load(second), WEIGHTS)
+
+
+def test_nothing_but_the_file_is_there(tmp_path: Path) -> None:
+    """No temporary file stays."""
+    initreg.save(tmp_path / "m.npz", WEIGHTS)
+    initreg.save(tmp_path / "m.npz", WEIGHTS)
+    assert os.listdir(tmp_path) == ["m.npz"]
+
+
+def test_a_dict_may_be_nested_and_hold_anything_like_an_array(tmp_path: Path) -> None:
+    """Lists, scalars, Fortran order, tensors; names are normalised."""
+    given = {
+        "fc": {"W:0": np.asfortranarray(WEIGHTS["fc/W"]), "b": tf.constant(WEIGHTS["fc/b"])},
+        "list": [1.0, 2.0],
+        "scalar": np.float32(3),
+    }
+    found = initreg.load(initreg.save(tmp_path / "m.npz", given))
+    assert found["fc/W"].tolist() == WEIGHTS["fc/W"].tolist()
+    assert found["fc/b"].tolist() == [1, 1, 1, 1]
+    assert found["list"].tolist() == [1, 2]
+    assert found["scalar"].shape == ()
+
+
+def test_an_open_map_is_saved_as_its_rules_leave_it(tmp_path: Path) -> None:
+    """And stays open."""
+    path = initreg.save(tmp_path / "m.npz", WEIGHTS)
+    with initreg.open(path) as opened:
+        initreg.save(tmp_path / "half.npz", opened.keep("fc/*").cast("float16").prefix("net/"))
+        assert opened["step"].read() == 7
+    found = initreg.load(tmp_path / "half.npz")
+    assert sorted(found) == ["net/fc/W", "net/fc/b"]
+    assert found["net/fc/W"].dtype == np.float16
+
+
+def test_a_chain_is_merged_on_the_way(tmp_path: Path) -> None:
+    """The last source that has a name supplies it; rules are for all of them."""
+    base = initreg.save(tmp_path / "base.safetensors", WEIGHTS)
+    head = {"fc/b": np.zeros(4, "f4"), "new": np.ones(1)}
+    path = initreg.convert([base, head], tmp_path / "m.h5", drop="step")
+    found = initreg.load(path)
+    assert sorted(found) == ["fc/W", "fc/b", "new"]
+    assert found["fc/b"].tolist() == [0, 0, 0, 0]
+
+
+def test_a_file_may_be_converted_into_itself(tmp_path: Path) -> None:
+    """It is read from what stood there, although the new file takes its place."""
+    path = initreg.save(tmp_path / "m.npz", WEIGHTS)
+    initreg.convert(path, path, cast="float16")
+    assert initreg.load(path)["fc/W"].dtype == np.float16
+
+
+def test_what_fails_midway_leaves_the_old(tmp_path: Path) -> None:
+    """A damaged source, found while it is read: one error, and the file that stood there."""
+    good = initreg.save(tmp_path / "good.npz", WEIGHTS)
+    bad = initreg.save(tmp_path / "bad.npz", {"a": np.zeros(1000), "b": np.ones(1000)})
+    content = bytearray(bad.read_bytes())
+    content[content.rindex(np.ones(1000).tobytes()) + 500] ^= 1
+    bad.write_bytes(content)
+    with pytest.raises(initreg.DamagedFile, match="array 'b' fails its crc32"):
+        initreg.convert(bad, good)
+    assert equal(initreg.load(good), WEIGHTS)
+    assert sorted(os.listdir(tmp_path)) == ["bad.npz", "good.npz"]
+
+
+def test_a_rule_that_touches_nothing_writes_nothing(tmp_path: Path) -> None:
+    """As it restores nothing."""
+    path = initreg.save(tmp_path / "m.npz", WEIGHTS)
+    with pytest.raises(RuleError):
+        initreg.convert(path, tmp_path / "n.npz", drop="nothing/*")
+    assert os.listdir(tmp_path) == ["m.npz"]
+
+
+def test_an_ending_that_no_format_has(tmp_path: Path) -> None:
+    """The error lists the endings, and the formats that can be named instead."""
+    with pytest.raises(UnknownFormat, match=r"m\.pt: no format .*\.npz or .*safetensors"):
+        initreg.save(tmp_path / "m.pt", WEIGHTS)
+    with pytest.raises(UnknownFormat, match="format 'mapping' is not saved; those that are: h5"):
+        initreg.save(tmp_path / "m.npz", WEIGHTS, format="mapping")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_step_of_a_checkpoint_is_no_part_of_its_ending() -> None:
+    """Nor does case matter; of two endings the longer counts."""
+    assert saver_for("run/model.ckpt-1000") == "tf_checkpoint"
+    assert saver_for("MODEL.NPZ") == "npz"
+    with pytest.raises(UnknownFormat):
+        saver_for("model-1000")
+
+
+def test_a_format_that_is_named_takes_any_path(tmp_path: Path) -> None:
+    """As training names its checkpoints."""
+    path = initreg.save(tmp_path / "model-1000", WEIGHTS, format="tf_checkpoint")
+    assert path == tmp_path / "model-1000"
+    assert tf.train.load_checkpoint(str(path)).get_tensor("step") == 7
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    """It is not made: the path may be misspelt."""
+    with pytest.raises(UnwritableFile, match="there is no folder"):
+        initreg.save(tmp_path / "no/m.npz", WEIGHTS)
+
+
+def test_progress_is_told_to_the_last_byte(tmp_path: Path) -> None:
+    """Bytes done never go back, and end at all of them."""
+    seen: list[tuple[int, int]] = []
+    arrays = {f"x{i}": np.zeros(1000, "f4") for i in range(10)}
+    initreg.save(tmp_path / "m.npz", arrays, progress=lambda *done: seen.append(done))
+    assert [total for _, total in seen] == [40_000] * 10
+    assert [done for done, _ in seen] == list(range(4000, 44_000, 4000))
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [(None, None), (7, 7), ("7", 7), ("5GB", 5 * 10**9), ("1.5 kB", 1500), ("2GiB", 2 << 30),
+     ("300M", 3 * 10**8)],
+)  # fmt: skip
+def test_sizes(given: Any, size: int | None) -> None:
+    """Numbers of bytes, decimal and binary units."""
+    assert size_in_bytes(given) == size
+
+
+@pytest.mark.parametrize("given", ["", "5XB", "-1", "0", 0, -5, "GB", "1e9", "5 apples", True])
+def test_sizes_that_are_none(given: Any) -> None:
+    """They are an error, not a guess."""
+    with pytest.raises(InitregError, match="is no size"):
+        size_in_bytes(given)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_model_is_never_in_memory_as_a_whole(tmp_path: Path, ending: str) -> None:
+    """40 arrays of 4 MB are converted within less than a quarter of what they take together."""
+    arrays = {f"x{i:02}": np.full((1000, 1000), i, "f4") for i in range(40)}
+    path = initreg.save(tmp_path / f"a{ending}", arrays)
+    del arrays
+    tracemalloc.start()
+    try:
+        initreg.convert(path, tmp_path / f"b{ending}")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 << 20
+    with initreg.open(tmp_path / f"b{ending}") as opened:
+        assert all((opened[f"x{i:02}"][0, :3] == i).all() for i in range(40))
+
+
+def test_the_users_array_is_not_copied_to_be_written(tmp_path: Path) -> None:
+    """It is written from where it lies."""
+    array = np.zeros(8 << 20, "u1")
+    tracemalloc.start()
+    try:
+        initreg.save(tmp_path / "m.npz", {"x": array})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_is_a_model_too(tmp_path: Path, ending: str) -> None:
+    """A source without arrays makes a file without arrays."""
+    path = initreg.convert(initreg.open({}), tmp_path / f"m{ending}")
+    assert initreg.load(path) == {}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_name_that_could_be_normalised_once_more(tmp_path: Path, ending: str) -> None:
+    """It is normalised once, when it is given, and then found by what is left."""
+    path = initreg.save(tmp_path / f"m{ending}", {"a:0:0": np.ones(2)})
+    with initreg.open({"a:0:0": np.ones(2)}) as opened:
+        assert [array.name for array in opened.values()] == ["a:0"]
+        assert opened["a:0"].shape == (2,)
+    assert list(initreg.load(path)) == ["a"]

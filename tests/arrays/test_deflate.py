@@ -1,0 +1,250 @@
+"""initreg.arrays.deflate: a raw deflate stream becomes the bytes that it should, or is refused."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import initreg
+from initreg import DamagedFile
+from initreg.arrays import deflate
+from initreg.arrays.deflate import BadStream, inflate
+
+SUMS: dict[str, Callable[[bytes], int]] = {"crc32": zlib.crc32, "crc32c": google_crc32c.value}
+kinds = st.sampled_from([None, *SUMS])
+
+
+def pack(data: bytes, level: int = 6, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    """A raw deflate stream, as in a zip member."""
+    engine = zlib.compressobj(level, zlib.DEFLATED, -15, 8, strategy)
+    return engine.compress(data) + engine.flush()
+
+
+def unpack(
+    packed: bytes, skip: int, size: int, kind: str | None = None, length: int | None = None
+) -> tuple[bytes, int]:
+    """What comes out, and its checksum; the packed bytes are asked for one after the other."""
+    into = bytearray(b"\xaa" * size)
+    length = len(packed) if length is None else length
+    asked = 0
+
+    def fetch(at: int, chunk: memoryview) -> None:
+        nonlocal asked
+        assert at == asked, "every packed byte is read once, in order"
+        asked += len(chunk)
+        assert len(chunk) > 0
+        assert asked <= length, "no byte is read that is not the stream's"
+        chunk[:] = packed[at : at + len(chunk)]
+
+    found = inflate(fetch, length, skip, memoryview(into), kind)
+    return bytes(into), found
+
+
+def wrong(packed: bytes, skip: int, size: int, message: str | None = None) -> None:
+    """It is refused, whether or not it is summed."""
+    for kind in (None, "crc32"):
+        with pytest.raises(BadStream, match=message):
+            unpack(packed, skip, size, kind)
+
+
+# Of three kinds: what cannot be packed, what is packed into next to nothing, and in between.
+contents = (
+    st.binary(max_size=400)
+    | st.builds(
+        lambda byte, count: bytes([byte]) * count, st.integers(0, 255), st.integers(0, 3000)
+    )
+    | st.builds(lambda part, count: part * count, st.binary(max_size=20), st.integers(0, 100))
+)
+strategies = st.sampled_from([zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY])
+
+
+@given(contents, st.data(), kinds, st.integers(0, 9), strategies, st.integers(1, 600))
+def test_what_was_packed_comes_out(
+    content: bytes, data: st.DataObject, kind: str | None, level: int, strategy: int, chunk: int
+) -> None:
+    """However it was packed, whatever is left out of its beginning, in chunks of any size."""
+    skip = data.draw(st.integers(0, len(content)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deflate, "_CHUNK", chunk)
+        found, total = unpack(pack(content, level, strategy), skip, len(content) - skip, kind)
+    assert found == content[skip:]
+    assert total == (SUMS[kind](content) if kind else 0)
+
+
+@given(contents, st.data(), st.integers(1, 600), st.integers(1, 40))
+def test_too_long_and_too_short(
+    content: bytes, data: st.DataObject, chunk: int, change: int
+) -> None:
+    """A stream of any other length than it should have is refused, by one byte as by many."""
+    skip = data.draw(st.integers(0, len(content)))
+    size = len(content) - skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deflate, "_CHUNK", chunk)
+        message = "does not unpack to the .* bytes that its header says"
+        wrong(pack(content), skip, size + change, message)
+        if size >= change:
+            wrong(pack(content), skip, size - change, message)
+
+
+@given(contents, st.data(), st.integers(1, 600))
+def test_a_stream_that_is_cut_off(content: bytes, data: st.DataObject, chunk: int) -> None:
+    """Without its end it is refused, even where all of the array's bytes are there."""
+    packed = pack(content)
+    cut = data.draw(st.integers(0, len(packed) - 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deflate, "_CHUNK", chunk)
+        wrong(packed[:cut], 0, len(content), "does not unpack to the")
+
+
+@given(st.binary(max_size=300), st.integers(0, 100), st.integers(0, 100), st.integers(1, 600))
+def test_garbage(packed: bytes, skip: int, size: int, chunk: int) -> None:
+    """Any bytes are refused, unless zlib too makes just so many bytes of them."""
+    engine = zlib.decompressobj(-15)
+    try:
+        content = engine.decompress(packed)
+        fits = engine.eof and len(content) == skip + size
+    except zlib.error:
+        fits = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deflate, "_CHUNK", chunk)
+        if fits:
+            assert unpack(packed, skip, size)[0] == content[skip:]
+        else:
+            wrong(packed, skip, size)
+
+
+@given(contents.filter(bool), st.data(), st.integers(1, 600))
+def test_a_flipped_bit(content: bytes, data: st.DataObject, chunk: int) -> None:
+    """It is refused, or makes another checksum, or is of a bit that means nothing."""
+    packed = bytearray(pack(content))
+    position = data.draw(st.integers(0, 8 * len(packed) - 1))
+    packed[position // 8] ^= 1 << position % 8
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deflate, "_CHUNK", chunk)
+        try:
+            found, total = unpack(bytes(packed), 0, len(content), "crc32")
+        except BadStream:
+            return
+    assert total == zlib.crc32(found)
+    assert (total == zlib.crc32(content)) == (found == content)
+
+
+@pytest.mark.parametrize("kind", [None, *SUMS])
+@pytest.mark.parametrize("skip", [0, 1, 128, 65_535, 65_536, 65_537, 300_000])
+def test_headers_of_any_length(
+    monkeypatch: pytest.MonkeyPatch, skip: int, kind: str | None
+) -> None:
+    """What is skipped ends before, at or after the end of a chunk, and is summed all the same."""
+    monkeypatch.setattr(deflate, "_CHUNK", 65_536)
+    content = b"h" * skip + np.arange(300_000, dtype="u4").tobytes()
+    found, total = unpack(pack(content, 1), skip, len(content) - skip, kind)
+    assert found == content[skip:]
+    assert total == (SUMS[kind](content) if kind else 0)
+
+
+@pytest.mark.parametrize("level", [1, 6, 9])
+def test_repetitions_across_the_end_of_a_chunk(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    """What comes out is cut where a repetition may go on, at the end of the stream too: zlib then
+    has eaten all that is packed, and still has something to give."""
+    monkeypatch.setattr(deflate, "_CHUNK", 1000)
+    refused = []
+    for size in range(3300):
+        content = bytes(size)
+        try:
+            assert unpack(pack(content, level), 0, size)[0] == content
+        except BadStream:
+            refused.append(size)
+    assert refused == []
+
+
+@pytest.mark.parametrize("level", [1, 6, 9])
+def test_one_byte_too_many_wherever_it_is(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    """At the end of a chunk as well."""
+    monkeypatch.setattr(deflate, "_CHUNK", 1000)
+    taken = []
+    for size in range(2300):
+        try:
+            unpack(pack(bytes(size + 1), level), 0, size)
+            taken.append(size)
+        except BadStream:
+            pass
+    assert taken == []
+
+
+@pytest.mark.parametrize("level", [1, 6])
+def test_an_npz_of_zeros(tmp_path: Path, level: int) -> None:
+    """As biases and the slots of an optimizer are, of lengths about that of a chunk."""
+    refused = []
+    for more in range(-200, 600, 5):
+        member = io.BytesIO()
+        np.save(member, np.zeros(deflate._CHUNK + more, "u1"))
+        with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED, True, level) as file:
+            file.writestr("w.npy", member.getvalue())
+        try:
+            assert not initreg.load(tmp_path / "m.npz")["w"].any()
+        except DamagedFile:
+            refused.append(more)
+    assert refused == []
+
+
+@pytest.mark.parametrize("count", [262_144, 524_288, 2_097_152])
+def test_zeros_as_numpy_packs_them(tmp_path: Path, count: int) -> None:
+    """``np.savez_compressed`` of powers of two."""
+    np.savez_compressed(tmp_path / "m.npz", w=np.zeros(count, "f4"))
+    found = initreg.load(tmp_path / "m.npz")["w"]
+    assert (found.shape, found.dtype, bool(found.any())) == ((count,), np.float32, False)
+
+
+def test_nothing_at_all() -> None:
+    """An empty stream is no stream; a stream of nothing is one."""
+    wrong(b"", 0, 0)
+    wrong(b"", 0, 10)
+    assert unpack(pack(b""), 0, 0, "crc32") == (b"", 0)
+    assert unpack(pack(b"header"), 6, 0, "crc32") == (b"", zlib.crc32(b"header"))
+    wrong(pack(b"header"), 7, 0)
+    wrong(pack(b"header"), 5, 0)
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """Where more comes out than should, no more than a byte of it is made."""
+    bomb = pack(bytes(50_000_000), 9)
+    wrong(bomb, 0, 100, "does not unpack to the 100 bytes")
+    wrong(bomb, 28, 100, "does not unpack to the 128 bytes")
+
+
+def test_what_goes_wrong_with_the_file_is_passed_on() -> None:
+    """An error of reading is the reader's own."""
+
+    def fetch(at: int, chunk: memoryview) -> None:
+        raise ZeroDivisionError(at)
+
+    with pytest.raises(ZeroDivisionError, match="0"):
+        inflate(fetch, 10, 0, memoryview(bytearray(10)), None)
+
+
+def test_packed_bytes_are_held_a_chunk_at_a_time() -> None:
+    """However long the stream is."""
+    content = np.random.default_rng(0).bytes(3_000_000)
+    packed = pack(content, 0)
+    asked: list[tuple[int, int]] = []
+    into: Any = bytearray(len(content))
+
+    def fetch(at: int, chunk: memoryview) -> None:
+        asked.append((at, len(chunk)))
+        chunk[:] = packed[at : at + len(chunk)]
+
+    found = inflate(fetch, len(packed), 0, memoryview(into), "crc32")
+    assert into == content
+    assert found == zlib.crc32(content)
+    assert max(length for _, length in asked) <= deflate._CHUNK
+    assert sum(length for _, length in asked) == len(packed)

@@ -1,0 +1,206 @@
+"""initreg.arrays.threads: work that threads do, and what it gives."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, Future, wait
+from typing import Any
+
+import numpy as np
+import pytest
+
+from initreg.arrays import threads
+from initreg.arrays.threads import Job, pool_for
+
+MANY = 1 << 30  # bytes that are worth threads
+
+
+def own_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("initreg")]
+
+
+def fail() -> None:
+    raise ZeroDivisionError("on purpose")
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, threads._ALONE])
+def test_a_few_bytes_are_read_without_threads(nbytes: int) -> None:
+    """All is done at once, in the caller's thread."""
+    with pool_for(nbytes) as pool:
+        future = pool.submit(lambda *given: (threading.current_thread(), given), 1, 2)
+        assert future.done()
+        assert own_threads() == []
+    assert future.result() == (threading.main_thread(), (1, 2))
+
+
+@pytest.mark.parametrize("nbytes", [threads._ALONE + 1, MANY])
+def test_many_bytes_are_read_by_threads_that_end_with_the_block(nbytes: int) -> None:
+    """They bear the project's name, and none of them is left."""
+    with pool_for(nbytes) as pool:
+        future = pool.submit(lambda *given: (threading.current_thread().name, given), 1, 2)
+        name, given = future.result()
+        assert name.startswith("initreg")
+        assert given == (1, 2)
+        assert own_threads() != []
+    assert own_threads() == []
+
+
+def test_where_threads_begin_to_pay_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is a number of this module."""
+    monkeypatch.setattr(threads, "_ALONE", 10)
+    for nbytes, alone in ((10, True), (11, False)):
+        with pool_for(nbytes) as pool:
+            found = pool.submit(threading.current_thread).result()
+        assert (found is threading.main_thread()) is alone
+
+
+def test_two_things_are_done_at_once() -> None:
+    """Even on one core: one thread reads while the other unpacks."""
+    meeting = threading.Barrier(2, timeout=30)
+    with pool_for(MANY) as pool:
+        futures = [pool.submit(meeting.wait) for _ in range(2)]
+        assert sorted(future.result() for future in futures) == [0, 1]
+
+
+def test_never_more_than_a_few_threads() -> None:
+    """Much work makes no more threads than there are cores, and four at most."""
+    names = set()
+    with pool_for(MANY) as pool:
+        for future in [pool.submit(threading.current_thread) for _ in range(200)]:
+            names.add(future.result().name)
+        assert 1 <= len(own_threads()) <= 4
+    assert len(names) <= 4
+
+
+@pytest.mark.parametrize("nbytes", [0, MANY])
+def test_what_goes_wrong_is_raised_by_the_result(nbytes: int) -> None:
+    """Not where the work was handed over, and the pool goes on."""
+    with pool_for(nbytes) as pool:
+        futures = [pool.submit(fail), pool.submit(int, "7")]
+        assert futures[1].result() == 7
+        assert isinstance(futures[0].exception(), ZeroDivisionError)
+        with pytest.raises(ZeroDivisionError, match="on purpose"):
+            futures[0].result()
+    assert own_threads() == []
+
+
+@pytest.mark.parametrize("nbytes", [0, MANY])
+def test_an_error_in_the_block_ends_the_threads(nbytes: int) -> None:
+    """It goes on to the caller once what was begun is done and what was not is given up."""
+    futures: list[Future[Any]] = []
+    begun = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def work() -> str:
+        begun.release()
+        go_on.wait(30)
+        return "done"
+
+    if not nbytes:
+        go_on.set()
+    with pytest.raises(ZeroDivisionError), pool_for(nbytes) as pool:  # noqa: PT012 - the block
+        futures += [pool.submit(work) for _ in range(20)]
+        assert begun.acquire(timeout=30)
+        futures[-1].add_done_callback(lambda _: go_on.set())  # which never begins: it is given up
+        fail()
+    assert own_threads() == []
+    assert all(future.done() for future in futures)
+    kept = [future for future in futures if not future.cancelled()]
+    assert {future.result() for future in kept} == {"done"}
+    if nbytes:
+        assert 1 <= len(kept) <= 4  # what each thread had in hand
+    else:
+        assert len(kept) == 20
+
+
+@pytest.mark.parametrize("nbytes", [0, MANY])
+def test_pools_within_pools(nbytes: int) -> None:
+    """One that works for another one ends by itself."""
+
+    def inner(count: int) -> int:
+        with pool_for(nbytes) as pool:
+            return sum(future.result() for future in [pool.submit(int, 1)] * count)
+
+    with pool_for(nbytes) as pool:
+        assert [pool.submit(inner, n).result() for n in (1, 5)] == [1, 5]
+    assert own_threads() == []
+
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+
+def test_a_job_of_nothing_to_wait_for_is_done() -> None:
+    """Its arrays are made when they are asked for."""
+    made = []
+
+    def finish() -> list[np.ndarray[Any, Any]]:
+        made.append(1)
+        return [np.arange(3)]
+
+    job = Job(finish)
+    assert (job.is_done, job.may_overtake, made) == (True, False, [])
+    assert job.finish()[0].tolist() == [0, 1, 2]
+    assert made == [1]
+
+
+def test_a_job_is_done_when_all_of_its_futures_are() -> None:
+    """Not before, and not only the first."""
+    futures: list[Future[Any]] = [Future(), Future()]
+    job = Job(lambda: [futures[0].result(), futures[1].result()], futures)
+    assert not job.is_done
+    futures[1].set_result(np.ones(1))
+    assert not job.is_done
+    futures[0].set_result(np.zeros(1))
+    assert job.is_done
+    assert [array[0] for array in job.finish()] == [0, 1]
+
+
+def test_a_job_of_several_futures_may_not_overtake() -> None:
+    """That all are done well does not say that their sum is right; and one of them may have failed,
+    so that finishing it raises."""
+    futures: list[Future[Any]] = [Future(), Future()]
+    job = Job(lambda: [future.result() for future in futures], futures)
+    futures[0].set_result(np.zeros(1))
+    futures[1].set_exception(ZeroDivisionError("on purpose"))
+    assert (job.is_done, job.may_overtake) == (True, False)
+    with pytest.raises(ZeroDivisionError):
+        job.finish()
+    futures[1] = Future()
+    futures[1].set_result(np.zeros(1))
+    assert (job.is_done, job.may_overtake) == (True, False)
+
+
+def test_a_job_that_failed_before_it_began() -> None:
+    """It is done, and finishing it raises."""
+    job = Job.failed(ZeroDivisionError("on purpose"))
+    assert (job.is_done, job.may_overtake) == (True, False)
+    with pytest.raises(ZeroDivisionError):
+        job.finish()
+
+
+@pytest.mark.parametrize("nbytes", [0, MANY])
+def test_a_job_of_one_future_gives_what_it_gives(nbytes: int) -> None:
+    """The list of arrays that the future returns, or its error."""
+    with pool_for(nbytes) as pool:
+        good = Job.of(pool.submit(lambda: [np.full(2, 5)]))
+        bad = Job.of(pool.submit(fail))
+        wait([*good.futures, *bad.futures], timeout=30)
+        assert (good.is_done, good.may_overtake) == (True, True)
+        assert (bad.is_done, bad.may_overtake) == (True, False)
+        assert good.finish()[0].tolist() == [5, 5]
+        with pytest.raises(ZeroDivisionError):
+            bad.finish()
+
+
+def test_a_job_that_was_given_up_raises_and_does_not_wait() -> None:
+    """Who asks for it after its pool has ended is told."""
+    go_on = threading.Event()
+    with pool_for(MANY) as pool:
+        held = [pool.submit(go_on.wait, 30) for _ in range(4)]
+        job = Job.of(pool.submit(lambda: [np.zeros(1)]))
+        assert not job.is_done
+        job.futures[0].add_done_callback(lambda _: go_on.set())
+    assert all(future.done() for future in held)
+    assert job.is_done
+    with pytest.raises(CancelledError):
+        job.finish()

@@ -1,0 +1,258 @@
+"""initreg.plan.hints: what to type when little or nothing matched."""
+
+import numpy as np
+import pytest
+
+import initreg
+from initreg import SmartInit
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.hints import nearest, renamings, transposes
+from initreg.plan.matching import match
+from initreg.specs import ArraySpec, VariableSpec
+
+NAMES = [f"block{i}/conv/{w}" for i in range(5) for w in ("W", "b")]
+
+
+def arrays_of(names, shape=(2,)):
+    return [ArraySpec(name, shape, "float32") for name in names]
+
+
+def variables_of(names, shape=(2,)):
+    return [VariableSpec(name, shape, "float32") for name in names]
+
+
+def of(have, want):
+    return renamings(arrays_of(have), variables_of(want), '"m.npz"')
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "how", "options"),
+    [
+        ([f"model/{n}" for n in NAMES], NAMES, "removing 'model/'", 'strip_prefix="model/"'),
+        ([f"a/b/{n}" for n in NAMES], NAMES, "removing 'a/b/'", 'strip_prefix="a/b/"'),
+        (NAMES, [f"tower0/{n}" for n in NAMES], "adding 'tower0/'", 'prefix="tower0/"'),
+        (
+            [n.replace("/", ".") for n in NAMES],
+            NAMES,
+            "replacing '.' by '/'",
+            'rename=[(r"\\.", "/")]',
+        ),
+        (
+            NAMES,
+            [n.replace("/", ".") for n in NAMES],
+            "replacing '/' by '.'",
+            'rename=[("/", ".")]',
+        ),
+        (
+            ["model." + n.replace("/", ".") for n in NAMES],
+            NAMES,
+            "replacing '.' by '/' and removing 'model/'",
+            'rename=[(r"\\.", "/"), ("^model/", "")]',
+        ),
+        (
+            [n.replace("/", ".") for n in NAMES],
+            [f"net/{n}" for n in NAMES],
+            "replacing '.' by '/' and adding 'net/'",
+            'rename=[(r"\\.", "/")], prefix="net/"',
+        ),
+        (
+            [f"resnet/{n}" for n in NAMES],
+            [f"backbone/{n}" for n in NAMES],
+            "replacing 'resnet/' by 'backbone/'",
+            'rename=[("^resnet/", "backbone/")]',
+        ),
+        (
+            [f"{n[:-1]}weight" for n in NAMES if n.endswith("W")],
+            [f"{n[:-1]}kernel" for n in NAMES if n.endswith("W")],
+            "replacing '/weight' by '/kernel'",
+            'rename=[("/weight$", "/kernel")]',
+        ),
+        (
+            [n.replace("conv", "c+v") for n in NAMES],
+            NAMES,
+            "replacing '/c+v/' by '/conv/'",
+            'rename=[(r"/c\\+v/", "/conv/")]',
+        ),
+        (
+            [n.replace("/", ".").replace("W", "weight") for n in NAMES if n.endswith("W")],
+            [n for n in NAMES if n.endswith("W")],
+            "replacing '.' by '/' and replacing '/weight' by '/W'",
+            'rename=[(r"\\.", "/"), ("/weight$", "/W")]',
+        ),
+    ],
+    ids=str,
+)
+def test_the_renaming_that_makes_all_names_match_comes_first(have, want, how, options):
+    """The hint counts the names, says how, and its code really renames all of them."""
+    best = of(have, want)[0]
+    assert best.words == f"{len(have)} of {len(have)} names match after {how}"
+    assert str(best) == f'{best.words}: SmartInit("m.npz", {options})'
+    assert best.to_dict()["code"] == best.code
+    source = {name: np.ones(2, "f4") for name in have}
+    model = {name: np.zeros(2, "f4") for name in want}
+    code = best.code.replace('"m.npz"', "source")
+    eval(code, {"SmartInit": SmartInit, "source": source}).init(model)
+    assert all(array.all() for array in model.values())
+
+
+def test_the_commonest_renaming_comes_first_and_few_are_shown():
+    """Renamings that help a few names only are not worth a line."""
+    have = [f"model/{n}" for n in NAMES] + ["odd/block0/conv/W"]
+    found = of(have, NAMES)
+    assert len(found) == 1
+    assert found[0].words == "10 of 11 names match after removing 'model/'"
+
+
+def test_names_that_match_already_are_counted_in():
+    """What a rule leaves alone still matches: 11 of 11, not 10."""
+    have = [*(f"model/{n}" for n in NAMES), "step"]
+    assert of(have, [*NAMES, "step"])[0].words.startswith("11 of 11 names match")
+
+
+def test_a_renaming_that_makes_two_names_one_is_not_advised():
+    """Its code would be an error."""
+    hints = of(["a/w", "w", "a/v"], ["w", "v"])
+    assert [hint.options for hint in hints if "strip_prefix" in hint.options] == []
+
+
+def test_a_few_of_many_that_meet_by_chance_are_no_hint():
+    """Two of a hundred names are not worth a renaming."""
+    have = [f"a/x{i}" for i in range(98)] + ["a/w", "a/v"]
+    want = [f"b{i * i}/y{i}" for i in range(98)] + ["w", "v"]
+    assert of(have, want) == []
+
+
+def test_passed_over_arrays_may_be_transposed_too():
+    """ignore_mismatch does not hide what would fit."""
+    plan = SmartInit({"w": np.ones((2, 3)), "b": np.ones(1)}, ignore_mismatch=True).plan(
+        {"w": np.ones((3, 2)), "b": np.ones(1)}
+    )
+    assert [hint.options for hint in plan.hints] == [{"transpose": ["w"]}]
+
+
+def test_second_names_of_variables_count():
+    """A Keras model's place in its file is a name that may match."""
+    variable = VariableSpec("dense/kernel", (2,), "float32", ("layers/dense/vars/0",))
+    (hint,) = renamings(arrays_of(["m/layers/dense/vars/0"]), [variable])
+    assert hint.options == {"strip_prefix": "m/"}
+
+
+def test_near_names_where_no_renaming_helps():
+    """Misspelt names are shown beside those that they are like, with the rename."""
+    (hint,) = of(["dense_kernal"], ["dense_kernel"])
+    assert str(hint) == (
+        "'dense_kernal' of the source is like 'dense_kernel' of the target: "
+        'SmartInit("m.npz", rename={"dense_kernal": "dense_kernel"})'
+    )
+
+
+def test_near_names_have_equal_shapes_and_differ_by_more_than_numbers():
+    """Another shape is another array, and another number another layer."""
+    assert nearest(arrays_of(["kernal"], (3,)), variables_of(["kernel"], (2,))) == []
+    assert nearest(arrays_of(["layer_11/w"]), variables_of(["layer_12/w"])) == []
+
+
+def test_nothing_is_made_up():
+    """Where nothing is alike there is no hint, nor where names would meet and shapes would not."""
+    assert of(["abc"], ["xyz"]) == []
+    assert of(["a/w"], ["z/w"]) == []
+    arrays, variables = arrays_of(["m/a", "m/b"], (2,)), variables_of(["a", "b"], (9, 9))
+    assert renamings(arrays, variables) == []
+    assert len(renamings(arrays, variables_of(["a", "b"], (2,)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "hint"),
+    [
+        ([], ["a"], "the source holds no arrays"),
+        (["a"], [], "the target has no variables: create them before restoring"),
+    ],
+)
+def test_an_empty_side_is_said(have, want, hint):
+    """No arrays, or no variables, explains everything, and no option helps."""
+    (found,) = of(have, want)
+    assert str(found) == hint
+    assert found.code == ""
+
+
+def rows_of(*pairs):
+    arrays = [ArraySpec(name, have, "float32") for name, have, _ in pairs]
+    variables = [VariableSpec(name, want, "float32") for name, _, want in pairs]
+    plan = match([SourceSpecs("s", arrays)], variables, "t")
+    return [(row, row.name) for row in plan]
+
+
+def test_transposes_and_other_orders_of_axes():
+    """Reversed axes, and PyTorch's order of a kernel's; nothing for what no order mends."""
+    rows = rows_of(
+        ("fc", (2, 3), (3, 2)),
+        ("conv1", (8, 4, 3), (3, 4, 8)),
+        ("conv2", (8, 4, 3, 5), (3, 5, 4, 8)),
+        ("conv3", (8, 4, 3, 5, 7), (3, 5, 7, 4, 8)),
+        ("other", (2, 3), (4, 2)),
+        ("same", (3, 3), (3, 3)),
+    )
+    found = {str(hint) for hint in transposes(rows)}
+    order = "would fit with the axes in the order"
+    assert found == {
+        '2 arrays would fit transposed: SmartInit(source, transpose=["fc", "conv1"])',
+        f"1 array {order} (2, 3, 1, 0), as if from PyTorch: "
+        'SmartInit(source, permute={"conv2": (2, 3, 1, 0)})',
+        f"1 array {order} (2, 3, 4, 1, 0), as if from PyTorch: "
+        'SmartInit(source, permute={"conv3": (2, 3, 4, 1, 0)})',
+    }
+
+
+def test_many_transposes_are_one_glob_if_it_means_no_others():
+    """'*/kernel' stands for all kernels; where another array has that name, all are spelt out."""
+    kernels = [(f"l{i}/kernel", (2, 3), (3, 2)) for i in range(5)]
+    (hint,) = transposes(rows_of(*kernels, ("l0/bias", (3,), (3,))))
+    assert hint.options == {"transpose": ["*/kernel"]}
+    (hint,) = transposes(rows_of(*kernels, ("l9/kernel", (4, 4), (4, 4))))
+    assert hint.options == {"transpose": [f"l{i}/kernel" for i in range(5)]}
+
+
+def test_at_most_three_hints():
+    """However many sources of a chain match little."""
+    chain = [{f"p{i}/a": np.ones(1), f"p{i}/b": np.ones(1)} for i in range(5)]
+    with pytest.raises(initreg.NothingMatched) as caught:
+        SmartInit(chain).init({"a": np.zeros(1), "b": np.zeros(1)})
+    assert len(caught.value.plan.hints) == 3
+
+
+def test_of_thousands_of_names_both_renamings_are_found():
+    """Renamings are sought among a thousand of the names and counted for all."""
+    layers = [f"block{i}/conv" for i in range(3000)]
+    kernels, biases = [f"{at}/weight" for at in layers], [f"{at}/offset" for at in layers]
+    have = [*arrays_of(kernels, (2, 3)), *arrays_of(biases, (3,))]
+    kernels, biases = [f"{at}/kernel" for at in layers], [f"{at}/bias" for at in layers]
+    want = [*variables_of(kernels, (2, 3)), *variables_of(biases, (3,))]
+    assert [hint.words for hint in renamings(have, want)] == [
+        "3,000 of 6,000 names match after replacing '/weight' by '/kernel'",
+        "3,000 of 6,000 names match after replacing '/offset' by '/bias'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ["/".join("ab") * 20_000 + str(i) for i in range(50)],
+        [("a" if i % 2 else "b") * 100_000 + str(i) for i in range(50)],
+        [f"{'a' * 90}{'b' * 90}{i:03}" for i in range(200)],
+    ],
+    ids=["parts", "long", "anagrams"],
+)
+def test_names_of_strangers_do_not_hold_up_the_hints(odd):
+    """Names of thousands of parts or characters, or alike in their letters only, took minutes: they
+    are counted, and the others still have their hint."""
+    want = [*NAMES, *(f"{'ab' * 90}{i:03}" for i in range(100))]
+    first = of([*odd[:5], *(f"model/{n}" for n in NAMES)], want)[0]
+    assert first.words == "10 of 15 names match after removing 'model/'"
+    assert of(odd, want) == []
+
+
+def test_very_many_transposes_with_nothing_in_common():
+    """Thousands of last parts are spelt out, without trying each as a glob on all."""
+    rows = rows_of(*((f"a/{i}x", (2, 3), (3, 2)) for i in range(20_000)))
+    (hint,) = transposes(rows)
+    assert hint.options == {"transpose": [f"a/{i}x" for i in range(20_000)]}

@@ -1,0 +1,131 @@
+"""initreg.plan.plan: the rows, as a sequence, a dict and JSON."""
+
+import json
+
+import pytest
+
+from initreg.errors import MismatchError, NothingMatched
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.matching import match
+from initreg.plan.plan import Plan
+from initreg.plan.rows import Hint, Kind, Policy
+from initreg.specs import ArraySpec, VariableSpec
+
+
+@pytest.fixture
+def plan():
+    sources = [
+        SourceSpecs("base.npz", [ArraySpec("w", (2,), "float64"), ArraySpec("é", (), "int8")]),
+        SourceSpecs("dict of 1", [ArraySpec("b", (1, 3), "float64")]),
+    ]
+    variables = [
+        VariableSpec("w", (2,), "float32"),
+        VariableSpec("b", (3,), "float32"),
+        VariableSpec("new", (None, 4), "float32"),
+    ]
+    return match(sources, variables, "TF1 session")
+
+
+def test_a_plan_is_a_sequence_of_rows(plan):
+    """len, iteration, indexing and filtering by kind all see the same rows."""
+    assert len(plan) == 4
+    assert list(plan) == [plan[0], plan[1], plan[2], plan[3]]
+    assert [row.name for row in plan.of("cast", Kind.RESHAPED)] == ["w", "b"]
+    assert [row.name for row in plan.restored] == ["w", "b"]
+    assert plan.counts == {"reshaped": 1, "cast": 1, "only in target": 1, "only in source": 1}
+
+
+def test_a_reshaped_row_may_be_cast_as_well(plan):
+    """is_cast tells of every dtype that changes, whatever the row's kind."""
+    assert [(row.name, row.is_cast) for row in plan.restored] == [("w", True), ("b", True)]
+
+
+def test_an_unknown_kind_is_an_error(plan):
+    """A misspelt kind does not look like an empty answer."""
+    with pytest.raises(ValueError, match="mached"):
+        plan.of("mached")
+
+
+def test_the_dict_and_the_json_hold_everything(plan):
+    """to_json is to_dict, and every field of every row is in it."""
+    found = json.loads(plan.to_json())
+    assert found == plan.to_dict()
+    assert found["sources"] == ["base.npz", "dict of 1"]
+    assert found["target"] == "TF1 session"
+    assert found["rows"][0] == {
+        "kind": "cast",
+        "name": "w",
+        "shape": [2],
+        "dtype": "float32",
+        "source": 0,
+        "array": "w",
+        "array_shape": [2],
+        "array_dtype": "float64",
+        "by": None,
+        "reason": "",
+        "changes": [],
+        "expected": False,
+    }
+    assert found["rows"][2]["shape"] == [None, 4]
+    assert "é" in plan.to_json()
+
+
+def test_repr_is_one_line_and_str_is_the_report(plan):
+    """repr counts the kinds; print tells them with their names."""
+    counts = "1 reshaped, 1 cast, 1 only in target, 1 only in source"
+    assert repr(plan) == f"<Plan for TF1 session: {counts}>"
+    assert str(plan).startswith("base.npz + dict of 1 -> TF1 session: 2 of 3 variables restored\n")
+    assert repr(Plan((), (), "x")) == "<Plan for x: nothing to do>"
+
+
+def test_a_plan_knows_whether_it_can_be_carried_out(plan):
+    """ok, verdict and error agree, and to_dict says it."""
+    assert plan.ok
+    assert (plan.verdict, plan.error(), plan.to_dict()["ok"]) == ("", None, True)
+    wrong = match(
+        [SourceSpecs("s", [ArraySpec("w", (2,), "int8"), ArraySpec("x", (), "int8")])],
+        [VariableSpec("w", (3,), "int8"), VariableSpec("y", (), "int8")],
+        "t",
+        on_missing=Policy.ERROR,
+    )
+    assert not wrong.ok
+    assert wrong.verdict == (
+        "1 array not fitting; "
+        "1 variable supplied by no source, which on_missing='error' does not allow"
+    )
+    assert isinstance(wrong.error(), MismatchError)
+    assert wrong.error().plan is wrong
+    assert [len(rows) for rows in wrong.faults] == [1, 1, 0]
+
+
+def test_a_plan_without_sources_is_ok_and_one_that_matches_nothing_is_not():
+    """Restoring nothing was asked for in the one case, and not in the other."""
+    assert Plan((), (), "t").ok
+    nothing = match([SourceSpecs("s", [ArraySpec("w", (), "int8")])], [], "t")
+    assert nothing.matches_nothing
+    assert isinstance(nothing.error(), NothingMatched)
+    assert nothing.verdict == "no name of s is a name of t"
+
+
+def test_the_policies_choose_what_is_told(plan):
+    """missing() and unused() give the rows of the policy that holds, and no expected ones."""
+    assert [row.name for row in plan.missing("warn")] == ["new"]
+    assert plan.missing("error") == ()
+    assert [row.name for row in plan.unused(Policy.WARN)] == ["é"]
+    with pytest.raises(ValueError, match="eror"):
+        plan.missing("eror")
+
+
+def test_hints_are_part_of_the_plan(plan):
+    """In the text, in the dict and in the JSON, with the code to type."""
+    hint = Hint("2 of 2 names match after removing 'm/'", {"strip_prefix": "m/"}, '"a.npz"')
+    told = plan.with_hints([hint])
+    assert told.rows == plan.rows
+    assert str(told).endswith(f'  hint: {hint.words}: SmartInit("a.npz", strip_prefix="m/")')
+    assert json.loads(told.to_json())["hints"] == [
+        {
+            "words": hint.words,
+            "options": {"strip_prefix": "m/"},
+            "code": 'SmartInit("a.npz", strip_prefix="m/")',
+        }
+    ]

@@ -1,0 +1,110 @@
+"""initreg.plan.tables: a plan in a notebook and on a terminal."""
+
+import builtins
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+import initreg
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.matching import match
+from initreg.specs import ArraySpec, VariableSpec
+
+
+def plan_of(*names):
+    arrays = [ArraySpec(name, (2,), "float32") for name in names]
+    variables = [VariableSpec(name, (2,), "float32") for name in ("w0", "w1", "new")]
+    return match([SourceSpecs("<b>.npz", arrays)], variables, "t")
+
+
+class Cells(HTMLParser):
+    """The cells of all tables, and every tag that was met."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.tags, self.inside = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "td":
+            self.cells.append("")
+        self.inside = tag == "td"
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "td"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.cells[-1] += data
+
+
+def test_a_notebook_shows_every_section():
+    """One table for each kind of row: folded names, how many, and what is said of them."""
+    html = plan_of("w0", "w1", "old")._repr_html_()
+    assert Cells(html).cells == [
+        *("w{0,1}", "2", "(2,) float32"),
+        *("new", "1", "(2,) float32"),
+        *("old", "1", "(2,) float32"),
+    ]
+    assert html.count("<details open>") == 2
+    assert "&lt;b&gt;.npz -&gt; t: 2 of 3 variables restored" in html
+
+
+def test_names_of_strangers_are_text_in_html():
+    """A name that is markup is shown as it is, and runs nothing."""
+    evil = "<script>alert(1)</script>"
+    parsed = Cells(plan_of(evil, "w0")._repr_html_())
+    assert "script" not in parsed.tags
+    assert evil in parsed.cells
+
+
+def test_hints_and_unmet_expectations_are_in_html():
+    """The code of a hint is there to be copied."""
+    plan = plan_of("w0").with_hints([initreg.Hint("it is so", {"drop": "x"}, '"m.npz"')])
+    assert "it is so: <code>SmartInit(&quot;m.npz&quot;, drop=&quot;x&quot;)</code>" in (
+        plan._repr_html_()
+    )
+
+
+def printed(plan):
+    out = io.StringIO()
+    Console(file=out, width=100, color_system=None).print(plan)
+    return out.getvalue()
+
+
+def test_rich_prints_a_table():
+    """rich.print(plan) shows the heading, and a row for each line of names."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in printed(plan_of("w0", "w1")).splitlines()]
+    assert rows == [
+        ["<b>.npz -> t: 2 of 3 variables restored"],
+        ["names", "n", "what"],
+        ["restored as in the source", "2"],
+        ["w{0,1}", "2", "(2,) float32"],
+        ["only in the target, left unchanged", "1"],
+        ["new", "(2,) float32"],
+    ]
+
+
+def test_names_of_strangers_are_no_markup_of_rich():
+    """[red] in a name is part of the name."""
+    assert "[red]x" in printed(plan_of("w0", "[red]x"))
+
+
+def test_without_rich_the_error_says_how_to_get_it(monkeypatch):
+    """Nothing else of the plan needs it."""
+    real = builtins.__import__
+
+    def without(name, *args):
+        if name.split(".")[0] == "rich":
+            raise ImportError(name)
+        return real(name, *args)
+
+    plan = plan_of("w0")
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(initreg.MissingLibrary, match=r"pip install 'initreg\[rich\]'"):
+        plan.__rich__()
+    assert "1 of 3 variables restored" in str(plan)

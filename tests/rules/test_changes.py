@@ -1,0 +1,253 @@
+"""initreg.rules.changes: what rules do to values, announced before they are read."""
+
+import warnings
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initreg import CastWarning, RuleError, dtypes
+from initreg.rules.changes import Cast, Pad, Permute, Slice, cast_values
+
+X = np.arange(24, dtype="f4").reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "text"),
+    [
+        (Permute(None), X.T, "permuted (2, 1, 0) from (2, 3, 4)"),
+        (Permute((1, 2, 0)), X.transpose(1, 2, 0), "permuted (1, 2, 0) from (2, 3, 4)"),
+        (Slice(1, 1, 3), X[:, 1:3], "sliced from (2, 3, 4)"),
+        (Slice(-1, 1, None), X[..., 1:], "sliced from (2, 3, 4)"),
+        (Pad(0, 3), np.pad(X, ((0, 1), (0, 0), (0, 0))), "padded from (2, 3, 4)"),
+        (Pad(-1, 4, 9), X, "padded from (2, 3, 4)"),
+        (
+            Pad(1, 5, -1.5),
+            np.pad(X, ((0, 0), (0, 2), (0, 0)), constant_values=-1.5),
+            "padded from (2, 3, 4)",
+        ),
+        (
+            Pad(0, 3, "mean"),
+            np.concatenate([X, X.mean(axis=0, keepdims=True)]),
+            "padded from (2, 3, 4)",
+        ),
+        (Cast("float64"), X.astype("f8"), "cast from float32"),
+        (Cast("int16"), X.astype("i2"), "cast from float32"),
+        (Cast("float32"), X, ""),
+    ],
+    ids=str,
+)
+def test_what_is_announced_is_what_comes_out(change, expected, text):
+    """Shape, dtype and values are those that numpy gives, in memory of their own, C order."""
+    assert change.announce(X.shape, "float32") == (expected.shape, dtypes.name_of(expected.dtype))
+    assert change.text(X.shape, "float32") == text
+    found = change.apply(X.copy(), "x")
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert found.tobytes() == expected.tobytes()
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("change", "shape", "dtype", "message"),
+    [
+        (Permute((0, 1)), (2, 3, 4), "float32", r"\(0, 1\) are not the axes of shape \(2, 3, 4\)"),
+        (Permute((0, 0)), (2, 3), "float32", "are not the axes"),
+        (Slice(2, 0, 1), (2, 3), "float32", r"shape \(2, 3\) has no axis 2"),
+        (Slice(0, 0, 3), (2, 3), "float32", r"axis 0 of shape \(2, 3\) has no slice 0:3"),
+        (Slice(0, 1, 1), (2, 3), "float32", "has no slice 1:1"),
+        (Slice(0, -1, 2), (2, 3), "float32", "has no slice -1:2"),
+        (Pad(0, 1), (2, 3), "float32", "longer than 1 already: slice it"),
+        (Pad(0, 3), (2,), "string", "an array of string cannot be padded"),
+        (Pad(0, 3, "mean"), (2,), "int32", "of int32 has no mean"),
+        (Pad(0, 3, "mean"), (0,), "float32", "has no mean"),
+        (Pad(0, 3), (), "float32", r"shape \(\) has no axis 0"),
+        (Cast("float32"), (2,), "string", "string cannot be cast to float32"),
+        (Cast("string"), (2,), "float32", "float32 cannot be cast to string"),
+        (Cast("float32"), (2,), "complex64", "would lose its imaginary part"),
+    ],
+    ids=str,
+)
+def test_what_does_not_apply_is_known_before_reading(change, shape, dtype, message):
+    """The shape and the dtype say it, and the message says why."""
+    with pytest.raises(ValueError, match=message):
+        change.announce(shape, dtype)
+
+
+def test_a_slice_does_not_keep_what_it_leaves_out():
+    """The result is a copy, not a view that holds the whole array."""
+    found = Slice(0, 0, 1).apply(X.copy(), "x")
+    assert found.base is None
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype"),
+    [
+        (0.5, "int32"),
+        (300, "uint8"),
+        (-1, "uint8"),
+        (1e30, "int8"),
+        (float("nan"), "int32"),
+        (2, "bool"),
+        (0.5, "bool"),
+        (1e30, "float16"),
+        (1e30, "float8_e4m3fn"),
+        (1j, "float32"),
+    ],
+)
+def test_a_filling_that_the_dtype_does_not_have_is_known_before_reading(fill, dtype):
+    """An integer array is not padded with half a number, and nothing becomes infinite."""
+    with pytest.raises(ValueError, match=r"is no value of .* to pad with"):
+        Pad(0, 3, fill).announce((2,), dtype)
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype", "value"),
+    [
+        (1, "bool", True),
+        (0.3, "float16", 0.3),
+        (float("nan"), "float32", float("nan")),
+        (-8, "int4", -8),
+    ],
+)
+def test_a_filling_that_the_dtype_has(fill, dtype, value):
+    """It may be rounded, as any number that becomes a float is."""
+    change = Pad(0, 3, fill)
+    assert change.announce((2,), dtype) == ((3,), dtype)
+    last = change.apply(np.ones(2, dtypes.to_numpy(dtype)), "x")[-1]
+    np.testing.assert_allclose(float(last), value, rtol=1e-3)
+
+
+def test_an_array_without_axes_keeps_to_have_none():
+    """A step counter under transpose="*" is still a number, whatever reads it next."""
+    assert Permute(None).announce((), "int64") == ((), "int64")
+    assert Permute(None).apply(np.array(7), "step").shape == ()
+
+
+def test_negative_axes_count_from_the_end():
+    """As numpy's transpose takes them."""
+    assert Permute((-1, 0, 1)).announce(X.shape, "float32") == ((4, 2, 3), "float32")
+    assert Permute((-1, 0, 1)).apply(X, "x").tobytes() == X.transpose(-1, 0, 1).tobytes()
+
+
+# --- casts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "result", "message"),
+    [
+        ([1.5, 2.0], "int32", [1, 2], "1 value of float64 cast to int32 lost their fraction"),
+        ([1e9, 1.0], "float16", [np.inf, 1], "1 value of float64 beyond .* became infinite"),
+        ([2**53 + 1, 1], "float64", [2.0**53, 1], "1 value of int64 are not exact in float64"),
+    ],
+)
+def test_values_that_change_are_said(values, dtype, result, message):
+    """Infinite, cut or rounded integers: one CastWarning with how many."""
+    with pytest.warns(CastWarning, match=f"x: {message}"):
+        found = cast_values(np.array(values), np.dtype(dtype), "x")
+    assert found.tolist() == result
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    ("value", "have", "want", "what"),
+    [
+        (1e200, "complex128", "complex64", "became infinite"),
+        (1e200, "float64", "complex64", "became infinite"),
+        (70_000, "int64", "float16", "became infinite"),
+        (1_000, "int64", "float8_e4m3fn", "became NaN"),
+        (1_000.0, "float64", "float4_e2m1fn", "became its largest"),
+        (2**24 + 1, "int64", "complex64", "are not exact in complex64"),
+    ],
+)
+def test_each_loss_is_told_as_what_it_is(value, have, want, what):
+    """Out of range is not rounding, and nothing is lost without a word."""
+    array = np.array([value, 1], dtypes.to_numpy(have))
+    with pytest.warns(CastWarning, match=f"1 value of {have} .*{what}"):
+        cast_values(array, dtypes.to_numpy(want), "x")
+
+
+NAMES = (
+    *("bool", "int8", "uint16", "int64", "float16", "float64", "complex64"),
+    *("bfloat16", "int2", "int4", "uint4", "float8_e4m3fn", "float8_e8m0fnu", "float6_e2m3fn"),
+)
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("have", NAMES)
+@pytest.mark.parametrize("want", NAMES)
+def test_what_is_announced_can_be_cast(have, want):
+    """Every pair of dtypes that a plan lets pass, ml_dtypes' own among them, gives the values."""
+    array = np.ones(2).astype(dtypes.to_numpy(have))
+    try:
+        Cast(want).announce((2,), have)
+    except ValueError:
+        assert have == "complex64"
+        return
+    found = cast_values(array, dtypes.to_numpy(want), "x")
+    assert found.dtype == dtypes.to_numpy(want)
+    assert found.astype(complex).tolist() == [1, 1]
+
+
+def test_a_float8_without_infinity_gives_nan_and_says_so():
+    """float8_e4m3fn has none, so what is too large is NaN."""
+    with pytest.warns(CastWarning, match="beyond the range of float8_e4m3fn became NaN"):
+        found = cast_values(np.array([1e6, 1.0], "f4"), np.dtype(ml_dtypes.float8_e4m3fn), "x")
+    assert np.isnan(found.astype("f4")).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([300], "uint8"),
+        ([-1], "uint32"),
+        ([2**40], "int32"),
+        ([1e20], "int64"),
+        ([float("nan")], "int32"),
+        ([float("-inf"), 1.0], "int32"),
+        ([0.5], "bool"),
+        ([2], "bool"),
+    ],
+)
+def test_values_that_an_integer_does_not_have_are_refused(values, dtype):
+    """Nothing wraps around, and no NaN becomes a number."""
+    with pytest.raises(RuleError, match=f"do not fit into {dtype}"):
+        cast_values(np.array(values), np.dtype(dtype), "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "have", "want"),
+    [
+        ([1, 0], "int64", "bool"),
+        ([True, False], "bool", "float32"),
+        ([255.0, -0.0], "float32", "uint8"),
+        ([-128, 127], "int64", "int8"),
+        ([np.inf, np.nan, 1], "float64", "float32"),
+        ([1, 2], "bfloat16", "int8"),
+        ([], "float32", "int8"),
+    ],
+)
+def test_values_that_fit_are_cast_without_a_word(values, have, want):
+    """The result has the same values; infinities and NaNs that were there are no loss."""
+    array = np.array(values, dtypes.to_numpy(have))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = cast_values(array, dtypes.to_numpy(want), "x")
+    assert found.dtype == dtypes.to_numpy(want)
+    np.testing.assert_array_equal(found.astype("f8"), array.astype("f8"))
+
+
+@given(st.lists(st.floats(width=64), max_size=8), st.sampled_from(["int8", "uint16", "int64"]))
+def test_a_cast_to_an_integer_never_makes_a_number_up(values, dtype):
+    """Each value that comes out is the one that went in, without its fraction; or RuleError."""
+    array = np.array(values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CastWarning)
+        try:
+            found = cast_values(array, np.dtype(dtype), "x")
+        except RuleError:
+            info = np.iinfo(dtype)
+            assert any(not (info.min - 1 < v < info.max + 1) for v in values)
+        else:
+            assert [int(v) for v in found] == [int(v) for v in values]

@@ -1,0 +1,279 @@
+"""initreg.rules: which arrays, under which names, changed in which way; on maps and in chains."""
+
+import gc
+import warnings
+
+import numpy as np
+import pytest
+
+import initreg
+from initreg import RuleError, SmartInit
+from initreg.rules.rules import Rules
+from initreg.specs import ArraySpec
+
+
+@pytest.fixture
+def npz(tmp_path):
+    arrays = {
+        "model/fc/W": np.arange(6, dtype="f4").reshape(2, 3),
+        "model/fc/b": np.arange(3, dtype="f4"),
+        "model/emb": np.arange(8, dtype="f4").reshape(4, 2),
+        "step": np.array(7, "i8"),
+    }
+    np.savez(tmp_path / "m.npz", **arrays)
+    return tmp_path / "m.npz"
+
+
+# --- which arrays -----------------------------------------------------------------------------
+
+
+def test_drop_and_keep(npz):
+    """Globs leave arrays out, or keep them alone; the order of the others stays."""
+    assert list(initreg.load(npz, drop="model/fc/*")) == ["model/emb", "step"]
+    assert list(initreg.load(npz, drop=["step", "*/b"])) == ["model/fc/W", "model/emb"]
+    assert list(initreg.load(npz, keep=["step", "*/b"])) == ["model/fc/b", "step"]
+    assert list(initreg.load(npz, keep="model/*", drop="*/emb")) == ["model/fc/W", "model/fc/b"]
+
+
+def test_an_array_is_meant_by_any_of_its_names():
+    """keep, drop and changes see the aliases of an array as well."""
+    spec = ArraySpec("key", (2, 3), "float32", ("full/name",))
+    assert Rules.of(drop="full/*").apply([spec], "s").entries == []
+    assert len(Rules.of(keep="full/*").apply([spec], "s").entries) == 1
+    assert Rules.of(transpose="full/*").apply([spec], "s").entries[0].spec.shape == (3, 2)
+
+
+def test_rules_are_applied_in_their_own_order(npz):
+    """keep and drop see the file's names, changes the final ones, however they were typed."""
+    found = initreg.load(
+        npz,
+        transpose="net/W",
+        prefix="net/",
+        rename={"fc/W": "W"},
+        strip_prefix="model/",
+        keep="model/fc/*",
+        drop="model/fc/b",
+    )
+    assert list(found) == ["net/W"]
+    assert found["net/W"].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+# --- what their values are --------------------------------------------------------------------
+
+
+def test_changes_by_glob(npz):
+    """permute, slice, pad and cast take a glob each, and give what numpy gives."""
+    base = initreg.load(npz)
+    found = initreg.load(
+        npz,
+        permute={"*/W": (1, 0)},
+        slice={"*/b": (0, 1, None)},
+        pad={"*/emb": (0, 6, "mean")},
+        cast={"step": "int32"},
+    )
+    assert found["model/fc/W"].tobytes() == base["model/fc/W"].T.tobytes()
+    assert found["model/fc/b"].tolist() == [1, 2]
+    assert found["model/emb"][:4].tolist() == base["model/emb"].tolist()
+    assert found["model/emb"][4:].tolist() == [[3, 4], [3, 4]]
+    assert found["step"].dtype == "int32"
+
+
+def test_a_cast_of_all_floats_leaves_integers_alone(npz):
+    """cast="float16" is not for step counters."""
+    dtypes = {name: str(a.dtype) for name, a in initreg.load(npz, cast="float16").items()}
+    assert set(dtypes.values()) == {"float16", "int64"}
+    assert dtypes["step"] == "int64"
+
+
+@pytest.mark.parametrize("dtype", ["float16", np.float16, np.dtype("float16")], ids=repr)
+def test_a_dtype_is_given_as_a_name_or_as_numpys(npz, dtype):
+    """Whatever has a dtype's name."""
+    assert initreg.load(npz, cast={"*/W": dtype})["model/fc/W"].dtype == "float16"
+
+
+def test_of_two_globs_the_later_one_holds(npz):
+    """As in a chain: the general one first, the exception behind it."""
+    found = initreg.load(npz, cast={"*": "float64", "*/b": "float16", "step": "int64"})
+    assert [str(array.dtype) for array in found.values()] == [
+        "float64",
+        "float16",
+        "float64",
+        "int64",
+    ]
+
+
+def test_vocabulary_growth(npz):
+    """A table of four rows into a variable of six: the new rows are what was asked for."""
+    table = {"emb": np.full((6, 2), 5, "f4")}
+    plan = SmartInit(npz, strip_prefix="model/", keep="*/emb", pad={"emb": (0, 6, -1)}).init(table)
+    assert table["emb"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [-1, -1], [-1, -1]]
+    assert plan[0].changes == ("padded from (4, 2)",)
+
+
+# --- a rule that does nothing, or cannot be -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "clause", "near"),
+    [
+        ({"drop": "fcc/*"}, "drop='fcc/*'", ""),
+        ({"drop": ["step", "stepp"]}, "drop='stepp'", "'step'"),
+        ({"keep": ["step", "x"]}, "keep='x'", ""),
+        ({"rename": {"step": "s", "model/fc/w": "w"}}, "rename={'model/fc/w': 'w'}", "model/fc/W"),
+        ({"rename": [("step", "s"), ("^fc", "x")]}, "rename=('^fc', 'x')", ""),
+        ({"rename": lambda name: name}, "rename=<lambda>", ""),
+        ({"strip_prefix": "mdel/"}, "strip_prefix='mdel/'", ""),
+        ({"transpose": "*/w"}, "transpose='*/w'", ""),
+        ({"permute": {"*/w": (1, 0)}}, "permute={'*/w': (1, 0)}", ""),
+        ({"slice": {"x": (0, 0, 1)}}, "slice={'x': (0, 0, 1)}", ""),
+        ({"pad": {"x": (0, 9)}}, "pad={'x': (0, 9)}", ""),
+        ({"cast": {"x": "int8"}}, "cast={'x': 'int8'}", ""),
+        ({"cast": "float16", "keep": "step"}, "cast='float16'", ""),
+    ],
+)
+def test_a_rule_that_touches_nothing_is_an_error(npz, rules, clause, near):
+    """It names the file, the very pattern that did nothing, and names that are like it."""
+    variables = {"step": np.zeros((), "i8")}
+    for attempt in (
+        lambda: initreg.load(npz, **rules),
+        lambda: initreg.open(npz, **rules),
+        lambda: SmartInit(npz, **rules).plan(variables),
+        lambda: SmartInit(npz, **rules).init(variables),
+    ):
+        with pytest.raises(RuleError) as caught:
+            attempt()
+        message = str(caught.value)
+        assert message.startswith(f"{npz}: no array of it is touched by {clause}: ")
+        assert near in message
+    assert variables["step"] == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"keep": ()}, "nothing would be kept"),
+        ({"prefix": 3}, "prefix=3: give a str"),
+        ({"strip_prefix": ["a"]}, "strip_prefix=.*give a str"),
+        ({"permute": ["*"]}, "permute=.*give a dict"),
+        ({"permute": {"*": "ab"}}, "permute={'.': 'ab'}: give the axes in their new order"),
+        ({"permute": {"*": 3}}, "give the axes"),
+        ({"slice": {"*": (0,)}}, r"slice=.*give \(axis, start, stop\)"),
+        ({"slice": {"*": (0, 0.5, 1)}}, r"give \(axis, start, stop\)"),
+        ({"pad": {"*": (0, 5, "mode")}}, "give .* where fill is a number or 'mean'"),
+        ({"cast": "float33"}, "cast='float33': 'float33' is no dtype"),
+        ({"cast": {"*": 3}}, "cast={'.': 3}: 3 is no dtype"),
+    ],
+)
+def test_what_is_no_rule_is_an_error_before_anything_is_opened(rules, message):
+    """SmartInit itself says so, and what to give."""
+    with pytest.raises(RuleError, match=message):
+        SmartInit("no such file.npz", **rules)
+
+
+def test_a_change_that_does_not_apply_names_the_array(npz):
+    """The source, the rule, the array, its shape."""
+    with pytest.raises(RuleError) as caught:
+        SmartInit(npz, permute={"*/b": (1, 0)}).plan({})
+    assert str(caught.value) == (
+        f"{npz}: permute={{'*/b': (1, 0)}}: array 'model/fc/b': "
+        "(1, 0) are not the axes of shape (3,)"
+    )
+
+
+# --- on an open map ---------------------------------------------------------------------------
+
+
+def test_a_map_can_be_given_rules_and_is_a_source(npz):
+    """Rules compose, nothing is read before it is asked for, and the base map stays as it was."""
+    with initreg.open(npz) as base:
+        ruled = base.strip_prefix("model/").rename({"fc/W": "fc/kernel"}).drop("step")
+        assert list(ruled) == ["fc/kernel", "fc/b", "emb"]
+        assert list(base) == ["model/fc/W", "model/fc/b", "model/emb", "step"]
+        assert (ruled.label, ruled.format) == (base.label, base.format)
+        variables = {"fc/kernel": np.zeros((2, 3), "f4"), "emb": np.zeros((4, 2), "f4")}
+        plan = SmartInit(ruled, expect_unused="fc/b").init(variables)
+    assert variables["fc/kernel"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert [(row.name, row.array) for row in plan.restored] == [
+        ("fc/kernel", "model/fc/W"),
+        ("emb", "model/emb"),
+    ]
+
+
+def test_every_rule_is_a_method_of_the_map(npz):
+    """Each gives a map whose lazy arrays have the new names, shapes, dtypes and values."""
+    with initreg.open(npz) as m:
+        assert list(m.keep("step", "*/b")) == ["model/fc/b", "step"]
+        assert list(m.prefix("x/"))[-1] == "x/step"
+        assert m.transpose("*/W")["model/fc/W"].shape == (3, 2)
+        assert m.permute("*/W", (1, 0))["model/fc/W"][0].tolist() == [0, 3]
+        assert m.slice("*/emb", 0, 1, 3)["model/emb"].read().tolist() == [[2, 3], [4, 5]]
+        assert m.pad("*/b", 0, 4, 9)["model/fc/b"].read().tolist() == [0, 1, 2, 9]
+        half = m.cast("float16")["model/fc/b"]
+        assert (half.dtype, half.read().dtype) == (np.dtype("f2"), np.dtype("f2"))
+        assert m.cast("int32", "step", "*/b")["model/fc/b"].spec.dtype == "int32"
+        assert len(m.apply(drop="step", prefix="x/")) == 3
+
+
+def test_changes_add_up(npz):
+    """The plan says every one of them, in order, and the array's own name stays known."""
+    with initreg.open(npz) as m:
+        spec = m.transpose("*/W").slice("*/W", 0, 0, 2).cast("float16")["model/fc/W"].spec
+        ruled = m.transpose("*/W").slice("*/W", 0, 0, 2).prefix("a/")
+        assert ruled["a/model/fc/W"].read().tolist() == [[0, 3], [1, 4]]
+    assert (spec.shape, spec.dtype) == ((2, 2), "float16")
+    assert spec.changes == (
+        "permuted (1, 0) from (2, 3)",
+        "sliced from (3, 2)",
+        "cast from float32",
+    )
+
+
+def test_closing_either_map_closes_the_file(npz):
+    """Whichever is in the 'with', the file is closed once and reading afterwards is an error."""
+    base = initreg.open(npz)
+    with base.prefix("x/") as ruled:
+        assert ruled["x/step"].read() == 7
+    with pytest.raises(initreg.InitregError, match="is closed"):
+        base["step"].read()
+    with pytest.raises(initreg.InitregError, match="is closed"):
+        ruled["x/step"].read()
+
+
+def test_nobody_needs_to_close_a_map_that_was_given_away(npz):
+    """SmartInit(initreg.open(...).drop(...)) leaves no open file and no ResourceWarning behind."""
+    variables = {"step": np.zeros((), "i8")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SmartInit(initreg.open(npz).drop("model/*")).init(variables)
+        gc.collect()
+    assert variables["step"] == 7
+
+
+def test_a_misspelt_keyword_is_a_type_error(npz):
+    """A rule that nobody knows is not passed over."""
+    for call in (SmartInit, initreg.open, initreg.load):
+        with pytest.raises(TypeError, match="drp"):
+            call(npz, drp="step")
+    with initreg.open(npz) as m, pytest.raises(TypeError, match="drp"):
+        m.apply(drp="step")
+
+
+def test_a_rule_that_fails_closes_what_open_opened(npz):
+    """open(..., drop=...) that raises leaves nothing open; an own map stays open."""
+    with pytest.raises(RuleError):
+        initreg.open(npz, drop="nope")
+    with initreg.open(npz) as m:
+        with pytest.raises(RuleError):
+            m.drop("nope")
+        assert m["step"].read() == 7
+
+
+def test_a_damaged_array_is_told_by_the_name_that_the_file_has(tmp_path):
+    """Who looks for it in the file must find it there."""
+    np.savez(tmp_path / "m.npz", a=np.full(64, 1.0))
+    data = bytearray((tmp_path / "m.npz").read_bytes())
+    data[data.index(np.float64(1).tobytes() * 8)] ^= 1
+    (tmp_path / "m.npz").write_bytes(data)
+    with initreg.open(tmp_path / "m.npz", rename={"a": "b"}) as m:
+        with pytest.raises(initreg.DamagedFile, match="array 'a' fails its crc32"):
+            m["b"].read()

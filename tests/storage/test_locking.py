@@ -1,0 +1,114 @@
+"""initreg.storage.locking: one save at a time gives its files their names in a folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from initreg import UnwritableFile
+from initreg.storage import locking
+from initreg.storage.locking import locked
+
+
+def test_a_thread_waits_for_another(tmp_path: Path) -> None:
+    """Until the block of the other ends; other folders are not waited for."""
+    (tmp_path / "other").mkdir()
+    order: list[str] = []
+    inside, go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with locked(tmp_path):
+            inside.set()
+            assert go.wait(30)
+            order.append("first")
+
+    def second() -> None:
+        with locked(tmp_path):
+            order.append("second")
+
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert inside.wait(30)
+    threads.append(threading.Thread(target=second))
+    threads[1].start()
+    with locked(tmp_path / "other"):
+        order.append("other")
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert order == ["other", "first", "second"]
+
+
+def test_the_same_thread_may_enter_again(tmp_path: Path) -> None:
+    """Under any name of the folder; the lock is held until the outermost block ends."""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    with locked(tmp_path):
+        with locked(link):
+            pass
+        assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 3
+    assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 0
+
+
+_TRY = [
+    sys.executable,
+    "-c",
+    "import fcntl, os, sys\n"
+    "try: fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+    "except BlockingIOError: sys.exit(3)\n",
+]
+_HOLD = (
+    "import sys; from pathlib import Path; from initreg.storage.locking import locked\n"
+    "with locked(Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()\n"
+)
+
+
+def test_a_process_waits_for_another_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error when patience is at an end; a process that was killed holds no lock."""
+    monkeypatch.setattr(locking, "PATIENCE", 0.2)
+    command = [sys.executable, "-c", _HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with pytest.raises(UnwritableFile, match=r"has not ended for 0\.2 s; nothing was changed"):
+            with locked(tmp_path):
+                pass
+        process.kill()
+        process.wait()
+        with locked(tmp_path):
+            assert os.listdir(tmp_path) == []
+
+
+def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
+    """A worker that was forked during a save outlives it, and the next save does not wait for it;
+    neither does the worker for a thread that it does not have."""
+    read, write = os.pipe()
+    with locked(tmp_path):
+        child = os.fork()
+        if not child:  # waits for its parent to be out
+            os.read(read, 1)
+            with locked(tmp_path):
+                os._exit(0)
+    assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 0
+    os.write(write, b"x")
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """Whoever writes into it says so; the lock does not."""
+    with locked(tmp_path / "no"):
+        pass
+
+
+def test_an_error_gives_it_back(tmp_path: Path) -> None:
+    """Whatever the block raises."""
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 0

@@ -1,0 +1,325 @@
+"""initreg.storage.output: the files of one save are all there, or none is."""
+
+# ruff: noqa: PT012 - what raises is a save, which is a block
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from initreg import InitregError
+from initreg.errors import UnwritableFile
+from initreg.storage import output
+from initreg.storage.output import Output, written
+
+posix = pytest.mark.skipif(os.name != "posix", reason="what POSIX promises")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def test_nothing_is_visible_before_the_end(tmp_path: Path) -> None:
+    """What stood there stands while the new is written; then the new stands."""
+    path = tmp_path / "m.bin"
+    path.write_bytes(b"old")
+    with written(path) as out:
+        beside = out.file()
+        beside.write_bytes(b"new")
+        assert beside.parent == tmp_path
+        assert beside.name.endswith("-m.bin")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == ["m.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InitregError])
+def test_whatever_raises_leaves_the_old(tmp_path: Path, error: type[BaseException]) -> None:
+    """And nothing else; the error goes on as it is."""
+    path = tmp_path / "m.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(error, match=r"^why$"):
+        with written(path) as out:
+            out.file().write_bytes(b"new")
+            out.file("m.part").write_bytes(b"new")
+            raise error("why")
+    assert names(tmp_path) == ["m.bin"]
+    assert path.read_bytes() == b"old"
+
+
+def test_an_error_of_the_system_says_what_it_means(tmp_path: Path) -> None:
+    """A full disk is an UnwritableFile, which is an OSError too, and names the file."""
+    path = tmp_path / "m.bin"
+    with pytest.raises(UnwritableFile, match=r"m\.bin: cannot be written: No space left") as caught:
+        with written(path) as out:
+            out.file()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert isinstance(caught.value, OSError)
+    assert names(tmp_path) == []
+
+
+def test_files_become_visible_in_the_order_they_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that names the others comes last, however they were written."""
+    seen: list[list[str]] = []
+    replace = os.replace
+
+    def see(source: Path, target: Path) -> None:
+        replace(source, target)
+        seen.append([name for name in names(tmp_path) if not name.startswith(".")])
+
+    monkeypatch.setattr(os, "replace", see)
+    with written(tmp_path / "m") as out:
+        first, last = out.file("m.data"), out.file("m.index")
+        last.write_bytes(b"2")
+        first.write_bytes(b"1")
+    assert seen == [["m.data"], ["m.data", "m.index"]]
+
+
+def test_all_is_flushed_before_anything_is_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file before the first rename, and the folder after the last."""
+    events: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda d: (events.append("sync"), sync(d))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (events.append("name"), replace(a, b))[1])
+    with written(tmp_path / "m") as out:
+        out.file("a")
+        out.file("b")
+    assert events == ["sync", "sync", "name", "name", "sync"]
+
+
+def test_what_is_large_is_flushed_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a thread, which ends with the save; an error that it meets is that of the save."""
+    flushed = threading.Event()
+    sync = os.fsync
+
+    def see(descriptor: int) -> None:
+        sync(descriptor)
+        if threading.current_thread() is not threading.main_thread():
+            flushed.set()
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", see)
+    with pytest.raises(UnwritableFile, match="Input/output error"):
+        with written(tmp_path / "m") as out:
+            with open(out.file(), "wb") as file:
+                file.write(bytes(9 << 20))
+                file.flush()
+                assert flushed.wait(30)
+    assert names(tmp_path) == []
+    assert "initreg-flush" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_new_part_goes_if_the_whole_cannot_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second rename fails: the file that the first one made visible is taken back."""
+    replace = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if str(target).endswith("index"):
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    (tmp_path / "m.index").write_bytes(b"old")
+    with pytest.raises(UnwritableFile, match="Input/output error"):
+        with written(tmp_path / "m") as out:
+            out.file("m.data")
+            out.file("m.index")
+    assert names(tmp_path) == ["m.index"]
+    assert (tmp_path / "m.index").read_bytes() == b"old"
+
+
+def test_what_is_obsolete_goes_last(tmp_path: Path) -> None:
+    """Not before the new stands, not if it does not come, and never what was just written."""
+    for name in ("m.1", "m.2"):
+        (tmp_path / name).write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError):
+        with written(tmp_path / "m") as out:
+            out.obsolete("m.1")
+            raise ZeroDivisionError
+    assert names(tmp_path) == ["m.1", "m.2"]
+    with written(tmp_path / "m") as out:
+        for name in ("m.1", "m.2", "m.3"):
+            out.obsolete(name)
+        out.file("m.2").write_bytes(b"new")
+        assert (tmp_path / "m.1").exists()
+    assert names(tmp_path) == ["m.2"]
+    assert (tmp_path / "m.2").read_bytes() == b"new"
+
+
+@posix
+def test_the_mode_is_that_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> None:
+    """Not the 0600 of a temporary file."""
+    mask = os.umask(0o027)
+    try:
+        with written(tmp_path / "new") as out:
+            out.file()
+        (tmp_path / "old").touch()
+        (tmp_path / "old").chmod(0o604)
+        with written(tmp_path / "old") as out:
+            out.file()
+    finally:
+        os.umask(mask)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "old")]
+    assert modes == [0o640, 0o604]
+
+
+@posix
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    """What it points to is replaced, where that lies."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/m").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("far/m")
+    with written(tmp_path / "link") as out:
+        out.file().write_bytes(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far/m").read_bytes() == b"new"
+    assert names(tmp_path / "far") == ["m"]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """The error says to make it."""
+    with pytest.raises(UnwritableFile, match=r"there is no folder .*nowhere': make it first"):
+        with written(tmp_path / "nowhere/m") as out:
+            out.file()
+
+
+def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
+    """It is not replaced."""
+    (tmp_path / "m").mkdir()
+    with pytest.raises(UnwritableFile, match="is a folder"):
+        with written(tmp_path / "m") as out:
+            out.file()
+    assert names(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../m"])
+def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    """A format writes into the folder of the path alone."""
+    with pytest.raises(InitregError, match="is no name for a file"):
+        with written(tmp_path / "m") as out:
+            out.file(name)
+    assert names(tmp_path) == []
+
+
+def test_one_name_twice(tmp_path: Path) -> None:
+    """One of the two would be lost."""
+    with pytest.raises(InitregError, match="written twice"):
+        with written(tmp_path / "m") as out:
+            out.file("a")
+            out.file("a")
+
+
+def test_no_path() -> None:
+    """An empty one names nothing."""
+    with pytest.raises(UnwritableFile, match="empty path"):
+        Output("")
+
+
+def test_a_disk_with_too_little_room(tmp_path: Path) -> None:
+    """It is said before anything is written, with what is needed and what is there."""
+    with pytest.raises(UnwritableFile, match="1,152,921,504,606,846,976 bytes are needed and "):
+        with written(tmp_path / "m") as out:
+            out.need(1 << 60)
+    with written(tmp_path / "m") as out:
+        out.need(1)
+        out.file()
+
+
+@posix
+def test_what_a_killed_process_left_is_taken_away_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is old and nobody holds it; a save that goes on is left alone, however old."""
+    (tmp_path / ".initreg-0123abcd-m").write_bytes(b"left")
+    (tmp_path / ".initreg-0123abcd-fresh").write_bytes(b"left a moment ago")
+    (tmp_path / ".initreg-x-m").write_bytes(b"not ours")
+    os.utime(tmp_path / ".initreg-0123abcd-m", (0, 0))
+    with written(tmp_path / "slow") as slow:
+        beside = slow.file()
+        os.utime(beside, (0, 0))
+        with written(tmp_path / "m") as out:
+            out.file()
+        assert beside.exists()
+    assert names(tmp_path) == [".initreg-0123abcd-fresh", ".initreg-x-m", "m", "slow"]
+    monkeypatch.setattr(output, "_STALE", -1)
+    with written(tmp_path / "m") as out:
+        out.file()
+    assert names(tmp_path) == [".initreg-x-m", "m", "slow"]
+
+
+_SAVE_FOR_EVER = """
+import sys
+from pathlib import Path
+from initreg.storage.output import written
+for i in range(1_000_000):
+    with written(Path(sys.argv[1], "m")) as out:
+        first, last = out.file("m.data"), out.file("m.index")
+        first.write_bytes(b"%d" % i * 1000)
+        last.write_bytes(b"%d" % i)
+"""
+
+
+@posix
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """The one that names the others is there whole, of one save or the one before."""
+    for i in range(3):
+        process = subprocess.Popen([sys.executable, "-c", _SAVE_FOR_EVER, str(tmp_path)])
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "m.index").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05 + 0.037 * i)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        index = int((tmp_path / "m.index").read_bytes())
+        data = (tmp_path / "m.data").read_bytes()
+        assert data in (b"%d" % index * 1000, b"%d" % (index + 1) * 1000)
+        (tmp_path / "m.index").unlink()
+
+
+def test_a_file_that_another_library_wrote(tmp_path: Path) -> None:
+    """It is taken, flushed and renamed in its turn; given up if the block raises."""
+    for fails in (True, False):
+        (tmp_path / "theirs").write_bytes(b"new")
+        (tmp_path / "m.index").write_bytes(b"old")
+        try:
+            with written(tmp_path / "m") as out:
+                out.file("m.json").write_text("{}")
+                out.take(tmp_path / "theirs", "m.index")
+                out.flush()
+                assert (tmp_path / "m.index").read_bytes() == b"old"
+                if fails:
+                    raise InitregError("why")
+        except InitregError:
+            assert fails
+        standing = b"old" if fails else b"new"
+        assert (tmp_path / "m.index").read_bytes() == standing
+        assert names(tmp_path) == (["m.index"] if fails else ["m.index", "m.json"])
+
+
+def test_a_file_to_take_that_is_not_there(tmp_path: Path) -> None:
+    """One error; and no name is given twice."""
+    with pytest.raises(UnwritableFile, match="No such file"):
+        with written(tmp_path / "m") as out:
+            out.take(tmp_path / "theirs", "m.index")
+    (tmp_path / "theirs").write_bytes(b"")
+    with pytest.raises(InitregError, match="'m' is written twice"):
+        with written(tmp_path / "m") as out:
+            out.file()
+            out.take(tmp_path / "theirs", "m")
