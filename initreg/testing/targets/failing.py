@@ -22,7 +22,7 @@ from initreg import (
     UnusedError,
 )
 from initreg.testing.base import Array, fail
-from initreg.testing.target_base import HUGE, NAMES, TargetBase, alike, pattern, zeros
+from initreg.testing.targets.base import HUGE, NAMES, TargetBase, alike, pattern, zeros
 
 
 class _Damaged:

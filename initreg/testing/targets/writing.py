@@ -17,7 +17,7 @@ from initreg import SmartInit, VariableSpec
 from initreg.dtypes import STRING
 from initreg.names import normalise
 from initreg.testing.base import Array, fail
-from initreg.testing.target_base import (
+from initreg.testing.targets.base import (
     HUGE,
     LARGE,
     NAMES,

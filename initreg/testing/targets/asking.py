@@ -11,12 +11,14 @@ import numpy as np
 import pluggy
 import pytest
 
-from initreg import InitregError, PluginError, SmartInit, Target, UnknownTarget, hookimpl, hookspecs
+from initreg import InitregError, PluginError, SmartInit, Target, UnknownTarget, hookimpl
 from initreg.dtypes import name_of
 from initreg.names import normalise
-from initreg.registry import Registry, default_registry
+from initreg.plugin import hookspecs
+from initreg.plugin.registry import Registry, default_registry
+from initreg.plugin.target import Blueprint
 from initreg.testing.base import fail, in_words
-from initreg.testing.target_base import (
+from initreg.testing.targets.base import (
     EXEMPTIONS,
     NAMES,
     STRANGER,
@@ -33,7 +35,7 @@ _ASK_IN_SUBPROCESS = """
 import sys
 from importlib import metadata
 from initreg.errors import InitregError
-from initreg.registry import GROUP, Registry
+from initreg.plugin.registry import GROUP, Registry
 points = [p for p in metadata.entry_points(group=GROUP) if p.name == sys.argv[1]]
 registry = Registry(points[:1])
 for stranger in (None, "w", b"w", 1, 1.5, [1], (1, 2), object(), int, len):
@@ -87,8 +89,6 @@ class _Rival:
 
     @hookimpl
     def initreg_target(self, obj: object) -> Target:
-        from initreg.target import Blueprint
-
         return Blueprint("rival", ())
 
 

@@ -15,9 +15,9 @@ import pytest
 
 import initreg.testing.targets
 from initreg.testing import TargetContract
-from initreg.testing.target_base import aligned, alike, layouts, pattern, specials
+from initreg.testing.targets.base import aligned, alike, layouts, pattern, specials
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Each target writes into the attributes of a class of its own. Each fault is one method of an
 # otherwise right target. The first few are right in another way.

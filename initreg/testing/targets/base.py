@@ -13,7 +13,7 @@ import pytest
 from initreg import InitregError, Plan, SmartInit, Target, VariableSpec
 from initreg.dtypes import STRING, is_float, name_of, to_numpy
 from initreg.names import normalise
-from initreg.registry import GROUP, default_registry
+from initreg.plugin.registry import GROUP, default_registry
 from initreg.testing.base import Array, fail
 
 # What can be switched off, by a reason in ``exempt``.

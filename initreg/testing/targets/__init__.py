@@ -25,9 +25,9 @@ restore into your objects as a user does, and look at the values. The kit import
 
 from __future__ import annotations
 
-from initreg.testing.target_asking import AskingTests
-from initreg.testing.target_failing import FailingTests
-from initreg.testing.target_writing import WritingTests
+from initreg.testing.targets.asking import AskingTests
+from initreg.testing.targets.failing import FailingTests
+from initreg.testing.targets.writing import WritingTests
 
 
 class TargetContract(AskingTests, WritingTests, FailingTests):
@@ -37,7 +37,7 @@ class TargetContract(AskingTests, WritingTests, FailingTests):
     have, as :mod:`initreg.dtypes` names them; by default numpy's numbers and bool. Add
     ``"bfloat16"`` or ``"string"`` if you have them. ``exempt``: what the target cannot have, and
     why, in words. The keys are ``"change"``, ``"order"``, and ``"stranger NAME"`` for an object of
-    the kit's own that rightly is one of yours (``initreg.testing.target_asking.strangers``).
+    the kit's own that rightly is one of yours (``initreg.testing.targets.asking.strangers``).
 
     Write ``named``, ``aliases``, ``make_open``, ``strangers``, ``unwritable`` and ``failing`` where
     your target has such things. The plugin must be installed (``pip install -e .``), because it is
