@@ -40,6 +40,7 @@ _HOME = {
     "Verified": "api.verifying",
     # for plugin authors
     "hookimpl": "plugin.hookspecs",
+    "plugin_manager": "plugin.registry",
     "OpenOptions": "plugin.hookspecs",
     "SaveOptions": "plugin.hookspecs",
     "Claim": "plugin.claim",

@@ -54,6 +54,7 @@ from initreg.plugin.hookspecs import OpenOptions as OpenOptions
 from initreg.plugin.hookspecs import SaveOptions as SaveOptions
 from initreg.plugin.hookspecs import hookimpl as hookimpl
 from initreg.plugin.registry import Probe as Probe
+from initreg.plugin.registry import plugin_manager as plugin_manager
 from initreg.plugin.registry import probe as probe
 from initreg.plugin.source import Source as Source
 from initreg.plugin.target import Target as Target
@@ -135,6 +136,7 @@ __all__ = [
     "load_checkpoint_vars",
     "load_chkpt_vars",
     "open",
+    "plugin_manager",
     "probe",
     "resume",
     "save",

@@ -12,7 +12,7 @@ from pages import DOCS, GUIDE, README, ROOT, blocks_of, commands_of, text_of
 
 import initreg
 from initreg import cli, errors
-from initreg.plan.plan import Kind
+from initreg.plan import Kind
 from initreg.plugin import hookspecs
 
 TOUR = ROOT / "docs" / "tour.md"

@@ -553,6 +553,7 @@ def test_command_line_shows_a_broken_plugin(install: Install, tmp_path: Path) ->
     assert probed.returncode == 0
     assert set(answer) == {
         "source", "winner", "claims", "tied", "declined", "failed", "broken", "lacking", "hint",
+        "wrappers",
     }  # fmt: skip
     assert answer["winner"] == "npy"
     assert answer["claims"] == [
@@ -564,7 +565,7 @@ def test_command_line_shows_a_broken_plugin(install: Install, tmp_path: Path) ->
     ]
     assert "tiny" in answer["declined"]
     assert [record["name"] for record in answer["broken"]] == ["typo"]
-    assert answer["failed"] == {}
+    assert (answer["failed"], answer["wrappers"]) == ({}, [])
     assert answer["source"] == str(tmp_path / "a.npy")
 
 
