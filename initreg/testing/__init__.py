@@ -1,9 +1,10 @@
-"""The conformance kit: the tests that every format passes, for every format's author.
+"""The conformance kits: the tests that every format, and every target, passes, for its author.
 
 Subclass :class:`FormatContract` in a test module of your own, say which format it is, and write a
 few small samples; pytest then runs some thirty tests that you did not have to write, a dozen of
 them about saving, if the format has ``initreg_save``. It is for test suites alone: it imports
-pytest, and nothing else in initreg imports it.
+pytest, and nothing else in initreg imports it. The kit for targets is
+:class:`~initreg.testing.targets.TargetContract`.
 
 .. code-block:: python
 
@@ -29,8 +30,9 @@ from initreg.testing.claiming import ClaimingTests
 from initreg.testing.damage import DamageTests
 from initreg.testing.reading import ReadingTests
 from initreg.testing.saving import SavingTests
+from initreg.testing.targets import TargetContract as TargetContract
 
-__all__ = ["FormatContract", "Sample", "same"]
+__all__ = ["FormatContract", "Sample", "TargetContract", "same"]
 
 
 class FormatContract(ClaimingTests, ReadingTests, DamageTests, SavingTests):

@@ -322,6 +322,19 @@ def test_what_is_no_target_is_declined() -> None:
         SmartInit({"v": np.float32(1)}).init([np.zeros(2)])
 
 
+def test_an_object_whose_attributes_raise_is_declined() -> None:
+    """A lazy object of another library, which is not iterable, is declined, and nothing raises."""
+
+    class Lazy:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(f"{name!r} is not ready yet")
+
+    assert initreg_target(Lazy()) is None
+    with pytest.raises(UnknownTarget) as caught:
+        SmartInit({"v": np.float32(1)}).init(Lazy())
+    assert "failed" not in str(caught.value)
+
+
 def test_exactly_one_target_accepts() -> None:
     """No object is claimed by two of the built-in targets."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
