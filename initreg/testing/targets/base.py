@@ -13,8 +13,9 @@ import pytest
 from initreg import InitregError, Plan, SmartInit, Target, VariableSpec
 from initreg.dtypes import STRING, is_float, name_of, to_numpy
 from initreg.names import normalise
-from initreg.plugin.registry import GROUP, default_registry
-from initreg.testing.base import Array, fail
+from initreg.plugin.installed import default_registry
+from initreg.plugin.registry import GROUP
+from initreg.testing.formats.base import Array, fail
 
 # What can be switched off, by a reason in ``exempt``.
 EXEMPTIONS = {
