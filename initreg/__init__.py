@@ -56,6 +56,7 @@ _HOME = {
     "Confidence": "plugin.claim",
     "Source": "plugin.source",
     "Target": "plugin.target",
+    "Inference": "plugin.training_hookspecs",
     "ArraySpec": "specs",
     "Extent": "specs",
     "SlicedExtent": "specs",

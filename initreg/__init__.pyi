@@ -58,6 +58,7 @@ from initreg.plugin.installed import probe as probe
 from initreg.plugin.registry import Probe as Probe
 from initreg.plugin.source import Source as Source
 from initreg.plugin.target import Target as Target
+from initreg.plugin.training_hookspecs import Inference as Inference
 from initreg.specs import ArraySpec as ArraySpec
 from initreg.specs import Extent as Extent
 from initreg.specs import SlicedExtent as SlicedExtent
@@ -85,6 +86,7 @@ __all__ = [
     "DuplicateName",
     "Extent",
     "Hint",
+    "Inference",
     "InitregError",
     "InitregWarning",
     "LazyArray",

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
@@ -33,6 +34,7 @@ from initreg.plan.matching import match
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Hint, Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
+from initreg.plugin import training
 from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
 from initreg.rules.changes import cast_values
@@ -85,6 +87,7 @@ class Restore:
             self._target.label,
             on_missing=on_missing,
             expect_missing=expect_missing,
+            slots=partial(training.slots, default_registry()),
         )
         self.plan = plan.with_hints(self._hints(plan, sources, variables))
 

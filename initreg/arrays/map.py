@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, DuplicateName
 from initreg.names import normalise
-from initreg.specs import ArraySpec
+from initreg.specs import ArraySpec, Extent, SlicedExtent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,6 +235,26 @@ class ArrayMap(Mapping[str, LazyArray]):
         An archive with one member has such a checksum, for instance.
         """
         return getattr(self._source, "has_checksum", False) is True
+
+    @property
+    def path(self) -> Path | None:
+        """The path that names what was opened, if the format says so: a checkpoint's prefix.
+
+        It may differ from the path that was given, such as that of a folder.
+        """
+        given = getattr(self._source, "path", None)
+        return given if isinstance(given, Path) else None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the arrays are in, and those that list them, as far as they are known."""
+        given = getattr(self._source, "files", ())
+        found = [file for file in given if isinstance(file, Path)]
+        for array in self.values():
+            value = array.value
+            extents = [e for _, e in value.slices] if isinstance(value, SlicedExtent) else [value]
+            found += [extent.file for extent in extents if isinstance(extent, Extent)]
+        return tuple(dict.fromkeys(found))
 
     def specs(self) -> list[ArraySpec]:
         """Names, shapes and dtypes of all arrays. Nothing is read."""

@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from initreg.errors import PluginError
-from initreg.plugin import hookspecs
+from initreg.plugin import hookspecs, training_hookspecs
 from initreg.plugin.calling import is_wrapper
 from initreg.plugin.claim import Claim, Confidence
 from initreg.plugin.target import Target
@@ -24,7 +24,14 @@ from initreg.plugin.target import Target
 HOME = "initreg"  # the distribution whose plugins win when two have the same name
 PATIENCE = 20.0  # seconds for the import of a third party's plugin
 
-HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("initreg_")))
+HOOKS = tuple(
+    sorted(
+        name
+        for module in (hookspecs, training_hookspecs)
+        for name in vars(module)
+        if name.startswith("initreg_")
+    )
+)
 
 
 @dataclass(slots=True)
@@ -36,7 +43,7 @@ class PluginRecord:
         distribution: the installed package that it comes from, "" if there is none.
         version: the version of that package.
         module: what its entry point names.
-        kinds: what it can do, of ``"format"``, ``"target"`` and ``"wrapper"``.
+        kinds: what it can do, of ``"format"``, ``"target"``, ``"wrapper"`` and ``"training"``.
         broken: why it takes no part, or None if it works.
         missing: the libraries that it needs and that are not installed. Each is mapped to the
             command that installs it.
@@ -159,6 +166,7 @@ def checked_kinds(plugin: object, impls: Mapping[str, list[pluggy.HookImpl]]) ->
     if "initreg_save" in own:
         endings(plugin)
     can = {"format": "initreg_open" in own, "target": "initreg_target" in own, "wrapper": wraps}
+    can["training"] = bool(own) and not (can["format"] or can["target"])
     if not any(can.values()):
         raise PluginError("it implements no hook; is @hookimpl missing?")
     return tuple(kind for kind, yes in can.items() if yes)

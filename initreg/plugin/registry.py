@@ -20,7 +20,7 @@ from initreg.errors import (
     UnknownFormat,
     UnknownTarget,
 )
-from initreg.plugin import hookspecs
+from initreg.plugin import hookspecs, training_hookspecs
 from initreg.plugin.calling import FAULTS, Calls, brief
 from initreg.plugin.claim import Claim
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
@@ -126,9 +126,12 @@ class Probe:
 class Registry:
     """The plugins of one process, and the calls of their hooks.
 
-    ``manager`` is the :class:`pluggy.PluginManager` that makes every call: use it to monitor or
-    trace calls, and to add wrappers. Add formats and targets with :meth:`register`, which checks
-    them. ``records`` has a record of every plugin, broken ones included, in the order of names.
+    Attributes:
+        manager: the :class:`pluggy.PluginManager` that makes every call. Use it to monitor or trace
+            calls, and to add wrappers. Add formats and targets with :meth:`register`, which checks
+            them.
+        calls: calls the hooks of one plugin at a time.
+        records: a record of every plugin, broken ones included, in the order of names.
 
     Args:
         entry_points: the plugins to load. The default is all that are installed.
@@ -137,8 +140,9 @@ class Registry:
     def __init__(self, entry_points: Iterable[metadata.EntryPoint] | None = None) -> None:
         self.manager = pluggy.PluginManager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
+        self.manager.add_hookspecs(training_hookspecs)
         self.records: list[PluginRecord] = []
-        self._calls = Calls(self.manager)
+        self.calls = Calls(self.manager)
         if entry_points is None:
             entry_points = metadata.entry_points(group=GROUP)
         # By name, and ours first among plugins of one name, so that the order of installation
@@ -210,7 +214,7 @@ class Registry:
         """
         _ = source.head, source.names  # an unreadable file is our error, not each plugin's
         failed: dict[str, str] = {}
-        answers = self._calls.ask_each("initreg_claim", failed, checked_claim, source=source)
+        answers = self.calls.ask_each("initreg_claim", failed, checked_claim, source=source)
         claims = [(name, claim) for name, claim in answers.items() if claim is not None]
         claims.sort(key=lambda item: (-item[1].confidence, item[0]))
         top = [name for name, claim in claims if claim.confidence == claims[0][1].confidence]
@@ -226,7 +230,7 @@ class Registry:
             lacking=tuple(r for r in self.records if r.broken is None and r.missing),
             tied=tuple(top) if len(top) > 1 else (),
             hint=source.looks_like() if not claims else "",
-            wrappers=tuple(self._calls.wrappers("initreg_claim")),
+            wrappers=tuple(self.calls.wrappers("initreg_claim")),
         )
 
     def open(
@@ -285,14 +289,14 @@ class Registry:
 
     def savers(self) -> list[str]:
         """The names of the formats that can be saved, in order."""
-        return sorted(self._calls.callers("initreg_save"))
+        return sorted(self.calls.callers("initreg_save"))
 
     def endings(self) -> dict[str, str]:
         """The file extensions that formats save under, each with the format's name. If two formats
         have the same one, the built-in format gets it, or else the first by name."""
         found: dict[str, str] = {}
         ours = {r.name for r in self.records if r.distribution == HOME}
-        impls = self._calls.implementations("initreg_save")
+        impls = self.calls.implementations("initreg_save")
         for impl in sorted(impls, key=lambda i: (i.plugin_name not in ours, i.plugin_name)):
             for ending in endings(impl.plugin):
                 found.setdefault(ending, impl.plugin_name)
@@ -308,7 +312,7 @@ class Registry:
             InitregError: what the format says about the arrays.
             OSError: what the system says about the file.
         """
-        callers = self._calls.callers("initreg_save")
+        callers = self.calls.callers("initreg_save")
         if name not in callers:
             known = ", ".join(self.savers())
             raise UnknownFormat(f"format {name!r} is not saved; those that are: {known}")
@@ -318,7 +322,7 @@ class Registry:
         except (InitregError, OSError, MemoryError):
             raise
         except FAULTS as error:
-            wrapper = self._calls.guilty_wrapper("initreg_save", name, error)
+            wrapper = self.calls.guilty_wrapper("initreg_save", name, error)
             who = f"wrapper {wrapper!r}" if wrapper else f"format {name!r}"
             raise PluginError(f"{who} could not save: {brief(error)}") from error
 
@@ -332,12 +336,12 @@ class Registry:
     def _open_with(self, name: str, source: Source, options: OpenOptions) -> Mapping[str, Any]:
         self._require(name)
         try:
-            arrays = self._calls.callers("initreg_open")[name](source=source, options=options)
+            arrays = self.calls.callers("initreg_open")[name](source=source, options=options)
         except InitregError:
             raise
         except FAULTS as error:
             label = source.label
-            wrapper = self._calls.guilty_wrapper("initreg_open", name, error)
+            wrapper = self.calls.guilty_wrapper("initreg_open", name, error)
             if wrapper:
                 message = f"{label}: wrapper {wrapper!r} of initreg_open failed: {brief(error)}"
                 raise PluginError(message) from error
@@ -350,7 +354,7 @@ class Registry:
         if not isinstance(arrays, Mapping):
             kind = type(arrays).__name__
             message = f"format {name!r}: initreg_open returned a {kind}, not a mapping"
-            wrappers = ", ".join(self._calls.wrappers("initreg_open"))
+            wrappers = ", ".join(self.calls.wrappers("initreg_open"))
             if wrappers:  # one of them may have forgotten to return what it got
                 message += f". What it returned has passed through the wrappers {wrappers}"
             raise PluginError(message)
@@ -370,7 +374,7 @@ class Registry:
             specs = [VariableSpec(s.name, s.shape, s.dtype, s.aliases) for s in obj.specs()]
             return Blueprint(obj.label, specs)
         failed: dict[str, str] = {}
-        answers = self._calls.ask_each(
+        answers = self.calls.ask_each(
             "initreg_target", failed, lambda target: target, (InitregError,), obj=obj
         )
         found = [(name, target) for name, target in answers.items() if target is not None]
@@ -383,7 +387,7 @@ class Registry:
         if found:
             names = " and ".join(repr(name) for name, _ in found)
             raise PluginError(f"the targets {names} both want to write into a {kind}")
-        wrappers = self._calls.wrappers("initreg_target")
+        wrappers = self.calls.wrappers("initreg_target")
         reasons = "".join(
             f". {'Wrapper' if name in wrappers else 'Target'} {name!r} failed: {why}"
             for name, why in sorted(failed.items())

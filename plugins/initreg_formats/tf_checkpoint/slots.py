@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 # <variable>/<slot> is the name of a slot for the optimisers of TF1 and in object-based checkpoints.
 # Sources: the slot names of tf.compat.v1.train.*Optimizer, and TensorFlow's
@@ -17,15 +18,15 @@ _SLOT = re.compile(
 )
 
 
-def variable_of_slot(name: str, restored: set[str]) -> str | None:
+def variable_of_slot(name: str, variables: Collection[str]) -> str | None:
     """The variable that an optimiser slot belongs to.
 
     Args:
-        name: a name on one side only.
-        restored: the names of the variables that are restored.
+        name: what may be the name of a slot.
+        variables: the names of variables.
 
     Returns:
-        The name of a restored variable, or None if ``name`` is not a slot of one.
+        One of ``variables``, or None if ``name`` is not a slot of one.
 
     >>> variable_of_slot("fc/W/Adam_1", {"fc/W"})
     'fc/W'
@@ -36,7 +37,13 @@ def variable_of_slot(name: str, restored: set[str]) -> str | None:
     variable = slot["variable"]
     if _PART.fullmatch(variable):
         tried = 0
-        while variable not in restored and tried < _MOST_PARTS:
+        while variable not in variables and tried < _MOST_PARTS:
             variable = variable.rpartition("/")[0]
             tried += 1
-    return variable if variable in restored else None
+    return variable if variable in variables else None
+
+
+def slots(names: Collection[str], variables: Collection[str]) -> dict[str, str]:
+    """The slots among ``names``, each with the one of ``variables`` that it belongs to."""
+    found = {name: variable_of_slot(name, variables) for name in names}
+    return {name: variable for name, variable in found.items() if variable is not None}
