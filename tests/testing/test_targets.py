@@ -319,6 +319,7 @@ def contract(name):
 
     class Contract(TargetContract):
         target = name
+        dtypes = "bool", "int64", "float16", "float32"
 
         def make(self, values):
             return box(**values)

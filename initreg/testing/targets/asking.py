@@ -15,7 +15,8 @@ from initreg import InitregError, PluginError, SmartInit, Target, UnknownTarget,
 from initreg.dtypes import name_of
 from initreg.names import normalise
 from initreg.plugin import hookspecs
-from initreg.plugin.registry import Registry, default_registry
+from initreg.plugin.installed import default_registry
+from initreg.plugin.registry import Registry
 from initreg.plugin.target import Blueprint
 from initreg.testing.base import fail, in_words
 from initreg.testing.targets.base import (
