@@ -38,7 +38,7 @@ GROUND_FLOOR = {
     "names": {"errors"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"dtypes", "errors", "folding", "specs"},
+    "text": {"dtypes", "errors", "folding", "names", "specs"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }

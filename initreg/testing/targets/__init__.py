@@ -1,4 +1,4 @@
-"""The conformance kit for targets: the tests that every target passes, for every target's author.
+"""The conformance kit for targets: the tests that every target should pass, for its author.
 
 Subclass :class:`TargetContract` in a test module of your own, say which target it is, and write
 three small methods. pytest then runs some thirty tests that you did not have to write. They

@@ -18,7 +18,7 @@ from initreg.plugin import hookspecs
 from initreg.plugin.installed import default_registry
 from initreg.plugin.registry import Registry
 from initreg.plugin.target import Blueprint
-from initreg.testing.base import fail, in_words
+from initreg.testing.formats.base import fail, in_words
 from initreg.testing.targets.base import (
     EXEMPTIONS,
     NAMES,

@@ -15,7 +15,7 @@ from initreg.dtypes import STRING, is_float, name_of, to_numpy
 from initreg.names import normalise
 from initreg.plugin.installed import default_registry
 from initreg.plugin.registry import GROUP
-from initreg.testing.base import Array, fail
+from initreg.testing.formats.base import Array, fail
 
 # What can be switched off, by a reason in ``exempt``.
 EXEMPTIONS = {

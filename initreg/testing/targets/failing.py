@@ -21,7 +21,7 @@ from initreg import (
     SmartInit,
     UnusedError,
 )
-from initreg.testing.base import Array, fail
+from initreg.testing.formats.base import Array, fail
 from initreg.testing.targets.base import HUGE, NAMES, TargetBase, alike, pattern, zeros
 
 

@@ -16,7 +16,7 @@ import initreg
 from initreg import SmartInit, VariableSpec
 from initreg.dtypes import STRING
 from initreg.names import normalise
-from initreg.testing.base import Array, fail
+from initreg.testing.formats.base import Array, fail
 from initreg.testing.targets.base import (
     HUGE,
     LARGE,

@@ -15,7 +15,7 @@ import initreg
 from initreg.dtypes import name_of, to_numpy
 from initreg.errors import DamagedFile, InitregError, PluginError
 from initreg.plugin.installed import default_registry
-from initreg.testing.base import Array, Base, Sample, fail, is_path, plain, same, what
+from initreg.testing.formats.base import Array, Base, Sample, fail, is_path, plain, same, what
 
 _TEMPORARY = ".initreg-"  # how the names of files begin that are not visible yet
 _DTYPES = [
