@@ -319,6 +319,7 @@ def contract(name):
 
     class Contract(TargetContract):
         target = name
+        dtypes = "bool", "int64", "float16", "float32"
 
         def make(self, values):
             return box(**values)
@@ -366,13 +367,13 @@ class TestMistaken(contract("right")):
 
 # The tests of what an error says of each variable.
 TRUTH = (
-    "a_source_that_fails_midway_is_told_truly",
-    "a_file_that_is_damaged_midway_is_told_truly",
-    "a_write_that_fails_midway_is_told_truly",
+    "a_source_that_fails_midway_is_reported_truthfully",
+    "a_file_that_is_damaged_midway_is_reported_truthfully",
+    "a_write_that_fails_midway_is_reported_truthfully",
 )
 RETURNED = "init() returned, although"
-OLD = "'alpha' is said not to be written, and has not its old value any more"
-NEW = "'alpha' is said to be written, and has not its new value. Yield it later"
+OLD = "'alpha' is reported as not written, but no longer has its old value"
+NEW = "'alpha' is reported as written, but does not have its new value. Yield its name later"
 
 # For each class, the tests that fail, each with a part of what it says.
 EXPECTED: dict[str, dict[str, str]] = {
@@ -381,7 +382,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "greedy": {"strangers_are_declined": "set: initreg_target accepts it. Return None for what is"},
     "modest": {
         "no_other_target_wants_the_object": "initreg_target does not accept an object of make()",
-        "two_targets_for_one_object_are_an_error": "two plugins accepted one object, and nobody",
+        "two_targets_for_one_object_are_an_error": "two plugins accepted one object, and no error",
     },
     "touchy": {"strangers_are_declined": "odd object: initreg_target raised RuntimeError ('is_box"},
     "heavy": {"asking_is_cheap": "asking imports ['numpy']. An object can only be of a library"},
@@ -451,7 +452,9 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "early": {
         "each_name_is_yielded_once_it_is_written": "'alpha' once write() has yielded its name is",
-        TRUTH[2]: "'locked' is said to be written, and has not its new value. Yield it later",
+        TRUTH[
+            2
+        ]: "'locked' is reported as written, but does not have its new value. Yield its name later",
     },
     "twice": {"each_name_is_yielded_once_it_is_written": "write() yields 'alpha' twice"},
     "silent": {
@@ -476,7 +479,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         TRUTH[1]: NEW,
         TRUTH[2]: NEW.replace("alpha", "locked"),
     },
-    # what is wrong is the author's class
+    # the author's class is wrong
     "absent": {
         "target_is_installed_and_whole": "Install yours ('pip install -e .') with [project."
     },

@@ -1,4 +1,4 @@
-"""Does a target say truly what it is and what it has, and does asking change nothing?"""
+"""Does a target describe itself correctly, and does asking change nothing?"""
 
 from __future__ import annotations
 
@@ -169,7 +169,9 @@ class AskingTests(TargetBase):
             if repr(self.target) not in str(error) or "'rival'" not in str(error):
                 fail(f"the error does not name {self.target!r} and 'rival': {error}")
         else:
-            fail("two plugins accepted one object, and nobody was told: return a Target or None")
+            fail(
+                "two plugins accepted one object, and no error was raised. Return a Target or None"
+            )
         self._expect(obj, {"alpha": zeros()}, "after two plugins were asked")
 
     def test_asking_and_planning_write_nothing(self) -> None:

@@ -26,10 +26,10 @@ STRANGER = "stranger "  # "stranger dict" and so on: the target rightly accepts 
 
 # Plain identifiers, which every library allows as the name of a variable.
 NAMES = ("alpha", "beta", "gamma")
-# 82 kB of float32, which libraries share rather than copy; and 1.2 MB, which initreg reads from a
-# file by itself, into the target's room() if there is one.
+# Of float32: 82 kB, which libraries share rather than copy, and a bit over 1 MiB, which initreg
+# reads from a file by itself, into the target's room() if there is one.
 LARGE = (80, 257)
-HUGE = (600, 500)
+HUGE = (530, 500)
 
 _INTEGERS = tuple(f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64))
 _FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
@@ -157,7 +157,7 @@ class TargetBase:
         return {self.named(name): value for name, value in values.items()}
 
     def _init(self, obj: Any, values: Mapping[str, Any], **options: Any) -> Plan:
-        """Restore by the public road; what the values leave out is not complained of."""
+        """Restore as a user does. Variables that the values leave out cause no warning."""
         return SmartInit(self._source(values), on_missing="ignore", **options).init(obj)
 
     def _expect(self, obj: Any, expected: Mapping[str, Array], when: str) -> None:

@@ -1,4 +1,4 @@
-"""When a restore fails, are the variables as the error says?"""
+"""When a restore fails, does the error say which variables were written?"""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ class FailingTests(TargetBase):
                 fail(f"init() did not raise {kind.__name__}: are shapes and dtypes reported?")
             self._expect(obj, before, f"after a {kind.__name__}")
 
-    def test_a_source_that_fails_midway_is_told_truly(self) -> None:
-        """If one array of a mapping cannot be read, each variable is new and said to be written, or
-        old and said not to be."""
+    def test_a_source_that_fails_midway_is_reported_truthfully(self) -> None:
+        """If one array of a mapping cannot be read, each variable has its new value and is
+        reported as written, or has its old value and is reported as not written."""
         for damaged in (NAMES[0], NAMES[-1]):
             obj, given = self._prepared()
             source = self._source({**given, damaged: _Damaged(given[damaged])})
             self._check_failure(obj, given, SmartInit(source))
 
-    def test_a_file_that_is_damaged_midway_is_told_truly(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_damaged_midway_is_reported_truthfully(self, tmp_path: Path) -> None:
         """If one array of a file has a wrong checksum, the same holds: nothing of it is seen in a
         variable that was not written."""
         for damaged in (NAMES[0], NAMES[-1]):
@@ -94,7 +94,7 @@ class FailingTests(TargetBase):
                 fail("a damaged file was restored without an error")
             self._expect(obj, before, "after a damaged file was refused with atomic=True")
 
-    def test_a_write_that_fails_midway_is_told_truly(self) -> None:
+    def test_a_write_that_fails_midway_is_reported_truthfully(self) -> None:
         """If a variable cannot be written, which shows only then, the same holds."""
         prepared = self.failing()
         if prepared is None:
@@ -154,8 +154,11 @@ class FailingTests(TargetBase):
         for name in given:
             called = self._called(name)
             if called in written and not alike(after[name], given[name]):
-                fail(f"{name!r} is said to be written, and has not its new value. Yield it later")
+                fail(
+                    f"{name!r} is reported as written, but does not have its new value. Yield its "
+                    "name later"
+                )
             if called in left and not alike(after[name], before[name]):
-                fail(f"{name!r} is said not to be written, and has not its old value any more")
+                fail(f"{name!r} is reported as not written, but no longer has its old value")
             if (called in written) == (called in left):
                 fail(f"{name!r} must be in error.written or in error.not_written")
