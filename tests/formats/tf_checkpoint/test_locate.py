@@ -194,7 +194,9 @@ def test_state_file_that_points_nowhere(folder: Path) -> None:
     """The error says what is stated and what there is instead."""
     path = state(folder, "model-3")
     for given in (folder, path):
-        text = problem(given)
+        with pytest.raises(SourceNotFound) as caught:
+            initreg.open(given)
+        text = str(caught.value)
         assert "'model-3', which does not exist" in text
         assert "model-1, model-2" in text
         assert str(path) in text
