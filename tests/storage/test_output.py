@@ -243,7 +243,7 @@ def test_a_disk_with_too_little_room(tmp_path: Path) -> None:
 
 @posix
 def test_what_a_killed_process_left_is_taken_away_later(tmp_path: Path) -> None:
-    """Once it is an hour old and nobody holds it; a save that goes on is left alone, however old."""
+    """An hour later, if nobody holds it. A save that goes on is left alone, however old."""
     hour = 3600
     for name, age in (("m", 2 * hour), ("fresh", hour // 2)):
         (tmp_path / f".initreg-0123abcd-{name}").write_bytes(b"left")

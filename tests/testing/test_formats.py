@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import initreg
 import initreg.testing
 from initreg.testing import FormatContract, same
 from initreg.testing.files import lengths, mutations
@@ -282,14 +281,6 @@ def test_each_test_of_the_kit_says_what_holds() -> None:
     tests = [name for name in dir(FormatContract) if name.startswith("test_")]
     assert len(tests) >= 20
     assert [name for name in tests if not getattr(FormatContract, name).__doc__] == []
-
-
-def test_kernel_does_not_import_the_kit() -> None:
-    """``initreg.testing`` needs pytest, which no user has to have."""
-    kernel = Path(initreg.__file__).parent
-    for path in kernel.rglob("*.py"):
-        if path.parent.name != "testing":
-            assert "initreg.testing" not in path.read_text(encoding="utf-8"), path
 
 
 def test_same_compares_bits() -> None:

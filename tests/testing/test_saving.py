@@ -158,7 +158,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "hasty": {"nothing_is_visible_before_the_end": "Write to output.file(), and nowhere else"},
     "litter": {"saving_again_replaces_all": "output.obsolete() removes one"},
     "exposed": {"modes_of_files": "has mode 777, not 640: use output.file()"},
-    "mistaken": {"saved_file_is_claimed": ""},
+    "mistaken": {"saved_file_is_claimed": "elsewhere: no such file or checkpoint"},
 }
 BROAD = {"hasty", "mistaken"}  # other tests fail with them, too
 
