@@ -22,7 +22,7 @@ from initreg.testing.files import lengths, mutations
 # One array "w" of float32: four bytes of magic, how many there are, and they themselves. Each fault
 # is one method of an otherwise right format.
 PLUGIN = """
-import os, threading, time
+import os, threading
 from initreg import Claim, Confidence, DamagedFile, Extent, hookimpl
 
 class Right:
@@ -111,19 +111,22 @@ class Holder(Right):
         return super().arrays(source, count)
 
 class Single(Right):
-    busy = threading.Lock()
+    busy, met = threading.Lock(), threading.Event()
     def arrays(self, source, count):
         found = Values(source, count)
         read = found.read
-        def slowly():
-            alone = self.busy.acquire(blocking=False)
+        def one_at_a_time():
+            if not self.busy.acquire(blocking=False):
+                self.met.set()
+                return read() * 0
             try:
-                time.sleep(0.2)
-                return read() if alone else read() * 0
+                if threading.active_count() > 1:
+                    self.met.wait(30)  # for another one that reads
+                return read()
             finally:
-                if alone:
-                    self.busy.release()
-        found.read = slowly
+                self.met.clear()
+                self.busy.release()
+        found.read = one_at_a_time
         return {"w": found}
 
 class Trusting(Right):

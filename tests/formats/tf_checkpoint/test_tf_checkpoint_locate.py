@@ -317,7 +317,7 @@ def test_no_other_file_is_opened(folder: Path) -> None:
     (folder / "model-2.index").unlink()
     os.mkfifo(folder / "model-2.index")
     for name in ("model-2", "model-2.index", "model-2.data-00000-of-00001"):
-        with pytest.raises(InitregError):
+        with pytest.raises(InitregError, match=r"/model-2\b"):
             initreg.open(folder / name)
 
 
