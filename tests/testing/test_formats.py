@@ -233,10 +233,11 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     points = "".join(f"{name} = faulty:{name}\n" for name in ["right", *names])
     (info / "entry_points.txt").write_text(f"[initreg]\n{points}")
     report = folder / "report.xml"
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         check=False,
