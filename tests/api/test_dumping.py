@@ -239,7 +239,8 @@ def test_what_is_told(run: Path, tmp_path: Path) -> None:
     assert isinstance(done, Dumped)
     text = done.to_text()
     assert "  4 kept\n" in text
-    assert "    {fc/b,bn/mean}" in text or "    bn/mean  (3,) float32" in text
+    assert "    bn/mean  (3,) float32\n    fc/b  (3,) float32\n" in text
+    assert "    fc/{b,w}/Adam  2 x optimiser slot\n" in text
     assert f"  {len(done.dropped)} dropped\n" in text
     answer = done.to_dict()
     assert {each["name"] for each in answer["kept"]} == MODEL

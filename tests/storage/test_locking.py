@@ -104,9 +104,12 @@ def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """Whoever writes into it says so; the lock does not."""
+    """Whoever writes into it says so; the lock does not, and makes none."""
+    entered = False
     with locked(tmp_path / "no"):
-        pass
+        entered = True
+    assert entered
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_error_gives_it_back(tmp_path: Path) -> None:
