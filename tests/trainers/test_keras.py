@@ -158,7 +158,7 @@ def test_nothing_to_monitor(
 
 @pytest.mark.parametrize("name", ["best.h5", "a/best.weights.h5"])
 def test_a_name_that_keras_does_not_load(library: Library, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=r"is no name that ends in '\.weights\.h5'"):
+    with pytest.raises(ValueError, match=r"give a file name that ends in '\.weights\.h5'"):
         library.trainers.MinSaver(tmp_path, filename=name)
 
 
@@ -376,8 +376,8 @@ def test_callbacks_that_came_and_went(
     early = library.keras.callbacks.EarlyStopping("loss")
     with caplog.at_level(logging.WARNING, "initreg"):
         library.trainers.resume(library.model(), [early, library.trainers.ModelSaver(tmp_path)])
-    assert "has no state of 'EarlyStopping', which begins anew" in caplog.text
-    assert "has a state of 'MinSaver', which is not there to take it" in caplog.text
+    assert "has no state of 'EarlyStopping', which starts afresh" in caplog.text
+    assert "has a state of 'MinSaver', but there is no such callback" in caplog.text
 
 
 # --- what does not fit --------------------------------------------------------------------------
@@ -464,9 +464,9 @@ def test_a_legacy_optimizer(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"every_n_epochs": 0}, "is no number of epochs"),
-        ({"max_to_keep": -1}, "is no number of checkpoints"),
-        ({"keep_checkpoint_every_n_hours": 0}, "is no time"),
+        ({"every_n_epochs": 0}, "is less than 1"),
+        ({"max_to_keep": -1}, "is negative"),
+        ({"keep_checkpoint_every_n_hours": 0}, "is not positive"),
     ],
 )
 def test_options_that_mean_nothing(library: Library, options: dict[str, Any], what: str) -> None:

@@ -468,7 +468,7 @@ def test_a_callback_without_a_state_begins_anew(
     train(config_of([ModelSaver()]))
     with caplog.at_level(logging.WARNING, "initreg"):
         train(config_of([Stat(1, 2, 3), MinSaver("score"), ModelSaver()], max_epoch=3))
-    assert f"{log}/model-4 has no state of 'MinSaver', which begins anew" in caplog.text
+    assert f"{log}/model-4 has no state of 'MinSaver', which starts afresh" in caplog.text
 
 
 def test_a_model_that_grew(log: Path) -> None:

@@ -269,7 +269,7 @@ def test_an_object_that_came_later(tmp_path: Path, caplog: pytest.LogCaptureFixt
     saver = ModelSaver(tmp_path, every_n_steps=2, objects={"counter": counter})
     with caplog.at_level(logging.WARNING, "initreg"):
         train(0, [saver], init_fn(None, saver))
-    assert "model-2 has no state of 'counter', which begins anew" in caplog.text
+    assert "model-2 has no state of 'counter', which starts afresh" in caplog.text
 
 
 def test_variables_of_ones_choice(tmp_path: Path) -> None:
