@@ -1,4 +1,4 @@
-"""A fit, run as a process of its own: ``keras_run.py DIR EPOCHS RESULT keras|tf_keras``.
+"""A fit, as a process: ``keras_run.py DIR EPOCHS RESULT keras|tf_keras``.
 
 What it prints, and RESULT: see conftest.py.
 """
@@ -70,10 +70,11 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
     best = trainers.MinSaver(folder, "wave")
     saver = trainers.ModelSaver(folder, max_to_keep=3, objects={"random": RandomStates(noise=rng)})
     os.makedirs(folder, exist_ok=True)
-    callbacks = [Wave(), early, plateau, check, log, best, Say(), saver]
+    history = keras.callbacks.History()
+    callbacks = [Wave(), early, plateau, check, log, best, history, Say(), saver]
     start = trainers.resume(model, callbacks)
     print("STARTING", start.epoch, flush=True)
-    history = model.fit(
+    model.fit(
         x,
         y,
         batch_size=8,
@@ -88,7 +89,8 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
         "plateau": [plateau.best, plateau.wait, plateau.cooldown_counter],
         "check": float(check.best),
         "best": [best.best, best.best_epoch],
-        "history": history.history["wave"][-5:],
+        "epochs": history.epoch,
+        "history": history.history,
         "log": Path(log.filename).read_text(),
         "next": [rng.random(), float(np.random.random())],
     }

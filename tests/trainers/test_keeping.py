@@ -76,8 +76,8 @@ def test_numbers_that_are_out_of_range(most: int, hours: float | None) -> None:
 
 @pytest.mark.parametrize("name", ["../model-1", "/tmp/model-1", "..", "", "a\0b", 5, None])
 def test_nothing_is_kept_elsewhere(name: object) -> None:
-    """A name that leads out of the folder is refused, whether it is added or in a state that anybody
-    may have written. The list stays as it was. Otherwise that file would be removed one day."""
+    """A name that leads out of the folder is refused, whether it is added or is in a state, which
+    anybody may have written. The list stays as it was. That file would be removed one day."""
     keeping = Keeping(1, None)
     keeping.add("model-1", 1.0)
     before = keeping.state_dict()
