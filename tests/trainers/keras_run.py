@@ -52,6 +52,7 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
     class Say(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             print("EPOCH", epoch + 1, flush=True)
+            self.weights = self.model.get_weights()  # in the end EarlyStopping restores the best
 
     early = keras.callbacks.EarlyStopping(
         "wave", mode="min", patience=10**6, restore_best_weights=True
@@ -70,8 +71,8 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
     best = trainers.MinSaver(folder, "wave")
     saver = trainers.ModelSaver(folder, max_to_keep=3, objects={"random": RandomStates(noise=rng)})
     os.makedirs(folder, exist_ok=True)
-    history = keras.callbacks.History()
-    callbacks = [Wave(), early, plateau, check, log, best, history, Say(), saver]
+    history, say = keras.callbacks.History(), Say()
+    callbacks = [Wave(), early, plateau, check, log, best, history, say, saver]
     start = trainers.resume(model, callbacks)
     print("STARTING", start.epoch, flush=True)
     model.fit(
@@ -95,6 +96,7 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
         "next": [rng.random(), float(np.random.random())],
     }
     values = {f"{i}": v.numpy() for i, v in enumerate([*model.variables, *_slots(model)])}
+    values |= {f"last/{i}": array for i, array in enumerate(say.weights)}
     np.savez(result, states=json.dumps(states, default=float), **values)
 
 

@@ -14,43 +14,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import importlib
-import importlib.abc
-import importlib.machinery
 import json
 import logging
-from pathlib import Path
 
 import numpy as np
-
-
-class Renaming(importlib.machinery.PathFinder, importlib.abc.Loader):
-    """Imports one module with another name for one of its functions."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
-        self.done = False
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != self.module:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        self.path = spec.origin
-        spec.loader = self
-        return spec
-
-    def exec_module(self, module):
-        source = Path(self.path).read_text("utf-8")
-        assert f"def {self.name}(" in source
-        renamed = source.replace(self.name, f"{self.name}_of_another_version")
-        exec(compile(renamed, self.path, "exec"), module.__dict__)
-        self.done = True
+from renaming import Renaming
 
 
 def main(folder: str, epochs: str, library: str, name: str = "") -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")  # to stderr
-    finder = Renaming(f"{library}.src.saving.saving_lib", name)
     if name:
-        sys.meta_path.insert(0, finder)
+        Renaming.install(f"{library}.src.saving.saving_lib", name)
     keras = importlib.import_module(library)
     trainers = importlib.import_module(f"initreg.trainers.{library}")
     layers = keras.layers
@@ -79,7 +53,6 @@ def main(folder: str, epochs: str, library: str, name: str = "") -> None:
         shuffle=False,
         verbose=0,
     )
-    assert finder.done == bool(name)
     variables = model.optimizer.variables
     slots = list(variables() if callable(variables) else variables)
     found = {

@@ -40,7 +40,7 @@ STEPS = 3
 
 
 class Batches(DataFlow):
-    """Endless random batches. They are the same as in an uninterrupted run only if the generator was
+    """Endless random batches. They are those of an uninterrupted run only if the generator was
     saved and restored."""
 
     def __init__(self):

@@ -250,7 +250,9 @@ def test_a_run_in_two_parts(library: Library, tmp_path: Path) -> None:
         class Draw(callbacks.Callback):  # type: ignore[misc, name-defined]
             def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
                 logs["drawn"] = rng.random()
+                self.weights = weights(self.model)
 
+        draw = Draw()
         early = callbacks.EarlyStopping("score", mode="min", patience=20, restore_best_weights=True)
         plateau = callbacks.ReduceLROnPlateau(
             "score", mode="min", patience=2, factor=0.5, cooldown=1
@@ -269,10 +271,11 @@ def test_a_run_in_two_parts(library: Library, tmp_path: Path) -> None:
         )
         model, history = library.model(dropout=True), callbacks.History()
         start, _ = library.fit(
-            model, [scores, Draw(), early, plateau, check, log, best, history, saver], epochs
+            model, [scores, draw, early, plateau, check, log, best, history, saver], epochs
         )
         return start.epoch, {
-            "weights": weights(model),
+            "weights": weights(model),  # the best, which EarlyStopping restores in the end
+            "last weights": draw.weights,
             "optimizer": slots(model),
             "rate": float(np.asarray(model.optimizer.learning_rate)),
             "early": (early.best, early.wait, early.best_epoch, early.stopped_epoch),
@@ -299,7 +302,7 @@ def test_a_run_in_two_parts(library: Library, tmp_path: Path) -> None:
     assert whole["rate"] == pytest.approx(0.0025)  # halved twice
     assert whole["epochs"] == list(range(7))
     assert len(set(whole["history"]["drawn"])) == 7
-    assert whole["best weights"] != whole["weights"]
+    assert whole["best weights"] == whole["weights"] != whole["last weights"]
 
 
 @pytest.mark.parametrize("kind", ["schedule", "momentum", "average", "scaled loss"])

@@ -133,8 +133,8 @@ HOSTILE = [
 
 
 def test_the_sidecar_of_a_stranger(run: Run) -> None:
-    """It is skipped, or it is one error that names the checkpoint. No file elsewhere is touched, and
-    no log is cut."""
+    """It is skipped, or it is one error that names the checkpoint. No file elsewhere is touched,
+    and no log is cut."""
     model = run.model()
     for place, value in HOSTILE:
         run.write(place, value)
@@ -170,8 +170,8 @@ def places(content: Any, place: Place = ()) -> Iterator[Place]:
 
 
 def test_any_value_in_any_place(run: Run) -> None:
-    """With 200 out of 2,000 such sidecars, the run goes on, or there is an InitregError. Nothing else
-    is touched."""
+    """With 200 out of 2,000 such sidecars, the run goes on, or there is an InitregError. Nothing
+    else is touched."""
     model = run.model()
     every = [(place, value) for place in places(run.content) for value in VALUES]
     outcomes = set()

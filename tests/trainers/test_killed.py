@@ -18,8 +18,8 @@ RUNS = [
 def test_goes_on_after_a_kill(
     run: tuple[str, ...], within: float, killed_as_uninterrupted: Callable[..., None]
 ) -> None:
-    """After two kills a training ends in the weights, the optimizer, the epoch, the states, the logs
-    and the random numbers of an uninterrupted one."""
+    """After two kills a training ends in the weights, the optimizer, the epoch, the states, the
+    logs and the random numbers of an uninterrupted one."""
     killed_as_uninterrupted(*run, epochs=60, kills=2, within=within, seed=1)
 
 
