@@ -84,11 +84,8 @@ class ModelSaver(Saver):
             raise ValueError(f"every_n_epochs={every_n_epochs} is less than 1")
         self.every_n_epochs = every_n_epochs
         self.objects = dict(objects or {})
-        self._kept = KeptCheckpoints(
-            self.directory,
-            Keeping(max_to_keep, keep_checkpoint_every_n_hours),
-            lambda name: files.remove(self.directory, name),
-        )
+        keeping = Keeping(max_to_keep, keep_checkpoint_every_n_hours)
+        self._kept = KeptCheckpoints(self.directory, keeping, self._remove)
         self._callbacks: dict[str, Any] | None = None
         self._resumed: Resumed | None = None
 
@@ -141,7 +138,7 @@ class ModelSaver(Saver):
         name = f"model-{epoch if step is None else step}"
         if name in self._kept.recent:  # an epoch without a step: all gradients were infinite
             name += f"-epoch-{epoch}"
-        files.remove(self.directory, name)  # left by a run that was started anew in this folder
+        self._remove(name)  # left by a run that was started anew in this folder
         named = {**self.callbacks, **self.objects, OF_THE_MODEL: ModelState(self.model)}
         states = {key: callback_states.state_of(each) for key, each in named.items()}
         weights = {key: callback_states.weights_of(each) for key, each in self.callbacks.items()}
@@ -157,6 +154,9 @@ class ModelSaver(Saver):
             )
             sidecar.write_text(text, "utf-8")
         self._kept.saved(states[OF_THE_SAVER])
+
+    def _remove(self, name: str) -> None:
+        files.remove(self.directory, name)
 
 
 class MinSaver(Saver):

@@ -51,7 +51,7 @@ def _private(obj: Any, *names: str) -> Any:
     for name in names:
         if not hasattr(obj, name):
             raise InitregError(
-                f"a {type(obj).__name__} of this version of tensorpack has no {name!r}, which "
+                f"a {obj.__class__.__name__} of this version of tensorpack has no {name!r}, which "
                 "saving needs: install tensorpack 0.11"
             )
         obj = getattr(obj, name)
