@@ -107,7 +107,7 @@ class File:
 
     def open(self, reader: Reader | None = None, **options: Any) -> ArrayMap:
         self.path.write_bytes(self.data)
-        check(self.values.items(), "the label")
+        check(self.values.items(), "the label", 1000)
         reader = reader or Reader("the label", **options)
         return ArrayMap(self.values, label="the label", format="t", reader=reader)
 
