@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from initreg.arrays import deflate, reader, streaming, threads
 from initreg.arrays.checking import check
-from initreg.arrays.map import ArrayMap, LazyArray
+from initreg.arrays.lazy import LazyArray
+from initreg.arrays.map import ArrayMap
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
