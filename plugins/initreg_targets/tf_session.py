@@ -105,7 +105,7 @@ class Session:
             parts = self._parts[variable.name]
             if batch.is_full or any(batch.feeds(part) for part in parts):
                 yield from batch.run()
-            batch.add(variable.name, parts, array)
+            yield from batch.add(variable.name, parts, array)
             del array  # only the batch holds it now
         yield from batch.run()
 
@@ -129,8 +129,8 @@ class _Batch:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._names: list[str] = []
         self._writes: list[str] = []  # the names of ops
+        self._ends: dict[int, str] = {}  # the variable that is complete with the nth of these
         self._feeds: dict[str, Any] = {}  # by the tensor's name, which is unique in a graph
         self._nbytes = 0
 
@@ -142,41 +142,55 @@ class _Batch:
         """Whether the part's tensor is fed already. Variables may share an initial value."""
         return part.feed.name in self._feeds
 
-    def add(self, name: str, parts: Sequence[_Part], array: Any) -> None:
+    def add(self, name: str, parts: Sequence[_Part], array: Any) -> Iterator[str]:
+        """Take a variable in, and yield the names of those that had to be written before it."""
         for part in parts:
             if self.feeds(part):  # parts of one variable may share an initial value, too
-                self._flush()
+                yield from self.run()
             # Each part gets a copy, so that no part keeps the memory of the others.
             value = array if part.box is None else array[part.box].copy()
             self._writes.append(part.write.name)
             self._feeds[part.feed.name] = value
             self._nbytes += value.nbytes
-        self._names.append(name)
+        self._ends[len(self._writes) - 1] = name
 
     def run(self) -> Iterator[str]:
-        """Write all that was added, release the arrays, and yield the names."""
-        self._flush()
-        names, self._names = self._names, []
-        yield from names
+        """Write all that was added, release the arrays, and yield the names.
 
-    def _flush(self) -> None:
-        if not self._writes:
+        If that takes several runs, the names of one are yielded before the next, which may fail.
+        """
+        writes, feeds, ends = self._writes, self._feeds, self._ends
+        self._writes, self._feeds, self._ends, self._nbytes = [], {}, {}, 0
+        if not writes:
             return
-        import tensorflow as tf
+        with _as_target_error(len(writes)):
+            is_done = _run_plainly(self._session, writes, feeds)
+        if is_done:
+            feeds.clear()
+        graph = self._session.graph
+        step = len(writes) if is_done else _MOST_OPTIMISED
+        for start in range(0, len(writes), step):
+            few = writes[start : start + step]
+            if not is_done:
+                fed = {name: feeds.pop(name) for name in [*feeds][: len(few)]}
+                with _as_target_error(len(few)):
+                    self._session.run([graph.get_operation_by_name(name) for name in few], fed)
+                del fed
+            for number in range(start, start + len(few)):
+                if number in ends:
+                    yield ends[number]
 
-        try:
-            if not _run_plainly(self._session, self._writes, self._feeds):
-                feeds = list(self._feeds.items())
-                for start in range(0, len(feeds), _MOST_OPTIMISED):
-                    few = slice(start, start + _MOST_OPTIMISED)
-                    ops = [self._session.graph.get_operation_by_name(n) for n in self._writes[few]]
-                    self._session.run(ops, dict(feeds[few]))
-        except (RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
-            text = " ".join(str(error).split())
-            raise TargetError(
-                f"TF1 session: writing {len(self._writes)} variables failed: {text[:500]}"
-            ) from error
-        self._writes, self._feeds, self._nbytes = [], {}, 0
+
+@contextlib.contextmanager
+def _as_target_error(count: int) -> Iterator[None]:
+    """Raise what a session raises as a TargetError."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
+        text = " ".join(str(error).split())
+        raise TargetError(f"TF1 session: writing {count} variables failed: {text[:500]}") from error
 
 
 def _run_plainly(session: Any, writes: Sequence[str], feeds: Mapping[str, Any]) -> bool:

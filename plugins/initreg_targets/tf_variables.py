@@ -30,8 +30,9 @@ def initreg_target(obj: object) -> Target | None:
         return Variables([obj])
     if is_module(obj):
         return Module(obj)
-    if hasattr(obj, "shape") or not isinstance(obj, Iterable):
-        return None  # an array is iterable, too
+    # A stranger's attributes may raise, so they are looked at last. An array is iterable, too.
+    if not isinstance(obj, Iterable) or hasattr(obj, "shape"):
+        return None
     found = list(obj)
     strangers = [each for each in found if not is_variable(each)]
     if not strangers:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from initreg import Output, Saved, SaveOptions
 
 initreg_endings = (".h5", ".hdf5")
-initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
+initreg_requires = {"h5py": "pip install h5py"}
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import threading
 from collections.abc import Iterator
@@ -229,10 +230,6 @@ def _check_unlocked(file: BinaryIO, what: str) -> None:
     HDF5 holds an exclusive lock then, and the file on disk is incomplete. The lock that finds this
     out is released at once.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on POSIX, where HDF5 does not lock either
-        return
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(file, fcntl.LOCK_UN)

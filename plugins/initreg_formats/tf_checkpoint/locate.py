@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from initreg import Confidence, InitregError, Source
+from initreg import Confidence, DamagedFile, InitregError, RefusedFile, Source, SourceNotFound
 from initreg_formats.tf_checkpoint import leveldb, state
 
-_INDEX = ".index"
+INDEX = ".index"
 _DATA = re.compile(r"(.+)\.data-\d{5,}-of-\d{5,}")
 _V1_PART = re.compile(r"(.+)-(\d{5}|\?{5})(-of-\d{5})")
 _V1_NAME = re.compile(r".*ckpt(-\d+)?")
@@ -30,7 +30,7 @@ class Found:
         table: the index of a V2 checkpoint, or one file of a V1 checkpoint.
         problem: why nothing can be opened.
         confidence: how surely it is a checkpoint, if there is a problem.
-        is_refused: whether there is a checkpoint, but opening it would be unsafe.
+        error: the class of the error that opening it is, if there is a problem.
     """
 
     how: str
@@ -38,7 +38,7 @@ class Found:
     table: Path | None = None
     problem: str = ""
     confidence: Confidence = Confidence.NAME
-    is_refused: bool = False
+    error: type[InitregError] = DamagedFile
 
 
 def locate(source: Source) -> Found | None:
@@ -57,8 +57,8 @@ def _of_file(source: Source, path: Path) -> Found | None:
     data = _DATA.fullmatch(path.name)
     if data is not None:
         return _at_prefix(path.with_name(data[1]))
-    if path.name.endswith(_INDEX) and path.name != _INDEX:
-        return Found("is named .index", _without(path, _INDEX), path)
+    if path.name.endswith(INDEX) and path.name != INDEX:
+        return Found("is named .index", _without(path, INDEX), path)
     if path.name.endswith(".meta"):
         return _at_prefix(_without(path, ".meta"))
     if path.name in _SAVED_MODEL:
@@ -102,7 +102,7 @@ def _at_prefix(prefix: Path) -> Found | None:
     """The checkpoint whose files have names that begin with ``prefix``."""
     if not prefix.name:
         return None
-    index = _beside(prefix, _INDEX)
+    index = _beside(prefix, INDEX)
     if os.path.isfile(index):
         return Found(f"prefix of {index.name}", prefix, index)
     if os.path.isfile(prefix):
@@ -148,15 +148,16 @@ def _from_state(path: Path) -> Found | None:
             problem = (
                 f"{path}: points out of its folder, to {stated!r}. If you trust it, open that path"
             )
-            return Found(how, problem=problem, is_refused=True)
+            return Found(how, problem=problem, error=RefusedFile)
         if found is not None and not found.problem:
             return Found(how, found.prefix, found.table)
         problem = problem or (found.problem if found is not None else "")
-    if not problem:
-        problem = f"{path}: points to {stated!r}, which does not exist"
-        there = _prefixes(_names(path.parent))
-        problem += f". Its folder holds {_list(there)}. Open one of these" if there else ""
-    return Found(how, problem=problem, confidence=Confidence.CONTENT)
+    if problem:
+        return Found(how, problem=problem, confidence=Confidence.CONTENT)
+    problem = f"{path}: points to {stated!r}, which does not exist"
+    there = prefixes(_names(path.parent))
+    problem += f". Its folder holds {_list(there)}. Open one of these" if there else ""
+    return Found(how, problem=problem, confidence=Confidence.CONTENT, error=SourceNotFound)
 
 
 def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
@@ -167,10 +168,10 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
     saved_model = _saved_model(folder, names)
     if saved_model is not None:
         return saved_model
-    there = [n for n in _prefixes(names) if _is_checkpoint(folder / n, names)]
+    there = [n for n in prefixes(names) if _is_checkpoint(folder / n, names)]
     if len(there) == 1:
         return Found(
-            f"folder with {there[0]}.index", folder / there[0], folder / f"{there[0]}{_INDEX}"
+            f"folder with {there[0]}.index", folder / there[0], folder / f"{there[0]}{INDEX}"
         )
     if there:
         return Found(
@@ -185,7 +186,7 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
 
 def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
     prefix = folder / _VARIABLES
-    index = _beside(prefix, _INDEX)
+    index = _beside(prefix, INDEX)
     if os.path.isfile(index):
         return Found("SavedModel folder", prefix, index)
     graph = next((name for name in _SAVED_MODEL if name in names), None)
@@ -193,7 +194,7 @@ def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
         return None
     return Found(
         f"folder with {graph}",
-        problem=f"{folder}: a SavedModel without {_VARIABLES}{_INDEX}. It has no variables, or "
+        problem=f"{folder}: a SavedModel without {_VARIABLES}{INDEX}. It has no variables, or "
         "they were not copied",
     )
 
@@ -202,11 +203,11 @@ def _is_checkpoint(prefix: Path, names: Iterable[str]) -> bool:
     """Whether the ``.index`` belongs to a checkpoint. Other programs have such files, too."""
     if any(_is_shard(name, prefix.name) for name in names):
         return True
-    return leveldb.has_magic(Source(_beside(prefix, _INDEX)))
+    return leveldb.has_magic(Source(_beside(prefix, INDEX)))
 
 
-def _prefixes(names: Iterable[str]) -> list[str]:
-    return sorted(n.removesuffix(_INDEX) for n in names if n.endswith(_INDEX) and n != _INDEX)
+def prefixes(names: Iterable[str]) -> list[str]:
+    return sorted(n.removesuffix(INDEX) for n in names if n.endswith(INDEX) and n != INDEX)
 
 
 def _names(folder: Path) -> list[str]:

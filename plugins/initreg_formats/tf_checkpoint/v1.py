@@ -75,6 +75,12 @@ def parts(path: Path) -> list[Path]:
     return files
 
 
+def pattern(path: Path) -> Path:
+    """What TensorFlow opens the checkpoint by, of which ``path`` is one file."""
+    match = _PART.fullmatch(path.name)
+    return path if match is None else path.with_name(f"{match[1]}-?????-of-{match[2]}")
+
+
 def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
     """Every variable by its name. Raises DamagedFile, RefusedFile."""
     found: dict[str, Variable] = {}

@@ -13,6 +13,9 @@ from typing import Any
 from initreg import Claim, OpenOptions, Source, hookimpl
 from initreg_formats.tf_metagraph import claiming
 
+# What is in a metagraph says which arrays of a checkpoint are the parameters of its model.
+initreg_parameter_files = (".meta",)
+
 
 @hookimpl
 def initreg_claim(source: Source) -> Claim | None:

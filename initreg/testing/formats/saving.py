@@ -14,8 +14,8 @@ import pytest
 import initreg
 from initreg.dtypes import name_of, to_numpy
 from initreg.errors import DamagedFile, InitregError, PluginError
-from initreg.plugin.registry import default_registry
-from initreg.testing.base import Array, Base, Sample, fail, is_path, plain, same, what
+from initreg.plugin.installed import default_registry
+from initreg.testing.formats.base import Array, Base, Sample, fail, is_path, plain, same, what
 
 _TEMPORARY = ".initreg-"  # how the names of files begin that are not visible yet
 _DTYPES = [
@@ -58,7 +58,7 @@ class SavingTests(Base):
     def saved(self, tmp_path: Path) -> Callable[..., Path]:
         """Saves arrays as ``model`` in a folder that has nothing else: the path to open them by."""
         registry = default_registry()
-        if not any(i.plugin_name == self.format for i in registry._implementations("initreg_save")):
+        if self.format not in registry.savers():
             pytest.skip(f"{self.format!r} has no initreg_save: it is read alone")
         endings = [end for end, name in registry.endings().items() if name == self.format]
         path = tmp_path / "saved" / f"model{endings[0] if endings else ''}"
@@ -182,7 +182,6 @@ class SavingTests(Base):
             if counts[-1] > max(counts[:2]) or any(name.startswith(_TEMPORARY) for name in left):
                 fail(f"saved again and again, there are {left}: output.obsolete() removes one")
 
-    @pytest.mark.skipif(os.name != "posix", reason="files have no such modes here")
     def test_modes_of_files(self, saved: Callable[..., Path]) -> None:
         """A new file is as the umask wants it; one that takes another's place, as that was."""
         previous = os.umask(_UMASK)

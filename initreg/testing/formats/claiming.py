@@ -10,8 +10,9 @@ from pathlib import Path
 
 import initreg
 from initreg.plugin.claim import Confidence
-from initreg.plugin.registry import GROUP, default_registry
-from initreg.testing.base import (
+from initreg.plugin.installed import default_registry
+from initreg.plugin.registry import GROUP
+from initreg.testing.formats.base import (
     EXEMPTIONS,
     FOREIGN,
     Base,
@@ -23,7 +24,7 @@ from initreg.testing.base import (
     suffix_of,
     what,
 )
-from initreg.testing.files import foreign_contents, write_foreign
+from initreg.testing.formats.files import foreign_contents, write_foreign
 
 # Run in a fresh interpreter, so that nothing but the plugin can have imported anything.
 _CLAIM_IN_SUBPROCESS = """

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from initreg.errors import SourceNotFound
-from initreg.testing.base import Base, Sample, fail, must_raise, suffix_of
-from initreg.testing.files import lengths, mutations, without_root
+from initreg.testing.formats.base import Base, Sample, fail, must_raise, suffix_of
+from initreg.testing.formats.files import lengths, mutations, without_root
 
 
 class DamageTests(Base):

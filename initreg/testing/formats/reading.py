@@ -14,8 +14,8 @@ import pytest
 import initreg
 from initreg.dtypes import name_of
 from initreg.errors import InitregError
-from initreg.testing.base import Base, Sample, check, fail, pairs, plain, same, what
-from initreg.testing.files import held_files
+from initreg.testing.formats.base import Base, Sample, check, fail, pairs, plain, same, what
+from initreg.testing.formats.files import held_files
 
 _THREADS = 8
 

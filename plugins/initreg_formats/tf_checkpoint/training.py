@@ -1,11 +1,11 @@
-"""What of a checkpoint is its training's and not its model's, by what the checkpoint itself shows.
+"""Which arrays of a checkpoint only training needs, as the checkpoint itself shows.
 
-Names alone would be guesswork: a slot is one only if the variable it belongs to is there, too, and
-a counter or a rate only if it is one number. What is not recognised belongs to the model.
+Names alone would be guesswork. A slot counts as one only if its variable is in the checkpoint too,
+and a counter or a rate only if it is a single number. What is not recognised belongs to the model.
 
-Source: the names that tf.compat.v1.train's optimisers, tensorpack 0.11 (``tfutils/varmanip.py``,
-``tfutils/optimizer.py``, ``tfutils/summary.py``), Keras 3 and tf_keras give, in their own files and
-in object-based checkpoints.
+Source: the names that the optimisers of tf.compat.v1.train, tensorpack 0.11
+(``tfutils/varmanip.py``, ``tfutils/optimizer.py``, ``tfutils/summary.py``), Keras 3 and tf_keras
+give, in their own files and in object-based checkpoints.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from initreg.plan.slots import variable_of_slot
-from initreg.specs import ArraySpec
+from initreg import ArraySpec, Inference
+from initreg_formats.tf_checkpoint.slots import variable_of_slot
 
 SLOT = "optimiser slot"
 NUMBER = "a number of the optimiser's"
@@ -24,12 +24,12 @@ RATE = "learning rate"
 SUMMARY = "moving average of a summary"
 METRIC = "state of a metric"
 
-# Averaged weights are what many models are published with: no slot to be dropped for its name.
+# Many models are published with averaged weights, so these are not dropped as slots.
 _AVERAGES = re.compile(r"(?:.*[/_])?(?:average|ema|ExponentialMovingAverage)(?:_\d+)?")
 _AVERAGES_OF = re.compile(r"(?:\w+/)?(?:average|ema)/")
 _PART = re.compile(r".+/part_\d+/[^/]+")
 
-# One number each.
+# Each of these is a single number.
 _INTEGERS = (
     (re.compile(r"global_step|save_counter"), STEP),
     (re.compile(r"(?:.*/)?AccumGrad(?:_\d+)?/counter"), STEP),
@@ -42,23 +42,30 @@ _FLOATS = (
     (re.compile(r"(?:.*/)?metrics/\w+/vars/\d+"), METRIC),
 )
 
-# The optimisers of Keras: all of one are below its scope, which has a counter of steps.
+# All variables of an optimiser of Keras are in its scope, which has a counter of steps.
 _COUNTER = re.compile(r"(?P<scope>(?:.*/)?)(?:_?iterations?|iter)")
 _LISTED = re.compile(r"(?P<scope>(?:.*/)?\w*optimizer/)(?:_variables|vars)/(?P<place>\d+)")
 _OPTIMISER = re.compile(r"(?:.*/)?\w*optimizer/")
-# A variable that is also in a list goes by its place there in an object-based checkpoint: the
-# weights of a compiled Keras model do, in optimizer/_trainable_variables.
+# In an object-based checkpoint a variable may be called by its place in a list: the weights of a
+# compiled Keras model are in optimizer/_trainable_variables.
 _IN_LIST = re.compile(r"(?:.*/)?\w*variables/\d+")
 _NO_NAME = re.compile(r".* of \d+|(?:.*/)?\w*variables/\d+")
-_MOST_SCOPES = 8  # that lie in each other
-_MOST_WORDS = 16  # of the name of a slot: "momentum", "accumulated_delta_var"
+_MOST_SCOPES = 8  # nested in each other
+_MOST_WORDS = 16  # in the name of a slot; "accumulated_delta_var" has three
 _HYPERPARAMETER = re.compile(
     r"_?(?:iterations?|iter|learning_rate|decay|beta_[12]|momentum|rho|epsilon)"
 )
 
 
+def inference(specs: Sequence[ArraySpec]) -> Inference:
+    """What only training needs, and better names for what is only a number in a list."""
+    dropped = training_state(specs)
+    names = telling_names([spec for spec in specs if spec.name not in dropped])
+    return Inference(dropped, {old: new for old, new in names.items() if old != new})
+
+
 def training_state(specs: Sequence[ArraySpec]) -> dict[str, str]:
-    """The names of what training needs and inference does not, each with what it is."""
+    """The names of the arrays that only training needs, each with what it is."""
     shapes = {spec.name: spec.shape for spec in specs}
     scalars = {spec.name: spec for spec in specs if spec.shape == ()}
     found = dict(_slots(shapes))
@@ -88,8 +95,10 @@ def training_state(specs: Sequence[ArraySpec]) -> dict[str, str]:
 
 
 def _not_too_deep(scopes: Sequence[str]) -> Iterator[str]:
-    """Sorted scopes, without those that lie in many others: optimisers do not, and a name is looked
-    at for each scope that it is below."""
+    """Sorted scopes, without those inside many others.
+
+    Optimisers are not nested like that, and each name is looked at once for each scope around it.
+    """
     around: list[str] = []
     for scope in scopes:
         while around and not scope.startswith(around[-1]):
@@ -100,8 +109,11 @@ def _not_too_deep(scopes: Sequence[str]) -> Iterator[str]:
 
 
 def telling_names(specs: Sequence[ArraySpec]) -> dict[str, str]:
-    """By name, what to publish the arrays under: their own names, but for those that are no more
-    than a number in a list, which get the name that their program had for them, if it is known."""
+    """The names to publish arrays under, by their own names.
+
+    An array whose name is only a number in a list gets the name that its program had for it, if the
+    checkpoint records that.
+    """
     taken = {spec.name for spec in specs}
     found = {}
     for spec in specs:
@@ -115,7 +127,8 @@ def telling_names(specs: Sequence[ArraySpec]) -> dict[str, str]:
 
 
 def _slots(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str]]:
-    """``<variable>/Adam`` and ``<variable>/.OPTIMIZER_SLOT/...`` of a variable of that shape."""
+    """Slots called ``<variable>/Adam`` or ``<variable>/.OPTIMIZER_SLOT/...`` that have the shape of
+    their variable."""
     names = set(shapes)
     for name, shape in shapes.items():
         variable = variable_of_slot(name, names)
@@ -134,7 +147,7 @@ def _of_keras(
     flat: Mapping[str, str],
     found: Mapping[str, str],
 ) -> dict[str, str]:
-    """What an optimiser of Keras keeps in its scope, which has a counter: some of ``below``."""
+    """The arrays of an optimiser of Keras among those ``below`` its scope, which has a counter."""
     mine: dict[str, str] = {}
     is_one = _OPTIMISER.fullmatch(scope) is not None
     for name in below:
@@ -156,7 +169,7 @@ def _of_keras(
 
 
 def _variables(rest: str, scope: str, flat: Mapping[str, str]) -> Iterator[str]:
-    """The variables that something in an optimiser's scope may be a slot of, by its name."""
+    """The variables that an array in the scope of an optimiser may be a slot of, by its name."""
     steps = rest.split("/")
     if len(steps) > 2:
         yield "/".join(steps[2:])  # tf_keras: <optimiser>/<slot>/<variable>
