@@ -39,12 +39,12 @@ GROUND_FLOOR = {
     "names": {"errors"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"dtypes", "errors", "folding", "names", "specs"},
+    "wording": {"dtypes", "errors", "folding", "names", "specs"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }
 # What `initreg probe` must not pay for: rooms, and the modules on the ground floor, by name.
-NOT_FOR_PROBE = ("rules", "plan", "api", "storage", "text", "folding")
+NOT_FOR_PROBE = ("rules", "plan", "api", "storage", "wording", "folding")
 
 
 def runtime_imports(path: Path) -> Iterator[tuple[str, str | None]]:
@@ -236,7 +236,7 @@ def test_probe_reads_no_arrays(samples: list[str]) -> None:
         "from initreg.cli import main\n"
         "assert main(['probe', sys.argv[1]]) == 0\n"
         "found = {m for m in sys.modules if m.startswith('initreg.arrays.')}\n"
-        "assert found == {'initreg.arrays.lazy', 'initreg.arrays.map'}, found"
+        "assert found == {'initreg.arrays.lazy_array', 'initreg.arrays.array_map'}, found"
     )
     imported_by(code, samples[0])
 

@@ -27,7 +27,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
 from initreg.storage import small_files
 from initreg.storage.output import written
-from initreg.text import plural
+from initreg.wording import plural
 
 ENDING = ".resume.json"
 _VERSION = 1

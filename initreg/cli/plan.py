@@ -95,7 +95,7 @@ def _show(plan: Plan, limit: int | None) -> None:
     bare = plan.with_hints(())  # they are told as what is typed here
     if sys.stdout.isatty():
         try:
-            from initreg.plan.tables import rich_table
+            from initreg.plan.terminal import rich_table
 
             shown = rich_table(bare, limit)
         except MissingLibrary:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if every plugin works, 1 if one is broken."""
-    from initreg.text import table
+    from initreg.wording import table
 
     records = default_registry().records
     broken = [record for record in records if record.broken is not None]

@@ -12,7 +12,7 @@ from initreg.errors import RuleError
 
 if TYPE_CHECKING:
     from initreg.api.opening import OpeningOptions
-    from initreg.rules.rules import RuleOptions
+    from initreg.rules.options import RuleOptions
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +116,7 @@ def _cast(given: Sequence[str] | None) -> Any:
 
 def follows(options: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
     """Whether typing these options, too, applies them after all that are typed already."""
-    from initreg.rules.rules import ORDER
+    from initreg.rules.options import ORDER
 
     last = max(map(ORDER.index, typed), default=-1)
     several = ("rename", "transpose", "permute")  # and those given later go last, too

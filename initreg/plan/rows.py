@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from initreg.text import options_text
+from initreg.wording import options_text
 
 
 class Kind(StrEnum):

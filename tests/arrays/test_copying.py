@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import initreg
+from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.copying import owned
-from initreg.arrays.map import ArrayMap
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.regions import Box, box_of

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays.checking import check
-from initreg.arrays.map import ArrayMap
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.extent_checks import check
 from initreg.arrays.reader import Reader
 from initreg.errors import DamagedFile
 from initreg.specs import Extent, SlicedExtent

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initreg.arrays import deflate, reader, streaming, threads
-from initreg.arrays.checking import check
-from initreg.arrays.lazy import LazyArray
-from initreg.arrays.map import ArrayMap
+from initreg.arrays import inflating, reader, streaming, threads
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.extent_checks import check
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
@@ -37,7 +37,7 @@ SMALL_NUMBERS: dict[tuple[Any, str], int] = {
     (streaming, "_SPAN"): 1500,
     (streaming, "_GAP"): 100,
     (reader, "_CHUNK"): 700,
-    (deflate, "_CHUNK"): 300,
+    (inflating, "_CHUNK"): 300,
     (threads, "_ALONE"): 0,
 }
 

@@ -12,7 +12,7 @@ from initreg import SmartInit
 from initreg.cli.plan import _POLICIES
 from initreg.cli.rules import add_rules, flags, quote, rules_of
 from initreg.plan.rows import Policy
-from initreg.rules.rules import RuleOptions
+from initreg.rules.options import RuleOptions
 
 
 def parsed(*arguments):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initreg.errors import RuleError
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec
 
 

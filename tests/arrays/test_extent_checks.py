@@ -1,4 +1,4 @@
-"""initreg.arrays.checking: what a file's size can prove wrong with an extent before it is read."""
+"""initreg.arrays.extent_checks: what a file's size can prove wrong, before an array is read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import pytest
 
 import initreg
 from initreg import DamagedFile, Extent, RefusedFile, SlicedExtent
-from initreg.arrays import checking, regions
+from initreg.arrays import extent_checks, regions
 from initreg.cli import main
 
 MB = 1 << 20
-check = partial(checking.check, max_inflation=1000)
+check = partial(extent_checks.check, max_inflation=1000)
 
 
 @pytest.fixture

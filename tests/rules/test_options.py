@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import RuleError, SmartInit, text
-from initreg.rules.rules import Rules
+from initreg import RuleError, SmartInit
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec
+from initreg.wording import options_text
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def same_in_code(source, names, **rules):
     restored = {name: np.zeros(()) for name in names}
     init = SmartInit(source, **rules)
     plan = init.plan(restored)
-    (code,) = (text.options_text(typed) for typed in init.links[0].typed)
+    (code,) = (options_text(typed) for typed in init.links[0].typed)
     again = eval(f"SmartInit(source{code})", {"SmartInit": SmartInit, "source": source})
     assert again.plan(restored).to_dict() == plan.to_dict()
     return plan

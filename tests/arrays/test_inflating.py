@@ -1,4 +1,4 @@
-"""initreg.arrays.deflate: a raw deflate stream becomes the bytes that it should, or is refused."""
+"""initreg.arrays.inflating: raw deflate streams, by either library, whole or damaged."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import initreg
 from initreg import DamagedFile
-from initreg.arrays import deflate
-from initreg.arrays.deflate import BadStream, inflate
+from initreg.arrays import inflating
+from initreg.arrays.inflating import BadStream, inflate
 
 SUMS: dict[str, Callable[[bytes], int]] = {"crc32": zlib.crc32, "crc32c": google_crc32c.value}
 kinds = st.sampled_from([None, *SUMS])
@@ -76,7 +76,7 @@ def test_what_was_packed_comes_out(
     """However it was packed, whatever is left out of its beginning, in chunks of any size."""
     skip = data.draw(st.integers(0, len(content)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         found, total = unpack(pack(content, level, strategy), skip, len(content) - skip, kind)
     assert found == content[skip:]
     assert total == (SUMS[kind](content) if kind else 0)
@@ -90,7 +90,7 @@ def test_too_long_and_too_short(
     skip = data.draw(st.integers(0, len(content)))
     size = len(content) - skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         message = "does not unpack to the .* bytes that its header says"
         wrong(pack(content), skip, size + change, message)
         if size >= change:
@@ -103,7 +103,7 @@ def test_a_stream_that_is_cut_off(content: bytes, data: st.DataObject, chunk: in
     packed = pack(content)
     cut = data.draw(st.integers(0, len(packed) - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         wrong(packed[:cut], 0, len(content), "does not unpack to the")
 
 
@@ -117,7 +117,7 @@ def test_garbage(packed: bytes, skip: int, size: int, chunk: int) -> None:
     except zlib.error:
         fits = False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         if fits:
             assert unpack(packed, skip, size)[0] == content[skip:]
         else:
@@ -131,7 +131,7 @@ def test_a_flipped_bit(content: bytes, data: st.DataObject, chunk: int) -> None:
     position = data.draw(st.integers(0, 8 * len(packed) - 1))
     packed[position // 8] ^= 1 << position % 8
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         try:
             found, total = unpack(bytes(packed), 0, len(content), "crc32")
         except BadStream:
@@ -146,7 +146,7 @@ def test_headers_of_any_length(
     monkeypatch: pytest.MonkeyPatch, skip: int, kind: str | None
 ) -> None:
     """What is skipped ends before, at or after the end of a chunk, and is summed all the same."""
-    monkeypatch.setattr(deflate, "_CHUNK", 65_536)
+    monkeypatch.setattr(inflating, "_CHUNK", 65_536)
     content = b"h" * skip + np.arange(300_000, dtype="u4").tobytes()
     found, total = unpack(pack(content, 1), skip, len(content) - skip, kind)
     assert found == content[skip:]
@@ -157,7 +157,7 @@ def test_headers_of_any_length(
 def test_repetitions_across_the_end_of_a_chunk(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
     """What comes out is cut where a repetition may go on, at the end of the stream too: zlib then
     has eaten all that is packed, and still has something to give."""
-    monkeypatch.setattr(deflate, "_CHUNK", 1000)
+    monkeypatch.setattr(inflating, "_CHUNK", 1000)
     refused = []
     for size in range(3300):
         content = bytes(size)
@@ -171,7 +171,7 @@ def test_repetitions_across_the_end_of_a_chunk(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize("level", [1, 6, 9])
 def test_one_byte_too_many_wherever_it_is(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
     """At the end of a chunk as well."""
-    monkeypatch.setattr(deflate, "_CHUNK", 1000)
+    monkeypatch.setattr(inflating, "_CHUNK", 1000)
     taken = []
     for size in range(2300):
         try:
@@ -188,7 +188,7 @@ def test_an_npz_of_zeros(tmp_path: Path, level: int) -> None:
     refused = []
     for more in range(-200, 600, 5):
         member = io.BytesIO()
-        np.save(member, np.zeros(deflate._CHUNK + more, "u1"))
+        np.save(member, np.zeros(inflating._CHUNK + more, "u1"))
         with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED, True, level) as file:
             file.writestr("w.npy", member.getvalue())
         try:

@@ -1,12 +1,12 @@
-"""initreg.arrays.map: the lazy map and its arrays."""
+"""initreg.arrays.array_map: the lazy map and its arrays."""
 
 import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays.map import RuledMap
+from initreg.arrays.array_map import RuledMap
 from initreg.errors import DamagedFile, DuplicateName, InitregError
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec
 
 
@@ -132,7 +132,7 @@ def test_a_size_is_unknown_where_elements_have_none():
 
 def test_a_value_without_shape_is_the_formats_fault(tmp_path):
     """A mapping whose values are no arrays is refused when it is opened."""
-    from initreg.arrays.map import ArrayMap
+    from initreg.arrays.array_map import ArrayMap
     from initreg.arrays.reader import Reader
 
     with pytest.raises(DamagedFile, match="'x' has no usable shape"):

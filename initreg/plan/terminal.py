@@ -1,0 +1,48 @@
+"""A plan as a table in colours, for terminals. It needs rich."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from initreg.errors import MissingLibrary
+from initreg.plan.rows import RESTORED, Kind, Rows
+from initreg.plan.text import Section, heading, sections
+from initreg.wording import plural, printable
+
+
+def rich_table(plan: Rows, limit: int | None = 20) -> Any:
+    """The plan as a table for ``rich``.
+
+    Raises:
+        MissingLibrary: rich is not installed.
+    """
+    try:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError as error:
+        raise MissingLibrary("a plan as a table", "rich", "pip install 'initreg[rich]'") from error
+    table = Table("names", "n", "what", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.columns[0].overflow = "fold"
+    table.columns[1].justify = "right"
+    for section in sections(plan, limit):
+        style = _style(section)
+        table.add_row(Text(section.title, style=f"bold {style}"), f"{section.count:,}", "")
+        for line in section.lines:
+            count = f"{line.count:,}" if line.count > 1 else ""
+            # Text, not str: rich would take [brackets] in a name for markup.
+            names = Text(f"  {printable(line.names)}")
+            table.add_row(names, Text(count, style="dim"), Text(printable(line.note)))
+        if section.hidden:
+            table.add_row(Text(f"  ... and {plural(section.hidden, 'name')} more", style="dim"))
+    notes = [Text(f"unmatched pattern: {clause}", style="yellow") for clause in plan.unmet]
+    notes += [Text(f"hint: {hint}", style="cyan") for hint in plan.hints]
+    return Group(Text(heading(plan), style="bold"), table, *notes)
+
+
+def _style(section: Section) -> str:
+    if section.kind is Kind.MISMATCHED:
+        return "red"
+    if section.kind in RESTORED:
+        return "green"
+    return "yellow" if section.asks_for_attention else "dim"
