@@ -1,4 +1,4 @@
-"""initreg.arrays.inflating: raw deflate streams, by either library, whole or damaged."""
+"""initreg.arrays.inflating: a raw deflate stream becomes the right bytes, or is refused."""
 
 from __future__ import annotations
 
