@@ -38,7 +38,7 @@ GROUND_FLOOR = {
     "names": {"errors"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"folding", "errors"},
+    "text": {"folding", "names", "errors"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }

@@ -242,7 +242,7 @@ def match(
             row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
             rows.append(expectations.of_variable(row, variable))
         elif all(row.kind is Kind.PASSED_OVER for row in of_variable):
-            rows[-len(of_variable) :] = [expectations.passed(r, variable) for r in of_variable]
+            rows[-len(of_variable) :] = [expectations.skipped(r, variable) for r in of_variable]
         for row in of_variable:
             if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
                 supplier = row.source or 0
