@@ -64,8 +64,42 @@ class AmbiguousSource(InitregError):
     """Two formats claim the source with the same confidence. Choose one with ``format=``."""
 
 
+# How many times its size a deflate stream can unpack to. Source: RFC 1951, by which 2 bits give at
+# most 258 bytes.
+_DEFLATE_RATIO = 1032
+
+
 class DamagedFile(InitregError):
     """The file has a known format, but it is truncated, corrupt or inconsistent with itself."""
+
+    @classmethod
+    def check_deflate(
+        cls,
+        what: str,
+        size: int,
+        unpacked: int,
+        spare: int = 0,
+        remedy: str = "Download or copy the file again",
+    ) -> None:
+        """Refuse a size that deflate cannot reach.
+
+        This is for formats whose library unpacks. initreg checks each ``Extent`` itself.
+
+        Args:
+            what: the file and the array, as the message is to begin.
+            size: bytes as they are packed.
+            unpacked: bytes after unpacking.
+            spare: how many more bytes are always allowed.
+            remedy: how the message is to end.
+
+        Raises:
+            DamagedFile: deflate cannot pack ``unpacked`` bytes into ``size`` bytes.
+        """
+        if unpacked > size * _DEFLATE_RATIO + spare:
+            raise cls(
+                f"{what} claims to hold {unpacked:,} bytes in {size:,}, more than deflate can pack "
+                f"(at most {_DEFLATE_RATIO:,} times as many). {remedy}"
+            )
 
 
 class RefusedFile(InitregError):

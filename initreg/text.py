@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from initreg import folding
+from initreg import dtypes, folding
 from initreg.errors import printable as printable
 from initreg.names import plain
+from initreg.specs import ArraySpec
 
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown
@@ -215,3 +216,19 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
         ).rstrip()
         for row in rows
     ]
+
+
+def listing_text(specs: Sequence[ArraySpec]) -> str:
+    """One line for each array, with its name, shape, dtype and size, and then the totals."""
+    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
+    lines = table(rows, right=(3,))
+    parameters = 0
+    for spec in specs:
+        if spec.dtype != dtypes.STRING:
+            count = 1
+            for axis in spec.shape:
+                count *= axis
+            parameters += count
+    total = sum(spec.nbytes or 0 for spec in specs)
+    lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
+    return "\n".join(lines)

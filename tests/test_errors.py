@@ -50,9 +50,9 @@ def test_python_knows_some_of_them_too():
 
 def test_a_missing_library_ends_in_the_command_that_installs_it():
     """The message ends with the install command."""
-    error = errors.MissingLibrary("format 'h5'", "h5py", "pip install 'initreg[h5]'")
-    assert str(error) == "format 'h5' needs h5py: pip install 'initreg[h5]'"
-    assert (error.library, error.remedy) == ("h5py", "pip install 'initreg[h5]'")
+    error = errors.MissingLibrary("format 'h5'", "h5py", "pip install h5py")
+    assert str(error) == "format 'h5' needs h5py: pip install h5py"
+    assert (error.library, error.remedy) == ("h5py", "pip install h5py")
 
 
 # --- each of them, as a user meets it -------------------------------------------------------------
@@ -231,7 +231,13 @@ WARNED = {
 BASES = {"PlanError", "InitregWarning"}  # of those that follow; neither is raised by itself
 
 
-@pytest.mark.parametrize("name", RAISED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.framework) if name == "PartialRestoreError" else name
+        for name in RAISED
+    ],
+)
 def test_each_error_says_where_what_and_what_to_do(tmp_path, monkeypatch, name):
     """Each error, really raised, names the file or source, what was found and what helps."""
     provoke, said = RAISED[name]
@@ -293,4 +299,5 @@ def test_only_these_are_raised():
                     name = getattr(node.exc.func, "attr", getattr(node.exc.func, "id", ""))
                     if name[:1].isupper():
                         found.add((name, file.relative_to(root).as_posix()))
+    found -= {("ImportError", "initreg/__init__.py")}  # where initreg cannot be imported at all
     assert {(n, f) for n, f in found if n not in ours | pythons | inner} == set()

@@ -128,5 +128,5 @@ def test_a_part_is_not_called_so(tmp_path: Path) -> None:
     header(tmp_path / name, {"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}})
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(RefusedFile, match="is no plain file name"):
+    with pytest.raises(RefusedFile, match="is not a plain file name"):
         initreg.open(index)

@@ -38,7 +38,7 @@ GROUND_FLOOR = {
     "names": {"errors"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"folding", "names", "errors"},
+    "text": {"dtypes", "errors", "folding", "names", "specs"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }
@@ -184,6 +184,7 @@ def test_import_initreg_is_light() -> None:
     assert imported_by("import initreg; initreg.hookimpl, initreg.Claim, initreg.Source") == set()
 
 
+@pytest.mark.framework
 def test_probe_imports_no_numpy(samples: list[str]) -> None:
     """'initreg probe' finds the winner of every kind of file without numpy or any framework."""
     code = (
@@ -194,6 +195,7 @@ def test_probe_imports_no_numpy(samples: list[str]) -> None:
     assert imported_by(code, *samples) == set()
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("name", NOT_FOR_PROBE)
 def test_probe_pays_for_nothing_that_it_does_not_need(name: str, samples: list[str]) -> None:
     """What restoring and saving need, and claiming does not, is not imported by 'initreg probe'."""
@@ -224,6 +226,7 @@ def test_plugins_imports_no_numpy() -> None:
     assert imported_by("from initreg.cli import main\nassert main(['plugins']) == 0") == set()
 
 
+@pytest.mark.framework
 def test_ls_imports_no_framework(samples: list[str]) -> None:
     """'initreg ls' lists every kind of file; of the libraries it needs h5py and numpy at most."""
     code = (

@@ -20,8 +20,6 @@ from initreg.arrays.regions import MOST_CUTS, cover_once, cut_axes
 from initreg.errors import DamagedFile, RefusedFile
 from initreg.specs import Extent, SlicedExtent
 
-# Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
-_DEFLATE_RATIO = 1032
 _JUSTIFIED = 64 << 20  # bytes that arrays may always take in memory, however small the file is
 # A format may give two names to the same bytes. No file is read more than so many times its size.
 _SHARED = 4
@@ -48,9 +46,7 @@ class Stamp:
         return cls(found.st_size, found.st_mtime_ns)
 
 
-def check(
-    arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float = 1000
-) -> dict[Path, Stamp]:
+def check(arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float) -> dict[Path, Stamp]:
     """Check all extents of a source.
 
     Args:
@@ -133,11 +129,8 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stam
         )
     if extent.checksum is not None and extent.checksum[0] not in checksums.KINDS:
         raise DamagedFile(f"{label}: array {name!r}: unknown checksum {extent.checksum[0]!r}")
-    if extent.codec == "deflate" and unpacked > extent.length * _DEFLATE_RATIO:
-        raise DamagedFile(
-            f"{label}: array {name!r} claims to unpack from {extent.length:,} to {unpacked:,} "
-            "bytes, more than deflate can"
-        )
+    if extent.codec == "deflate":
+        DamagedFile.check_deflate(f"{label}: array {name!r}", extent.length, unpacked)
 
 
 def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path, Stamp]) -> None:

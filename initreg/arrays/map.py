@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, DuplicateName
 from initreg.names import normalise
-from initreg.specs import ArraySpec
+from initreg.specs import ArraySpec, Extent, SlicedExtent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,20 +221,34 @@ class ArrayMap(Mapping[str, LazyArray]):
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
-        """The names of the arrays that belong to the model, not to its training.
-
-        None if the source does not say which ones do.
-        """
+        """The names of the arrays of the model itself, None if the source does not say."""
         given = getattr(self._source, "parameters", None)
         return tuple(map(normalise, given)) if isinstance(given, tuple) else None
 
     @property
     def has_checksum(self) -> bool:
-        """Whether one checksum for all arrays together was verified when the source was opened.
-
-        An archive with one member has such a checksum, for instance.
-        """
+        """Whether one checksum for all arrays together was verified when the source was opened."""
         return getattr(self._source, "has_checksum", False) is True
+
+    @property
+    def path(self) -> Path | None:
+        """The path that names what was opened, if the format says so: a checkpoint's prefix.
+
+        It may differ from the path that was given, such as that of a folder.
+        """
+        given = getattr(self._source, "path", None)
+        return given if isinstance(given, Path) else None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the arrays are in, and those that list them, as far as they are known."""
+        given = getattr(self._source, "files", ())
+        found = [file for file in given if isinstance(file, Path)]
+        for array in self.values():
+            value = array.value
+            extents = [e for _, e in value.slices] if isinstance(value, SlicedExtent) else [value]
+            found += [extent.file for extent in extents if isinstance(extent, Extent)]
+        return tuple(dict.fromkeys(found))
 
     def specs(self) -> list[ArraySpec]:
         """Names, shapes and dtypes of all arrays. Nothing is read."""
@@ -262,8 +277,7 @@ class ArrayMap(Mapping[str, LazyArray]):
             Another map. It shares the file with this one, so that closing either closes the file.
 
         Raises:
-            RuleError: a rule matches no array, gives two arrays the same name, or cannot be
-                applied to its array.
+            RuleError: a rule matches no array, or cannot be applied.
         """
         from initreg.rules.rules import Rules
 
@@ -314,14 +328,7 @@ class ArrayMap(Mapping[str, LazyArray]):
 
 
 class RuledMap(ArrayMap):
-    """Another map with rules applied to it.
-
-    It has the state of :class:`ArrayMap`. The file belongs to ``base``, and closing either map
-    closes it.
-
-    Args:
-        base: the map that the rules are applied to.
-        rules: the rules.
+    """Another map with rules applied to it. It shares the file of ``base``.
 
     Raises:
         RuleError: a rule cannot be applied.
@@ -357,13 +364,8 @@ class RuledMap(ArrayMap):
 class RuledArray(LazyArray):
     """An array that rules rename, or whose values they change.
 
-    If the first change takes a part of the array, only this part is read.
-
-    Args:
-        spec: its name, shape and dtype after the rules.
-        base: the array that the rules are applied to.
-        changes: what the rules do to the values.
-        owner: the map that it belongs to.
+    If the first change takes a part of the array, only this part is read. ``spec`` has the name,
+    shape and dtype after the rules.
     """
 
     __slots__ = ("_changes", "_part", "_stored")

@@ -6,7 +6,7 @@ It makes the plan from specs alone, without numpy.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from initreg import dtypes
@@ -15,8 +15,11 @@ from initreg.names import NO_PATTERNS, Patterns, normalise
 from initreg.plan.expectations import Expectations, SourceSpecs
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Kind, Policy, Row
-from initreg.plan.slots import variable_of_slot
 from initreg.specs import ArraySpec, VariableSpec
+
+# Takes the names on one side only and the names of the restored variables, and returns the variable
+# of each name that is a slot.
+SlotFinder = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 
 
 @dataclass(slots=True)
@@ -196,6 +199,11 @@ def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return tuple(axis for axis in shape if axis != 1)
 
 
+def no_slots(names: Collection[str], variables: Collection[str]) -> Mapping[str, str]:
+    """A :data:`SlotFinder` that finds no slots."""
+    return {}
+
+
 def match(
     sources: Sequence[SourceSpecs],
     variables: Sequence[VariableSpec],
@@ -203,6 +211,7 @@ def match(
     *,
     on_missing: Policy = Policy.WARN,
     expect_missing: Patterns = NO_PATTERNS,
+    slots: SlotFinder = no_slots,
 ) -> Plan:
     """Make the plan for a whole chain.
 
@@ -215,6 +224,7 @@ def match(
         target: the label of the target.
         on_missing: the policy for variables that no source supplies.
         expect_missing: names of variables that are expected to be missing.
+        slots: finds the slots of an optimiser among names. The default finds none.
 
     Raises:
         DuplicateName: two variables have the same name, or the names of arrays contradict their
@@ -256,7 +266,7 @@ def match(
                 rows.append(expectations.of_array(row, array, position))
         rows += [_array_row(Kind.DROPPED, array, number) for array in source.dropped]
     return Plan(
-        _mark_slots(rows, restored),
+        _mark_slots(rows, restored, slots),
         [source.label for source in sources],
         target,
         on_missing=on_missing,
@@ -328,13 +338,14 @@ def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
     )
 
 
-def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
+def _mark_slots(rows: Sequence[Row], restored: set[str], slots: SlotFinder) -> list[Row]:
     """Give slots of restored variables a kind of their own, if they are on one side only."""
-    marked = []
-    for row in rows:
-        if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
-            variable = variable_of_slot(row.name, restored)
-            if variable is not None:
-                row = replace(row, kind=Kind.SLOT, reason=f"of {variable}")
-        marked.append(row)
-    return marked
+    one_sided = (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE)
+    names = {row.name for row in rows if row.kind in one_sided}
+    of = slots(names, restored) if names else {}
+    return [
+        replace(row, kind=Kind.SLOT, reason=f"of {of[row.name]}")
+        if row.name in of and row.kind in one_sided
+        else row
+        for row in rows
+    ]

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from initreg import dtypes
 from initreg.plan.rows import Kind, Row, Rows
-from initreg.specs import ArraySpec
 from initreg.text import (
     MORE,
     Line,
@@ -19,8 +17,6 @@ from initreg.text import (
     printable,
     shape_text,
     shared,
-    size_text,
-    table,
 )
 
 # The titles of the sections by (kind, expected), in the order in which a plan shows them.
@@ -273,22 +269,3 @@ def _slot_lines(rows: Iterable[Row]) -> list[Line]:
         )
         for (slot, of_target), count in counts.items()
     ]
-
-
-# --- listings ---------------------------------------------------------------------------------
-
-
-def listing_text(specs: Sequence[ArraySpec]) -> str:
-    """One line for each array, with its name, shape, dtype and size, and then the totals."""
-    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
-    lines = table(rows, right=(3,))
-    parameters = 0
-    for spec in specs:
-        if spec.dtype != dtypes.STRING:
-            count = 1
-            for axis in spec.shape:
-                count *= axis
-            parameters += count
-    total = sum(spec.nbytes or 0 for spec in specs)
-    lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
-    return "\n".join(lines)

@@ -10,6 +10,7 @@ ends. It identifies each file by name, inode, time and size, so that no other fi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -19,9 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from initreg.storage.small_files import plain_name
-
-if os.name == "posix":
-    import fcntl
 
 _NAME = re.compile(r"\.initreg-[0-9a-f]{8}-journal")
 _LARGEST = 16 << 20  # bytes
@@ -98,5 +96,4 @@ def _identity(path: Path) -> tuple[str, int, int, int] | None:
 
 
 def _hold(descriptor: int) -> None:
-    if os.name == "posix":
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

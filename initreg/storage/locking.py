@@ -2,12 +2,13 @@
 
 It holds between threads and between processes. The folder itself is locked, with ``flock(2)``, so
 that no lock file is left behind and the lock of a killed process ends with it. If a folder cannot
-be locked (NFS, Windows), threads still wait for each other, but processes do not.
+be locked (as on some NFS servers), threads still wait for each other, but processes do not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 import time
@@ -16,9 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from initreg.errors import UnwritableFile
-
-if os.name == "posix":
-    import fcntl
 
 PATIENCE = 600.0  # seconds to wait for a lock; a save of 100 GB to a slow disk takes less
 _POLL = 0.01
@@ -65,8 +63,6 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _lock(folder: Path, until: float) -> int:
     """A descriptor that holds the lock, or -1 if the folder cannot be locked."""
-    if os.name != "posix":
-        return -1
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # writing there will fail, and the error will say why
@@ -114,5 +110,4 @@ def _forget() -> None:
     _guard = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget)

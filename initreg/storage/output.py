@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -28,9 +29,6 @@ _FLUSH_FROM = 8 << 20  # new bytes that are worth a flush
 _STALE = 3600  # seconds after which the files of a killed process are removed
 
 _ours: set[Path] = set()  # the files that this process is writing
-
-if os.name == "posix":
-    import fcntl
 
 
 class Output:
@@ -87,7 +85,7 @@ class Output:
             )
         beside = self._beside(name)
         try:
-            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(beside, (self.folder / name).stat().st_mode & 0o777)
         except OSError as error:
@@ -110,7 +108,7 @@ class Output:
         if name in self._files:
             raise InitregError(f"{self.label}: {name!r} is written twice")
         try:
-            descriptor = os.open(path, os.O_RDWR | _CLOEXEC)
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise self.unwritable(error) from error
         self._files[name] = path, descriptor
@@ -168,7 +166,7 @@ class Output:
         """
         try:
             found = os.statvfs(self.folder)
-        except (OSError, AttributeError):  # not on Windows
+        except OSError:
             return
         free = found.f_bavail * found.f_frsize
         if 0 < free < nbytes:
@@ -329,12 +327,7 @@ def written(path: str | os.PathLike[str]) -> Iterator[Output]:
         output.close()
 
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-
-
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # a folder cannot be opened on other systems
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -347,15 +340,12 @@ def _sync_folder(folder: Path) -> None:
 
 def _lock(descriptor: int) -> None:
     """Show other processes that a file is in use. Not with flock, which HDF5 uses itself."""
-    if os.name == "posix":
-        with contextlib.suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.suppress(OSError):
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_stale(folder: Path) -> None:
     """Remove the files of killed processes: hidden ones that are old and that nobody holds."""
-    if os.name != "posix":
-        return
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if _TEMPORARY.match(name) and folder / name not in _ours:

@@ -29,7 +29,7 @@ def opened(path: Path) -> BufferedReader:
 
 
 def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def plain_name(name: object) -> str:
@@ -38,11 +38,7 @@ def plain_name(name: object) -> str:
     Raises:
         ValueError: it is not the name of a file, or it leads to another folder.
     """
-    if (
-        not isinstance(name, str)
-        or name in ("", ".", "..")
-        or not {"/", os.sep, "\0"}.isdisjoint(name)
-    ):
+    if not isinstance(name, str) or name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(name):
         raise ValueError(f"{name!r} is not the name of a file in the same folder")
     return name
 

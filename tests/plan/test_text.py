@@ -9,8 +9,10 @@ from initreg.folding import expand
 from initreg.names import normalise
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.matching import match
-from initreg.plan.text import _TITLES, listing_text, plan_text, row_note
+from initreg.plan.text import _TITLES, plan_text, row_note
 from initreg.specs import ArraySpec, VariableSpec
+from initreg.text import listing_text
+from initreg_formats.tf_checkpoint.slots import slots
 
 
 def test_a_whole_plan():
@@ -42,7 +44,7 @@ def test_a_whole_plan():
         VariableSpec("new_0", None, "string"),
         VariableSpec("new_1", None, "string"),
     ]
-    text = plan_text(match(sources, variables, "TF1 session"))
+    text = plan_text(match(sources, variables, "TF1 session", slots=slots))
     assert text.splitlines() == [
         "base.npz + dict of 2 -> TF1 session: 3 of 7 variables restored",
         "  1 mismatched",

@@ -21,8 +21,6 @@ from initreg.errors import UnwritableFile
 from initreg.storage import output
 from initreg.storage.output import Output, written
 
-posix = pytest.mark.skipif(os.name != "posix", reason="what POSIX promises")
-
 
 def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
@@ -164,7 +162,6 @@ def test_what_is_obsolete_goes_last(tmp_path: Path) -> None:
     assert (tmp_path / "m.2").read_bytes() == b"new"
 
 
-@posix
 def test_the_mode_is_that_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> None:
     """A new file has the usual mode or that of the old file, not 0600 like a temporary file."""
     mask = os.umask(0o027)
@@ -181,7 +178,6 @@ def test_the_mode_is_that_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> N
     assert modes == [0o640, 0o604]
 
 
-@posix
 def test_a_link_stays_one(tmp_path: Path) -> None:
     """A link stays a link, and its target is replaced."""
     (tmp_path / "far").mkdir()
@@ -243,7 +239,6 @@ def test_a_disk_with_too_little_room(tmp_path: Path) -> None:
         out.file()
 
 
-@posix
 def test_what_a_killed_process_left_is_taken_away_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +272,6 @@ for i in range(1_000_000):
 """
 
 
-@posix
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """After a kill at any moment, the index is complete: that of this save or the one before."""
     for i in range(3):

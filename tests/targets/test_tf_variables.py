@@ -23,7 +23,7 @@ from initreg import (
     UnknownTarget,
     dtypes,
 )
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 from initreg_targets.tf_variables import initreg_target
 
 DTYPES = [
@@ -240,13 +240,13 @@ def test_no_variables_at_all() -> None:
 
 
 def test_variables_of_a_graph_are_refused() -> None:
-    """Variables of a TF1 graph are an error that says to pass the session."""
+    """Variables of a TF1 graph are an error that says to Pass the session."""
     with tf.Graph().as_default():
         for use_resource in (True, False):
             v = tf.compat.v1.Variable(0.0, name="v", use_resource=use_resource)
             with pytest.raises(TargetError, match=r"'v(_1)?:0' belongs to a TF1 graph.*session"):
                 SmartInit({"v": np.float32(1)}).init([v])
-    with pytest.raises(TargetError, match="pass the session"):
+    with pytest.raises(TargetError, match="Pass the session"):
         SmartInit({"v": np.float32(1)}).init([v])
 
 
@@ -320,6 +320,19 @@ def test_what_is_no_target_is_declined() -> None:
         initreg_target([tf.Variable(0.0), np.zeros(2)])
     with pytest.raises(UnknownTarget):
         SmartInit({"v": np.float32(1)}).init([np.zeros(2)])
+
+
+def test_an_object_whose_attributes_raise_is_declined() -> None:
+    """A lazy object of another library, which is not iterable, is declined, and nothing raises."""
+
+    class Lazy:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(f"{name!r} is not ready yet")
+
+    assert initreg_target(Lazy()) is None
+    with pytest.raises(UnknownTarget) as caught:
+        SmartInit({"v": np.float32(1)}).init(Lazy())
+    assert "failed" not in str(caught.value)
 
 
 def test_exactly_one_target_accepts() -> None:

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, which are killed and started again."""
+"""Trainings that run in separate processes, are killed, and are started again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ STEPS = 3  # of an epoch, in all scripts
 
 
 class Training:
-    """A script, called with a folder, a number of epochs, a file for the result, and ``args``.
+    """A script that is called with a folder, a number of epochs, a result file, and ``args``.
 
-    It prints ``STARTING n``, the epochs that are done, once, and ``EPOCH n`` when the nth is done
-    and about to be saved; it ends with an npz of all variables and of ``states``, as JSON.
+    It prints ``STARTING n`` once, where n is the number of epochs that are done. It prints
+    ``EPOCH n`` when the nth epoch is done and about to be saved. At the end it writes an npz of all
+    variables, and of ``states`` as JSON.
     """
 
     def __init__(self, script: str, folder: Path, epochs: int, *args: str) -> None:
@@ -45,7 +46,7 @@ class Training:
             )
 
     def finish(self) -> tuple[int, dict[str, np.ndarray[Any, Any]], Any]:
-        """Run to the end. From which epoch it started, the variables, the states."""
+        """Run to the end. Returns the epoch it started from, the variables and the states."""
         with self._start() as process:
             output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, self._log.read_text()[-4000:]
@@ -57,8 +58,8 @@ class Training:
         return int(start[1]), values, states
 
     def kill(self, after: int, seconds: float) -> tuple[int, int]:
-        """Start it and kill it so long after it has said so many epochs of its own. From which
-        epoch it started, and the last it said."""
+        """Start it, and kill it ``seconds`` after it has printed ``after`` epochs. Returns the
+        epoch it started from, and the last one that it printed."""
         with self._start() as process:
             assert process.stdout is not None
             start = last = None
@@ -82,9 +83,9 @@ class Training:
 
 @pytest.fixture
 def killed_as_uninterrupted(tmp_path: Path) -> Callable[..., None]:
-    """Holds that a training that was killed ``kills`` times, at random moments within ``within``
-    seconds after it was about to save, goes on each time from the last epoch that it saved, never
-    from a torn checkpoint, and ends in the bits and the states of one that never was."""
+    """Checks a training that is killed ``kills`` times, at random moments within ``within`` seconds
+    after it began to save. Each time it continues from the last epoch that it saved, never from an
+    incomplete checkpoint. It ends with the same bits and states as one that was never killed."""
 
     def check(script: str, *args: str, epochs: int, kills: int, within: float, seed: int) -> None:
         chance = random.Random(seed)
@@ -95,7 +96,7 @@ def killed_as_uninterrupted(tmp_path: Path) -> Callable[..., None]:
         reached = 0
         for _ in range(kills):
             started, last = killed.kill(chance.randint(1, 3), chance.uniform(0, within))
-            # What it said last may or may not have been saved; what it said before was.
+            # The epoch that it printed last may be saved or not. Those before are saved.
             assert reached - 1 <= started <= reached
             reached = last
             assert last < epochs, "it was done before it was killed: give it more epochs"

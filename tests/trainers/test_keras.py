@@ -20,9 +20,12 @@ from initreg import InitregError, MismatchError, ResumeWarning, TargetError
 X = np.random.default_rng(0).random((8, 3)).astype("f4")
 Y = X.sum(1, keepdims=True)
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
-)
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
+    ),
+]
 
 
 class Library(NamedTuple):
