@@ -245,7 +245,8 @@ def test_difference_a_reshape_of_equal_size(make: Callable[..., Graph]) -> None:
     with pytest.raises(MismatchError, match=r"fc/W: shape \(2, 4\).*the shape is the transpose"):
         make().initreg(transposed)
     with pytest.warns(ReshapeWarning), pytest.warns(MissingWarning):
-        make().initreg({"fc/b": np.ones((2, 1), "f4")})
+        found = make().initreg({"fc/b": np.array([[3], [4]], "f4")})
+    assert found["fc/b"].tolist() == [3, 4]
 
 
 def test_difference_warnings_in_a_chain(

@@ -51,7 +51,6 @@ def test_a_chain_is_one_plan(base, tmp_path):
     assert [(row.name, row.source, row.by) for row in plan.of("overridden")] == [("b", 0, 2)]
 
 
-@pytest.mark.filterwarnings("ignore::initreg.CastWarning")
 @pytest.mark.parametrize("nothing", [None, "", [], {}, (), [None, [""], {}]])
 def test_nothing_does_nothing_and_says_so(nothing, caplog):
     """No source restores nothing: the log says it, no error is raised, the plan is empty."""

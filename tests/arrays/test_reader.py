@@ -3,6 +3,7 @@
 import os
 import threading
 import zlib
+from functools import partial
 
 import google_crc32c
 import ml_dtypes
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays.checking import check
+from initreg.arrays import checking
 from initreg.arrays.map import ArrayMap
 from initreg.arrays.reader import Reader
 from initreg.errors import DamagedFile
 from initreg.specs import Extent, SlicedExtent
+
+check = partial(checking.check, max_inflation=1000)
 
 
 @pytest.fixture

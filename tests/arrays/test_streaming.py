@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initreg.arrays import deflate, reader, streaming, threads
-from initreg.arrays.checking import check
+from initreg.arrays import checking, deflate, reader, streaming, threads
 from initreg.arrays.map import ArrayMap, LazyArray
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
 from initreg.errors import DamagedFile, InitregError
 from initreg.specs import Extent, SlicedExtent
+
+check = partial(checking.check, max_inflation=1000)
 
 Array = np.ndarray[Any, Any]
 SUMS: dict[str, Callable[[bytes], int]] = {"crc32": zlib.crc32, "crc32c": google_crc32c.value}
@@ -211,7 +213,7 @@ def finishes(call: Callable[[], Any]) -> bool:
 def taken(
     arrays: Sequence[LazyArray],
     error: type[Exception],
-    match: str = ".",
+    match: str,
     then: Callable[[int, Array], None] = lambda index, array: None,
 ) -> list[int]:
     """The indices of what was given before it raised; ``then`` is called with each."""
@@ -596,16 +598,25 @@ def test_of_neighbours_that_are_read_together_those_before_a_damaged_one_are_giv
 
 
 class Waiting(Reader):
-    """Holds one array back until others were taken."""
+    """Holds one array back until the reads of another one are done."""
 
-    def __init__(self, label: str, slow: str) -> None:
+    def __init__(self, label: str, slow: str, fast: str) -> None:
         super().__init__(label)
-        self._slow = slow
-        self.go_on = threading.Event()
+        self._slow, self._fast = slow, fast
+        self._go_on = threading.Event()
+
+    def start(self, arrays: Sequence[LazyArray], *rest: Any, **more: Any) -> Any:
+        job = super().start(arrays, *rest, **more)
+        if self._fast in [array.name for array in arrays]:
+            for future in job.futures:
+                future.add_done_callback(lambda _: job.is_done and self._go_on.set())
+            if not job.futures:  # it is read when its turn comes
+                self._go_on.set()
+        return job
 
     def _fill(self, name: str, *rest: Any, **more: Any) -> None:
         if name == self._slow:
-            self.go_on.wait(0.5)  # that long only if nothing behind it is given before it
+            assert self._go_on.wait(30), f"{self._fast} is not read while {name} is"
         super()._fill(name, *rest, **more)
 
 
@@ -618,11 +629,9 @@ def test_a_damaged_array_waits_for_a_slow_one_before_it(
     slow = file.add(file.numbers(160), sum_of="crc32")
     name = DAMAGED[kind](file)
     good = {file.add(file.numbers(160), packed=i == 1, sum_of="crc32") for i in range(2)}
-    reader = Waiting("the label", slow)
-    with file.open(reader) as opened:
+    with file.open(Waiting("the label", slow, name)) as opened:
         arrays = list(opened.values())
-        message = f"array '{name}'"
-        found = taken(arrays, DamagedFile, message, lambda index, array: reader.go_on.set())
+        found = taken(arrays, DamagedFile, f"array '{name}'")
     given = [arrays[index].name for index in found]
     assert slow in given
     assert set(given) <= {slow, *good}

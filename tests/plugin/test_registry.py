@@ -241,7 +241,8 @@ BROKEN = {
     "misspelt": (
         HEAD + "@hookimpl\ndef initreg_clam(source): return None",
         "breaks the contract: PluginError: there is no hook 'initreg_clam'; the hooks are "
-        "['initreg_claim', 'initreg_open', 'initreg_save', 'initreg_target']",
+        "['initreg_checkpoints', 'initreg_claim', 'initreg_inference', 'initreg_open', "
+        "'initreg_save', 'initreg_slots', 'initreg_target']",
     ),
     "arguments": (
         HEAD + "@hookimpl\ndef initreg_claim(path): return None",
@@ -329,7 +330,11 @@ def test_bad_claim_is_recorded_and_the_others_decide(
 BAD_OPENS = {
     "nothing": ("None", PluginError, "initreg_open returned a NoneType, not a mapping"),
     "a list": ("[('w', np.ones(2))]", PluginError, "initreg_open returned a list, not a mapping"),
-    "no arrays": ("{'w': 'text'}", DamagedFile, "array 'w' has no usable shape and dtype: str"),
+    "no arrays": (
+        "{'w': 'text'}",
+        DamagedFile,
+        "array 'w' has no usable shape and dtype. It is an object of type str",
+    ),
     "no names": ("{1: np.ones(2)}", InitregError, "a name must be a str, not 1"),
     "raising": ("1 / 0", DamagedFile, "format 'bad' could not open it: ZeroDivisionError"),
     "exiting": ("exit(3)", DamagedFile, "format 'bad' could not open it: SystemExit: 3"),

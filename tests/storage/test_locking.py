@@ -105,9 +105,12 @@ def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """Locking a missing folder is no error; writing into it is."""
+    """Locking a missing folder is no error and does not create it; writing into it is an error."""
+    entered = False
     with locked(tmp_path / "no"):
-        pass
+        entered = True
+    assert entered
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_error_gives_it_back(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,11 @@ from initreg import (
     DuplicateName,
     MismatchError,
     NothingMatched,
-    PluginError,
     SmartInit,
     TargetError,
     UnknownTarget,
     dtypes,
 )
-from initreg.plugin.installed import default_registry
 from initreg_targets.tf_variables import initreg_target
 
 DTYPES = [
@@ -336,16 +335,26 @@ def test_an_object_whose_attributes_raise_is_declined() -> None:
 
 
 def test_exactly_one_target_accepts() -> None:
-    """No object is claimed by two of the built-in targets."""
+    """Each object is claimed by one of the targets in the wheel, and by no other."""
+    points = [p for p in metadata.entry_points(group="initreg") if "_targets." in p.value]
+    claim = {point.name: point.load().initreg_target for point in points}
+    assert {"keras_model", "mapping_target", "tf_session", "tf_variables"} <= set(claim)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
         pass
-    objects = [Net(), [tf.Variable(0.0)], tf.Variable(0.0), model, {}, model.layers[0], []]
-    for obj in (*objects, session, model.weights, model.weights[0]):
-        try:
-            default_registry().target(obj)
-        except PluginError as error:  # pragma: no cover
-            pytest.fail(str(error))
+    objects = {
+        "keras_model": [model, model.layers[0]],
+        "mapping_target": [{}],
+        "tf_session": [graph, session],
+        "tf_variables": [Net(), [tf.Variable(0.0)], tf.Variable(0.0), [], *_weights_of(model)],
+    }
+    for name, each in objects.items():
+        for obj in each:
+            assert [n for n in claim if claim[n](obj) is not None] == [name], obj
+
+
+def _weights_of(model: Any) -> list[Any]:
+    return [model.weights, model.weights[0]]
 
 
 def test_thousands_of_variables() -> None:

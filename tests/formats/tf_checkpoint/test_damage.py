@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,45 +102,48 @@ def test_index_with_any_byte_changed(copy: Path) -> None:
 def test_index_with_any_byte_changed_unverified(copy: Path) -> None:
     """With ``verify=False`` a changed byte may go unnoticed, but every error is one of ours."""
     whole = index_of(copy).read_bytes()
-    errors = 0
+    errors = unnoticed = 0
     for at in range(len(whole)):
         for value in (0, 0x7F, 0xFF, whole[at] ^ 1):
             index_of(copy).write_bytes(whole[:at] + bytes((value,)) + whole[at + 1 :])
             try:
                 content(copy, verify=False)
+                unnoticed += 1
             except InitregError:
                 errors += 1
-    assert errors
+    assert min(errors, unnoticed) > len(whole) / 2
 
 
 def test_index_of_noise(copy: Path) -> None:
     """Bytes changed at random, several at once, and not verified: errors of ours alone."""
     whole = index_of(copy).read_bytes()
     choose = random.Random(5)
+    refused = 0
     for _ in range(300):
         changed = bytearray(whole)
         for _ in range(choose.randint(1, 6)):
             changed[choose.randrange(len(changed) - 48)] = choose.choice((0, 1, 0x7F, 0xFF, 0x12))
         index_of(copy).write_bytes(changed)
-        with suppress(InitregError):
+        try:
             content(copy, verify=False)
+        except InitregError:
+            refused += 1
+    assert 0 < refused < 300
 
 
 def test_any_byte_of_the_data_changed(copy: Path) -> None:
     """Whichever byte of the data is another, the array that it belongs to is not read."""
     wanted = content(copy)
     whole = data_of(copy).read_bytes()
-    caught = 0
+    assert len(whole) > 50
     for at in range(len(whole)):
         changed = bytearray(whole)
         changed[at] ^= 0x40
         data_of(copy).write_bytes(changed)
         with pytest.raises(DamagedFile, match=r"crc32c|do not add up|does not end|more than 64"):
             content(copy)
-        caught += 1
     data_of(copy).write_bytes(whole)
     assert content(copy) == wanted
-    assert caught == len(whole)
 
 
 def test_data_truncated(copy: Path) -> None:
@@ -252,7 +254,7 @@ W = b"w/.ATTRIBUTES/VARIABLE_VALUE"
         (replace(b"s", dtype=7, shape=[1 << 50], size=20), "1,125,899,906,842,624 strings in 20"),
         (replace(b"s", dtype=7, shape=[2], size=1 << 50), "truncated"),
         (no_slice, "a slice of shape"),
-        (slice_twice, "12 elements|14 elements|10 elements"),
+        (slice_twice, "slices of 14 elements in all for shape"),
         (slice_outside, "outside of"),
         (slice_of_other_rank, "a slice of 2 axes"),
         (slice_of_other_dtype, "a slice at"),
