@@ -419,7 +419,8 @@ def _spec(name: str, value: Any, label: str) -> ArraySpec:
         dtype = value.dtype
     except (AttributeError, TypeError, ValueError) as error:
         raise DamagedFile(
-            f"{label}: array {name!r} has no usable shape and dtype: {type(value).__name__}"
+            f"{label}: array {name!r} has no usable shape and dtype. It is an object of type "
+            f"{type(value).__name__}"
         ) from error
     if isinstance(dtype, str):
         dtype = dtypes.name_of_descr(dtype) or dtype
