@@ -7,7 +7,6 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initreg.arrays import checking, deflate, reader, streaming, threads
-from initreg.arrays.map import ArrayMap, LazyArray
+from initreg.arrays import deflate, reader, streaming, threads
+from initreg.arrays.checking import check
+from initreg.arrays.lazy import LazyArray
+from initreg.arrays.map import ArrayMap
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
 from initreg.errors import DamagedFile, InitregError
 from initreg.specs import Extent, SlicedExtent
-
-check = partial(checking.check, max_inflation=1000)
 
 Array = np.ndarray[Any, Any]
 SUMS: dict[str, Callable[[bytes], int]] = {"crc32": zlib.crc32, "crc32c": google_crc32c.value}
@@ -109,7 +108,7 @@ class File:
 
     def open(self, reader: Reader | None = None, **options: Any) -> ArrayMap:
         self.path.write_bytes(self.data)
-        check(self.values.items(), "the label")
+        check(self.values.items(), "the label", 1000)
         reader = reader or Reader("the label", **options)
         return ArrayMap(self.values, label="the label", format="t", reader=reader)
 
