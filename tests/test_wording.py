@@ -33,20 +33,20 @@ def test_a_transformer():
 
 
 def test_different_notes_never_fold_together():
-    """A fold says one thing of all its names."""
+    """Names with different notes are not folded together."""
     entries = [("l0", "(2,)"), ("l1", "(2,)"), ("l2", "(3,)")]
     assert wording.names_text(entries) == ["l{0,1}  2 x (2,)", "l2  (3,)"]
 
 
 def test_control_characters_are_spelt_out():
-    """A name of a stranger's file cannot forge lines or colours."""
+    """Control characters in a name are escaped, so that it cannot fake lines or colours."""
     name = "a\x1b[31mred\n7 arrays faké"
     (line,) = wording.names_text([(name, "(3,)")])
     assert line == "a\\x1b[31mred\\n7 arrays faké  (3,)"
 
 
 def test_a_huge_name_is_cut_unless_all_is_shown():
-    """A name of a megabyte does not fill the screen, and is whole where nothing may be lost."""
+    """A name of a megabyte is cut, unless limit=None asks for everything."""
     name = "x" * 1_000_000
     (line,) = wording.names_text([(name, "(3,)")])
     assert len(line) < 500
@@ -54,7 +54,7 @@ def test_a_huge_name_is_cut_unless_all_is_shown():
 
 
 def test_names_of_which_nothing_is_said():
-    """No number and no gap dangle behind them."""
+    """Names without notes have no number and no gap behind them."""
     assert wording.names_text([("a0", ""), ("a1", "")]) == ["a{0,1}"]
     assert wording.names_text([("b ", "")]) == ["b\\ "]
 

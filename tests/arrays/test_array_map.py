@@ -65,7 +65,7 @@ def test_an_array_is_read_by_asarray_and_by_slices(path):
 
 
 def test_every_read_is_memory_of_its_own(path):
-    """Two reads share nothing, and both can be written."""
+    """Two reads share no memory, and both arrays can be written to."""
     with initreg.open(path) as arrays:
         first, second = arrays["fc/W"].read(), arrays["fc/W"].read()
     first[:] = 0
@@ -82,7 +82,7 @@ def test_a_read_from_a_dict_never_shares_the_users_memory():
 
 
 def test_a_closed_map_keeps_what_was_read_and_reads_no_more(path):
-    """Names and shapes stay, read arrays stay, and another read says what to do."""
+    """After closing, names, shapes and read arrays stay, and another read is an error."""
     with initreg.open(path) as arrays:
         weight = arrays["fc/W"].read()
     arrays.close()
@@ -119,13 +119,13 @@ def test_maps_and_arrays_under_rules_have_all_that_others_have(path, rules):
 
 
 def test_names_that_normalise_to_one_are_an_error():
-    """'a' and 'a:0' of one source cannot be told apart."""
+    """'a' and 'a:0' in one source are an error."""
     with pytest.raises(DuplicateName, match="two arrays are called 'a'"):
         initreg.open({"a": np.zeros(1), "a:0": np.ones(1)})
 
 
 def test_a_size_is_unknown_where_elements_have_none():
-    """Strings have no size before they are read."""
+    """The size of an array of strings is not known before it is read."""
     assert ArraySpec("a", (2,), "string").nbytes is None
     assert ArraySpec("a", (2, 3), "bfloat16").nbytes == 12
 

@@ -15,7 +15,7 @@ def plan_of(*names):
 
 
 class Cells(HTMLParser):
-    """The cells of all tables, and every tag that was met."""
+    """Collects the cells of all tables, and every tag."""
 
     def __init__(self, text):
         super().__init__()
@@ -37,7 +37,7 @@ class Cells(HTMLParser):
 
 
 def test_a_notebook_shows_every_section():
-    """One table for each kind of row: folded names, how many, and what is said of them."""
+    """There is a table for each kind of row: folded names, their number, and their note."""
     html = plan_of("w0", "w1", "old")._repr_html_()
     assert Cells(html).cells == [
         *("w{0,1}", "2", "(2,) float32"),
@@ -49,7 +49,7 @@ def test_a_notebook_shows_every_section():
 
 
 def test_names_of_strangers_are_text_in_html():
-    """A name that is markup is shown as it is, and runs nothing."""
+    """A name with markup in it is shown as text."""
     evil = "<script>alert(1)</script>"
     parsed = Cells(plan_of(evil, "w0")._repr_html_())
     assert "script" not in parsed.tags
@@ -57,7 +57,7 @@ def test_names_of_strangers_are_text_in_html():
 
 
 def test_hints_and_unmet_expectations_are_in_html():
-    """The code of a hint is there to be copied."""
+    """The HTML has the code of hints, and the patterns that matched nothing."""
     plan = plan_of("w0").with_hints([initreg.Hint("it is so", {"drop": "x"}, '"m.npz"')])
     assert "it is so: <code>SmartInit(&quot;m.npz&quot;, drop=&quot;x&quot;)</code>" in (
         plan._repr_html_()
