@@ -95,10 +95,13 @@ def test_nothing_that_could_reach_a_network_is_imported(module: str) -> None:
     """Kernel and formats work without: no telemetry, no downloads, no look for a newer version."""
     code = (
         "import importlib, pkgutil, sys, initreg, initreg_formats\n"
-        "for package in (initreg, initreg_formats):\n"
-        "    for each in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "        if '.trainers' not in each.name and '.testing' not in each.name:\n"
-        "            if not each.name.endswith('__main__'): importlib.import_module(each.name)\n"
+        "def walk(package):\n"
+        "    for each in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        if each.name.split('.')[1] not in ('trainers', 'testing', '__main__'):\n"
+        "            module = importlib.import_module(each.name)\n"
+        "            if each.ispkg: walk(module)\n"
+        "walk(initreg)\n"
+        "walk(initreg_formats)\n"
         f"print({module!r} in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
