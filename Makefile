@@ -1,4 +1,4 @@
-# Two commands for a newcomer: `make demo` and `make test`. Both make .venv first, once.
+# Two commands for a newcomer: `make demo` and `make test`. Each creates .venv first if it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,31 +6,39 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# TensorFlow's C++ side prints a banner otherwise; demo/run.py and tests/conftest.py say the same.
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
+# Keeps TensorFlow's C++ code from printing a banner. demo/run.py and tests/conftest.py set it, too.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format stubs bench fuzz oldest audit clean
+.PHONY: help demo test quick lint format stubs bench fuzz oldest audit clean
 
 help: ## list these commands
-	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a fine-tuning model"
-	@echo "make test    run the whole test suite (WORKERS=$(WORKERS) processes; ARGS='-k npz' chooses tests)"
-	@echo "make lint    ruff, mypy and the direction of imports"
-	@echo "make format  let ruff format the code"
+	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
+	@echo "make test    run the whole test suite (ARGS='-k npz' selects tests, WORKERS=$(WORKERS) processes)"
+	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
+	@echo "make lint    run ruff, mypy and the check of import directions"
+	@echo "make format  let ruff fix and format the code"
 	@echo "make stubs   write initreg/__init__.pyi from the public names in initreg/__init__.py"
-	@echo "make bench   measure it, and write docs/benchmarks.md (QUICK=1: less, and only print; SUBJECTS=saving: that section alone)"
-	@echo "make fuzz    try mutated weight files (SECONDS=20: of each kind; INPUTS=1000: so many instead; SEEDS='npz h5': of these)"
-	@echo "make oldest  run the tests of kernel, formats and targets with the oldest versions that are allowed, in $(VENV)-oldest"
-	@echo "make audit   ask pip-audit whether what is installed has known vulnerabilities"
-	@echo "make clean   remove $(VENV) and everything else that these commands made"
-	@echo "The first of them takes a few minutes: it makes $(VENV) with $(PYTHON) (Python 3.11 or newer)."
+	@echo "make bench   run the benchmarks and write docs/benchmarks.md, on Linux"
+	@echo "             (QUICK=1 runs fewer and only prints, SUBJECTS=saving runs one section)"
+	@echo "make fuzz    try mutated weight files, on Linux"
+	@echo "             (SECONDS=20 for each kind, or INPUTS=1000 for each kind; SEEDS='npz h5' selects kinds)"
+	@echo "make oldest  run the tests with the oldest supported versions of the dependencies, in $(VENV)-oldest"
+	@echo "make audit   check the installed packages for known vulnerabilities, with pip-audit"
+	@echo "make clean   remove the virtual environments and everything else that these commands created"
+	@echo "The first command takes a few minutes: it creates $(VENV) with $(PYTHON) (Python 3.11 or newer)."
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python $(PYTEST) $(ARGS)
+
+# tests/real is left out because it downloads weights, and most of it needs TensorFlow.
+quick: $(VENV)/.installed-quick
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow' --ignore=tests/real $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -52,29 +60,31 @@ bench: $(VENV)/.installed-bench
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python tests/fuzz/run.py --keep $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) $(SEEDS)
 
+# Folders are left out rather than listed, so that a new folder of tests is run.
 oldest: $(VENV)-oldest/.installed
-	@$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow and not newest' \
-	  -o filterwarnings=default $(ARGS) tests/formats tests/targets tests/cli $(wildcard tests/test_*.py)
+	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not newest' -o filterwarnings=default \
+	  $(foreach each,faults fuzz real trainers,--ignore=tests/$(each)) $(ARGS)
 
 audit: $(VENV)/.installed-test
 	@$(PIP) install --quiet --upgrade pip-audit
 	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
-# A stamp per dependency group: it is newer than pyproject.toml, or the group is installed again.
+# Each dependency group has a stamp file. A group is installed again when pyproject.toml is newer
+# than its stamp.
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "No '$(PYTHON)' here: install Python 3.11 or newer, or name it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	  echo "'$(PYTHON)' was not found. Install Python 3.11 or newer, or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "initreg needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "==> Making the virtual environment $(VENV) with $$($(PYTHON) -V 2>&1) (some seconds)"
-	@# Debian keeps ensurepip in python3-venv; without it the pip that is there installs another.
+	@echo "==> Creating the virtual environment $(VENV) with $$($(PYTHON) -V 2>&1) (a few seconds)"
+	@# Debian ships ensurepip in python3-venv. Without it, the system's pip installs pip here.
 	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
 	  $(PYTHON) -m venv $(VENV); \
 	else \
@@ -82,27 +92,32 @@ $(VENV)/bin/python:
 	  $(PYTHON) -m pip --python $(VENV)/bin/python install --ignore-installed pip; \
 	fi || { rm -rf $(VENV); \
 	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@echo "==> Bringing pip up to date (dependency groups need 25.1)"
+	@echo "==> Updating pip (dependency groups need 25.1)"
 	@$(PIP) install --upgrade 'pip>=25.1' || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
-	@echo "==> Installing initreg, TensorFlow and scikit-learn: about 600 MB, one to five minutes, once"
+	@echo "==> Installing initreg, TensorFlow and scikit-learn: about 600 MB, one to five minutes, only once"
 	@$(PIP) install --editable '.[tensorflow]' --group demo
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
-	@echo "==> Installing initreg and what its tests need: about 600 MB, one to five minutes, once"
+	@echo "==> Installing initreg and what its tests need: about 600 MB, one to five minutes, only once"
 	@$(PIP) install --editable '.[tensorflow]' --group test
 	@touch $@
 
+$(VENV)/.installed-quick: pyproject.toml | $(VENV)/bin/python
+	@echo "==> Installing initreg and what its quick tests need: under a minute, only once"
+	@$(PIP) install --quiet --editable . --group quick
+	@touch $@
+
 $(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python
-	@echo "==> Installing initreg, what its tests need and matplotlib: one to five minutes, once"
+	@echo "==> Installing initreg, what its tests need and matplotlib: one to five minutes, only once"
 	@$(PIP) install --editable '.[tensorflow]' --group bench
 	@touch $@
 
-# Warnings are no errors there: libraries of another year give others.
+# Warnings are not errors in 'make oldest', because old libraries emit other warnings.
 $(VENV)-oldest/.installed: pyproject.toml tests/oldest.py | $(VENV)/bin/python
-	@echo "==> Installing the oldest versions that are allowed: two minutes, once"
+	@echo "==> Installing the oldest supported versions: two minutes, only once"
 	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest $(VENV)-oldest/bin/python
 	@$(VENV)-oldest/bin/python tests/oldest.py > $(VENV)-oldest/constraints.txt
 	@$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet \
@@ -110,6 +125,6 @@ $(VENV)-oldest/.installed: pyproject.toml tests/oldest.py | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
-	@echo "==> Installing initreg, ruff, mypy and import-linter: under a minute, once"
+	@echo "==> Installing initreg, ruff, mypy and import-linter: under a minute, only once"
 	@$(PIP) install --editable . --group lint
 	@touch $@

@@ -7,9 +7,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Arrays are read with preadv, which Linux has and macOS from 11 on. Without this line the first
+# read would be an AttributeError.
+if not hasattr(os, "preadv"):
+    raise ImportError(
+        "initreg needs a POSIX system with preadv(2): Linux, or macOS 11 or newer. "
+        "On Windows, use the Windows Subsystem for Linux (WSL)"
+    )
 
 # The public names and the module that each is in. They are imported on first use: `initreg probe`,
 # and a plugin that needs no more than `hookimpl` and `Claim`, must not pay for the rest.
@@ -22,7 +31,7 @@ _HOME = {
     "save": "api.saving",
     "convert": "api.saving",
     "dump": "api.dumping",
-    "probe": "plugin.registry",
+    "probe": "plugin.installed",
     "resume": "api.resuming",
     "save_states": "api.resuming",
     "verify": "api.verifying",
@@ -40,12 +49,14 @@ _HOME = {
     "Verified": "api.verifying",
     # for plugin authors
     "hookimpl": "plugin.hookspecs",
+    "plugin_manager": "plugin.installed",
     "OpenOptions": "plugin.hookspecs",
     "SaveOptions": "plugin.hookspecs",
     "Claim": "plugin.claim",
     "Confidence": "plugin.claim",
     "Source": "plugin.source",
     "Target": "plugin.target",
+    "Inference": "plugin.training_hookspecs",
     "ArraySpec": "specs",
     "Extent": "specs",
     "SlicedExtent": "specs",

@@ -53,10 +53,12 @@ from initreg.plugin.claim import Confidence as Confidence
 from initreg.plugin.hookspecs import OpenOptions as OpenOptions
 from initreg.plugin.hookspecs import SaveOptions as SaveOptions
 from initreg.plugin.hookspecs import hookimpl as hookimpl
+from initreg.plugin.installed import plugin_manager as plugin_manager
+from initreg.plugin.installed import probe as probe
 from initreg.plugin.registry import Probe as Probe
-from initreg.plugin.registry import probe as probe
 from initreg.plugin.source import Source as Source
 from initreg.plugin.target import Target as Target
+from initreg.plugin.training_hookspecs import Inference as Inference
 from initreg.specs import ArraySpec as ArraySpec
 from initreg.specs import Extent as Extent
 from initreg.specs import SlicedExtent as SlicedExtent
@@ -84,6 +86,7 @@ __all__ = [
     "DuplicateName",
     "Extent",
     "Hint",
+    "Inference",
     "InitregError",
     "InitregWarning",
     "LazyArray",
@@ -135,6 +138,7 @@ __all__ = [
     "load_checkpoint_vars",
     "load_chkpt_vars",
     "open",
+    "plugin_manager",
     "probe",
     "resume",
     "save",

@@ -1,9 +1,8 @@
 """dtypes as plain names, so that claiming, listing and matching need no numpy.
 
-A dtype is named as numpy and ml_dtypes name it, in native byte order: ``"float32"``,
-``"bfloat16"``, ``"float8_e4m3fn"``, ``"bool"``. Bytes and text of any width are ``"string"``;
-anything else (objects, structured dtypes, dates) keeps numpy's own spelling and matches only
-itself.
+A name is the one that numpy or ml_dtypes uses, without a byte order: ``"float32"``,
+``"bfloat16"``, ``"float8_e4m3fn"``, ``"bool"``. Bytes and text of any width are ``"string"``.
+Anything else (objects, structured dtypes, dates) keeps numpy's spelling and matches only itself.
 """
 
 from __future__ import annotations
@@ -25,7 +24,14 @@ _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 
 
 def name_of(dtype: Any) -> str:
-    """The name of a numpy dtype (or anything that has one's ``.name``, ``.kind``)."""
+    """The name of a dtype.
+
+    Args:
+        dtype: a numpy dtype, or anything with its ``.name`` and ``.kind``.
+
+    >>> name_of(np.dtype(">f4"))  # doctest: +SKIP
+    'float32'
+    """
     name: str = getattr(dtype, "name", None) or str(dtype)
     if getattr(dtype, "kind", "?") in "SUT" or name == STRING:
         return STRING
@@ -33,9 +39,15 @@ def name_of(dtype: Any) -> str:
 
 
 def name_of_descr(descr: str) -> str | None:
-    """The name of an array-protocol type string: ``'<f4'`` -> ``'float32'``; None if unknown.
+    """The name of a dtype that is given as a type string.
 
     Source: numpy's array interface, ``typestr``.
+
+    Returns:
+        The name, or None if the string is not a known type string.
+
+    >>> name_of_descr("<f4")
+    'float32'
     """
     match = re.fullmatch(r"([<>|=])([a-zA-Z])(\d{0,9})", descr)
     if match is None:
@@ -53,21 +65,28 @@ def name_of_descr(descr: str) -> str | None:
 
 
 def is_float(name: str) -> bool:
-    """True of every real floating-point dtype, bfloat16 and the float8 family included."""
+    """Whether this is a real floating-point dtype. bfloat16 and the float8 family are."""
     return _FLOAT.fullmatch(name) is not None
 
 
 def integer_bits(name: str) -> tuple[bool, int] | None:
-    """``(signed, bits)`` of an integer dtype, None of any other."""
+    """``(signed, bits)`` for an integer dtype, and None for any other dtype.
+
+    >>> integer_bits("uint8")
+    (False, 8)
+    """
     match = _INTEGER.fullmatch(name)
     return None if match is None else (not match[1], int(match[2]))
 
 
 def can_cast(source: str, target: str) -> bool:
-    """Whether initreg casts by itself: float to float, and integer to a wider integer.
+    """Whether initreg casts without being asked: float to float, and integer to a wider integer.
 
-    Wider means that every value of ``source`` is a value of ``target``: int32 to int64 and uint8
-    to int16, but neither int64 to int32 nor int32 to uint32.
+    An integer dtype is wider if it has every value of the other one: int32 to int64 and uint8 to
+    int16, but not int64 to int32, and not int32 to uint32.
+
+    >>> can_cast("float32", "bfloat16"), can_cast("int32", "uint32")
+    (True, False)
     """
     if source == target:
         return True
@@ -82,7 +101,7 @@ def can_cast(source: str, target: str) -> bool:
     return target_signed and source_bits < target_bits
 
 
-# Those that need no numpy to be known.
+# The dtypes whose sizes are known without numpy.
 _ITEMSIZES = {
     "bool": 1,
     "bfloat16": 2,
@@ -93,9 +112,13 @@ _ITEMSIZES = {
 
 
 def stored_itemsize(dtype: str) -> int:
-    """Bytes of one element of a name or of a type string, as it is stored in a file.
+    """The size of one element in a file, in bytes.
 
-    Raises TypeError if there is no such dtype, or if it is one of Python objects.
+    Args:
+        dtype: a name, or a type string such as ``">f4"``.
+
+    Raises:
+        TypeError: there is no such dtype, or its elements are Python objects.
     """
     size = _ITEMSIZES.get(name_of_descr(dtype) or dtype)
     if size is not None:
@@ -108,7 +131,11 @@ def stored_itemsize(dtype: str) -> int:
 
 @functools.cache
 def to_numpy(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a name or of a type string. Raises TypeError if there is none."""
+    """The numpy dtype for a name or a type string.
+
+    Raises:
+        TypeError: neither numpy nor ml_dtypes has such a dtype.
+    """
     import numpy as np
 
     if name == STRING:
@@ -121,15 +148,19 @@ def to_numpy(name: str) -> np.dtype[Any]:
         kind = getattr(ml_dtypes, name, None)
         if kind is None:
             raise TypeError(
-                f"{name!r} is no dtype of numpy or ml_dtypes {ml_dtypes.__version__}; a newer one "
-                "may have it: pip install --upgrade ml-dtypes"
+                f"{name!r} is not a dtype of numpy or of ml_dtypes {ml_dtypes.__version__}. A "
+                "newer ml_dtypes may have it: pip install --upgrade ml-dtypes"
             ) from None
         found: np.dtype[Any] = np.dtype(kind)
         return found
 
 
 def itemsize(name: str) -> int | None:
-    """Bytes of one element, None for strings and for names that numpy does not know."""
+    """The size of one element in memory, in bytes.
+
+    Returns:
+        The size, or None for strings and for names that numpy does not know.
+    """
     if name == STRING:
         return None
     if name == "bool":

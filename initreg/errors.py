@@ -1,8 +1,8 @@
 """Every exception and every warning that initreg raises, one class per kind.
 
-Each error is an :class:`InitregError`, so ``except InitregError`` is always enough. Those that
-also mean something to Python at large are that as well: a missing file is a
-:class:`FileNotFoundError`, a missing library an :class:`ImportError`.
+Each error is an :class:`InitregError`, so ``except InitregError`` catches them all. Where Python
+has a class for the same thing, the error is one of that class too: a missing file is also a
+:class:`FileNotFoundError`, and a missing library is also an :class:`ImportError`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from typing import Any
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with control characters and odd spaces spelt out, but those in ``keep``: a name must
-    not move the cursor, change colours or pass for another line, or for another name."""
+    """Escape control characters and unusual spaces, so that a name from a file cannot move the
+    cursor, change colours, or look like another line or another name.
+
+    Args:
+        text: what is to be shown.
+        keep: characters that are not escaped.
+    """
     if text.isprintable():
         return text
     return "".join(
@@ -29,7 +34,7 @@ class InitregError(Exception):
     """The base of every error that initreg raises on purpose."""
 
     def __str__(self) -> str:
-        # Not super(): OSError would print the errno, too. Some errors list names in lines.
+        # Not super(): OSError would print the errno as well. Some errors list names in lines.
         return printable(Exception.__str__(self), keep="\n")
 
 
@@ -37,15 +42,18 @@ class InitregError(Exception):
 
 
 class SourceNotFound(InitregError, FileNotFoundError):
-    """The path names nothing: no file, no folder, and no prefix of a checkpoint."""
+    """The path does not exist: there is no such file, folder or checkpoint prefix."""
 
 
 class UnreadableFile(InitregError, OSError):
-    """The file is there, but the system does not let it be read."""
+    """The file exists, but the system cannot read it, for instance for lack of permission."""
 
 
 class UnwritableFile(InitregError, OSError):
-    """A file cannot be written: no such folder, no permission, a full disk. The old one stands."""
+    """A file cannot be written: no such folder, no permission, a full disk.
+
+    The old file is unchanged.
+    """
 
 
 class UnknownFormat(InitregError):
@@ -53,27 +61,64 @@ class UnknownFormat(InitregError):
 
 
 class AmbiguousSource(InitregError):
-    """Two formats claim the source with the same confidence; ``format=`` decides."""
+    """Two formats claim the source with the same confidence. Choose one with ``format=``."""
+
+
+# RFC 1951: at best, two bits unpack to 258 bytes.
+_DEFLATE_RATIO = 1032
 
 
 class DamagedFile(InitregError):
-    """The file is of a known format, but truncated, corrupt or inconsistent with itself."""
+    """The file has a known format, but it is truncated, corrupt or inconsistent with itself."""
+
+    @classmethod
+    def check_deflate(
+        cls,
+        what: str,
+        size: int,
+        unpacked: int,
+        spare: int = 0,
+        remedy: str = "Download or copy the file again",
+    ) -> None:
+        """Raise if deflate cannot pack ``unpacked`` bytes into ``size`` bytes.
+
+        ``spare`` bytes are always allowed. For formats whose library unpacks; initreg itself makes
+        this check for every ``Extent``.
+        """
+        if unpacked > size * _DEFLATE_RATIO + spare:
+            raise cls(
+                f"{what} claims to hold {unpacked:,} bytes in {size:,}, more than deflate can pack "
+                f"(at most {_DEFLATE_RATIO:,} times as many). {remedy}"
+            )
 
 
 class RefusedFile(InitregError):
-    """The file could be opened, but doing so is unsafe: a pickle, a link out of the file, or packed
-    so well that it could fill the memory."""
+    """The file could be opened, but that is unsafe.
+
+    It is a pickle, it links to other files, or it would unpack to so much that it could fill the
+    memory.
+    """
 
     @classmethod
     def check_inflation(cls, what: str, size: int, unpacked: int, allowed: float) -> None:
-        """Raise if ``what`` unpacks from ``size`` bytes to more than ``allowed`` times as many, and
-        to more than 64 MB, which any file may take."""
+        """Refuse packed data that would unpack to too much. Up to 64 MB is always allowed.
+
+        Args:
+            what: the file and the array, as the message is to begin.
+            size: bytes as they are packed.
+            unpacked: bytes after unpacking.
+            allowed: how many times ``size`` may come out.
+
+        Raises:
+            RefusedFile: ``unpacked`` is above both limits.
+        """
         if unpacked > max(size * allowed, 64 << 20):
             times = -(-unpacked // max(1, size))
             raise cls(
-                f"{what} unpacks from {size:,} bytes to {unpacked:,}, {times:,} times as many, and "
-                f"at most {allowed:,g} times are allowed: a small file could fill the memory. If "
-                f"you trust it (an array of zeros packs so well), pass max_inflation={times}"
+                f"{what} unpacks from {size:,} bytes to {unpacked:,}, {times:,} times as many. At "
+                f"most {allowed:,g} times are allowed, since a small file could fill the memory. "
+                f"If you trust the file (an array of zeros packs this well), pass "
+                f"max_inflation={times}"
             )
 
 
@@ -83,8 +128,10 @@ class RefusedFile(InitregError):
 class MissingLibrary(InitregError, ImportError):
     """A plugin needs a library that is not installed.
 
-    Parameters: ``plugin`` as in ``"format 'h5'"``; ``library``, its import name; ``remedy``, the
-    command that installs it.
+    Args:
+        plugin: what needs it, as in ``"format 'h5'"``.
+        library: the name that it is imported by.
+        remedy: the command that installs it.
     """
 
     def __init__(self, plugin: str, library: str, remedy: str) -> None:
@@ -95,7 +142,7 @@ class MissingLibrary(InitregError, ImportError):
 
 
 class PluginError(InitregError):
-    """A plugin broke the contract of ``hookspecs.py``."""
+    """A plugin does not do what ``initreg/plugin/hookspecs.py`` asks of it."""
 
 
 # --- names and matching -----------------------------------------------------------------------
@@ -110,11 +157,16 @@ class UnknownTarget(InitregError):
 
 
 class TargetError(InitregError):
-    """The target cannot be written: a read-only array, a closed session, an unbuilt model."""
+    """The target cannot be written: a read-only array, a closed session, a model not yet built."""
 
 
 class PlanError(InitregError):
-    """The plan cannot be carried out, and nothing was written. ``plan`` holds all of it."""
+    """The plan cannot be carried out, and nothing was written.
+
+    Args:
+        message: everything that is wrong.
+        plan: the whole :class:`initreg.plan.Plan`.
+    """
 
     def __init__(self, message: str, plan: Any = None) -> None:
         super().__init__(message)
@@ -122,32 +174,36 @@ class PlanError(InitregError):
 
 
 class MismatchError(PlanError):
-    """Arrays that do not fit the variables of their names; the message lists all of them."""
+    """Arrays do not fit the variables of the same name. The message lists all of them."""
 
 
 class NothingMatched(PlanError):
-    """No name of the source is a name of the target."""
+    """No array has the name of a variable."""
 
 
 class MissingError(PlanError):
-    """Variables that no source supplies, where ``on_missing="error"`` allows none."""
+    """No source supplies some variables, and ``on_missing="error"`` does not allow that."""
 
 
 class UnusedError(PlanError):
-    """Arrays that the target has no variable for, where ``on_unused="error"`` allows none."""
+    """No variable takes some arrays, and ``on_unused="error"`` does not allow that."""
 
 
 class RuleError(InitregError, ValueError):
-    """A rule that touches nothing, makes two names one, cannot be applied to its array, or is none.
+    """A rule is wrong: it matches no array, gives two arrays the same name, cannot be applied to
+    its array, or has the wrong type.
 
-    Also an option of :class:`initreg.SmartInit` with a value that it does not have.
+    An option of :class:`initreg.SmartInit` with an unknown value is this error, too.
     """
 
 
 class PartialRestoreError(InitregError):
     """Reading or writing failed after some variables had already been written.
 
-    ``written`` and ``not_written`` are the names of the target's variables.
+    Args:
+        message: what failed.
+        written: names of the variables that have their new values.
+        not_written: names of the variables that have their old values.
     """
 
     def __init__(self, message: str, written: Sequence[str], not_written: Sequence[str]) -> None:
@@ -167,32 +223,31 @@ class InitregWarning(UserWarning):
 
 
 class MissingWarning(InitregWarning):
-    """Variables of the target that no source supplies: they keep their values."""
+    """No source supplies some variables of the target. They keep their values."""
 
 
 class UnusedWarning(InitregWarning):
-    """Arrays of a source that the target has no variable for."""
+    """The target has no variables for some arrays of a source."""
 
 
 class ReshapeWarning(InitregWarning):
-    """Arrays whose axes of length 1 are added or dropped to fit their variables."""
+    """Axes of length 1 are added to arrays, or removed from them, to fit their variables."""
 
 
 class CastWarning(InitregWarning):
-    """Arrays that are cast to the dtype of their variables."""
+    """Arrays are cast to the dtypes of their variables, or values are lost by a cast."""
 
 
 class MismatchWarning(InitregWarning):
-    """Arrays that do not fit and were passed over, as ``ignore_mismatch=True`` asks."""
+    """Arrays do not fit and are skipped, because of ``ignore_mismatch=True``."""
 
 
 class ResumeWarning(InitregWarning):
-    """Checkpoints that are not whole, and were passed over for an older one; or a save that failed
-    while training goes on."""
+    """Incomplete checkpoints are skipped for an older one, or a save fails and training goes on."""
 
 
 class UnmetWarning(InitregWarning):
-    """Patterns of ``expect_missing``, ``expect_unused`` or ``ignore`` that nothing met."""
+    """Patterns of ``expect_missing``, ``expect_unused`` or ``ignore`` match nothing."""
 
 
 # --- giving warnings --------------------------------------------------------------------------
@@ -201,14 +256,14 @@ _HERE = os.path.join(os.fspath(Path(__file__).parent), "")
 
 
 def warn(message: str, category: type[InitregWarning]) -> None:
-    """``warnings.warn``, as if who called initreg had called it."""
+    """Give a warning that points to the line of the user's code that called initreg."""
     warnings.warn(message, category, stacklevel=_outside())
 
 
 def _outside() -> int:
-    """The stacklevel, seen from our caller, of the frame that called into initreg first.
+    """The ``stacklevel`` of the frame that called into initreg first, seen from our caller.
 
-    Between it and the warning there may be frames of a plugin, which is called and calls back.
+    Frames of a plugin may lie in between, since initreg calls plugins and they call back.
     """
     frame, level, found = sys._getframe(1), 1, 1
     while frame.f_back is not None:

@@ -1,9 +1,10 @@
 """Long lists of names in few lines, without losing one.
 
-``layer_{0..11}/{query,key}/kernel`` stands for exactly 24 names: a range has no holes, and a
-product of two braces only appears where every combination is there. :func:`expand` is the inverse.
-A backslash before ``{``, ``}``, ``,`` or ``\\`` stands for that character itself, and one before a
-letter for a character that would move the cursor, change colours or pass for another line.
+``layer_{0..11}/{query,key}/kernel`` stands for exactly 24 names. A range has no gaps, and two
+braces appear in one line only if every combination exists. :func:`expand` is the inverse of
+:func:`fold`. A backslash before ``{``, ``}``, ``,`` or ``\\`` stands for that character itself.
+A backslash before a letter is an escape for a character that would move the cursor, change colours
+or look like another line.
 """
 
 from __future__ import annotations
@@ -18,38 +19,49 @@ from typing import Any
 from initreg.errors import printable
 
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
-# Two spaces in a row, or one at an end, would pass for the gap between a name and its note.
+# Two spaces in a row, or one at an end, would look like the gap between a name and its note.
 _SPECIAL = re.compile(r"([{},\\]| (?= )|(?<= ) )")
-# What strangers' names may cost: longer ones stand in lines of their own, and merging stops after
-# so many tokens were compared, of which real lists take a hundredth.
+# Limits for hostile names. A name that is longer, or has more tokens, gets a line of its own.
+# Merging stops after so many comparisons of tokens; real lists need a hundredth of them.
 _LONGEST, _MOST_TOKENS, _COMPARED = 512, 64, 10_000_000
 _ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt]|.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """One line: its text, and how many names it stands for."""
+    """One line of folded names.
+
+    Args:
+        text: the line, which :func:`expand` takes.
+        count: how many names it stands for.
+    """
 
     text: str
     count: int
 
 
-# A line is a tuple of positions, each a token or the set of tokens that may stand there.
+# A line is a tuple of positions. Each has a token, or the set of tokens that can be there.
 _Line = tuple[str | frozenset[str], ...]
 
 
 def fold(names: Iterable[str], width: int | None = None) -> list[Folded]:
-    """Fold the names into lines that stand for exactly them. Repeated names count once.
+    """Fold names into lines that stand for exactly these names.
 
-    Words in braces stand in the order of their first names. A line of more than ``width``
-    characters is split where it has a brace to split. A name of more than 512 characters or 64
-    tokens has a line of its own; so may others where there are very many.
+    Words in braces are in the order in which they first occur. A name of more than 512 characters
+    or 64 tokens gets a line of its own. In very long lists, other names may do so too.
+
+    Args:
+        names: the names. Repeated ones count once.
+        width: a line of more characters is split if it has a brace to split.
+
+    >>> [line.text for line in fold(["a/w", "a/b", "b/w", "b/b"])]
+    ['{a,b}/{w,b}']
     """
     return list(lines(names, width))
 
 
 def lines(names: Iterable[str], width: int | None = None) -> Iterator[Folded]:
-    """The lines of :func:`fold` one by one: who shows a few pays for the text of no more."""
+    """The lines of :func:`fold`, made one by one, so that showing a few costs little."""
     by_length: dict[int, dict[_Line, int]] = {}
     found: list[tuple[int, _Line, Sequence[dict[Any, int]]]] = []
     for first, name in enumerate(dict.fromkeys(names)):
@@ -74,12 +86,12 @@ def lines(names: Iterable[str], width: int | None = None) -> Iterator[Folded]:
         yield from _texts(parts, width)
 
 
-# What stands in one position of a line: texts, each with how many tokens it stands for.
+# The content of one position of a line: texts, each with the number of tokens it stands for.
 _Parts = list[tuple[str, int]]
 
 
 def _texts(line: Sequence[_Parts], width: int | None) -> Iterator[Folded]:
-    """The line, in as many as it takes to keep each to the width."""
+    """The line, split into as many as are needed to keep each within the width."""
     text = "".join(map(_brace, line))
     longest = max(range(len(line)), key=lambda i: len(line[i]), default=0)
     if width is None or len(text) <= width or not line or len(line[longest]) == 1:
@@ -100,9 +112,15 @@ def _brace(parts: _Parts) -> str:
 def _merge(
     lines: dict[_Line, int], differs: Sequence[bool], left: int
 ) -> tuple[dict[_Line, int], int]:
-    """Merge lines that differ in one position only, until none do or ``left`` tokens were compared:
-    the lines, and how many more may be. Each line has the number of its first name, in the order
-    of which they stay. ``differs`` are the positions in which not all are the same.
+    """Merge lines that differ in one position only.
+
+    Args:
+        lines: each line, with the index of its first name.
+        differs: for each position, whether the lines differ there.
+        left: how many more tokens may be compared.
+
+    Returns:
+        The merged lines, and how many more tokens may be compared.
     """
     before = -1
     while len(lines) != before:
@@ -113,7 +131,7 @@ def _merge(
                 return lines, 0
             groups: dict[tuple[object, ...], list[_Line]] = {}
             for line in lines:
-                # Numbers fold with numbers and words with words; separators do not fold.
+                # Numbers fold with numbers, and words with words. Separators do not fold.
                 key = (_kind(line[position]), line[:position], line[position + 1 :])
                 groups.setdefault(key, []).append(line)
             if len(groups) < len(lines):
@@ -153,7 +171,7 @@ def _escape(token: str) -> str:
 
 
 def _ranges(tokens: Iterable[str]) -> _Parts:
-    """``0, 1, 2, 5`` as ``0..2, 5``, and ``08, 09, 10`` as ``08..10``."""
+    """Write ``0, 1, 2, 5`` as ``0..2, 5``, and ``08, 09, 10`` as ``08..10``."""
     runs: list[list[str]] = []
     for token in sorted(tokens, key=lambda token: (int(token), len(token))):
         run = runs[-1] if runs else None
@@ -168,12 +186,15 @@ def _ranges(tokens: Iterable[str]) -> _Parts:
 
 
 def _padding(token: str) -> int:
-    """The width that zeros pad the number to; 0 if it is not padded."""
+    """The width to which zeros pad the number, 0 if it is not padded."""
     return len(token) if token[0] == "0" and len(token) > 1 else 0
 
 
 def expand(text: str) -> list[str]:
     """Every name that a folded line stands for.
+
+    Args:
+        text: a line of :func:`fold`, or of ``plan.to_text(limit=None)``, without its note.
 
     >>> expand("layer_{0..2}/{b,w}")
     ['layer_0/b', 'layer_0/w', 'layer_1/b', 'layer_1/w', 'layer_2/b', 'layer_2/w']

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from initreg.errors import RuleError
 
@@ -13,29 +14,69 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 def normalise(name: str) -> str:
-    """The name as it is compared, on both sides: without ``:0`` and without the attribute suffix
-    of object-based checkpoints. Nothing else is guessed."""
+    """A name as it is compared, on both sides. Nothing else about a name is guessed.
+
+    A trailing ``:0`` is removed, and so is the suffix that object-based checkpoints add.
+
+    >>> normalise("dense/kernel:0")
+    'dense/kernel'
+    """
     return name.removesuffix(":0").removesuffix(_ATTRIBUTE_SUFFIX)
 
 
-class Patterns:
-    """Globs over names: ``*`` is any run of characters, ``/`` among them, ``?`` is one character,
-    ``[ab]`` one of these. A name also matches itself, whatever characters it has.
+def plain(value: Any) -> Any:
+    """Convert what a user passed to Python's own types, so that it can be compared, iterated more
+    than once, and shown as code.
 
-    ``given`` is one glob or several, ``option`` what the user calls them: ``"drop"``. Raises
-    RuleError for anything else.
+    Arrays of numpy, pandas or TensorFlow become lists, and their scalars become numbers. Sets and
+    iterators become lists. Any other object is returned as it is.
+
+    >>> plain({"w": range(2)})
+    {'w': [0, 1]}
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(k) if isinstance(k, str) else k: plain(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value), key=repr)  # in the same order each time
+    if hasattr(type(value), "__array__"):
+        import numpy as np
+
+        value = np.asarray(value).tolist()
+        return list(map(plain, value)) if isinstance(value, list) else value
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, type)):
+        return list(map(plain, value))
+    return value
+
+
+class Patterns:
+    """Globs that match names.
+
+    ``*`` matches any run of characters, including ``/``. ``?`` matches one character, and ``[ab]``
+    matches one of these. A name also matches itself, whatever characters it has.
+
+    Args:
+        given: a glob, several globs, or None.
+        option: the option that they were given for, such as ``"drop"``.
+
+    Raises:
+        RuleError: something else than strings was given.
+
+    >>> Patterns(["head/*", "step"], "drop").hits("head/kernel")
+    ['head/*']
     """
 
     def __init__(self, given: str | Iterable[str] | None, option: str) -> None:
-        globs = [given] if isinstance(given, str) else given
-        try:
-            self.globs = tuple(dict.fromkeys(globs or ()))
-        except TypeError:
-            self.globs = (None,)  # type: ignore[assignment]
-        if not all(isinstance(glob, str) for glob in self.globs):
+        given = plain(given)
+        globs = [given] if isinstance(given, str) else given or ()
+        if not isinstance(globs, Iterable) or not all(isinstance(glob, str) for glob in globs):
             raise RuleError(
-                f"{option}={given!r}: give a name or a glob as a str, or a list of such"
+                f"{option}={given!r}: give a name or a glob as a str, or a list of them"
             )
+        self.globs = tuple(dict.fromkeys(globs))
         self.option = option
         self._place = {glob: i for i, glob in enumerate(self.globs)}
         self._exact: dict[str, list[str]] = {}
@@ -55,11 +96,15 @@ class Patterns:
         return f"Patterns({list(self.globs)!r}, {self.option!r})"
 
     def clause(self, glob: str) -> str:
-        """One of the globs as the user typed it: ``drop='fc/*'``."""
+        """A glob as the user typed it, with its option: ``drop='fc/*'``."""
         return f"{self.option}={glob!r}"
 
     def hits(self, *names: str) -> list[str]:
-        """The globs that match one of the (normalised) names, of one array, in their order."""
+        """The globs that match an array, in the order in which they were given.
+
+        Args:
+            *names: all names of the array, normalised.
+        """
         if not self.globs:
             return []
         found = {glob for name in names for glob in self._exact.get(name, ())}

@@ -1,4 +1,4 @@
-"""Arrays and variables without their values: names, shapes, dtypes, and where bytes lie."""
+"""Arrays and variables without their values: names, shapes, dtypes, and where the bytes are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ArrayLike(Protocol):
-    """What a format may return for one array, besides an extent: numpy, h5py, zarr, ..."""
+    """What a format may return for an array instead of an extent: an array of numpy, h5py, ..."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -24,15 +24,25 @@ class ArrayLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where one array's bytes lie: ``length`` bytes at ``offset`` of ``file``.
+    """Where the bytes of one array are.
 
-    Unpacked by ``codec`` they are ``skip`` bytes that are not the array's (a header inside a
-    member), then the array's own, in ``order`` "C" or "F". ``dtype`` is a name as in
-    :mod:`initreg.dtypes`, or numpy's type string where the bytes are big-endian (``">f4"``).
+    Args:
+        file: the file that they are in.
+        offset: the position of the first byte in the file.
+        length: how many bytes are stored there, packed if there is a codec.
+        shape: the shape of the array.
+        dtype: a name as in :mod:`initreg.dtypes`, or numpy's type string if the bytes are
+            big-endian: ``">f4"``.
+        order: ``"C"`` or ``"F"``, as in numpy.
+        skip: how many bytes come before those of the array, after unpacking. A zip member begins
+            with the header of an ``.npy`` file, for instance.
+        codec: None if the bytes are not packed, ``"deflate"`` for a raw deflate stream (RFC 1951),
+            as in a zip member.
+        checksum: ``("crc32", value)`` as in a zip member, or ``("crc32c", value)``, unmasked. It
+            is of all unpacked bytes, including the skipped ones.
+        aliases: other names of the array.
 
-    ``codec``: None if the bytes are as they are, ``"deflate"`` for a raw deflate stream as in a
-    zip member. ``checksum``: ``("crc32", value)`` as in a zip member or ``("crc32c", value)``,
-    unmasked, of all unpacked bytes, those skipped included.
+    >>> Extent(Path("m.bin"), 128, 24, (2, 3), "float32")  # doctest: +SKIP
     """
 
     file: Path
@@ -49,10 +59,14 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class SlicedExtent:
-    """One array whose slices lie in extents of their own: a partitioned variable.
+    """An array that is stored in slices, each in an extent of its own: a partitioned variable.
 
-    ``slices``: for each, the index of its first element on every axis, and its extent. Together
-    they cover the array without overlapping.
+    Args:
+        shape: the shape of the whole array.
+        dtype: as for :class:`Extent`, and the same in all slices.
+        slices: for each slice, the index of its first element on every axis, and its extent.
+            Together they cover the array without overlapping.
+        aliases: other names of the array.
     """
 
     shape: tuple[int, ...]
@@ -63,10 +77,15 @@ class SlicedExtent:
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """One array of a source, without its values. ``dtype`` as in :mod:`initreg.dtypes`.
+    """An array of a source, without its values.
 
-    ``aliases`` are other names that it answers to. Once rules were applied, ``origin`` is what the
-    source itself calls it, and ``changes`` says what is done to its values.
+    Args:
+        name: the primary name, normalised.
+        shape: the shape of the array.
+        dtype: a name as in :mod:`initreg.dtypes`.
+        aliases: other names of the array.
+        origin: the name in the source, which differs from ``name`` if a rule renamed the array.
+        changes: what rules do to the values, in words.
     """
 
     name: str
@@ -82,7 +101,8 @@ class ArraySpec:
 
     @property
     def nbytes(self) -> int | None:
-        """Bytes of the array in memory; None where that is unknown before reading (strings)."""
+        """The size of the array in memory, in bytes. None if it is unknown before reading, as it
+        is for strings."""
         size = dtypes.itemsize(self.dtype)
         if size is None:
             return None
@@ -93,11 +113,13 @@ class ArraySpec:
 
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
-    """One variable of a target, without its value.
+    """A variable of a target, without its value.
 
-    ``name`` is unique in its target. ``shape`` is None if the variable takes any shape, and an
-    axis of it is None if that axis takes any length. ``dtype`` is a name as in
-    :mod:`initreg.dtypes`. ``aliases`` are other names that an array may come under.
+    Args:
+        name: the primary name, which no other variable of the target has.
+        shape: None if the variable takes any shape. An axis is None if it takes any length.
+        dtype: a name as in :mod:`initreg.dtypes`.
+        aliases: other names that an array for the variable may have.
     """
 
     name: str

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import operator
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-from initreg import folding
+from initreg import dtypes, folding
 from initreg.errors import printable as printable
+from initreg.names import plain
+from initreg.specs import ArraySpec
 
-_WIDTH = 120  # of the names of one line; longer ones are told in several lines
-_LONGEST = 400  # of one name, unless all is shown
+_WIDTH = 120  # characters of folded names in one line; a longer one is split
+_LONGEST = 400  # characters of one name, unless everything is shown
 MORE = "plan.to_text(limit=None) shows them all"
 
 
 def shape_text(shape: Sequence[int | None] | None) -> str:
-    """``(3, 224)``; an axis of any length is ``?``, any shape at all is ``<any shape>``."""
+    """A shape as text. An axis of any length is ``?``, and None is ``<any shape>``.
+
+    >>> shape_text((3, None))
+    '(3, ?)'
+    """
     if shape is None:
         return "<any shape>"
     inner = ", ".join("?" if axis is None else str(axis) for axis in shape)
@@ -26,7 +36,11 @@ def shape_text(shape: Sequence[int | None] | None) -> str:
 
 
 def size_text(nbytes: float | None) -> str:
-    """Bytes as people read them: ``1.2 MB``, in powers of 1000."""
+    """A number of bytes as people read it, in powers of 1000. None is ``?``.
+
+    >>> size_text(1_200_000)
+    '1.2 MB'
+    """
     if nbytes is None:
         return "?"
     for unit in ("B", "kB", "MB", "GB"):
@@ -37,11 +51,31 @@ def size_text(nbytes: float | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "array"), plural(2000, "array")
+    ('1 array', '2,000 arrays')
+    """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def code_text(value: Any) -> str:
-    """A value as Python code, its strings in double quotes."""
+    """A value as Python code that gives it back, its strings in double quotes.
+
+    A dtype becomes its name, a path its text, and a function the name that it was defined under.
+
+    >>> print(code_text({"conv*": (2, 3, 1, 0)}))
+    {"conv*": (2, 3, 1, 0)}
+    """
+    if isinstance(value, type) or (hasattr(value, "newbyteorder") and hasattr(value, "kind")):
+        return code_text(getattr(value, "__name__", None) or value.name)  # a dtype
+    if isinstance(value, os.PathLike):
+        return code_text(os.fspath(value))
+    if isinstance(value, re.Pattern):
+        return _regex_text(value)
+    if callable(value):
+        return _function_text(value)
+    value = plain(value)
     if isinstance(value, str):
         if not value.isprintable():
             return repr(value)
@@ -53,22 +87,47 @@ def code_text(value: Any) -> str:
         return "[" + ", ".join(map(code_text, value)) + "]"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(code_text, value)) + (",)" if len(value) == 1 else ")")
-    name = getattr(value, "__name__", None)
-    if callable(value) and isinstance(name, str) and not isinstance(value, type):
-        return name if name.isidentifier() else "..."  # a lambda has no name to type
-    if isinstance(value, type) or hasattr(value, "itemsize"):  # a dtype
-        return code_text(str(name or value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     return repr(value)
 
 
+def _regex_text(regex: re.Pattern[Any]) -> str:
+    """A compiled regex as the text that compiles to it, so that the code needs no ``import re``."""
+    if not isinstance(regex.pattern, str):
+        return repr(regex)
+    flags = (("a", re.A), ("i", re.I), ("m", re.M), ("s", re.S), ("x", re.X))
+    letters = "".join(letter for letter, flag in flags if regex.flags & flag)
+    body = re.sub(r"^\(\?[aimsux]+\)", "", regex.pattern)
+    return code_text(f"(?{letters}){body}" if letters else body)
+
+
+def _function_text(function: Any) -> str:
+    """The name of a function as it can be typed, ``...`` for a lambda or anything without one."""
+    name = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
+    bound = getattr(function, "__self__", None)
+    is_named = name and all(part.isidentifier() for part in name.split("."))
+    return name if is_named and (bound is None or isinstance(bound, (type, ModuleType))) else "..."
+
+
 def options_text(options: Mapping[str, Any]) -> str:
-    """Options as they follow a first argument: ``, drop="head/*", allow_pickle=True``."""
+    """Options as code that follows a first argument.
+
+    >>> print(options_text({"drop": "head/*", "allow_pickle": True}))
+    , drop="head/*", allow_pickle=True
+    """
     return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Names of which the same is said: folded, how many they are, and what is said."""
+    """Names that share a note.
+
+    Args:
+        names: the names, folded.
+        count: how many they are.
+        note: what is to be said about each, such as its shape and dtype.
+    """
 
     names: str
     count: int
@@ -80,9 +139,14 @@ class Line:
 
 
 def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[list[Line], int]:
-    """Names, each with what to say of it, in at most ``limit`` lines, and how many names are left.
+    """Fold names with their notes. Only names with equal notes are folded together.
 
-    Only names of which the same is said are folded together. Without a limit nothing is cut.
+    Args:
+        entries: each name, with its note.
+        limit: how many lines to make. With None, nothing is left out and no name is shortened.
+
+    Returns:
+        The lines, and how many names are not in them.
     """
     groups: dict[str, list[str]] = {}
     for name, note in entries:
@@ -107,7 +171,14 @@ def names_text(
     gap: str = "  ",
     more: str = MORE,
 ) -> list[str]:
-    """The lines of :func:`folded`, and a last one for what is left, which says where it is."""
+    """The lines of :func:`folded` as text, and one more for the names that are not in them.
+
+    Args:
+        entries: each name, with its note.
+        limit: how many lines to make, or None for all.
+        gap: what separates a name from its note.
+        more: what the last line says about how to see the other names.
+    """
     lines, hidden = folded(entries, limit)
     shown = [line.text(gap) for line in lines]
     if hidden:
@@ -116,7 +187,11 @@ def names_text(
 
 
 def shared(one: Iterable[str], other: Iterable[str]) -> int:
-    """How many characters two names begin with alike; of two reversed ones, end with."""
+    """The length of the common beginning of two names, or of the common end of two reversed ones.
+
+    >>> shared("model/w", "model/b")
+    6
+    """
     return sum(1 for _ in itertools.takewhile(bool, map(operator.eq, one, other)))
 
 
@@ -127,7 +202,12 @@ def _shorten(text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines with aligned columns; those in ``right`` are flush right."""
+    """Lines with aligned columns.
+
+    Args:
+        rows: the cells of each line.
+        right: the indices of the columns that are aligned to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -136,3 +216,19 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
         ).rstrip()
         for row in rows
     ]
+
+
+def listing_text(specs: Sequence[ArraySpec]) -> str:
+    """One line for each array, with its name, shape, dtype and size, and then the totals."""
+    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
+    lines = table(rows, right=(3,))
+    parameters = 0
+    for spec in specs:
+        if spec.dtype != dtypes.STRING:
+            count = 1
+            for axis in spec.shape:
+                count *= axis
+            parameters += count
+    total = sum(spec.nbytes or 0 for spec in specs)
+    lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
+    return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""The functions of tensorpack's ``tfutils.varmanip``, by the names that people know.
+"""The functions of tensorpack's ``tfutils.varmanip``, under the names that people know.
 
-They mean what they meant, without what was wrong: nothing is written through a graph, which could
-hold no more than 2 GB, and :func:`get_all_checkpoints` honours its prefix. Paths may be of any
-format that is installed. Source: ``tensorpack/tfutils/varmanip.py`` of tensorpack 0.11.
+They do what they did there, without its faults: nothing is written through a graph, which cannot
+hold more than 2 GB, and :func:`get_all_checkpoints` uses its prefix. A path may be of any installed
+format. Source: ``tensorpack/tfutils/varmanip.py`` of tensorpack 0.11.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from initreg.api.chain import load
+from initreg.api.chain import open as open_source
 from initreg.api.saving import save, saver_for
-from initreg.errors import RefusedFile, SourceNotFound, UnknownFormat, UnreadableFile
-from initreg.plugin.source import Source
+from initreg.errors import SourceNotFound, UnknownFormat, UnreadableFile
+from initreg.plugin.installed import default_registry
+from initreg.plugin.training import checkpoints
 
 __all__ = [
     "dump_session_params",
@@ -28,34 +30,37 @@ __all__ = [
     "save_chkpt_vars",
 ]
 
-_INDEX = ".index"
-_DATA = re.compile(r"(.+)\.data-\d{5,}-of-\d{5,}")
-_CHECKPOINT = "model.ckpt"  # what is saved under any other name is saved as this would be
-_PACKED = ".npz"  # tensorpack wrote it compressed
-_STATE = "checkpoint"
-_STATED = re.compile(r"""^\s*model_checkpoint_path\s*:\s*(["'])((?:[^"'\\\n]|\\.)*)\1""", re.M)
-_LARGEST_STATE = 1 << 20  # bytes
+# What tensorpack writes: .npz compressed, and everything else as a checkpoint.
+_PACKED = ".npz"
+_CHECKPOINT = "model.ckpt"
 
 
 def load_checkpoint_vars(path: str | os.PathLike[str]) -> dict[str, Any]:
     """All arrays of a checkpoint, or of a file of any other format, by name without ``:0``.
 
-    Raises what :func:`initreg.load` raises.
+    Raises:
+        What :func:`initreg.load` raises.
     """
     return load(path)
 
 
 def save_checkpoint_vars(dic: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Save arrays by name, with or without ``:0``: whole, or not at all.
+    """Save arrays by name, with or without ``:0``. The save is complete, or changes nothing.
 
-    ``path``: ``.npz`` is written compressed; any other ending that :func:`initreg.save` knows is
-    written in its format; everything else is the prefix of a TF checkpoint. Raises UnknownFormat
-    for ``.npy``, which holds one array, and what :func:`initreg.save` raises.
+    Args:
+        dic: the arrays by name.
+        path: one that ends in ``.npz`` is written compressed. Any other ending that
+            :func:`initreg.save` knows is written in its format. Everything else is the prefix of a
+            TF checkpoint.
+
+    Raises:
+        UnknownFormat: the path ends in ``.npy``, which holds only one array.
+        InitregError: what :func:`initreg.save` raises.
     """
     ending = Path(path).suffix.lower()
     if ending == ".npy":
         raise UnknownFormat(
-            f"{os.fspath(path)}: one .npy holds one array, not arrays by name: end it in .npz"
+            f"{os.fspath(path)}: one .npy holds one array, not arrays by name. End it in .npz"
         )
     try:
         format = saver_for(path)
@@ -71,9 +76,14 @@ save_chkpt_vars = save_checkpoint_vars
 def dump_session_params(path: str | os.PathLike[str], session: Any = None) -> None:
     """Save the global variables of a session that are TRAINABLE or MODEL variables of its graph.
 
-    ``session``: by default the default session. ``path`` as for :func:`save_checkpoint_vars`. A
-    partitioned variable is saved as a whole, under its own name. Raises TargetError if there is no
-    session, or the variables cannot be read.
+    A partitioned variable is saved as one array, under its own name.
+
+    Args:
+        path: as for :func:`save_checkpoint_vars`.
+        session: by default the default session.
+
+    Raises:
+        TargetError: there is no session, or the variables cannot be read.
     """
     from initreg.trainers.tf1.variables import parameters
 
@@ -83,13 +93,22 @@ def dump_session_params(path: str | os.PathLike[str], session: Any = None) -> No
 def get_all_checkpoints(
     dir: str | os.PathLike[str], prefix: str = "model"
 ) -> list[tuple[str, int]]:
-    """The checkpoints ``<prefix>-<step>`` in a folder, ``(path, step)``, by step.
+    """The checkpoints ``<prefix>-<step>`` in a folder, sorted by step.
 
-    ``path`` is what :func:`load_checkpoint_vars` and ``tf.train.load_checkpoint`` take. Other files
-    are passed over. Raises SourceNotFound if there is no such folder.
+    Args:
+        dir: the folder.
+        prefix: what the names of the checkpoints begin with.
+
+    Returns:
+        Pairs of a path, as :func:`load_checkpoint_vars` and ``tf.train.load_checkpoint`` take it,
+        and the step.
+
+    Raises:
+        SourceNotFound: there is no such folder.
+        UnreadableFile: the folder cannot be listed.
     """
     folder = os.path.expanduser(os.fspath(dir))
-    pattern = re.compile(re.escape(prefix) + r"-(\d+)" + re.escape(_INDEX), re.ASCII)
+    pattern = re.compile(re.escape(prefix) + r"-(\d+)", re.ASCII)
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -97,8 +116,8 @@ def get_all_checkpoints(
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
     found = [
-        (os.path.join(folder, name.removesuffix(_INDEX)), int(match[1]))
-        for name in names
+        (os.path.join(folder, name), int(match[1]))
+        for name in checkpoints(default_registry(), names)
         if (match := pattern.fullmatch(name)) is not None
     ]
     return sorted(found, key=lambda each: (each[1], each[0]))
@@ -107,49 +126,25 @@ def get_all_checkpoints(
 def get_checkpoint_path(path: str | os.PathLike[str]) -> str:
     """The prefix of the checkpoint that a path means, as ``tf.train.load_checkpoint`` takes it.
 
-    ``path``: the prefix itself; its ``.index``, or one of its data files; a file ``checkpoint``, or
-    the folder of one, for the latest that it names. A bare name gets ``./`` before it, which some
-    versions of TensorFlow need. Raises SourceNotFound if there is no such checkpoint.
+    Args:
+        path: the prefix itself, its ``.index``, one of its data files, a file ``checkpoint``, or
+            the folder of one. The last two mean the latest checkpoint that the file names.
+
+    Returns:
+        The prefix. A bare name gets ``./`` before it, which some versions of TensorFlow need.
+
+    Raises:
+        SourceNotFound: there is no such checkpoint.
+        RefusedFile: a file ``checkpoint`` leads out of its folder.
+        InitregError: what opening the checkpoint raises.
     """
     given = os.path.expanduser(os.fspath(path))
-    if not given:
-        raise SourceNotFound("'': an empty path names nothing")
-    if os.path.basename(given) == given:
+    if given and os.path.basename(given) == given:
         given = os.path.join(".", given)
-    if os.path.isfile(os.path.join(given, _STATE)):
-        given = os.path.join(given, _STATE)
-    if os.path.basename(given) == _STATE and os.path.isfile(given):
-        return _latest(given)
-    folder, name = os.path.split(given)
-    data = _DATA.fullmatch(name)
-    name = data[1] if data is not None else name.removesuffix(_INDEX)
-    prefix = os.path.join(folder, name)
-    if not _stands(prefix):
-        raise Source(given).not_found()
-    return prefix
-
-
-def _stands(prefix: str) -> bool:
-    return os.path.isfile(prefix) or os.path.isfile(prefix + _INDEX)
-
-
-def _latest(state: str) -> str:
-    """The checkpoint that a state file names; beside it, if its folder was moved since. Raises
-    RefusedFile if it is somewhere else: a stranger's file does not choose among the user's."""
-    text = Source(state).read(0, _LARGEST_STATE).decode(errors="surrogateescape")
-    stated = _STATED.search(text)
-    if stated is None:
-        raise SourceNotFound(f"{state}: names no checkpoint")
-    name = re.sub(r"\\(.)", r"\1", stated[2])
-    folder = os.path.dirname(state)
-    beside = os.path.join(folder, re.split(r"[/\\]", name)[-1])
-    tries = [os.path.join(folder, name), beside]
-    for prefix in reversed(tries) if os.path.isabs(name) else tries:
-        if _stands(prefix):
-            home = os.path.realpath(folder)
-            if os.path.commonpath([home, os.path.realpath(os.path.dirname(prefix))]) != home:
-                raise RefusedFile(
-                    f"{state}: points out of its folder, to {name!r}. If you trust it, give that"
-                )
-            return prefix
-    raise SourceNotFound(f"{state}: points to {name!r}, which is not there")
+    with open_source(given) as opened:
+        found = opened.path
+    if found is None:  # of a format that is opened by the path of its file
+        return given
+    # As it was given, relative or not: a program may go to another folder and take both along.
+    folder = given if os.path.isdir(given) else os.path.dirname(given)
+    return os.path.join(folder, os.path.relpath(found, os.path.abspath(folder)))

@@ -1,4 +1,5 @@
-"""What holds for every test: a quiet TensorFlow, and hypothesis without a clock."""
+"""Settings for every test: a quiet TensorFlow, hypothesis without deadlines, what runs first, and a
+sign of life during long tests."""
 
 from __future__ import annotations
 
@@ -11,8 +12,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # sums in one order: the sa
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the tests are about the CPU
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import re
 import resource
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,6 +32,94 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("initreg"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "initreg")
+
+
+# Files that import a framework at their top. Tests that do so inside have the marker `framework`.
+_FRAMEWORK = re.compile(
+    r"^(?:import|from) (?:tensorflow|keras|tf_keras|tensorpack|safetensors\.tensorflow)\b",
+    re.MULTILINE,
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-framework",
+        action="store_true",
+        help="leave out the tests that need TensorFlow, Keras or tensorpack",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --no-framework, do not import a file, or a folder's conftest.py, that imports one."""
+    if not config.getoption("--no-framework"):
+        return None
+    folder = collection_path.is_dir()
+    path = collection_path / "conftest.py" if folder else collection_path
+    is_code = path.suffix == ".py" and path.is_file()
+    return True if is_code and _FRAMEWORK.search(path.read_text("utf-8")) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests run first, so that one process does not wait for the other at the end. With
+    --no-framework, tests with the marker are deselected."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if config.getoption("--no-framework"):
+        marked = [item for item in items if item.get_closest_marker("framework")]
+        config.hook.pytest_deselected(items=marked)
+        items[:] = [item for item in items if item not in set(marked)]
+
+
+class _SignsOfLife:
+    """Prints which tests are running whenever none has ended for half a minute.
+
+    Only for runs with several processes. There this process runs no test, so what it prints is
+    never captured as the output of one.
+    """
+
+    seconds = 30.0
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._running: dict[str, float] = {}
+        self._last = time.monotonic()
+        self._within_line = False  # of dots
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def pytest_sessionstart(self) -> None:
+        self._thread.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._running[nodeid] = time.monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._running.pop(nodeid, None)
+        self._last = time.monotonic()
+        self._within_line = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1):
+            now = time.monotonic()
+            if now - self._last >= self.seconds:
+                self._last = now
+                running = self._running.copy().items()
+                tests = [f"{nodeid} ({now - since:.0f} s)" for nodeid, since in running]
+                newline = "\n" if self._within_line else ""
+                self._within_line = False
+                what = f"still running: {', '.join(tests)}" if tests else "still collecting tests"
+                self._reporter.write_line(newline + what)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest's own, which makes the reporter
+def pytest_configure(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_SignsOfLife(reporter), "initreg-signs-of-life")
 
 
 @pytest.fixture

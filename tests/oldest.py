@@ -1,7 +1,7 @@
 """The oldest versions that pyproject.toml allows, as constraints for pip.
 
-Every lower bound of what initreg needs when it runs becomes the version itself, so that what is
-promised is what ``make oldest`` tests. What only the tests need is as new as it may be.
+The lower bound of each runtime dependency becomes its exact version, so that ``make oldest`` tests
+what is promised. Libraries that only the tests need are as new as possible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def constraints() -> list[str]:
     for requirement in requirements:
         name, version = re.fullmatch(r"([\w-]+)[>=]=([\d.]+)", requirement).groups()  # type: ignore[union-attr]
         found[name] = version
-    found["tf-keras"] = ".".join(found["tensorflow"].split(".")[:2])  # there is one for each
+    found["tf-keras"] = ".".join(found["tensorflow"].split(".")[:2])  # one for each
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 

@@ -50,9 +50,9 @@ def test_python_knows_some_of_them_too():
 
 def test_a_missing_library_ends_in_the_command_that_installs_it():
     """The message is the whole remedy."""
-    error = errors.MissingLibrary("format 'h5'", "h5py", "pip install 'initreg[h5]'")
-    assert str(error) == "format 'h5' needs h5py: pip install 'initreg[h5]'"
-    assert (error.library, error.remedy) == ("h5py", "pip install 'initreg[h5]'")
+    error = errors.MissingLibrary("format 'h5'", "h5py", "pip install h5py")
+    assert str(error) == "format 'h5' needs h5py: pip install h5py"
+    assert (error.library, error.remedy) == ("h5py", "pip install h5py")
 
 
 # --- each of them, as a user meets it -------------------------------------------------------------
@@ -157,7 +157,7 @@ RAISED = {
     "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
     "UnwritableFile": (
         lambda f, m: initreg.save(f / "no" / "m.npz", {"a": ONES}),
-        ["no/m.npz", "there is no folder", "make it first", "nothing was changed"],
+        ["no/m.npz", "there is no folder", "create it first", "nothing was changed"],
     ),
     "UnknownFormat": (
         lambda f, m: ((f / "m.pt").write_bytes(b"\x80\x02}q."), initreg.open(f / "m.pt")),
@@ -195,7 +195,7 @@ RAISED = {
     ),
     "NothingMatched": (
         lambda f, m: init({"net/w": ONES, "net/b": np.ones(2)}, target(w=(3,), b=(2,))),
-        ["no name of dict of 2 is a name of", "nothing was written", 'strip_prefix="net/"'],
+        ["no array in dict of 2 has the name of", "nothing was written", 'strip_prefix="net/"'],
     ),
     "MissingError": (
         lambda f, m: init({"a": ONES}, target(a=(3,), b=(2,)), on_missing="error"),
@@ -231,7 +231,13 @@ WARNED = {
 BASES = {"PlanError", "InitregWarning"}  # of those that follow; neither is raised by itself
 
 
-@pytest.mark.parametrize("name", RAISED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.framework) if name == "PartialRestoreError" else name
+        for name in RAISED
+    ],
+)
 def test_each_error_says_where_what_and_what_to_do(tmp_path, monkeypatch, name):
     """Provoked for real: the file or source, the array, what was found and what helps."""
     provoke, said = RAISED[name]
@@ -254,24 +260,10 @@ def test_each_warning_says_of_what(name):
         assert words in str(warning.message)
 
 
-def names_in(tree):
-    """The classes that a test file expects with pytest.raises or pytest.warns."""
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("raises", "warns"):
-            for node in ast.walk(call):
-                yield from (n for n in (getattr(node, "id", ""), getattr(node, "attr", "")) if n)
-
-
 def test_every_class_is_raised_and_documented():
-    """No kind of error that no test meets, none without a row in docs/matching.md."""
+    """No kind of error that is not provoked above, none without a row in docs/matching.md."""
     root = Path(__file__).parents[1]
-    met = {
-        name
-        for file in (root / "tests").rglob("test_*.py")
-        for name in names_in(ast.parse(file.read_text(encoding="utf-8")))
-    }
     names = {kind.__name__ for kind in CLASSES} - BASES
-    assert names - met == set()
     assert names - {*RAISED, *WARNED} == {"ResumeWarning"}  # that takes a training: test_resuming
     page = (root / "docs" / "matching.md").read_text(encoding="utf-8")
     table = page[page.index("## Errors and warnings") :]
@@ -285,13 +277,16 @@ def test_only_these_are_raised():
     ours = {kind.__name__ for kind in CLASSES}
     pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}
     pythons |= {"NotImplementedError"}  # of initreg.testing, whose user is the author of a plugin
-    inner = {"BadStream", "Malformed", "_Malformed"}  # which a caller turns into a DamagedFile
+    inner = {"BadStream", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
     found = set()
     for folder in ("initreg", "plugins/initreg_formats", "plugins/initreg_targets"):
         for file in (root / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                    name = getattr(node.exc.func, "attr", getattr(node.exc.func, "id", ""))
+                if isinstance(node, ast.Raise):
+                    kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+                    name = getattr(kind, "attr", getattr(kind, "id", "")).lstrip("_")
                     if name[:1].isupper():
                         found.add((name, file.relative_to(root).as_posix()))
+    found -= {("ImportError", "initreg/__init__.py")}  # where initreg cannot be imported at all
     assert {(n, f) for n, f in found if n not in ours | pythons | inner} == set()
+    assert pythons | inner <= {name for name, _ in found}  # or what is allowed is out of date

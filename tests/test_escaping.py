@@ -103,6 +103,7 @@ def test_what_is_printed_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
     model = tmp_path / "model.npz"
     np.savez(model, a=np.zeros((2, 2), "f4"), b=np.zeros(1))
     for what, path in made.items():
+        said = ""
         for verb in (
             ["probe", str(path)],
             ["ls", str(path)],
@@ -120,6 +121,8 @@ def test_what_is_printed_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
             assert out or err, (what, verb)
             for line in (out + err).split("\n"):
                 assert line.isprintable(), (what, verb[0], line)
+            said += out + err
+        assert r"\x1b[31mred" in said, what  # it is told, and so it could have done harm
 
 
 def test_a_part_is_not_called_so(tmp_path: Path) -> None:
@@ -128,5 +131,5 @@ def test_a_part_is_not_called_so(tmp_path: Path) -> None:
     header(tmp_path / name, {"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}})
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(RefusedFile, match="is no plain file name"):
+    with pytest.raises(RefusedFile, match="is not a plain file name"):
         initreg.open(index)

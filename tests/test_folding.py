@@ -1,6 +1,7 @@
 """initreg.folding: long lists of names in few lines, without losing one."""
 
 import string
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -103,7 +104,15 @@ def test_merging_ends_where_there_is_too_much_to_compare(monkeypatch):
 
 
 def test_the_first_lines_come_without_the_others():
-    """Who shows one line of very many pays for the text of one."""
-    found = folding.lines(["x/" * i + "y" for i in range(20)])
-    assert next(found) == folding.Folded("y", 1)
-    assert next(found) == folding.Folded("x/y", 1)
+    """Who shows one line of very many pays for the text of one: a hundred would take 4 MB."""
+    names = [f"{i:03}" + "\n" * 20_000 for i in range(100)]
+    tracemalloc.start()
+    try:
+        found = folding.lines(names)
+        first = next(found)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert first == folding.Folded("000" + r"\n" * 20_000, 1)
+    assert next(found).text.startswith(r"001\n")
+    assert peak < 3_000_000

@@ -23,11 +23,12 @@ import initreg
 
 ROOT = Path(__file__).parents[1]
 KERNEL = sorted((ROOT / "initreg").rglob("*.py"))
-PLUGINS = sorted(
-    path
-    for folder in ("initreg_formats", "initreg_targets", "initreg-gguf/src")
-    for path in (ROOT / "plugins" / folder).rglob("*.py")
-)
+PACKAGES = {
+    path.parent
+    for pattern in ("*/__init__.py", "*/src/*/__init__.py")
+    for path in (ROOT / "plugins").glob(pattern)
+}
+PLUGINS = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "torch", "tensorpack"}
 HEAVY = FRAMEWORKS | {"h5py", "safetensors", "gguf", "rich", "numpy", "ml_dtypes"}
 
@@ -38,7 +39,7 @@ GROUND_FLOOR = {
     "names": {"errors"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"folding", "errors"},
+    "text": {"dtypes", "errors", "folding", "names", "specs"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }
@@ -93,9 +94,28 @@ def _dotted(path: Path) -> str:
 def test_the_kernel_imports_no_plugin_and_no_framework(path: Path) -> None:
     """Not even inside a function; of all modules only trainers/ may import a framework."""
     tops = {module.partition(".")[0] for module, _ in runtime_imports(path)}
-    assert not tops & {"initreg_formats", "initreg_targets", "initreg_gguf"}
+    assert not tops & {package.name for package in PACKAGES}
     if "trainers" not in path.parts:
         assert not tops & (FRAMEWORKS | {"h5py", "safetensors", "gguf"})
+
+
+def test_every_plugin_is_looked_at() -> None:
+    """Those in the wheel, and each that has a distribution of its own."""
+    names = {package.name for package in PACKAGES}
+    assert {"initreg_formats", "initreg_targets"} <= names
+    separate = {project.parent.name for project in (ROOT / "plugins").glob("*/pyproject.toml")}
+    assert {name.replace("-", "_") for name in separate} <= names
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in KERNEL if "testing" not in path.parts],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_the_kernel_imports_no_conformance_kit(path: Path) -> None:
+    """initreg.testing needs pytest, which no user has to have."""
+    assert _is_kernel_module("testing")
+    assert "testing" not in {module.partition(".")[0] for module in kernel_imports(path)}
 
 
 @pytest.mark.parametrize("name", GROUND_FLOOR)
@@ -184,6 +204,7 @@ def test_import_initreg_is_light() -> None:
     assert imported_by("import initreg; initreg.hookimpl, initreg.Claim, initreg.Source") == set()
 
 
+@pytest.mark.framework
 def test_probe_imports_no_numpy(samples: list[str]) -> None:
     """'initreg probe' finds the winner of every kind of file without numpy or any framework."""
     code = (
@@ -194,6 +215,7 @@ def test_probe_imports_no_numpy(samples: list[str]) -> None:
     assert imported_by(code, *samples) == set()
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("name", NOT_FOR_PROBE)
 def test_probe_pays_for_nothing_that_it_does_not_need(name: str, samples: list[str]) -> None:
     """What restoring and saving need, and claiming does not, is not imported by 'initreg probe'."""
@@ -224,6 +246,7 @@ def test_plugins_imports_no_numpy() -> None:
     assert imported_by("from initreg.cli import main\nassert main(['plugins']) == 0") == set()
 
 
+@pytest.mark.framework
 def test_ls_imports_no_framework(samples: list[str]) -> None:
     """'initreg ls' lists every kind of file; of the libraries it needs h5py and numpy at most."""
     code = (

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,17 @@ def test_an_unknown_name_is_an_attribute_error():
     """A misspelt name fails as in any module."""
     with pytest.raises(AttributeError, match="'initreg' has no attribute 'SmartInt'"):
         _ = initreg.SmartInt
+
+
+def test_a_system_without_preadv_is_one_clear_error():
+    """Windows, for one: the import says what is needed, before anything else could fail."""
+    code = "import os; del os.preadv; import initreg"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: initreg needs a POSIX system with preadv(2): Linux, or macOS 11 or newer. "
+        "On Windows, use the Windows Subsystem for Linux (WSL)"
+    )
 
 
 def test_the_public_names_are_typed():

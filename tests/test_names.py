@@ -60,7 +60,7 @@ def test_no_patterns_match_nothing():
         assert patterns.hits("", "a") == []
 
 
-@pytest.mark.parametrize("given", [3, ["a", 3], [["a"]]])
+@pytest.mark.parametrize("given", [3, ["a", 3], [["a"]], iter([3])])
 def test_what_is_no_pattern_is_an_error(given):
     """Anything but strings is refused, with the option's name."""
     with pytest.raises(RuleError, match=r"drop=.*give a name or a glob"):

@@ -1,5 +1,13 @@
 """initreg.text: shapes, sizes, code, folded names, as people read them."""
 
+import functools
+import math
+import re
+import warnings
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
 import pytest
 
 from initreg import text
@@ -71,9 +79,53 @@ def test_sizes():
         ({"conv*": (2, 3, 1, 0)}, '{"conv*": (2, 3, 1, 0)}'),
         ((1,), "(1,)"),
         (0.5, "0.5"),
+        (math.inf, 'float("inf")'),
+        (b"a", "b'a'"),
+        (None, "None"),
     ],
 )
 def test_code(value, code):
     """Values as Python code that gives them back, in double quotes."""
     assert text.code_text(value) == code
     assert eval(code) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (np.dtype("float64"), '"float64"'),
+        (np.dtype(ml_dtypes.bfloat16), '"bfloat16"'),
+        (np.float16, '"float16"'),
+        (float, '"float"'),
+        (np.str_("model/"), '"model/"'),
+        (np.str_("\n"), r"'\n'"),
+        (np.int64(3), "3"),
+        (np.float32(0.5), "0.5"),
+        (np.bool_(True), "True"),
+        (np.array([2, 3, 1, 0]), "[2, 3, 1, 0]"),
+        (np.array(["a", "b"]), '["a", "b"]'),
+        (np.array("a"), '"a"'),
+        ({"b", "a"}, '["a", "b"]'),
+        (frozenset({1}), "[1]"),
+        ((name for name in "ab"), '["a", "b"]'),
+        ({"a": np.dtype("i4")}.values(), '["int32"]'),
+        ({np.str_("w"): np.array([1, 0])}, '{"w": [1, 0]}'),
+        (Path("/tmp/m.npz"), '"/tmp/m.npz"'),
+        ([(re.compile(r"^a\."), "")], r'[(r"^a\.", "")]'),
+        (re.compile("a", re.IGNORECASE | re.MULTILINE), '"(?im)a"'),
+        (re.compile("(?i)a", re.DOTALL), '"(?is)a"'),
+        (test_code, "test_code"),
+        (str.lower, "str.lower"),
+        (len, "len"),
+        (lambda name: name, "..."),
+        (functools.partial(len), "..."),
+        ("a".join, "..."),
+    ],
+)
+def test_code_of_what_others_have_made(value, code):
+    """Dtypes, scalars and arrays of numpy, sets, iterators, paths, regexes and functions become
+    code that needs no import."""
+    assert text.code_text(value) == code
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        eval(code)

@@ -226,7 +226,7 @@ def test_get_checkpoint_path_goes_further(folder: Path, tmp_path: Path) -> None:
     (moved / "checkpoint").write_text('model_checkpoint_path: "/gone/run/model-100"\n')
     assert get_checkpoint_path(moved / "checkpoint") == str(moved / "model-100")
     (moved / "checkpoint").write_text('model_checkpoint_path: "model-7"\n')
-    with pytest.raises(SourceNotFound, match="points to 'model-7', which is not there"):
+    with pytest.raises(SourceNotFound, match="points to 'model-7', which does not exist"):
         get_checkpoint_path(moved)
     with pytest.raises(SourceNotFound, match="model-10: no such file or checkpoint; near it"):
         get_checkpoint_path(folder / "model-10")

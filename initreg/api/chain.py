@@ -7,14 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
+from initreg.api.opening import Opening, SourceOptions, spelt_out, split
 from initreg.arrays.map import ArrayMap, LazyArray, RuledMap
 from initreg.arrays.streaming import position, stream
 from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.rows import Policy
-from initreg.plugin.hookspecs import OpenOptions
-from initreg.plugin.registry import default_registry
-from initreg.plugin.source import Source
-from initreg.rules.rules import RuleOptions, Rules
+from initreg.rules.rules import Rules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,21 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One source of a chain. ``rules`` are its own first, then those of the chains around it.
+    """One source of a chain, with how to open it and what to do with it.
 
-    ``opening`` and ``typed`` are how the user typed how to open it, and each of the rules: for the
-    code of a hint.
+    ``rules`` are its own first, then those of the chains around it. ``typed`` holds the keywords
+    of each of them as the user typed them, for the code of a hint.
     """
 
     source: Any
-    format: str | None = None
-    options: OpenOptions = field(default_factory=OpenOptions)
+    opening: Opening = field(default_factory=Opening)
     rules: tuple[Rules, ...] = ()
     ignore_mismatch: bool = False
     on_unused: Policy = Policy.WARN
     expected: Patterns = NO_PATTERNS
     ignored: Patterns = NO_PATTERNS
-    opening: Mapping[str, Any] = field(default_factory=dict)
     typed: tuple[Mapping[str, Any], ...] = ()
 
     def inside(self, outer: Link) -> Link:
@@ -83,7 +79,6 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
 
     Raises what opening raises, and RuleError: a rule must touch an array of some link it is for.
     """
-    registry = default_registry()
     maps = []
     touched: dict[int, set[str]] = {}
     seen: dict[int, tuple[Rules, list[ArrayMap]]] = {}
@@ -92,7 +87,7 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
         if isinstance(link.source, ArrayMap):
             opened = link.source  # the caller opened it, and closes it
         else:
-            opened = registry.open(Source(link.source), link.options, link.format)
+            opened = link.opening.open(link.source)
             stack.enter_context(opened)
         for rules in filter(None, link.rules):
             seen.setdefault(id(rules), (rules, []))[1].append(opened)
@@ -113,26 +108,30 @@ def merged(maps: Iterable[ArrayMap]) -> dict[str, LazyArray]:
     return suppliers
 
 
+@spelt_out(SourceOptions)
 def open(  # the name that people know from gzip, zipfile and safetensors
-    source: Any,
-    *,
-    format: str | None = None,
-    verify: bool = True,
-    mmap: bool = False,
-    allow_pickle: bool = False,
-    max_inflation: float = 1000,
-    **rules: Unpack[RuleOptions],
+    source: Any, **options: Unpack[SourceOptions]
 ) -> ArrayMap:
     """Open one source as a lazy map of its arrays; use it in a ``with``.
 
-    Options and rules as for :class:`initreg.SmartInit`. Raises SourceNotFound, UnknownFormat,
-    AmbiguousSource, MissingLibrary, DamagedFile, RefusedFile, RuleError.
+    Args:
+        source: a path, a mapping of names to arrays, or an object that a format claims.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`.
+
+    Returns:
+        An :class:`ArrayMap`. Names, shapes and dtypes are known; values are read when asked for.
+
+    Raises:
+        SourceNotFound, UnknownFormat, AmbiguousSource, MissingLibrary, DamagedFile, RefusedFile:
+            the source cannot be opened.
+        RuleError: a rule matches nothing, or does not apply.
 
     >>> with initreg.open("base.npz", drop="head/*") as m:  # doctest: +SKIP
     ...     m["fc/W"].shape, np.asarray(m["fc/W"])
     """
-    options = OpenOptions(allow_pickle, verify, mmap, max_inflation)
-    opened = default_registry().open(Source(source), options, format)
+    opening, rules = split(options, "open")
+    opened = opening.open(source)
     try:
         return opened.apply(**rules) if rules else opened
     except BaseException:
@@ -140,25 +139,27 @@ def open(  # the name that people know from gzip, zipfile and safetensors
         raise
 
 
-def load(
-    source: Any,
-    *,
-    format: str | None = None,
-    verify: bool = True,
-    mmap: bool = False,
-    allow_pickle: bool = False,
-    max_inflation: float = 1000,
-    **rules: Unpack[RuleOptions],
-) -> dict[str, np.ndarray[Any, Any]]:
+@spelt_out(SourceOptions)
+def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[Any, Any]]:
     """Read all arrays of one source, or of a chain, into a dict; later sources win.
 
-    Options and rules as for :class:`initreg.SmartInit`. Every array is the caller's own: native
-    byte order, C order, writable.
-    With ``mmap`` it is a view of the file where that is possible, which must then stay as it is;
-    pages that are written become the process's own.
+    Args:
+        source: what :class:`initreg.SmartInit` takes.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`. With ``mmap`` an array is a view of the file
+            where that is possible. The file must then not change. Pages that are written become
+            the process's own.
+
+    Returns:
+        The arrays by name, each the caller's own: native byte order, C order, writable.
+
+    Raises:
+        What :func:`initreg.open` raises.
+
+    >>> initreg.load("base.npz")["fc/W"]  # doctest: +SKIP
     """
-    options = OpenOptions(allow_pickle, verify, mmap, max_inflation)
-    like = Link(None, format, options, (Rules.of(**rules),))
+    opening, rules = split(options, "load")
+    like = Link(None, opening, (Rules.of(**rules),))
     with ExitStack() as stack:
         suppliers = merged(open_chain(flatten(source, like), stack))
         names = sorted(suppliers, key=lambda name: position(suppliers[name]))

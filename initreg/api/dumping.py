@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+from initreg.api.opening import ReadingOptions, opening_of, spelt_out
 from initreg.api.saving import convert
-from initreg.api.training_state import telling_names, training_state
 from initreg.arrays.map import ArrayMap, RuledMap
 from initreg.arrays.saved import Progress
 from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
-from initreg.plugin.hookspecs import OpenOptions
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
+from initreg.plugin.training import inference, parameter_files
 from initreg.rules.rule import Entry, Outcome
 from initreg.rules.rules import Rules
 from initreg.specs import ArraySpec
 from initreg.text import code_text, names_text, plural, shape_text
-
-_ENDING = ".meta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,7 @@ def _note(spec: ArraySpec) -> str:
 _MORE = "they are in .kept and .dropped, and --json prints them all"
 
 
+@spelt_out(ReadingOptions)
 def dump(
     checkpoint: Any,
     out: str | os.PathLike[str],
@@ -78,14 +78,11 @@ def dump(
     meta: str | os.PathLike[str] | None = None,
     inference: bool = False,
     to: str | None = None,
-    format: str | None = None,
-    verify: bool = True,
-    allow_pickle: bool = False,
-    max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[ReadingOptions],
 ) -> Dumped:
     """Write the model that is in a checkpoint, without what only its training needs.
 
@@ -102,6 +99,7 @@ def dump(
 
     >>> initreg.dump("train_log/run", "model.npz")  # doctest: +SKIP
     """
+    opening = opening_of(options, "dump")
     if inference and meta is not None:
         raise InitregError(
             "meta= names what the model is made of, inference=True finds it out: give one of them"
@@ -109,17 +107,14 @@ def dump(
     graph = None if meta is None else Path(meta)
     if graph is None and not inference:
         graph = _newest_metagraph(checkpoint)
-    options = OpenOptions(allow_pickle, verify, max_inflation=max_inflation)
     with ExitStack() as stack:
         opened = checkpoint
         if not isinstance(checkpoint, ArrayMap):
-            opened = default_registry().open(Source(checkpoint), options, format)
-            stack.enter_context(opened)
+            opened = stack.enter_context(opening.open(checkpoint))
         if graph is not None:
             kept, dropped = _by_metagraph(opened, graph)
         else:
-            dropped = training_state(opened.specs())
-            kept = telling_names([s for s in opened.specs() if s.name not in dropped])
+            kept, dropped = _by_plugins(opened)
         if not kept:
             raise InitregError(
                 f"{opened.label}: nothing would be left: all of {plural(len(opened), 'array')} "
@@ -157,6 +152,17 @@ class _Chosen:
                 named = ArraySpec(name, spec.shape, spec.dtype, (), spec.origin, spec.changes)
                 kept.append(Entry(entry.index, named, entry.changes))
         outcome.entries = kept
+
+
+def _by_plugins(opened: ArrayMap) -> tuple[dict[str, str], dict[str, str]]:
+    """The same as :func:`_by_metagraph`, by what the plugins know of optimisers and trainings."""
+    found = inference(default_registry(), opened.specs())
+    kept = {name: found.renamed.get(name, name) for name in opened if name not in found.dropped}
+    for new, count in Counter(kept.values()).items():
+        if count > 1:  # two plugins, or one that did not look
+            names = ", ".join(repr(old) for old, name in kept.items() if name == new)
+            raise InitregError(f"{opened.label}: {names} would all be published as {new!r}")
+    return kept, dict(found.dropped)
 
 
 def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -225,11 +231,12 @@ def _parameters(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]
 
 
 def _newest_metagraph(checkpoint: Any) -> Path:
-    """In the folder that is given. Raises InitregError if there is none."""
+    """The newest metagraph of the folder that is given. Raises InitregError if there is none."""
     is_path = isinstance(checkpoint, (str, os.PathLike))
     path = Path(os.path.expanduser(os.fspath(checkpoint))) if is_path else None
     folder = path if path is not None and path.is_dir() else path.parent if path else None
-    there = _metagraphs(folder) if folder is not None else []
+    endings = parameter_files(default_registry())
+    there = _files_with(endings, folder) if folder is not None else []
     label = checkpoint.label if isinstance(checkpoint, ArrayMap) else Source(checkpoint).label
     if there and folder == path:
         return there[-1]
@@ -237,23 +244,23 @@ def _newest_metagraph(checkpoint: Any) -> Path:
         raise error
     example = "graph.meta"
     if there and path is not None:
-        beside = path.with_name(path.name + _ENDING)
-        example = str(beside if beside in there else there[-1])
+        beside = [path.with_name(path.name + ending) for ending in endings]
+        example = str(next((file for file in beside if file in there), there[-1]))
     raise InitregError(
-        f"{label}: which of its arrays are the model's own? Give the metagraph that was written "
-        f"with it, meta={code_text(example)}, or pass inference=True to drop what the checkpoint "
-        "itself shows to be the optimiser's and the training's"
+        f"{label}: it is not known which arrays belong to the model. Give the metagraph that was "
+        f"written with the checkpoint, meta={code_text(example)}, or pass inference=True to drop "
+        "what the checkpoint itself shows to belong to the optimiser and the training"
     )
 
 
-def _metagraphs(folder: Path) -> list[Path]:
-    """The ``*.meta`` of a folder, the newest last."""
+def _files_with(endings: tuple[str, ...], folder: Path) -> list[Path]:
+    """The files of a folder with one of these endings, the newest last."""
     try:
         with os.scandir(folder) as entries:
             found = [
                 (entry.stat().st_mtime_ns, entry.name)
                 for entry in entries
-                if entry.name.endswith(_ENDING) and entry.is_file()
+                if entry.name.endswith(endings) and entry.is_file()
             ]
     except FileNotFoundError:
         return []

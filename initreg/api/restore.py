@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
@@ -33,7 +34,8 @@ from initreg.plan.matching import match
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Hint, Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
-from initreg.plugin.registry import default_registry
+from initreg.plugin import training
+from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
 from initreg.rules.changes import cast_values
 from initreg.specs import VariableSpec
@@ -85,6 +87,7 @@ class Restore:
             self._target.label,
             on_missing=on_missing,
             expect_missing=expect_missing,
+            slots=partial(training.slots, default_registry()),
         )
         self.plan = plan.with_hints(self._hints(plan, sources, variables))
 
@@ -93,7 +96,7 @@ class Restore:
         plan = self.plan
         cast = [row for row in plan if row.is_cast and row.kind is not Kind.RESHAPED]
         told: list[tuple[Sequence[Row], type[InitregWarning], str]] = [
-            (plan.of(Kind.PASSED_OVER), MismatchWarning, "not fitting, passed over"),
+            (plan.of(Kind.PASSED_OVER), MismatchWarning, "mismatched, skipped"),
             (plan.of(Kind.RESHAPED), ReshapeWarning, "reshaped by axes of length 1"),
             (
                 plan.missing(Policy.WARN),
@@ -237,7 +240,7 @@ class Restore:
         link = self._links[number]
         path = isinstance(link.source, (str, os.PathLike))
         code = code_text(os.fspath(link.source)) if path else "source"
-        code += options_text(link.opening)
+        code += options_text(link.opening.typed())
         for typed in filter(None, link.typed):
             code = f"SmartInit({code}{options_text(typed)})"
         return code

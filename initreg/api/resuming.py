@@ -23,6 +23,8 @@ from initreg.api.states import from_json, give, offers_state, to_json
 from initreg.arrays import checksums
 from initreg.arrays.saved import Saved
 from initreg.errors import DamagedFile, InitregError, ResumeWarning, SourceNotFound, UnreadableFile
+from initreg.plugin.installed import default_registry
+from initreg.plugin.training import checkpoints
 from initreg.storage import small_files
 from initreg.storage.output import written
 from initreg.text import plural
@@ -30,9 +32,7 @@ from initreg.text import plural
 ENDING = ".resume.json"
 _VERSION = 1
 _LARGEST = 64 << 20  # bytes of a sidecar
-# What a saver that writes no sidecars calls a checkpoint of a run. The index of one is the last of
-# its files to come, and so what says when it was saved.
-_INDEX = re.compile(r"(.+-(\d+))\.index")
+_STEP = re.compile(r".+-(\d+)", re.ASCII)  # what savers that write no sidecars call a checkpoint
 _CHUNK = 4 << 20
 
 
@@ -140,10 +140,10 @@ def save_states(
 def remove_orphans(folder: str | os.PathLike[str], keep: Iterable[str] = ()) -> None:
     """Remove sidecars whose checkpoints are gone, but those of the names in ``keep``."""
     names = set(os.listdir(folder))
+    known = checkpoints(default_registry(), names)
     for name in names:
         checkpoint = name.removesuffix(ENDING)
-        stands = not {checkpoint, f"{checkpoint}.index"}.isdisjoint(names)
-        if name.endswith(ENDING) and checkpoint not in keep and not stands:
+        if name.endswith(ENDING) and checkpoint not in {*keep, *names, *known}:
             with contextlib.suppress(OSError):
                 Path(folder, name).unlink()
 
@@ -264,21 +264,21 @@ def _candidates(folder: Path) -> Iterator[_Candidate]:
         raise SourceNotFound(f"{folder}: there is no such folder to resume from") from None
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
-    for name in names:
-        path = folder / name
-        if name.startswith("."):  # of a save that goes on, or was killed
-            continue
-        if name.endswith(ENDING):
-            checkpoint = folder / name.removesuffix(ENDING)
-            if names.isdisjoint((checkpoint.name, f"{checkpoint.name}.index")):
-                continue  # it is not there yet, or no longer
-            try:
-                content = _read_sidecar(path)
-                yield _Candidate(checkpoint, content["saved_at"], content["step"], content)
-            except InitregError as error:
-                yield _Candidate(checkpoint, _mtime(path), None, error)
-        elif (index := _INDEX.fullmatch(name)) and f"{index[1]}{ENDING}" not in names:
-            yield _Candidate(folder / index[1], _mtime(path), int(index[2]), None)
+    # Hidden files are those of a save that is going on, or was killed.
+    names = {name for name in names if not name.startswith(".")}
+    known = checkpoints(default_registry(), names)
+    sidecars = {n.removesuffix(ENDING): folder / n for n in names if n.endswith(ENDING)}
+    for name, path in sidecars.items():
+        if name not in names and name not in known:
+            continue  # the checkpoint does not exist yet, or no longer
+        try:
+            content = _read_sidecar(path)
+            yield _Candidate(folder / name, content["saved_at"], content["step"], content)
+        except InitregError as error:
+            yield _Candidate(folder / name, _mtime(path), None, error)
+    for name, last in known.items():  # the file that is written last says when it was saved
+        if name not in sidecars and (match := _STEP.fullmatch(name)):
+            yield _Candidate(folder / name, _mtime(folder / last), int(match[1]), None)
 
 
 def _mtime(path: Path) -> float:

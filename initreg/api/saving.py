@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
+from initreg.api.opening import SourceOptions, spelt_out, split
 from initreg.arrays.saved import Progress, Saved
 from initreg.errors import InitregError, UnknownFormat
-from initreg.plugin.hookspecs import OpenOptions, SaveOptions
-from initreg.plugin.registry import default_registry
-from initreg.rules.rules import RuleOptions, Rules
+from initreg.plugin.hookspecs import SaveOptions
+from initreg.plugin.installed import default_registry
+from initreg.rules.rules import Rules
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output, written
 
@@ -36,17 +37,25 @@ def save(
     manifest: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Write arrays to ``path``: all of it, or nothing; what stood there is replaced at the end.
+    """Write arrays to ``path``. A file that was there is replaced at the end, or not at all.
 
-    ``arrays``: a dict by name, nested or not, or an open map. ``format``: by default that of the
-    path's ending, ``.npz``, ``.safetensors``, ``.h5`` or ``.ckpt`` (a TF checkpoint, whose files
-    are ``path.index`` and ``path.data-...``). ``compress``: of npz and h5. ``shard_size``: of
-    safetensors, at most so many bytes in a file, as a number or as ``"5GB"``. ``manifest``: write
-    the digests of files and arrays beside it, for :func:`initreg.verify`. ``progress`` is called
-    with the bytes done and all bytes.
+    Args:
+        path: the file, or a checkpoint's prefix.
+        arrays: a dict by name, nested or not, or an open map.
+        format: by default that of the path's ending, ``.npz``, ``.safetensors``, ``.h5`` or
+            ``.ckpt`` (a TF checkpoint, whose files are ``path.index`` and ``path.data-...``).
+        compress: pack what can be packed; of npz and h5.
+        shard_size: the most bytes of one file, as a number or as ``"5GB"``; of safetensors.
+        manifest: write the digests of files and arrays beside it, for :func:`initreg.verify`.
+        progress: is called with the bytes done and the bytes in all.
 
-    Returns the path to open it by. Raises UnwritableFile, UnknownFormat, and InitregError for
-    arrays that the format has no place for; nothing is changed then.
+    Returns:
+        The path to open it by.
+
+    Raises:
+        UnwritableFile: the system does not let it be written.
+        UnknownFormat: no format has this ending, or this name.
+        InitregError: the format cannot hold one of the arrays. Nothing is changed then.
 
     >>> initreg.save("model.npz", {"fc/W": w})  # doctest: +SKIP
     """
@@ -61,45 +70,49 @@ def save(
     )
 
 
+@spelt_out(SourceOptions)
 def convert(
     source: Any,
     path: str | os.PathLike[str],
     *,
     to: str | None = None,
-    format: str | None = None,
-    verify: bool = True,
-    allow_pickle: bool = False,
-    max_inflation: float = 1000,
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
     progress: Progress | None = None,
-    **rules: Unpack[RuleOptions],
+    **options: Unpack[SourceOptions],
 ) -> Path:
-    """Write what ``source`` holds, a chain merged on the way, as :func:`save` does.
+    """Write the arrays of ``source`` into one file, as :func:`save` does; a chain is merged.
 
-    It is streamed: a few arrays are in memory at a time. ``to``: the format to write, by default
-    that of the path's ending; ``format``, ``verify``, ``allow_pickle``, ``max_inflation``
-    and rules as for :class:`initreg.SmartInit`. A converted checkpoint keeps the names that it
-    has; their aliases are not written.
+    Arrays are streamed: a few of them are in memory at a time. The names that a checkpoint has are
+    kept; aliases are not written.
+
+    Args:
+        source: what :class:`initreg.SmartInit` takes.
+        path: the file, or a checkpoint's prefix.
+        to: the format to write, by default that of the path's ending.
+        compress, shard_size, manifest, progress: as for :func:`save`.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`.
+
+    Returns:
+        The path to open it by.
+
+    Raises:
+        What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
 
     >>> initreg.convert("model.ckpt-1000", "model.safetensors", drop="*/Adam*")  # doctest: +SKIP
     """
-    registry = default_registry()
+    opening, rules = split(options, "convert")
     name = to if to is not None else saver_for(path)
-    options = SaveOptions(compress, size_in_bytes(shard_size))
-    like = Link(
-        None,
-        format,
-        OpenOptions(allow_pickle, verify, max_inflation=max_inflation),
-        (Rules.of(**rules),),
-    )
+    saving = SaveOptions(compress, size_in_bytes(shard_size))
+    like = Link(None, opening, (Rules.of(**rules),))
     with ExitStack() as stack:
         digests: dict[str, str] | None = {} if manifest else None
         arrays = Saved(merged(open_chain(flatten(source, like), stack)), progress, digests)
         with written(path) as output:
             output.need(0 if compress else arrays.nbytes)
-            registry.save(name, arrays, output, options)
+            default_registry().save(name, arrays, output, saving)
             _replace_manifest(output, arrays, digests)
     return output.result
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Unpack
 
 from initreg.api.chain import Chain, Link, flatten
+from initreg.api.opening import SourceOptions, spelt_out, split
 from initreg.api.restore import Restore
 from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Policy
-from initreg.plugin.hookspecs import OpenOptions
-from initreg.rules.renaming import Renaming
-from initreg.rules.rules import Globs, RuleOptions, Rules
+from initreg.rules.rules import Globs, Rules
 
 logger = logging.getLogger("initreg")
 
@@ -60,76 +59,36 @@ class SmartInit(Chain):
     >>> SmartInit("base.npz", strip_prefix="model/", drop="head/*").init(session)  # doctest: +SKIP
     """
 
+    @spelt_out(SourceOptions)
     def __init__(
         self,
         source: Any,
         *,
-        format: str | None = None,
         ignore_mismatch: bool = False,
         on_missing: str = "warn",
         on_unused: str = "warn",
         expect_missing: Globs = (),
         expect_unused: Globs = (),
         ignore: Globs = (),
-        rename: Renaming | None = None,
-        drop: Globs = (),
-        keep: Globs | None = None,
-        prefix: str | None = None,
-        strip_prefix: str | None = None,
-        transpose: Globs = (),
-        permute: Mapping[str, Sequence[int]] | None = None,
-        slice: Mapping[str, Sequence[int | None]] | None = None,
-        pad: Mapping[str, Sequence[Any]] | None = None,
-        cast: Any = None,
-        mmap: bool = False,
-        verify: bool = True,
         atomic: bool = False,
-        allow_pickle: bool = False,
-        max_inflation: float = 1000,
+        **options: Unpack[SourceOptions],
     ) -> None:
         self.source = source
         self.ignore_mismatch = ignore_mismatch
         self.on_missing = _policy(on_missing, "on_missing")
         self.expect_missing = Patterns(expect_missing, "expect_missing")
         self.atomic = atomic
-        given = RuleOptions(
-            rename=rename,
-            drop=drop,
-            keep=keep,
-            prefix=prefix,
-            strip_prefix=strip_prefix,
-            transpose=transpose,
-            permute=permute,
-            slice=slice,
-            pad=pad,
-            cast=cast,
-        )
+        opening, given = split(options, "SmartInit")
         rules = Rules.of(**given)
-        opening = {
-            "format": format,
-            "mmap": mmap,
-            "verify": verify,
-            "allow_pickle": allow_pickle,
-            "max_inflation": max_inflation,
-        }
-        usual = {
-            "format": None,
-            "mmap": False,
-            "verify": True,
-            "allow_pickle": False,
-            "max_inflation": 1000,
-        }
         like = Link(
-            None,
-            format,
-            OpenOptions(allow_pickle, verify, mmap, max_inflation),
-            (rules,),
-            ignore_mismatch,
-            _policy(on_unused, "on_unused"),
-            Patterns(expect_unused, "expect_unused"),
-            Patterns(ignore, "ignore"),
-            {name: value for name, value in opening.items() if value != usual[name]},
-            ({name: value for name, value in given.items() if value not in (None, ())},),
+            source=None,
+            opening=opening,
+            rules=(rules,),
+            ignore_mismatch=ignore_mismatch,
+            on_unused=_policy(on_unused, "on_unused"),
+            expected=Patterns(expect_unused, "expect_unused"),
+            ignored=Patterns(ignore, "ignore"),
+            typed=(rules.given,),
         )
         _refuse_inner(source)
         self.links = tuple(flatten(source, like))

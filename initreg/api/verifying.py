@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from initreg.api.chain import open as open_source
+from initreg.api.opening import OpeningOptions, opening_of, spelt_out
 from initreg.arrays.map import ArrayMap, LazyArray
 from initreg.arrays.streaming import position
 from initreg.arrays.threads import thread_count
@@ -128,14 +128,13 @@ class Verification:
 _MORE = "they are in .arrays, and --json prints them all"
 
 
+@spelt_out(OpeningOptions)
 def verify(
     source: Any,
     *,
     manifest: str | os.PathLike[str] | None = None,
     finite: bool = True,
-    format: str | None = None,
-    allow_pickle: bool = False,
-    max_inflation: float = 1000,
+    **options: Unpack[OpeningOptions],
 ) -> Verification:
     """Read all of a source, and say whether it is what it was: returns a :class:`Verification`.
 
@@ -153,14 +152,13 @@ def verify(
 
     >>> initreg.verify("model.safetensors").ok  # doctest: +SKIP
     """
+    opening = opening_of(options, "verify", OpeningOptions)
     label = Source(source).label
     given = None if manifest is None else Path(os.path.expanduser(os.fspath(manifest)))
     if given is not None and not given.exists():
         raise SourceNotFound(f"{given}: no such manifest")
     try:
-        opened = open_source(
-            source, format=format, allow_pickle=allow_pickle, max_inflation=max_inflation
-        )
+        opened = opening.open(source)
     except InitregError as error:
         found = given or _manifest_of(source, ())
         changed = _files_problems(found)[1] if found is not None else []

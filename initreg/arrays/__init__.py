@@ -1,1 +1,1 @@
-"""From extents to numpy arrays: the one place where bytes become arrays."""
+"""From extents to numpy arrays: the only place where bytes become arrays."""

@@ -1,7 +1,7 @@
-"""What a file's own size can prove wrong with an extent, found when the file is opened.
+"""Checks of extents when a file is opened, against the size of the file and each other.
 
-Nothing is allocated or read, so a lying header costs nothing. What only its bytes can prove wrong
-is found by :mod:`initreg.arrays.reader`.
+Nothing is allocated or read, so that a header with wrong numbers costs nothing. Errors that only
+the bytes can show are found by :mod:`initreg.arrays.reader`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from initreg.arrays.regions import MOST_CUTS, cover_once, cut_axes
 from initreg.errors import DamagedFile, RefusedFile
 from initreg.specs import Extent, SlicedExtent
 
-# Deflate cannot unpack to more than 1032 times its size (RFC 1951: at best 258 bytes in 2 bits).
-_DEFLATE_RATIO = 1032
-_JUSTIFIED = 64 << 20  # bytes that arrays may take in memory, however small the file
-# A format may give two names to the same bytes. More than so many times its size no file is read.
+_JUSTIFIED = 64 << 20  # bytes that arrays may always take in memory, however small the file is
+# A format may give two names to the same bytes. No file is read more than so many times its size.
 _SHARED = 4
 
 
@@ -33,32 +31,41 @@ def _nbytes(extent: Extent) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells a file from one that took its place, or from itself after it was written to. No
-    inode: on some network file systems a file has another one each time it is asked for."""
+    """Size and time of a file, to notice if it is replaced or written to.
+
+    The inode is not compared, because on some network file systems it differs each time.
+    """
 
     size: int
     mtime_ns: int
 
     @classmethod
     def of(cls, file: Path | int) -> Stamp:
-        """Of a path or a descriptor. Raises OSError."""
+        """The stamp of a path or a descriptor. Raises OSError."""
         found = os.stat(file)
         return cls(found.st_size, found.st_mtime_ns)
 
 
-def check(
-    arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float = 1000
-) -> dict[Path, Stamp]:
-    """Raise DamagedFile for an extent that its file is too small for, or that contradicts itself or
-    others; RefusedFile for those that unpack to more than ``max_inflation`` times their size.
+def check(arrays: Iterable[tuple[str, Any]], label: str, max_inflation: float) -> dict[Path, Stamp]:
+    """Check all extents of a source.
 
-    ``arrays`` are names and what the format returned for them; other values than extents pass.
-    Returns the files that they lie in.
+    Args:
+        arrays: names, and what the format returned for them. Only extents are checked.
+        label: what to call the source in an error.
+        max_inflation: how many times their size packed arrays may unpack to.
+
+    Returns:
+        The files that the extents are in, with the stamp of each.
+
+    Raises:
+        DamagedFile: an extent is not within its file, or contradicts itself or other extents.
+        RefusedFile: packed arrays would unpack to more than is allowed.
     """
     stamps: dict[Path, Stamp] = {}
-    inflated = over = 0  # bytes of arrays that unpack to more than they may, and in the file
-    plain: dict[Path, int] = {}  # bytes of all arrays in a file: of those that are not packed
-    packed: dict[Path, int] = {}  # and of those that are, as they are stored
+    # For arrays that unpack to more than they may: their bytes unpacked, and as they are stored.
+    inflated = over = 0
+    plain: dict[Path, int] = {}  # by file: stored bytes of the arrays that are not packed
+    packed: dict[Path, int] = {}  # by file: stored bytes of the arrays that are packed
     for name, value in arrays:
         if isinstance(value, Extent):
             _check_extent(name, value, label, stamps)
@@ -70,7 +77,7 @@ def check(
             if unpacked > value.length * max_inflation:
                 inflated += unpacked
                 over += value.length
-                what = f"{label}: what is packed up to array {name!r}"
+                what = f"{label}: the packed data up to array {name!r}"
                 RefusedFile.check_inflation(what, over, inflated, max_inflation)
         elif isinstance(value, SlicedExtent):
             _check_slices(name, value, label, stamps)
@@ -80,9 +87,9 @@ def check(
         for file, total in totals.items():
             if total > times * stamps[file].size + more:
                 raise DamagedFile(
-                    f"{label}: its arrays take {total:,} bytes of {file.name}, which has "
-                    f"{stamps[file].size:,}: they lie in each other, so that a small file could "
-                    "fill the memory. It was made so on purpose, or its header is wrong"
+                    f"{label}: its arrays take {total:,} bytes of {file.name}, which has only "
+                    f"{stamps[file].size:,}. They overlap, so that a small file could fill the "
+                    "memory. The file was made to do this, or its header is wrong"
                 )
     return stamps
 
@@ -93,13 +100,13 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stam
             stamps[extent.file] = Stamp.of(extent.file)
         except OSError as error:
             raise DamagedFile(
-                f"{label}: array {name!r} lies in {extent.file}, which cannot be read: "
+                f"{label}: array {name!r} is in {extent.file}, which cannot be read: "
                 f"{error.strerror}. Is a part of the download missing?"
             ) from error
     size = stamps[extent.file].size
     numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
     if not all(isinstance(number, (int, Integral)) for number in numbers):
-        raise DamagedFile(f"{label}: array {name!r} has a length that is no whole number: {extent}")
+        raise DamagedFile(f"{label}: array {name!r} has a length that is not an integer: {extent}")
     try:
         nbytes = _nbytes(extent)
     except TypeError as error:
@@ -122,11 +129,8 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stam
         )
     if extent.checksum is not None and extent.checksum[0] not in checksums.KINDS:
         raise DamagedFile(f"{label}: array {name!r}: unknown checksum {extent.checksum[0]!r}")
-    if extent.codec == "deflate" and unpacked > extent.length * _DEFLATE_RATIO:
-        raise DamagedFile(
-            f"{label}: array {name!r} claims to unpack from {extent.length:,} to {unpacked:,} "
-            "bytes, more than deflate can"
-        )
+    if extent.codec == "deflate":
+        DamagedFile.check_deflate(f"{label}: array {name!r}", extent.length, unpacked)
 
 
 def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path, Stamp]) -> None:
@@ -142,14 +146,14 @@ def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path,
         ):
             raise DamagedFile(
                 f"{label}: array {name!r} of shape {value.shape} has a slice of shape "
-                f"{extent.shape} at {start}, which lies outside of it"
+                f"{extent.shape} at {start}, which is not inside of it"
             )
     boxes = [(start, extent.shape) for start, extent in value.slices]
     cuts = len(cut_axes(value.shape, boxes))
     if cuts > MOST_CUTS:
         raise DamagedFile(
-            f"{label}: array {name!r} of shape {value.shape} is cut along {cuts} axes; "
-            f"{MOST_CUTS} are the most read"
+            f"{label}: array {name!r} of shape {value.shape} is cut along {cuts} axes, "
+            f"but at most {MOST_CUTS} can be read"
         )
     if not cover_once(value.shape, boxes):
         raise DamagedFile(

@@ -1,8 +1,8 @@
-"""The checksums that formats carry, and the checksum of a whole from those of its parts.
+"""The checksums that formats use, and how the checksums of two parts are combined.
 
-Parts of an array are read and summed by several threads at once. The two kinds differ in their
-polynomial alone, of which the bits are reflected. Sources: RFC 1952 (crc32), RFC 3720 (crc32c);
-for joining two sums, zlib's ``crc32_combine``.
+Several threads read the parts of an array and compute their checksums. The two kinds differ only
+in their polynomial, whose bits are reversed here. Sources: RFC 1952 (crc32), RFC 3720 (crc32c), and
+zlib's ``crc32_combine`` for combining two checksums.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ KINDS = frozenset(_POLYNOMIALS)
 
 
 def checksum(kind: str, data: Any, before: int = 0) -> int:
-    """Of ``data``, a contiguous array of bytes, after data whose checksum was ``before``."""
+    """The checksum of some bytes.
+
+    Args:
+        kind: ``"crc32"`` or ``"crc32c"``.
+        data: bytes, a memoryview of bytes, or a contiguous array of bytes.
+        before: the checksum of the data that comes before, 0 if there is none.
+    """
+    if not len(data):
+        return before
+    if isinstance(data, memoryview):
+        import numpy as np
+
+        data = np.asarray(data)
     if kind == "crc32":
         from zlib_ng import zlib_ng
 
@@ -26,14 +38,21 @@ def checksum(kind: str, data: Any, before: int = 0) -> int:
 
 
 def joined(kind: str, first: int, second: int, length: int) -> int:
-    """The checksum of two pieces of data in a row; ``length`` is that of the second, in bytes."""
+    """The checksum of two pieces of data, one after the other, from their checksums.
+
+    Args:
+        kind: ``"crc32"`` or ``"crc32c"``.
+        first: the checksum of the first piece.
+        second: the checksum of the second piece.
+        length: the length of the second piece in bytes.
+    """
     if not length:
         return first
     polynomial = _POLYNOMIALS[kind]
     return _times(_shift(polynomial, length), first, polynomial) ^ second
 
 
-@functools.lru_cache(256)  # almost all pieces are equally long
+@functools.lru_cache(256)  # almost all pieces have the same length
 def _shift(polynomial: int, length: int) -> int:
     """``x ** (8 * length)`` modulo the polynomial."""
     result, power = 1 << 31, 1 << 23  # 1 and x ** 8, reflected

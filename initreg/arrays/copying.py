@@ -1,4 +1,4 @@
-"""Arrays that a source holds in memory, or that its library reads, as arrays of one's own."""
+"""Copies of arrays that somebody else holds in memory, or that a library reads."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 
 
 def owned(array: LazyArray, label: str, box: Box | None = None) -> Array:
-    """The values of an array whose value is no extent, or those in a box of it, in memory that
-    nobody else holds. Raises DamagedFile if they cannot be had or are not what was announced."""
+    """Read an array whose value is not an extent, in memory that nobody else holds.
+
+    Args:
+        array: the array.
+        label: what to call the source in an error.
+        box: the part to read, or None for the whole array.
+
+    Raises:
+        DamagedFile: it cannot be read, or its shape or dtype is not the one in its spec.
+    """
     import numpy as np
 
     shape = array.shape if box is None else box.shape
@@ -31,7 +39,7 @@ def owned(array: LazyArray, label: str, box: Box | None = None) -> Array:
             found = found[box.slices].copy()
     except InitregError:
         raise
-    except Exception as error:  # whatever a plugin's library makes of damaged bytes
+    except Exception as error:  # the library of a plugin may raise anything for damaged bytes
         raise DamagedFile(
             f"{label}: array {array.name!r} cannot be read: {type(error).__name__}: {error}"
         ) from error
@@ -49,20 +57,20 @@ def owned(array: LazyArray, label: str, box: Box | None = None) -> Array:
 
 
 def _cut(value: Any, box: Box) -> Any:
-    """The box of a value that can be asked for one, as those of h5py, zarr and numpy can."""
+    """The box of a value, or the whole value if it cannot be sliced. h5py, zarr and numpy can."""
     return value[box.slices] if hasattr(type(value), "__getitem__") else value
 
 
 def _own(value: Any) -> np.ndarray[Any, Any]:
-    """The values of an array-like, in memory that nobody else holds."""
+    """The values of an array-like object, in memory that nobody else holds."""
     import numpy as np
 
     if type(value) is np.ndarray and not value.dtype.hasobject:
         array = memory.empty(value.shape, value.dtype)
         array[...] = value
         return array
-    # What __array__ says about copying is not to be trusted, and what it did once it need not do
-    # again. An array that owns its memory and that no one else refers to was made for us.
+    # Whether __array__ copies cannot be known: not from what it says, nor from what it did before.
+    # An array that owns its memory and that nothing else refers to was made for us.
     fresh = np.empty(0)
     found = np.asarray(value)
     is_ours = (

@@ -1,4 +1,4 @@
-"""Unpacking what is packed: the raw deflate streams of zip members."""
+"""Unpacking raw deflate streams (RFC 1951), as in the members of a zip file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from initreg.arrays import checksums
 
-_CHUNK = 1 << 17  # bytes packed, and unpacked, that are held at a time: they stay in the cache
+_CHUNK = 1 << 17  # bytes that are held at a time, packed and unpacked: they stay in the cache
 
 
 class BadStream(Exception):
-    """A packed stream is damaged; the message completes "the array ...". Kept inside of reading."""
+    """A packed stream is damaged. The message completes "array 'x' ...". The reader catches it."""
 
 
 def inflate(
@@ -21,11 +21,20 @@ def inflate(
     into: memoryview,
     kind: str | None,
 ) -> int:
-    """Unpack ``length`` bytes: the first ``skip`` of what comes out are left out, the others fill
-    ``into``, which must be exactly what is there.
+    """Unpack a stream.
 
-    ``fetch(at, into)`` reads packed bytes. Returns the checksum of the given kind of all that came
-    out, 0 if none is asked for. Raises BadStream.
+    Args:
+        fetch: ``fetch(at, into)`` reads packed bytes from position ``at`` of the stream.
+        length: how many packed bytes there are.
+        skip: how many unpacked bytes are left out at the beginning.
+        into: where the other unpacked bytes go. They must fill it exactly.
+        kind: the kind of checksum to compute, or None.
+
+    Returns:
+        The checksum of all unpacked bytes, including the skipped ones, or 0 if ``kind`` is None.
+
+    Raises:
+        BadStream: the stream is damaged, or does not have the expected length.
     """
     from zlib_ng import zlib_ng
 
@@ -44,14 +53,14 @@ def inflate(
             packed = chunk[: length - at]
             fetch(at, packed)
             at += len(packed)
-        # One byte over, so that a stream longer than it should be is noticed.
+        # Allow one byte more, to notice a stream that is too long.
         limit = min(_CHUNK, expected - done + 1)
         try:
             out = engine.decompress(packed, limit)
         except failure as error:
             raise BadStream(f"cannot be unpacked: {error}") from error
         packed = engine.unconsumed_tail
-        # What was cut at the limit may go on, as a repetition does, with nothing left to put in.
+        # Output that was cut at the limit may continue without more input, such as a repetition.
         may_hold_more = len(out) == limit
         if done + len(out) > expected:
             raise BadStream(wrong)

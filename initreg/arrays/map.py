@@ -1,15 +1,16 @@
-"""The lazy array map that a format opens, and where the bytes of one array lie."""
+"""Array maps: lazy, read-only mappings from names to arrays, with or without rules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, DuplicateName
 from initreg.names import normalise
-from initreg.specs import ArraySpec
+from initreg.specs import ArraySpec, Extent, SlicedExtent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ArrayReader(Protocol):
-    """What turns a lazy array of a map into a real one: :class:`initreg.arrays.reader.Reader`."""
+    """What reads the arrays of a map, as :class:`initreg.arrays.reader.Reader` does."""
 
     def read(self, array: LazyArray) -> np.ndarray[Any, Any]: ...
     def read_part(self, array: LazyArray, index: Any) -> Any: ...
@@ -37,35 +38,44 @@ class ArrayReader(Protocol):
 
 
 class LazyArray:
-    """One array of an open map: its shape and dtype are known, its values not yet read.
+    """One array of an open map. Its shape and dtype are known, and its values are not yet read.
 
-    ``np.asarray(a)`` and ``a[...]`` read it; ``a[2:4]`` reads no more than that slice, whose
-    checksum, being that of the whole array, is not verified.
+    ``np.asarray(a)`` and ``a[...]`` read it. ``a[2:4]`` reads only this slice, without verifying
+    the checksum, which is that of the whole array.
+
+    Args:
+        spec: its name, shape and dtype.
+        value: what the format returned for it: an extent, or something like an array.
+        owner: the map that it belongs to.
     """
 
     __slots__ = ("owner", "spec", "value")
 
-    is_part = False  # of a stored array: no more of it is read
+    is_part = False  # whether only a part of the stored array is read
 
     def __init__(self, spec: ArraySpec, value: Any, owner: ArrayMap) -> None:
         self.spec = spec
-        self.value = value  # what the format returned: an extent, or something array-like
+        self.value = value
         self.owner = owner
 
     @property
     def name(self) -> str:
+        """The primary name."""
         return self.spec.name
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape, after rules."""
         return self.spec.shape
 
     @property
     def ndim(self) -> int:
+        """The number of axes, after rules."""
         return len(self.spec.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype, after rules and in native byte order."""
         given = self.value.dtype
         if isinstance(given, str):
             return dtypes.to_numpy(given).newbyteorder("=")
@@ -73,6 +83,7 @@ class LazyArray:
 
     @property
     def aliases(self) -> tuple[str, ...]:
+        """Other names of the array."""
         return self.spec.aliases
 
     def __len__(self) -> int:
@@ -84,40 +95,42 @@ class LazyArray:
         return f"<{self.spec.name!r} {self.spec.shape} {self.spec.dtype}>"
 
     def read(self) -> np.ndarray[Any, Any]:
-        """The whole array, in memory of its own that nobody else holds, native byte order.
+        """Read the whole array: in native byte order, and in memory that nobody else holds.
 
-        Raises DamagedFile if the bytes are not what the file says they are.
+        Raises:
+            DamagedFile: the bytes are not what the file says they are.
+            InitregError: the map was closed.
         """
         return self.changed(self.read_stored())
 
-    # --- for the kernel: reading, and what rules do to what was read, are two steps -------------
+    # --- for the kernel, which reads first and applies the changes of rules afterwards ----------
 
     @property
     def stored(self) -> LazyArray:
-        """The array as its source has it."""
+        """The array as it is in the source, without rules."""
         return self
 
     @property
     def changes(self) -> Sequence[Change]:
-        """What rules do to its values."""
+        """What rules do to the values, in order."""
         return ()
 
     @property
     def reader(self) -> ArrayReader:
-        """Raises InitregError if the map was closed."""
+        """What reads the array. Raises InitregError if the map was closed."""
         return self.stored.owner.reader_of(self.stored)
 
     def read_stored(self) -> np.ndarray[Any, Any]:
-        """What :meth:`changed` is given: the array as it is stored, or a part of it."""
+        """Read what :meth:`changed` takes: the stored array, or the part of it that is needed."""
         return self.reader.read(self.stored)
 
     def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """What rules make of what was read."""
+        """Apply the changes of rules to what :meth:`read_stored` returned."""
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
-            raise ValueError(f"{self.spec.name!r} is not in memory, so it cannot be had uncopied")
+            raise ValueError(f"{self.spec.name!r} is not in memory: copy=False is not possible")
         array = self.read()
         return array if dtype is None else array.astype(dtype, copy=False)
 
@@ -126,10 +139,24 @@ class LazyArray:
 
 
 class ArrayMap(Mapping[str, LazyArray]):
-    """A lazy, read-only map from names to arrays, and a context manager that closes the file.
+    """A lazy, read-only mapping from names to arrays, and a context manager that closes the file.
 
-    Names are normalised, and iterate in the order in which the format gave them. ``label`` is what
-    to call the source in a message, ``format`` the name of the format that opened it.
+    Names are normalised, and are in the order in which the format returned them. ``dropped`` are
+    the specs of the arrays that rules left out, and ``touched`` the clauses of rules that matched
+    an array. Without rules, both are empty.
+
+    Args:
+        arrays: what the format returned for each name.
+        label: what to call the source in a message.
+        format: the name of the format that opened the source.
+        reader: what reads the arrays.
+
+    Raises:
+        DuplicateName: two names are the same after normalisation.
+        DamagedFile: a value has no usable shape and dtype.
+
+    >>> with initreg.open("base.npz") as arrays:  # doctest: +SKIP
+    ...     arrays["fc/W"].shape, np.asarray(arrays["fc/W"])
     """
 
     def __init__(
@@ -146,21 +173,22 @@ class ArrayMap(Mapping[str, LazyArray]):
         self._source = arrays
         self._closed = False
         self.dropped: list[ArraySpec] = []
+        self.touched: frozenset[str] = frozenset()
         self._arrays: dict[str, LazyArray] = {}
         for given, value in arrays.items():
             if not isinstance(given, str):
-                raise DuplicateName(f"{label}: a name is a str, not {given!r}")
+                raise DuplicateName(f"{label}: a name must be a str, not {given!r}")
             name = normalise(given)
             if name in self._arrays:
                 other = given if given != name else next(n for n in arrays if n.startswith(name))
                 raise DuplicateName(
-                    f"{label}: two arrays are called {name!r}, one of them as {other!r}: a "
-                    "trailing ':0' does not tell names apart. Rename or drop one of them"
+                    f"{label}: two arrays are called {name!r}, one of them as {other!r}. A "
+                    "trailing ':0' is not a part of a name. Rename or drop one of them"
                 )
             self._arrays[name] = LazyArray(_spec(name, value, label), value, self)
 
     def __getitem__(self, name: str) -> LazyArray:
-        # As it is first: what is left of "a:0:0" is a name that would be normalised once more.
+        # First without normalisation: the array "a:0:0" is called "a:0", which must be found.
         found = self._arrays.get(name)
         if found is None and isinstance(name, str):
             found = self._arrays.get(normalise(name))
@@ -193,28 +221,52 @@ class ArrayMap(Mapping[str, LazyArray]):
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
-        """The names of what is the model's own, rather than its training's; None if the source does
-        not say."""
+        """The names of the arrays that belong to the model, not to its training.
+
+        None if the source does not say which ones do.
+        """
         given = getattr(self._source, "parameters", None)
         return tuple(map(normalise, given)) if isinstance(given, tuple) else None
 
     @property
     def has_checksum(self) -> bool:
-        """Whether the source has one for all its arrays together, which was compared when it was
-        opened, as an archive has for its one member."""
+        """Whether one checksum for all arrays together was verified when the source was opened.
+
+        An archive with one member has such a checksum, for instance.
+        """
         return getattr(self._source, "has_checksum", False) is True
 
+    @property
+    def path(self) -> Path | None:
+        """The path that names what was opened, if the format says so: a checkpoint's prefix.
+
+        It may differ from the path that was given, such as that of a folder.
+        """
+        given = getattr(self._source, "path", None)
+        return given if isinstance(given, Path) else None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the arrays are in, and those that list them, as far as they are known."""
+        given = getattr(self._source, "files", ())
+        found = [file for file in given if isinstance(file, Path)]
+        for array in self.values():
+            value = array.value
+            extents = [e for _, e in value.slices] if isinstance(value, SlicedExtent) else [value]
+            found += [extent.file for extent in extents if isinstance(extent, Extent)]
+        return tuple(dict.fromkeys(found))
+
     def specs(self) -> list[ArraySpec]:
-        """Names, shapes and dtypes of all arrays; nothing is read."""
+        """Names, shapes and dtypes of all arrays. Nothing is read."""
         return [array.spec for array in self._arrays.values()]
 
     def reader_of(self, array: LazyArray) -> ArrayReader:
-        """What reads an array of this map. Raises InitregError if it was closed."""
+        """What reads an array of this map. Raises InitregError if the map was closed."""
         self._reader.check_open(array.name)
         return self._reader
 
     def close(self) -> None:
-        """Close the file. Arrays that were read stay; reading another one is an error."""
+        """Close the file. Arrays that were read stay valid, and reading another is an error."""
         if not self._closed:
             self._closed = True
             self._reader.close()
@@ -222,13 +274,17 @@ class ArrayMap(Mapping[str, LazyArray]):
             if callable(close):
                 close()
 
-    # --- rules: each gives another map, as lazy as this one, that shares its file --------------
+    # --- rules: each returns another map, which is also lazy and shares the file ----------------
 
     def apply(self, **rules: Unpack[RuleOptions]) -> ArrayMap:
-        """The map as these rules leave it; they are those of :class:`initreg.SmartInit`.
+        """Apply rules, which are those of :class:`initreg.SmartInit`. Nothing is read.
 
-        Nothing is read. Closing either map closes the file. Raises RuleError if a rule touches
-        nothing, makes two names one, or does not apply to its array.
+        Returns:
+            Another map. It shares the file with this one, so that closing either closes the file.
+
+        Raises:
+            RuleError: a rule matches no array, gives two arrays the same name, or cannot be
+                applied to its array.
         """
         from initreg.rules.rules import Rules
 
@@ -238,60 +294,70 @@ class ArrayMap(Mapping[str, LazyArray]):
         return ruled
 
     def rename(self, rename: Renaming) -> ArrayMap:
-        """With other names: ``{"old": "new"}``, ``[("regex", "replacement")]`` or a function."""
+        """Rename arrays: ``{"old": "new"}``, ``[("regex", "replacement")]`` or a function."""
         return self.apply(rename=rename)
 
     def drop(self, *globs: str) -> ArrayMap:
-        """Without the arrays of these names: ``m.drop("head/*")``."""
+        """Leave out the arrays that match: ``m.drop("head/*")``."""
         return self.apply(drop=globs)
 
     def keep(self, *globs: str) -> ArrayMap:
-        """With the arrays of these names alone."""
+        """Leave out the arrays that do not match."""
         return self.apply(keep=globs)
 
     def prefix(self, prefix: str) -> ArrayMap:
-        """With ``prefix`` before every name."""
+        """Put ``prefix`` before every name."""
         return self.apply(prefix=prefix)
 
     def strip_prefix(self, prefix: str) -> ArrayMap:
-        """With ``prefix`` taken from the names that have it."""
+        """Remove ``prefix`` from the beginning of the names that have it."""
         return self.apply(strip_prefix=prefix)
 
     def transpose(self, *globs: str) -> ArrayMap:
-        """With the axes of these arrays reversed."""
+        """Reverse the axes of these arrays."""
         return self.apply(transpose=globs)
 
     def permute(self, globs: Globs, axes: Sequence[int]) -> ArrayMap:
-        """With the axes of these arrays in another order, as numpy's ``transpose`` takes it."""
+        """Reorder the axes of these arrays. ``axes`` are as numpy's ``transpose`` takes them."""
         return self.apply(permute=_each(globs, axes))
 
     def slice(self, globs: Globs, axis: int, start: int, stop: int | None) -> ArrayMap:
-        """With ``start`` to ``stop`` of one axis of these arrays."""
+        """Take ``start`` to ``stop`` of one axis of these arrays. A stop of None is its end."""
         return self.apply(slice=_each(globs, (axis, start, stop)))
 
     def pad(self, globs: Globs, axis: int, length: int, fill: Any = 0) -> ArrayMap:
-        """With one axis of these arrays ``length`` long; ``fill`` is a number or ``"mean"``."""
+        """Pad one axis of these arrays to ``length``. ``fill`` is a number or ``"mean"``."""
         return self.apply(pad=_each(globs, (axis, length, fill)))
 
     def cast(self, dtype: Any, *globs: str) -> ArrayMap:
-        """With these arrays in another dtype; without globs, all that are floats."""
+        """Cast these arrays to another dtype. Without globs, cast all that are floats."""
         return self.apply(cast=_each(globs, dtype) if globs else dtype)
 
 
 class RuledMap(ArrayMap):
-    """Another map as rules leave it. ``dropped`` are the specs of what they left out, ``touched``
-    the clauses of the rules that matched a name."""
+    """Another map with rules applied to it.
+
+    It has the state of :class:`ArrayMap`. The file belongs to ``base``, and closing either map
+    closes it.
+
+    Args:
+        base: the map that the rules are applied to.
+        rules: the rules.
+
+    Raises:
+        RuleError: a rule cannot be applied.
+    """
 
     def __init__(self, base: ArrayMap, rules: Rules) -> None:
         outcome = rules.apply(base.specs(), base.label)
-        self.label = base.label
-        self.format = base.format
-        self.touched = outcome.touched
+        super().__init__({}, label=base.label, format=base.format, reader=base._reader)
+        self._source = base._source
+        self.touched = frozenset(outcome.touched)
         self.dropped = [*base.dropped, *outcome.dropped]
         self._base = base
         lazy = list(base.values())
         self._arrays = {
-            entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes)
+            entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes, self)
             for entry in outcome.entries
         }
         given = base.parameters
@@ -305,25 +371,28 @@ class RuledMap(ArrayMap):
     def parameters(self) -> tuple[str, ...] | None:
         return self._parameters
 
-    @property
-    def has_checksum(self) -> bool:
-        return self._base.has_checksum
-
     def close(self) -> None:
         self._base.close()
 
 
 class RuledArray(LazyArray):
-    """An array under another name, or with its values changed, or both.
+    """An array that rules rename, or whose values they change.
 
-    If the first change takes a part of the array, no more than this part is read.
+    If the first change takes a part of the array, only this part is read.
+
+    Args:
+        spec: its name, shape and dtype after the rules.
+        base: the array that the rules are applied to.
+        changes: what the rules do to the values.
+        owner: the map that it belongs to.
     """
 
     __slots__ = ("_changes", "_part", "_stored")
 
-    def __init__(self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change]) -> None:
-        self.spec = spec
-        self.value = base.value
+    def __init__(
+        self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change], owner: ArrayMap
+    ) -> None:
+        super().__init__(spec, base.value, owner)
         self._stored = base.stored
         self._changes = (*base.changes, *changes)
         self._part = self._changes[0].part(base.stored.ndim) if self._changes else None
@@ -369,7 +438,8 @@ def _spec(name: str, value: Any, label: str) -> ArraySpec:
         dtype = value.dtype
     except (AttributeError, TypeError, ValueError) as error:
         raise DamagedFile(
-            f"{label}: array {name!r} has no usable shape and dtype: {type(value).__name__}"
+            f"{label}: array {name!r} has no usable shape and dtype. It is an object of type "
+            f"{type(value).__name__}"
         ) from error
     if isinstance(dtype, str):
         dtype = dtypes.name_of_descr(dtype) or dtype

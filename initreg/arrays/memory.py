@@ -1,9 +1,10 @@
-"""Memory for arrays: aligned as TensorFlow wants it, and on huge pages where it is large.
+"""Memory for arrays: aligned as TensorFlow wants it, and on huge pages if it is large.
 
 Filling fresh memory costs a page fault for each page. numpy asks the kernel for huge pages (2 MiB)
-from 4 MiB on, but where malloc puts an array, its first and last pages are small ones, and its
-address is 16 bytes off any alignment. Here an array begins at a huge page and at a multiple of
-:data:`ALIGNMENT`, so that TensorFlow can take it over without a copy.
+for arrays of 4 MiB and more. But malloc places an array so that its first and last pages are small
+ones, and that its address is 16 bytes off any alignment. Here a large array begins at a huge page,
+and every array of 64 KiB and more at a multiple of :data:`ALIGNMENT`, so that TensorFlow can use
+it without a copy.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-# What Eigen, and so TensorFlow, wants of a tensor's address. Source: EIGEN_MAX_ALIGN_BYTES.
+# The alignment of tensors in Eigen, and so in TensorFlow, in bytes. Source: EIGEN_MAX_ALIGN_BYTES.
 ALIGNMENT = 64
 _HUGE = 1 << 21
-# Below, an array is copied by whoever takes it over sooner than it is worth aligning.
+# For smaller arrays a copy costs less than the alignment.
 _SMALL = 1 << 16
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Uninitialised memory for an array in C order, which frees it when it is let go of.
+    """An uninitialised array in C order. From 64 KiB on, it is aligned.
 
-    From 64 KiB on it is aligned. Raises ValueError or MemoryError as ``numpy.empty`` does.
+    Raises:
+        ValueError: as ``numpy.empty`` does.
+        MemoryError: as ``numpy.empty`` does.
     """
     import numpy as np
 
@@ -35,9 +38,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     if nbytes >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         try:
             return np.ndarray(shape, dtype, *_huge(nbytes))
-        except OSError:  # out of mappings, or a kernel without huge pages: as anywhere else
+        except OSError:  # no mapping is left, or the kernel has no huge pages: use small pages
             pass
-        except OverflowError:  # no machine has it: numpy says so
+        except OverflowError:  # no machine has so much memory, and numpy's error says so
             return np.empty(shape, dtype)
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -address(raw) % ALIGNMENT
@@ -45,9 +48,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def _huge(nbytes: int) -> tuple[mmap.mmap, int]:
-    """A mapping and where in it a huge page begins. Its whole huge pages are asked for as such,
-    and its last bytes stay on small ones: no page is there that holds none of the array. What
-    lies before the start is address space alone."""
+    """A mapping, and the position in it where a huge page begins.
+
+    Huge pages are asked for only where the array fills them, and its last bytes stay on small
+    pages. So every page in memory holds some of the array. The bytes before the position take
+    address space, but no memory.
+    """
     import numpy as np
 
     mapping = mmap.mmap(-1, nbytes + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -57,6 +63,13 @@ def _huge(nbytes: int) -> tuple[mmap.mmap, int]:
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
-    """Of the array's first byte."""
+    """The address of the first byte of an array."""
     found: int = array.__array_interface__["data"][0]
     return found
+
+
+def bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
+    """The bytes of an array in C order, as memory that can be written to."""
+    import numpy as np
+
+    return array.reshape(-1).view(np.uint8).data

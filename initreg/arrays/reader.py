@@ -1,12 +1,11 @@
-"""The one place where bytes become arrays: map, read, unpack, check.
+"""Reading the arrays of one source: read or map the bytes, unpack them, verify checksums.
 
-Formats only say where bytes lie. A large array is read in chunks, by several threads; small
-neighbours are read in one go; what is packed is unpacked by a thread of its own. A chunk is summed
-by the thread that read it, while it is in its cache. :mod:`initreg.arrays.streaming` reads many
-arrays.
+Formats only say where the bytes are. A large array is read in chunks, by several threads. Small
+arrays that lie side by side are read in one go. A packed array is unpacked by one thread. The
+thread that reads a chunk also computes its checksum, while the chunk is in its cache.
 
-:mod:`initreg.arrays.checking` finds what a file's own size can prove wrong, when it is opened. What
-only its bytes can prove wrong is found here.
+:mod:`initreg.arrays.streaming` reads many arrays. :mod:`initreg.arrays.checking` checks extents
+when a file is opened, and the errors that only the bytes can show are found here.
 """
 
 from __future__ import annotations
@@ -37,23 +36,27 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-    Room = Callable[[tuple[int, ...], int], Array | None]  # by shape and number of bytes
+    Room = Callable[[tuple[int, ...], int], Array | None]  # takes a shape and a number of bytes
 
-_CHUNK = 4 << 20  # of a large array: one read, one sum
-_Mapping = mmap.mmap  # Reader has an option of the module's name
+_CHUNK = 4 << 20  # bytes of a large array that are read in one go
+_Mapping = mmap.mmap  # Reader has an option that is called like the module
 
 
 class Reader:
-    """Reads the arrays of one open source; keeps its files open until :meth:`close`.
+    """Reads the arrays of one open source, and keeps its files open until :meth:`close`.
 
-    A file stays the one that was opened first, even when its path is replaced meanwhile; one that
-    is not as its ``stamps`` say, when it is first read from, is refused: what was listed would not
-    be where it was. Safe to use from several threads. Files of a map that nobody closed are closed
-    when it is let go of: ``SmartInit(initreg.open("base.npz").drop("head/*"))`` leaves nobody to
-    close it.
+    A file stays the one that was opened first, even if its path is replaced meanwhile. A file that
+    changed between listing and the first read is refused, since its arrays may be elsewhere now.
+    A reader can be used from several threads. If nobody closes it, its files are closed when the
+    reader is garbage: nobody can close the map in
+    ``SmartInit(initreg.open("base.npz").drop("head/*"))``.
 
-    ``mmap``: an array whose bytes lie in the file as they are is a view of the mapped file, which
-    cannot be written.
+    Args:
+        label: what to call the source in an error.
+        verify: whether to verify checksums.
+        mmap: whether an array may be a read-only view of the mapped file, if its bytes are in the
+            file as they are in memory.
+        stamps: the stamp of each file when the arrays were listed.
     """
 
     def __init__(
@@ -76,29 +79,34 @@ class Reader:
         weakref.finalize(self, _close_all, self._files)
 
     def close(self) -> None:
-        """Close the files, once nothing is being read from them. Nothing is read after it."""
+        """Close the files, after the reads that are going on. Later reads are errors."""
         with self._lock:
             self._closed = True
             self._lock.wait_for(lambda: not self._reading)
-            self._maps.clear()  # arrays that are views keep theirs
+            self._maps.clear()  # arrays that are views keep their mapping
             _close_all(self._files)
 
     def check_open(self, name: str) -> None:
-        """Raise InitregError if it was closed."""
+        """Raise InitregError if the reader was closed. ``name`` is the array to be read."""
         if self._closed:
             raise InitregError(f"{self._label} is closed: read {name!r} inside its 'with'")
 
     def read(self, array: LazyArray) -> Array:
-        """The array: C order, native byte order, in memory that nobody else holds.
+        """Read an array: C order, native byte order, in memory that nobody else holds.
 
-        Raises DamagedFile if bytes are missing, do not unpack or fail their checksum.
+        Raises:
+            DamagedFile: bytes are missing, do not unpack, or fail their checksum.
+            UnreadableFile: the system cannot read the file.
+            InitregError: the reader was closed.
         """
         with pool_for(array.spec.nbytes or 0) as pool:
             return self.start([array], pool).finish()[0]
 
     def read_part(self, array: LazyArray, index: Any) -> Any:
-        """``array[index]``, of which as few bytes are read as its layout allows. Checksums are of
-        whole arrays, so that of a part is not verified."""
+        """Read ``array[index]``, with as few bytes as the layout of the array allows.
+
+        Checksums are of whole arrays, so that they are not verified for a part.
+        """
         value = array.value
         box = box_of(index, array.shape)
         if box is None:
@@ -120,10 +128,18 @@ class Reader:
         alignment: int | None = None,
         room: Room | None = None,
     ) -> Job:
-        """Begin to read arrays, which are several only if their extents lie side by side.
+        """Begin to read arrays.
 
-        An array that could be mapped, but lies at no multiple of ``alignment`` in its file
-        (default: that of its dtype), is read. ``room`` gives memory to read a single one into.
+        Args:
+            arrays: one array, or several whose extents lie side by side in one file.
+            pool: what does the work.
+            alignment: an array is mapped only if its position in the file is a multiple of this.
+                The default is the alignment of its dtype. Other arrays are read.
+            room: returns memory to read a single array into, or None. It takes the shape, and the
+                size in bytes.
+
+        Returns:
+            A job that gives the arrays when it is finished.
         """
         first, *more = arrays
         value = first.value
@@ -136,7 +152,7 @@ class Reader:
         if isinstance(value, SlicedExtent):
             return Job.of(pool.submit(lambda: [self._read_slices(first.name, value)]))
         if not isinstance(value, Extent):
-            # The user's own, or h5py's, which has a lock of its own: in the caller's thread.
+            # In the caller's thread: it is the user's own, or h5py reads it, which has a lock.
             return Job(lambda: [owned(first, self._label)])
         if self._mmap:
             view = self._mapped(first.name, value, alignment)
@@ -169,7 +185,11 @@ class Reader:
     def _read_chunk(
         self, name: str, extent: Extent, raw: memoryview, start: int, stop: int
     ) -> tuple[int, int]:
-        """Fill a part of an array; its checksum and length, those of the skipped bytes included."""
+        """Fill a part of an array.
+
+        Returns:
+            The checksum and the length of what was read, including skipped bytes.
+        """
         into = raw[start:stop]
         found = 0
         head = memoryview(bytearray(extent.skip if start == 0 else 0))
@@ -177,7 +197,7 @@ class Reader:
         self._fill(name, extent, offset, [head, into] if len(head) else [into])
         if self._verify and extent.checksum is not None:
             kind = extent.checksum[0]
-            found = _sum(kind, into, _sum(kind, head, 0))
+            found = checksums.checksum(kind, into, checksums.checksum(kind, head))
         return found, len(head) + len(into)
 
     def _read_extent(self, name: str, extent: Extent, into: Array | None = None) -> Array:
@@ -202,7 +222,7 @@ class Reader:
         return _native(array, extent)
 
     def _read_together(self, arrays: Sequence[LazyArray]) -> list[Array]:
-        """Small arrays that lie side by side, each then copied into memory of its own."""
+        """Read small arrays that lie side by side, and copy each into memory of its own."""
         import numpy as np
 
         first, last = arrays[0].value, arrays[-1].value
@@ -246,7 +266,7 @@ class Reader:
     # --- parts of arrays -----------------------------------------------------------------------
 
     def _part_of_extent(self, name: str, extent: Extent, box: Box) -> Array:
-        """The box of an array; what is packed has to be unpacked from its beginning."""
+        """Read a box of an array. A packed array has to be unpacked completely."""
         if extent.codec is not None:
             return self._read_extent(name, extent)[box.slices].copy()
         dtype = dtypes.to_numpy(extent.dtype)
@@ -255,7 +275,7 @@ class Reader:
             box, shape = box.reversed(), shape[::-1]
         walked, pieces = runs(box, shape, dtype.itemsize)
         part = self._memory(name, (*box.shape[: walked + 1], *shape[walked + 1 :]), dtype)
-        raw = _bytes_of(part)
+        raw = memory.bytes_of(part)
         at = 0
         for offset, length in pieces:
             offset += extent.offset + extent.skip
@@ -269,19 +289,17 @@ class Reader:
     def _part_of_slices(self, name: str, value: SlicedExtent, box: Box) -> Array:
         whole = self._memory(name, box.shape, dtypes.to_numpy(value.dtype).newbyteorder("="))
         for start, extent in value.slices:
-            low = [max(a, b) for a, b in zip(start, box.starts, strict=True)]
-            ends = [a + n for a, n in zip(start, extent.shape, strict=True)]
-            high = [min(a, b) for a, b in zip(ends, box.stops, strict=True)]
-            if all(a < b for a, b in zip(low, high, strict=True)):
-                inside = Box(_less(low, start), _less(high, start), ())
-                into = Box(_less(low, box.starts), _less(high, box.starts), ())
+            stops = tuple(a + n for a, n in zip(start, extent.shape, strict=True))
+            shared = box.intersection(Box(start, stops, ()))
+            if shared is not None:
+                inside, into = shared.relative_to(start), shared.relative_to(box.starts)
                 whole[into.slices] = self._part_of_extent(name, extent, inside)
         return whole
 
     # --- memory and files ----------------------------------------------------------------------
 
     def _room(self, extent: Extent, room: Room | None) -> Array | None:
-        """Memory that the array can be read into as it is stored, if there is any for it."""
+        """The memory that ``room`` has for the array, if the array can be read into it as it is."""
         dtype = dtypes.to_numpy(extent.dtype)
         if room is None or extent.order != "C" or not dtype.isnative:
             return None
@@ -291,25 +309,26 @@ class Reader:
     def _empty(
         self, name: str, extent: Extent, into: Array | None = None
     ) -> tuple[Array, memoryview]:
-        """Memory for an array as it is stored, and its bytes."""
+        """Memory for an array as it is stored, as an array and as bytes."""
         shape = extent.shape if extent.order == "C" else extent.shape[::-1]
         if into is None:
             into = self._memory(name, shape, dtypes.to_numpy(extent.dtype))
-        return into, _bytes_of(into)
+        return into, memory.bytes_of(into)
 
     def _memory(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """What the checks of extents let pass can still be too much: more axes than numpy has, or
-        (0, 2**63)."""
+        """Allocate an array. A checked extent can still ask for too much: the shape (0, 2**63)."""
         try:
             return memory.empty(shape, dtype)
         except (ValueError, MemoryError) as error:
             raise self._impossible(name, shape, error) from error
 
     def _impossible(self, name: str, shape: tuple[int, ...], error: Exception) -> DamagedFile:
-        return DamagedFile(f"{self._label}: array {name!r} of shape {shape} cannot be had: {error}")
+        return DamagedFile(
+            f"{self._label}: cannot allocate array {name!r} of shape {shape}: {error}"
+        )
 
     def _mapped(self, name: str, extent: Extent, alignment: int | None) -> Array | None:
-        """A view of the file; None if the array's bytes do not lie there as it needs them."""
+        """A view of the mapped file, or None if the bytes are not there as the array needs them."""
         import numpy as np
 
         dtype = dtypes.to_numpy(extent.dtype)
@@ -336,12 +355,12 @@ class Reader:
     def _map(self, file: BinaryIO, path: Path) -> _Mapping:
         try:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:  # ValueError: it is empty by now
+        except (OSError, ValueError) as error:  # ValueError: the file has become empty
             raise UnreadableFile(f"{path}: cannot be mapped: {error}") from error
 
     @contextmanager
     def _using(self, path: Path, name: str) -> Iterator[BinaryIO]:
-        """The open file, which is not closed meanwhile."""
+        """The open file. It is not closed while the block runs."""
         with self._lock:
             self.check_open(name)
             file = self._files.get(path)
@@ -367,7 +386,7 @@ class Reader:
                 self._lock.notify_all()
 
     def _fill(self, name: str, extent: Extent, offset: int, into: list[memoryview]) -> None:
-        """Read as many bytes as there is room for."""
+        """Read bytes until ``into`` is full."""
         wanted = sum(map(len, into))
         done = 0
         with self._using(extent.file, name) as file:
@@ -394,24 +413,8 @@ class Reader:
         )
 
 
-def _bytes_of(array: Array) -> memoryview:
-    import numpy as np
-
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _sum(kind: str, data: memoryview, before: int) -> int:
-    import numpy as np
-
-    return checksums.checksum(kind, np.asarray(data), before) if len(data) else before
-
-
-def _less(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
-    return tuple(x - y for x, y in zip(a, b, strict=True))
-
-
 def _native(array: Array, extent: Extent) -> Array:
-    """What was read, as it is stored, in C order and native byte order."""
+    """An array that was read as it is stored, in C order and native byte order."""
     import numpy as np
 
     if extent.order != "C":

@@ -1,5 +1,5 @@
-"""Boxes of an array: what an index asks of one that is not in memory, what is left to do then, and
-whether slices make the whole."""
+"""Rectangular regions of an array: translate an index into a region and a residual index, and check
+that slices tile an array."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Leaving out fewer bytes than these costs more than reading them.
+# To skip fewer bytes than these costs more than to read them.
 _WORTH_SKIPPING = 1 << 15
-MOST_CUTS = 8  # axes that an array is cut along; each doubles the work
+MOST_CUTS = 8  # how many axes an array may be cut along; each doubles the work
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """``starts`` and ``stops`` on every axis of the array; ``index`` is then applied to the box."""
+    """A rectangular region of an array.
+
+    Args:
+        starts: for every axis, the first index.
+        stops: for every axis, the index after the last one.
+        index: what to apply to the region to get what was asked for.
+    """
 
     starts: tuple[int, ...]
     stops: tuple[int, ...]
@@ -33,13 +39,33 @@ class Box:
         return tuple(slice(a, b) for a, b in zip(self.starts, self.stops, strict=True))
 
     def reversed(self) -> Box:
-        """The box of the transposed array."""
+        """The same region of the transposed array."""
         return Box(self.starts[::-1], self.stops[::-1], ())
+
+    def intersection(self, other: Box) -> Box | None:
+        """The region that both have, None if it is empty."""
+        starts = tuple(map(max, self.starts, other.starts))
+        stops = tuple(map(min, self.stops, other.stops))
+        return Box(starts, stops, ()) if all(map(operator.lt, starts, stops)) else None
+
+    def relative_to(self, origin: Sequence[int]) -> Box:
+        """The same region, with its indices counted from ``origin``."""
+        starts = tuple(map(operator.sub, self.starts, origin))
+        return Box(starts, tuple(map(operator.sub, self.stops, origin)), ())
 
 
 def box_of(index: Any, shape: tuple[int, ...]) -> Box | None:
-    """The smallest box that holds what ``array[index]`` asks for; None if the index is not made of
-    integers, slices and one ``...`` alone, and is left to numpy. Raises IndexError as numpy does.
+    """The smallest region that holds what ``array[index]`` asks for.
+
+    Returns:
+        The region, or None if the index has anything else than integers, slices and one ``...``.
+        Then the whole array is read, and numpy applies the index.
+
+    Raises:
+        IndexError: as numpy does.
+
+    >>> box_of((slice(1, 3), -1), (5, 4))
+    Box(starts=(1, 3), stops=(3, 4), index=(slice(0, None, 1), 0))
     """
     given = list(index) if isinstance(index, tuple) else [index]
     if sum(each is Ellipsis for each in given) > 1:
@@ -48,7 +74,7 @@ def box_of(index: Any, shape: tuple[int, ...]) -> Box | None:
     if at is not None:
         given[at : at + 1] = [slice(None)] * (len(shape) - len(given) + 1)
     if len(given) > len(shape):
-        return None  # numpy says it best
+        return None  # an error, which numpy raises
     given += [slice(None)] * (len(shape) - len(given))
     starts: list[int] = []
     stops: list[int] = []
@@ -59,7 +85,7 @@ def box_of(index: Any, shape: tuple[int, ...]) -> Box | None:
             low = min(steps[0], steps[-1]) if steps else 0
             high = max(steps[0], steps[-1]) + 1 if steps else 0
             first = (steps[0] - low) if steps else 0
-            # A step below zero ends before the box, which only None can say.
+            # A negative step ends before the first element, which only None can express.
             rest.append(slice(first, None, steps.step))
         else:
             number = _integer(each)
@@ -77,7 +103,7 @@ def box_of(index: Any, shape: tuple[int, ...]) -> Box | None:
 
 def _integer(value: Any) -> int | None:
     if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
-        return None  # a mask, to numpy
+        return None  # numpy takes it for a mask
     if getattr(value, "shape", ()) != ():
         return None
     try:
@@ -87,10 +113,17 @@ def _integer(value: Any) -> int | None:
 
 
 def runs(box: Box, shape: tuple[int, ...], itemsize: int) -> tuple[int, Iterator[tuple[int, int]]]:
-    """How much of the box to read in one go, in C order, and where.
+    """The contiguous pieces that a region is read in, for an array in C order.
 
-    Returns the number of leading axes that are walked one index at a time, and offset and length
-    in bytes of each piece: the whole of the axes after the one that follows those.
+    Args:
+        box: the region.
+        shape: the shape of the whole array.
+        itemsize: the size of an element in bytes.
+
+    Returns:
+        How many leading axes are walked one index at a time, and for each piece its offset and
+        length in bytes. A piece takes the range of the region on the next axis, and all of the axes
+        after that.
     """
     strides = [itemsize] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
@@ -118,7 +151,7 @@ def runs(box: Box, shape: tuple[int, ...], itemsize: int) -> tuple[int, Iterator
 def cut_axes(
     shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> list[int]:
-    """The axes that not every box spans; each box is a start and a shape."""
+    """The axes that are not spanned by every box. A box is given as its start and its shape."""
     return [
         axis for axis, length in enumerate(shape) if any(each[axis] != length for _, each in boxes)
     ]
@@ -127,14 +160,21 @@ def cut_axes(
 def cover_once(
     shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> bool:
-    """Whether boxes that lie within ``shape`` have each element of it exactly once.
+    """Whether boxes cover each element of an array exactly once.
 
-    What a box covers is told by its corners, 1 and -1 by turns: summed along each axis they give
-    1 within it and 0 outside. So boxes make the whole if all their corners together are the
-    whole's, which takes no look at pairs of them.
+    Mark the corners of a box with 1 and -1 alternately. The cumulative sum of the marks along each
+    axis is then 1 inside of the box and 0 outside. So the boxes tile the array exactly if the sum
+    of their marks is that of the whole array. No two boxes have to be compared.
+
+    Args:
+        shape: the shape of the array.
+        boxes: the start and the shape of each box, all of which are within ``shape``.
+
+    >>> cover_once((4,), [((0,), (3,)), ((3,), (1,))])
+    True
     """
     if 0 in shape:
-        return True  # each is empty
+        return True  # there are no elements
     boxes = [box for box in boxes if 0 not in box[1]]
     axes = cut_axes(shape, boxes)
     corners: Counter[tuple[int, ...]] = Counter()

@@ -1,4 +1,4 @@
-"""The arrays of one save, on their way into a file."""
+"""The arrays of one save, as a format gets them to write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ Progress = Callable[[int, int], None]
 
 
 class Saved(Mapping[str, LazyArray]):
-    """The arrays of one save: names, shapes and dtypes are known, values not yet read."""
+    """The arrays of one save. Names, shapes and dtypes are known, and values are not yet read.
+
+    Args:
+        arrays: the arrays by name.
+        progress: is called with the bytes that were streamed so far, and with all bytes.
+        digests: gets the digest of each streamed array, by name, if there is to be a manifest.
+    """
 
     def __init__(
         self,
@@ -27,9 +33,9 @@ class Saved(Mapping[str, LazyArray]):
         digests: dict[str, str] | None = None,
     ) -> None:
         self._arrays = dict(arrays)
-        self._digests = digests  # of what was streamed, by name, if there is to be a manifest
+        self._digests = digests
         self._progress = progress
-        self._done = 0  # bytes given; a format may stream several times, a part each time
+        self._done = 0  # bytes streamed so far; a format may call stream() several times
         self.nbytes = sum(array.spec.nbytes or 0 for array in self._arrays.values())
 
     def __getitem__(self, name: str) -> LazyArray:
@@ -42,9 +48,17 @@ class Saved(Mapping[str, LazyArray]):
         return len(self._arrays)
 
     def stream(self, *names: str) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-        """Each array of these names, by default of all, with its name: in C order and native byte
-        order, perhaps one that is not to be written to. In an order in which they are read fast,
-        and ahead of whoever takes them: write each to where it belongs, and let go of it."""
+        """Read arrays ahead of the caller, in an order in which they are read fast.
+
+        Write each array to its place in the file, and drop the reference to it.
+
+        Args:
+            *names: which arrays to read. The default is all of them.
+
+        Yields:
+            The name of each array, and its values in C order and native byte order. They may be
+            read-only.
+        """
         chosen = [self._arrays[name] for name in (names or self._arrays)]
         chosen.sort(key=position)
         held = [array for array in chosen if _is_at_hand(array)]
@@ -65,7 +79,7 @@ class Saved(Mapping[str, LazyArray]):
 
 
 def _is_at_hand(array: LazyArray) -> bool:
-    """Whether it is a numpy array that nothing is done to: it is written from where it lies."""
+    """Whether it is a numpy array without changes, which can be written without a copy."""
     import numpy as np
 
     value = array.value

@@ -1,4 +1,4 @@
-"""Many arrays, read ahead of whoever takes them."""
+"""Reading many arrays, ahead of the caller that uses them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from initreg.specs import Extent
 if TYPE_CHECKING:
     import numpy as np
 
-# Bytes that are read ahead. More were not seen to be faster, and take more memory.
+# Bytes that are read ahead. In measurements, more were not faster, and they take more memory.
 AHEAD = 8 << 20
-_SMALL = 1 << 20  # up to here an array is read together with its neighbours
-_SPAN = 4 << 20  # of neighbours that are read together
-_GAP = 1 << 16  # bytes between neighbours that are read and thrown away
+_SMALL = 1 << 20  # bytes up to which an array is read together with its neighbours
+_SPAN = 4 << 20  # bytes of neighbours that are read in one go
+_GAP = 1 << 16  # bytes between neighbours that are read and not used
 
 
 def stream(
@@ -29,13 +29,22 @@ def stream(
     alignment: int | None = None,
     room: Callable[[int, tuple[int, ...], int], np.ndarray[Any, Any] | None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-    """Read all: the index of each array and the array, in about the order given.
+    """Read arrays ahead of the caller.
 
-    The order should be that in which they lie in their files. What was read and not yet taken is
-    at most :data:`AHEAD` bytes, or one array that is larger; of packed arrays, which a thread
-    unpacks each, as much as the largest besides, but not more of them than keep the threads busy.
-    ``alignment`` and ``room``, which is called with the array's index too, are as in
-    ``Reader.start``. An array that cannot be read raises once all before it have been given.
+    At most :data:`AHEAD` bytes are read and not yet taken, or one array that is larger. One packed
+    array takes one thread. So that all threads are busy, packed arrays may take as many bytes more
+    as the largest of them has.
+
+    Args:
+        arrays: the arrays, best in the order in which they are in their files.
+        alignment: as for ``Reader.start``.
+        room: as for ``Reader.start``, but it also takes the index of the array.
+
+    Yields:
+        The index of each array, and its values, in about the given order.
+
+    Raises:
+        InitregError: an array cannot be read. All arrays before it were yielded.
     """
     sizes = [array.stored.spec.nbytes or 0 for array in arrays]
     packed = max((n for n, a in zip(sizes, arrays, strict=True) if _is_packed(a)), default=0)
@@ -60,7 +69,7 @@ def stream(
                         stored = [arrays[i].stored for i in piece.indices]
                         given = partial(room, index) if room is not None else None
                         job = first.reader.start(stored, pool, alignment, given)
-                except InitregError as error:  # in its turn
+                except InitregError as error:  # it is raised when it is this array's turn
                     job = Job.failed(error)
                 started.append((piece, job))
                 ahead += piece.nbytes
@@ -70,7 +79,7 @@ def stream(
             except InitregError:
                 if len(piece.indices) == 1:
                     raise
-                for index in piece.indices:  # one by one: those before the one that fails are given
+                for index in piece.indices:  # one by one, to yield those before the one that fails
                     yield index, arrays[index].changed(arrays[index].read_stored())
             else:
                 del job
@@ -84,20 +93,20 @@ def _is_packed(array: LazyArray) -> bool:
 
 
 def position(array: LazyArray) -> tuple[str, int]:
-    """Where it lies: file and offset."""
+    """Where an array is stored: file and offset."""
     return str(getattr(array.value, "file", "")), getattr(array.value, "offset", 0)
 
 
 @dataclass(slots=True, eq=False)
 class _Piece:
-    """The arrays that are read in one go."""
+    """Arrays that are read in one go: their indices, and their size in memory."""
 
     indices: list[int]
     nbytes: int
 
 
 def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piece]:
-    """Small arrays that lie side by side are one piece, any other is one of its own."""
+    """Split arrays into pieces. Small arrays that lie side by side are in one piece."""
     group = _Piece([], 0)
     begin = end = 0
     for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
@@ -132,8 +141,11 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
 
 
 def _ready(started: deque[tuple[_Piece, Job]], in_order: bool) -> tuple[_Piece, Job]:
-    """Take the first, once it is done; or, unless ``in_order``, any that is done before and
-    succeeds: whatever raises does so in its turn, not sooner because a thread was faster."""
+    """Remove the next piece from ``started`` when it is done.
+
+    Unless ``in_order`` is set, a piece that is done earlier may come before the first one, but only
+    if it succeeded: errors are raised in order, however fast the threads are.
+    """
     while True:
         for at, (_, job) in enumerate(started):
             if job.is_done if at == 0 else job.may_overtake:

@@ -1,4 +1,4 @@
-"""Work that is done by threads, and what it gives once it is done."""
+"""Threads that do the work of reading, and the jobs that they are given."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ALONE = 1 << 20  # bytes up to which threads cost more than they save
-_MOST_THREADS = 4  # more were not seen to fill memory faster
+_MOST_THREADS = 4  # in measurements, more did not fill memory faster
 
 
 class Pool(Protocol):
-    """What does the work."""
+    """What runs functions: threads, or the caller itself."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
 
 
 class _Here:
-    """A pool without threads: everything is done at once."""
+    """A pool without threads, which runs each function when it is submitted."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -36,7 +36,8 @@ class _Here:
 
 @contextmanager
 def pool_for(nbytes: int) -> Iterator[Pool]:
-    """Threads to read that many bytes with, none for a few; they end with the block."""
+    """A pool to read so many bytes with. It has threads only if that is worthwhile, and they end
+    with the block."""
     if nbytes <= _ALONE:
         yield _Here()
         return
@@ -48,7 +49,7 @@ def pool_for(nbytes: int) -> Iterator[Pool]:
 
 
 def thread_count() -> int:
-    """Two even on one core: one reads while the other unpacks."""
+    """How many threads to use. Two even on one core: one reads while the other unpacks."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -58,28 +59,37 @@ def thread_count() -> int:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """What was started: ``futures`` to wait for, then ``finish`` gives the arrays, or raises."""
+    """Reads that were started.
+
+    Args:
+        finish: waits for the reads and returns the arrays, or raises.
+        futures: what to wait for before ``finish``.
+    """
 
     finish: Callable[[], list[np.ndarray[Any, Any]]]
     futures: list[Future[Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, future: Future[Any]) -> Job:
+        """A job of one future, whose result is the list of arrays."""
         return cls(future.result, [future])
 
     @classmethod
     def failed(cls, error: Exception) -> Job:
-        """One whose ``finish`` raises."""
+        """A job whose ``finish`` raises this error."""
         future: Future[Any] = Future()
         future.set_exception(error)
         return cls.of(future)
 
     @property
     def is_done(self) -> bool:
+        """Whether ``finish`` would not wait."""
         return all(future.done() for future in self.futures)
 
     @property
     def may_overtake(self) -> bool:
-        """Whether it is known to succeed before it is finished. Of several futures that is not
-        known: a sum of all is compared at the end."""
+        """Whether the job is known to succeed before it is finished.
+
+        That is not known for a job of several futures, whose checksum is compared at the end.
+        """
         return len(self.futures) == 1 and self.is_done and self.futures[0].exception() is None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from initreg.cli.rules import add_opening, add_rules, rules_of
+from initreg.cli.rules import add_opening, add_rules, opening_of, rules_of
 from initreg.errors import SourceNotFound
 
 
@@ -55,13 +55,11 @@ def run(options: argparse.Namespace) -> int:
             options.sources,
             options.destination,
             to=options.to,
-            format=options.format,
-            allow_pickle=options.allow_pickle,
-            max_inflation=options.max_inflation,
             compress=options.compress,
             shard_size=options.shard_size,
             manifest=options.manifest,
             progress=progress,
+            **opening_of(options),
             **rules_of(options),
         )
     found = written_to(path, options.to)
@@ -77,14 +75,9 @@ def written_to(path: Path, format: str | None) -> dict[str, Any]:
     from initreg.api.chain import open as open_source
 
     with open_source(path, format=format) as opened:
-        files = {path}
-        for array in opened.values():
-            parts = getattr(array.value, "slices", None) or ((None, array.value),)
-            files |= {each.file for _, each in parts if hasattr(each, "file")}
+        files = {file.resolve() for file in (path, *opened.files)}
         count = len(opened)
-    # A prefix names no file, but its index, which lists the arrays.
-    files |= {Path(f"{path}.index")} if not path.is_file() else set()
-    sizes = [os.path.getsize(real) for real in {f.resolve() for f in files} if real.is_file()]
+    sizes = [os.path.getsize(file) for file in files if file.is_file()]
     return {"path": str(path), "arrays": count, "nbytes": sum(sizes)}
 
 

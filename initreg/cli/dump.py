@@ -6,7 +6,7 @@ import argparse
 import json
 
 from initreg.cli.convert import add_saving, progress_bar, written_text, written_to
-from initreg.cli.rules import add_opening
+from initreg.cli.rules import add_opening, opening_of
 from initreg.errors import SourceNotFound
 
 
@@ -50,9 +50,7 @@ def run(options: argparse.Namespace) -> int:
             meta=options.meta,
             inference=options.inference,
             to=options.to,
-            format=options.format,
-            allow_pickle=options.allow_pickle,
-            max_inflation=options.max_inflation,
+            **opening_of(options),
             compress=options.compress,
             shard_size=options.shard_size,
             manifest=options.manifest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from initreg.cli.rules import add_opening
+from initreg.cli.rules import add_opening, opening_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,14 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0, or 2 if the source cannot be opened."""
     from initreg.api.chain import open as open_source
-    from initreg.plan.text import listing_text
+    from initreg.text import listing_text
 
-    with open_source(
-        options.source,
-        format=options.format,
-        allow_pickle=options.allow_pickle,
-        max_inflation=options.max_inflation,
-    ) as arrays:
+    with open_source(options.source, **opening_of(options)) as arrays:
         specs = arrays.specs()
         if not options.json:
             print(listing_text(specs))

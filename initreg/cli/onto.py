@@ -10,48 +10,98 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from initreg.api.chain import open as open_source
-from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownTarget
-from initreg.plugin.registry import default_registry
+from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownFormat, UnknownTarget
+from initreg.plugin.installed import default_registry
 
-_CALLABLE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+_DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_IN_A_MODULE = re.compile(rf"({_DOTTED}):({_DOTTED})")
+_IN_A_FILE = re.compile(rf"(.*\.py):({_DOTTED})")
+_MODULE = "__onto__"  # the name of a file that is loaded; like __main__, it hides no other module
 
 
 def target_of(text: str, stack: ExitStack, **opening: Any) -> Any:
-    """The target: an open map, which ``stack`` closes, or what ``package.module:callable`` gives.
+    """The target: an open map, which ``stack`` closes, or what the named code gives.
 
-    Modules are looked for in the working folder, too. Raises what opening a source raises, and
+    Code is named as ``package.module:callable`` or as ``path/to/file.py:callable``. Modules are
+    looked for in the working folder, too. A path that exists is a source, though it could be read
+    as code. Raises what opening a source raises, SourceNotFound if there is no such file, and
     TargetError if the code cannot be imported, fails, or gives nothing.
     """
-    match = _CALLABLE.fullmatch(text)
-    if match is None or os.path.exists(text):
-        try:
-            return stack.enter_context(open_source(text, **opening))
-        except SourceNotFound as error:
-            raise SourceNotFound(
-                f"{error}. --onto takes a source, or code as package.module:callable"
-            ) from error
-    return _build(match[1], match[2])
+    if not os.path.exists(text):
+        if match := _IN_A_FILE.fullmatch(text):
+            return _from_file(*match.groups())
+        if match := _IN_A_MODULE.fullmatch(text):
+            return _from_module(*match.groups())
+    try:
+        return stack.enter_context(open_source(text, **opening))
+    except SourceNotFound as error:
+        raise SourceNotFound(
+            f"{error}. --onto takes a source, or code as package.module:callable or as "
+            "file.py:callable"
+        ) from error
+    except UnknownFormat as error:
+        if not text.endswith(".py"):
+            raise
+        raise UnknownFormat(
+            f"{error}. If it is code, name what builds the model: --onto {text}:callable"
+        ) from error
 
 
-def _build(module: str, path: str) -> Any:
-    where = f"--onto {module}:{path}"
+def _from_module(name: str, path: str) -> Any:
+    where = f"--onto {name}:{path}"
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, and the installed script does not
-    with _foreign(f"{where}: {module} cannot be imported", module):
-        found: Any = importlib.import_module(module)
+    with _foreign(f"{where}: {name} cannot be imported", name):
+        module = importlib.import_module(name)
+    return _build(module, name, path)
+
+
+def _from_file(name: str, path: str) -> Any:
+    where = f"--onto {name}:{path}"
+    file = Path(os.path.expanduser(name))
+    if not file.exists():
+        raise SourceNotFound(f"{where}: there is no file {name}")
+    with _importable(file.resolve().parent):  # while it builds, too: functions may import
+        with _foreign(f"{where}: {name} cannot be imported", name):
+            module = ModuleType(_MODULE)
+            module.__file__ = str(file.absolute())
+            sys.modules[_MODULE] = module  # where dataclasses, for one, look for it
+            code = compile(file.read_bytes(), module.__file__, "exec", dont_inherit=True)
+            exec(code, vars(module))
+        return _build(module, name, path)
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Look for modules in ``folder`` first, as ``python folder/file.py`` does."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
     try:
-        for name in path.split("."):
-            found = getattr(found, name)
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _build(module: ModuleType, name: str, path: str) -> Any:
+    """What ``path`` in the module is, or returns; ``name`` is what the user calls the module."""
+    where = f"--onto {name}:{path}"
+    found: Any = module
+    try:
+        for part in path.split("."):
+            found = getattr(found, part)
     except AttributeError as error:
         names = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
         has = f". It has {', '.join(sorted(names)[:10])}" if names else ""
-        raise TargetError(f"{where}: {error}{has}") from error
+        what = str(error).replace(f"module '{_MODULE}'", name)
+        raise TargetError(f"{where}: {what}{has}") from error
     if not _is_builder(found):
         return found
-    with _foreign(f"{where}: calling it failed", module):
+    with _foreign(f"{where}: calling it failed", name):
         built = found()
     if built is None:
         raise TargetError(
@@ -77,11 +127,11 @@ def _is_builder(found: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _foreign(failure: str, module: str) -> Iterator[None]:
+def _foreign(failure: str, program: str) -> Iterator[None]:
     """Run the user's code: what it prints goes to stderr, for stdout has the plan; it finds no
     arguments of ours; and whatever it raises is a TargetError, so that leaving is no success."""
     arguments = sys.argv
-    sys.argv = [module]
+    sys.argv = [program]
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield

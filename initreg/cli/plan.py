@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from initreg.cli.rules import add_opening, add_rules, flags, follows, rules_of
+from initreg.cli.rules import add_opening, add_rules, flags, follows, opening_of, rules_of
 from initreg.errors import MissingLibrary, SourceNotFound
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--onto",
         metavar="TARGET",
         required=True,
-        help="a source, for its names and shapes, or package.module:callable that builds a model",
+        help="a source, for its names and shapes, or package.module:callable or file.py:callable "
+        "that builds a model",
     )
     add_opening(parser)
     parser.add_argument(
@@ -58,24 +59,18 @@ def run(options: argparse.Namespace) -> int:
     rules = rules_of(options)
     smart_init = SmartInit(
         options.sources,
-        format=options.format,
         ignore_mismatch=options.ignore_mismatch,
         on_missing=options.on_missing,
         on_unused=options.on_unused,
         expect_missing=options.expect_missing,
         expect_unused=options.expect_unused,
         ignore=options.ignore,
-        allow_pickle=options.allow_pickle,
-        max_inflation=options.max_inflation,
+        **opening_of(options),
         **rules,
     )
     with ExitStack() as stack:
-        target = target_of(
-            options.onto,
-            stack,
-            allow_pickle=options.allow_pickle,
-            max_inflation=options.max_inflation,
-        )
+        # The format is that of the source; the target shows its own.
+        target = target_of(options.onto, stack, **{**opening_of(options), "format": None})
         plan = smart_init.plan(target)
     error = plan.error()
     if options.json:

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from initreg.cli.probe import broken_text, lacking_text
-from initreg.plugin.registry import default_registry
+from initreg.plugin.installed import default_registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

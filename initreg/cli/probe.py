@@ -6,8 +6,9 @@ import argparse
 import json
 from typing import Any
 
+from initreg.plugin.installed import default_registry
 from initreg.plugin.loading import PluginRecord
-from initreg.plugin.registry import Probe, default_registry
+from initreg.plugin.registry import Probe
 from initreg.plugin.source import Source
 
 
@@ -58,6 +59,8 @@ def text(probe: Probe) -> str:
     if probe.declined:
         lines.append(f"declined by  {', '.join(probe.declined)}")
     lines += [f"failed while claiming  {name}: {why}" for name, why in probe.failed.items()]
+    if probe.wrappers:
+        lines.append(f"claims pass through the wrappers  {', '.join(probe.wrappers)}")
     lines += [f"broken  {broken_text(record)}" for record in probe.broken]
     lines += [f"lacks a library  {lacking_text(record)}" for record in probe.lacking]
     return "\n".join(lines)

@@ -11,24 +11,33 @@ from typing import TYPE_CHECKING, Any, cast
 from initreg.errors import RuleError
 
 if TYPE_CHECKING:
+    from initreg.api.opening import OpeningOptions
     from initreg.rules.rules import RuleOptions
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
-    """How a source is opened."""
+    """How a source is opened. An option that is not typed is at the default of the functions."""
     parser.add_argument("--format", help="the format's name, where the source does not show it")
     parser.add_argument(
         "--allow-pickle",
         action="store_true",
+        default=None,
         help="open a pickle, which can run any code: only for files that you made yourself",
     )
     parser.add_argument(
         "--max-inflation",
         type=float,
-        default=1000,
         metavar="TIMES",
-        help="refuse packed arrays that unpack to more than this many times their size (1000)",
+        help="refuse packed arrays that unpack to more than this many times their size "
+        "(default: 1000)",
     )
+
+
+def opening_of(options: argparse.Namespace) -> OpeningOptions:
+    """The options of :func:`add_opening` that were typed, as keywords."""
+    names = ("format", "allow_pickle", "max_inflation")
+    typed = {name: getattr(options, name) for name in names}
+    return cast("OpeningOptions", {n: value for n, value in typed.items() if value is not None})
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:

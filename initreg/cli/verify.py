@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from initreg.cli.rules import add_opening
+from initreg.cli.rules import add_opening, opening_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +32,7 @@ def run(options: argparse.Namespace) -> int:
         options.source,
         manifest=options.manifest,
         finite=not options.allow_nonfinite,
-        format=options.format,
-        allow_pickle=options.allow_pickle,
-        max_inflation=options.max_inflation,
+        **opening_of(options),
     )
     if options.json:
         print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))

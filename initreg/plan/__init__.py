@@ -1,4 +1,4 @@
-"""What a restore will do, decided before anything is written. Pure: specs in, rows out."""
+"""The plan: what a restore will do, decided before anything is written, from specs alone."""
 
 from initreg.plan.plan import Plan as Plan
 from initreg.plan.rows import Hint as Hint

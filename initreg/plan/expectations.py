@@ -1,4 +1,4 @@
-"""What the user said of names beforehand: expected on one side only, or to be left alone."""
+"""Names that the user expects to be on one side only, and names that are to be ignored."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from initreg.specs import ArraySpec, VariableSpec
 
 @dataclass(frozen=True, slots=True)
 class SourceSpecs:
-    """One source of a chain: its label, and its arrays without their values.
+    """One source of a chain, as planning needs it.
 
-    ``dropped`` are arrays that rules left out. ``expected`` are the names that may well be unused,
-    ``ignored`` those that are not restored though they match.
+    Args:
+        label: what to call the source.
+        arrays: its arrays, without their values.
+        ignore_mismatch: whether an array that does not fit is skipped.
+        dropped: the arrays that rules left out.
+        on_unused: the policy for its arrays that no variable takes.
+        expected: names that are expected to be unused.
+        ignored: names that are not restored even though they match.
     """
 
     label: str
@@ -28,7 +34,12 @@ class SourceSpecs:
 
 
 class Expectations:
-    """Marks rows, and remembers which of the patterns were met."""
+    """Marks the rows that the user expects, and remembers which patterns matched.
+
+    Args:
+        sources: the sources of the chain, with their patterns.
+        missing: names of variables that are expected to be missing.
+    """
 
     def __init__(self, sources: Sequence[SourceSpecs], missing: Patterns) -> None:
         self._sources = sources
@@ -43,6 +54,7 @@ class Expectations:
         self._ignored_pairs: dict[tuple[int, int], str] = {}
 
     def unmet(self) -> list[str]:
+        """The patterns that matched nothing, as they were typed."""
         return [clause for clause in dict.fromkeys(self._clauses) if clause not in self._met]
 
     def _hits(self, patterns: Patterns, *names: str) -> str:
@@ -54,7 +66,7 @@ class Expectations:
     def without_ignored(
         self, number: int, pairs: dict[int, int], variables: Sequence[VariableSpec]
     ) -> dict[int, int]:
-        """The pairs of source ``number`` that are not left out by ``ignore``."""
+        """The pairs of source ``number`` that ``ignore`` does not leave out."""
         source = self._sources[number]
         if not source.ignored:
             return pairs
@@ -69,7 +81,7 @@ class Expectations:
         return left
 
     def of_variable(self, row: Row, variable: VariableSpec) -> Row:
-        """The row of a variable that no source supplies."""
+        """Mark the row of a variable that no source supplies, if it is expected."""
         for patterns in (self._missing, *self._ignored):
             clause = self._hits(patterns, *_all_names(variable)) if patterns else ""
             if clause:
@@ -77,13 +89,13 @@ class Expectations:
         return row
 
     def passed(self, row: Row, variable: VariableSpec) -> Row:
-        """The row of an array that was passed over, as were all others for its variable."""
+        """Mark the row of a skipped array whose variable no other array is restored to."""
         if not self._hits(self._missing, *_all_names(variable)):
             return row
         return replace(row, expected=True)
 
     def of_array(self, row: Row, array: ArraySpec, position: int) -> Row:
-        """The row of an array that no variable takes."""
+        """Mark the row of an array that no variable takes, if it is expected or ignored."""
         number = row.source or 0
         source = self._sources[number]
         if not (source.ignored or source.expected):

@@ -1,4 +1,4 @@
-"""Why little or nothing matches, and what to type instead. Pure; asked only then."""
+"""Hints: why few names match, and what to type instead. Only asked for in that case."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from initreg import dtypes
@@ -16,18 +17,26 @@ from initreg.specs import ArraySpec, VariableSpec
 from initreg.text import plural, shared
 
 _MOST = 3
-_TRIED = 4  # renamings of one kind whose matches are counted in full
-# What strangers' names may cost: renamings are sought for names of so many characters and parts
-# alone, among so many, and counted for all; the nearest name of so many characters, among so
-# many, until so many comparisons of characters were made.
+_TRIED = 4  # renamings of each sort whose matches are counted among all names
+# Limits for hostile names. Renamings are looked for in names of at most so many characters and
+# parts, in a sample of so many names. Similar names are looked for among names of at most so many
+# characters, among so many names, until so many characters were compared.
 _LONGEST, _MOST_PARTS, _POOL = 512, 32, 1000
 _NEAR_LONGEST, _NEAR_POOL, _NEAR_COMPARED = 256, 200, 200_000_000
 _SEPARATOR = re.compile(r"[/.]")
 _Options = Mapping[str, Any]
 
-# What PyTorch's layers call their weights has its axes in another order than TensorFlow's: those of
-# a kernel are (out, in, *window) there, and (*window, in, out) here.
+# PyTorch stores the axes of a kernel as (out, in, *window), and TensorFlow as (*window, in, out).
 _PERMUTATIONS = ((2, 3, 1, 0), (2, 3, 4, 1, 0), (3, 2, 0, 1), (4, 3, 0, 1, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class _Renaming:
+    """A renaming that may help: in words, as options, and in how many steps."""
+
+    words: str
+    options: _Options
+    steps: int = 1
 
 
 def renamings(
@@ -36,10 +45,17 @@ def renamings(
     source: str = "source",
     label: str = "",
 ) -> list[Hint]:
-    """At most three hints, the most helpful first; empty if nothing is known to help.
+    """Look for renamings that make more names match. Takes n log n in the number of names.
 
-    ``source`` is the code that names the source, ``label`` what to call it where there are others.
-    n log n in the number of names.
+    Args:
+        arrays: the arrays of one source.
+        variables: the variables of the target.
+        source: the code that names the source, for the hint.
+        label: what to call the source if there are others, else "".
+
+    Returns:
+        At most three hints, the most helpful one first. If no renaming helps, there may be a hint
+        about names that look alike.
     """
     have = [array.name for array in arrays]
     want = {normalise(n): v.shape for v in variables for n in (v.name, *v.aliases)}
@@ -48,33 +64,31 @@ def renamings(
     if not want:
         return [Hint("the target has no variables: create them before restoring", {}, source)]
     now = sum(name in want for name in have)
-    enough = max(1, min(len(have), len(variables)) // 10)  # a few of ten thousand meet by chance
-    found: dict[str, tuple[int, int, _Options]] = {}
-    for words, options, new in _renamings(have, want):
+    enough = max(1, min(len(have), len(variables)) // 10)  # a few of ten thousand match by chance
+    found: dict[str, tuple[int, _Renaming]] = {}
+    for renaming, new in _renamings(have, want):
         shapes = [(a.shape, want[n]) for a, n in zip(arrays, new, strict=True) if n in want]
-        hits, steps = len(shapes), words.count(" and ")
-        # Names may meet by chance; arrays of the same axes, in whatever order, rarely do.
+        hits = len(shapes)
+        # Names may match by chance. Shapes with the same axes, in whatever order, rarely do.
         alike = sum(one == other or _axes(one) == _axes(other) for one, other in shapes)
         if hits - now >= enough and 2 * alike >= hits and len(set(new)) == len(new):
-            found[words] = (hits, -steps, options)
-    best = max((hits for hits, _, _ in found.values()), default=0)
-    # A renaming in two steps is worth its line only if no single one does as much.
-    simple = max((hits for hits, steps, _ in found.values() if not steps), default=0)
+            found[renaming.words] = hits, renaming
+    best = max((hits for hits, _ in found.values()), default=0)
+    # A renaming in two steps is shown only if no single step does as much.
+    simple = max((hits for hits, each in found.values() if each.steps == 1), default=0)
     of = f" of {label}" if label else ""
     shown = [
-        Hint(f"{hits:,} of {len(have):,} names{of} match after {words}", options, source)
-        for words, (hits, steps, options) in sorted(
-            found.items(), key=lambda item: item[1][:2], reverse=True
-        )
-        if hits * 4 >= best and (not steps or hits > simple)
+        Hint(f"{hits:,} of {len(have):,} names{of} match after {each.words}", each.options, source)
+        for hits, each in sorted(found.values(), key=lambda item: (-item[0], item[1].steps))
+        if hits * 4 >= best and (each.steps == 1 or hits > simple)
     ]
     return (shown or nearest(arrays, variables, source))[:_MOST]
 
 
 def _renamings(
     have: Sequence[str], want: Collection[str]
-) -> Iterator[tuple[str, _Options, Sequence[str]]]:
-    """The renamings that may help: in words, as options, and the names that they give."""
+) -> Iterator[tuple[_Renaming, Sequence[str]]]:
+    """The renamings that may help, in one step or two, each with the names that it gives."""
     spellings: list[tuple[str, list[tuple[str, str]], Sequence[str]]] = [("", [], have)]
     for old, new in ((".", "/"), ("/", ".")):
         if any(old in name for name in have):
@@ -82,21 +96,24 @@ def _renamings(
             names: Sequence[str] = [name.replace(old, new) for name in have]
             spellings.append((f"replacing {old!r} by {new!r}", [pair], names))
     for words, pairs, names in spellings:
-        also = f"{words} and " if words else ""
+        also, steps = (f"{words} and ", 2) if words else ("", 1)
         if words:
-            yield words, {"rename": pairs}, names
+            yield _Renaming(words, {"rename": pairs}), names
         for prefix in _best(_leading(_pool(names), want)):
             option: _Options = {"strip_prefix": prefix}
             if pairs:
                 option = {"rename": [*pairs, (f"^{re.escape(prefix)}", "")]}
-            yield f"{also}removing {prefix!r}", option, [n.removeprefix(prefix) for n in names]
+            shorter = [name.removeprefix(prefix) for name in names]
+            yield _Renaming(f"{also}removing {prefix!r}", option, steps), shorter
         for prefix in _best(_leading(_pool(want), set(names))):
             option = {"rename": pairs, "prefix": prefix} if pairs else {"prefix": prefix}
-            yield f"{also}adding {prefix!r}", option, [prefix + name for name in names]
+            longer = [prefix + name for name in names]
+            yield _Renaming(f"{also}adding {prefix!r}", option, steps), longer
         for swap in _best(_swapped(_pool(names), want)):
             old, new, how = _regex(*swap)
             option = {"rename": [*pairs, (old, new)]}
-            yield f"{also}{how}", option, [re.sub(old, new, name) for name in names]
+            swapped = [re.sub(old, new, name) for name in names]
+            yield _Renaming(f"{also}{how}", option, steps), swapped
 
 
 def _axes(shape: Sequence[int | None] | None) -> list[int]:
@@ -108,7 +125,8 @@ def _best(counts: Counter[Any]) -> Iterator[Any]:
 
 
 def _leading(longer: Iterable[str], shorter: Collection[str]) -> Counter[str]:
-    """The prefixes that, removed from names of ``longer``, give names of ``shorter``."""
+    """The prefixes that turn names of ``longer`` into names of ``shorter`` if they are removed,
+    and how often each does."""
     return Counter(
         name[: at.end()]
         for name in longer
@@ -118,7 +136,7 @@ def _leading(longer: Iterable[str], shorter: Collection[str]) -> Counter[str]:
 
 
 def _pool(names: Collection[str]) -> list[str]:
-    """The names that are worth a look, or a thousand of them; the same ones each time."""
+    """The names within the limits, or a sample of them that is the same each time."""
     plain = list(filter(_is_plain, names))
     return plain if len(plain) <= _POOL else random.Random(0).sample(plain, _POOL)
 
@@ -128,16 +146,22 @@ def _is_plain(name: str) -> bool:
 
 
 def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str, str, str]]:
-    """Renamings of one part of a name: what stands before it, it, what stands behind it, and the
-    part that takes its place. ``/weight`` at the end is ``/kernel``, ``resnet/`` at the start is
-    ``backbone/``, ``/a/`` between is ``/b/``."""
+    """The renamings of one part of a name that give a wanted name, and how often each does.
+
+    Examples are ``/weight`` to ``/kernel`` at the end, ``resnet/`` to ``backbone/`` at the start,
+    and ``/a/`` to ``/b/`` in between.
+
+    Returns:
+        For each renaming, the separator before the part or "", the part, the separator after it or
+        "", and the new part.
+    """
     places = {(before, after) for name in have for before, _, after in _parts(name)}
     known: dict[tuple[str, str], list[str]] = {}
     for name in filter(_is_plain, want):
         for before, part, after in _parts(name):
             if (before, after) in places:
                 parts = known.setdefault((before, after), [])
-                if len(parts) < 8:  # a list of a thousand parts is no renaming
+                if len(parts) < 8:  # a thousand different parts are not a renaming
                     parts.append(part)
     counts: Counter[tuple[str, str, str, str]] = Counter()
     for name in have:
@@ -149,7 +173,7 @@ def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str
 
 
 def _parts(name: str) -> Iterator[tuple[str, str, str]]:
-    """Each part of a name that has several, with all that stands before it and behind it."""
+    """Each part of a name that has several, with the text before it and the text after it."""
     start = 0
     for at in _SEPARATOR.finditer(name):
         yield name[:start], name[start : at.start()], name[at.start() :]
@@ -159,8 +183,10 @@ def _parts(name: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _regex(before: str, old: str, after: str, new: str) -> tuple[str, str, str]:
-    """``(regex, replacement, in words)`` for ``old`` between two separators, "" for an end of the
-    name, to become ``new``."""
+    """How to replace the part ``old`` by ``new``: regex, replacement, and the change in words.
+
+    ``before`` and ``after`` are the separators around the part, or "" at an end of the name.
+    """
     regex = f"{'' if before else '^'}{re.escape(before + old + after)}{'' if after else '$'}"
     replacement = (before + new + after).replace("\\", "\\\\")
     return regex, replacement, f"replacing {before + old + after!r} by {before + new + after!r}"
@@ -172,7 +198,14 @@ def nearest(
     source: str = "source",
     cutoff: float = 0.8,
 ) -> list[Hint]:
-    """Names that look alike, of equal shape; one hint for all of them."""
+    """Look for names that look alike and have equal shapes. One hint shows all of them.
+
+    Args:
+        arrays: arrays of one source.
+        variables: variables of the target.
+        source: the code that names the source, for the hint.
+        cutoff: how much alike two names must be, from 0 to 1.
+    """
     by_shape: dict[tuple[int | None, ...] | None, list[str]] = {}
     for array in arrays[:_NEAR_POOL]:
         if len(array.name) <= _NEAR_LONGEST:
@@ -191,14 +224,16 @@ def nearest(
             break
     if not pairs:
         return []
-    words = ", ".join(f"{old!r} of the source is like {new!r}" for old, new in pairs.items())
-    return [Hint(f"{words} of the target", {"rename": pairs}, source)]
+    (old, new), *more = pairs.items()
+    words = f"{old!r} in the source looks like {new!r} in the target"
+    words += "".join(f", {old!r} like {new!r}" for old, new in more)
+    return [Hint(words, {"rename": pairs}, source)]
 
 
 def _nearest(name: str, others: Iterable[str], cutoff: float, left: int) -> tuple[str, int]:
-    """The most alike of the others, "" if none is alike enough, and how much may still be compared.
+    """The name that is most alike, "" if none is alike enough, and how much may still be compared.
 
-    What they begin and end with alike is not compared again: of real names that leaves little.
+    The common beginning and end of two names are not compared again. In real names, little is left.
     """
     best, found = cutoff, ""
     for other in others:
@@ -220,9 +255,11 @@ def _nearest(name: str, others: Iterable[str], cutoff: float, left: int) -> tupl
 
 
 def transposes(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[Hint]:
-    """What would make mismatched arrays of one source fit: another order of their axes.
+    """Look for orders of axes in which mismatched arrays would fit.
 
-    ``rows`` are all rows of the source, each with what its array is called after the rules.
+    Args:
+        rows: all rows of one source, each with the name of its array after the rules.
+        source: the code that names the source, for the hint.
     """
     found: dict[tuple[int, ...] | None, list[str]] = {}
     for row, name in rows:
@@ -248,8 +285,8 @@ def transposes(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[
 
 
 def _permutation(row: Row) -> tuple[int, ...] | None:
-    """The order of axes that PyTorch's kernels need to fit; None if it is no such, or plain
-    transposition does."""
+    """The order of axes in which a kernel of PyTorch fits, None if there is none or if a plain
+    transposition is enough."""
     shape = row.array_shape or ()
     for axes in () if row.is_transpose else _PERMUTATIONS:
         if len(axes) == len(shape) and tuple(shape[axis] for axis in axes) == row.shape:
@@ -258,7 +295,7 @@ def _permutation(row: Row) -> tuple[int, ...] | None:
 
 
 def _globs(wanted: Sequence[str], others: Sequence[str]) -> list[str]:
-    """The names, or one glob if that means the same among all names."""
+    """The wanted names, or one glob if it matches exactly these among all names."""
     globs = {f"*{name[name.rfind('/') :]}" for name in wanted if "/" in name}
     if len(wanted) > 3 and len(globs) == 1:
         pattern, chosen = Patterns(globs, "transpose"), set(wanted)

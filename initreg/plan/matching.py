@@ -1,9 +1,12 @@
-"""Names, shapes and dtypes of a chain against those of a target: the plan. Pure, and no numpy."""
+"""Matching: compares the names, shapes and dtypes of a chain with those of a target.
+
+It makes the plan from specs alone, without numpy.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from initreg import dtypes
@@ -12,14 +15,20 @@ from initreg.names import NO_PATTERNS, Patterns, normalise
 from initreg.plan.expectations import Expectations, SourceSpecs
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Kind, Policy, Row
-from initreg.plan.slots import variable_of_slot
 from initreg.specs import ArraySpec, VariableSpec
+
+# Names on one side only and the names of the variables -> which are slots, each with its variable.
+SlotFinder = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 
 
 @dataclass(slots=True)
 class _Names:
-    """The names of one side. ``by_name`` are the first names, ``by_alias`` the others: those that
-    are nobody's first name and that one entry alone answers to."""
+    """The names of one side, each with the index of its array or variable.
+
+    Args:
+        by_name: the primary names.
+        by_alias: the aliases that are no primary name and that only one array or variable has.
+    """
 
     by_name: dict[str, int] = field(default_factory=dict)
     by_alias: dict[str, int] = field(default_factory=dict)
@@ -33,8 +42,8 @@ class _Names:
             name = normalise(entry.name)
             if name in names.by_name:
                 raise DuplicateName(
-                    f"{label}: two variables are called {name!r}, so no name tells which is "
-                    "meant. Give them different names, or pass only one of them"
+                    f"{label}: two variables are called {name!r}, so they cannot be told apart by "
+                    "name. Give them different names, or pass only one of them"
                 )
             names.by_name[name] = index
         for index, entry in enumerate(entries):
@@ -54,16 +63,26 @@ def _pair(
     theirs: _Names,
     ours: _Names,
 ) -> dict[int, int]:
-    """Which array of one source is meant for which variable: ``{variable: array}``.
+    """Find the array of one source for each variable.
 
-    First names go first; an alias matches only what they left over, so that one array never goes
-    into two variables because of a second name. A variable's alias goes before an array's: it is
-    where the variable is in its model, which the array's first name then says, too, while the
-    second name of an array may have a number in it that counts the models of a process.
+    Pairs are made in this order:
 
-    Before all of them goes an array whose first name is the variable's alias and whose alias is
-    the variable's first name: each side says of the other what it is and where. Raises
-    DuplicateName where first names say one thing and aliases another.
+    1. The primary name of each side is an alias of the other side. Then name and place agree.
+    2. The primary names are equal.
+    3. An alias of the variable is the primary name of the array. Such an alias is the place of the
+       variable in its model.
+    4. An alias of the variable is an alias of the array.
+    5. An alias of the array is the primary name of the variable. This comes last, because an alias
+       of an array may contain a number that counts the models of a process.
+
+    An alias matches only what the primary names left over, so that no array goes into two
+    variables.
+
+    Returns:
+        The index of the array for the index of each variable that has one.
+
+    Raises:
+        DuplicateName: primary names and aliases contradict each other.
     """
     arrays = source.arrays
     pairs: dict[int, int] = _in_both_ways(arrays, variables, theirs)
@@ -84,7 +103,7 @@ def _pair(
         [a for a in map(normalise, spec.aliases) if ours.by_alias.get(a) == index]
         for index, spec in enumerate(variables)
     ]
-    # Each step for all variables before the next, so that none is taken by a worse match.
+    # Finish each step for all variables before the next one, so that better matches go first.
     for wanted, by in (
         (aliases, theirs.by_name),
         (aliases, theirs.by_alias),
@@ -103,7 +122,7 @@ def _pair(
 def _in_both_ways(
     arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec], theirs: _Names
 ) -> dict[int, int]:
-    """The pairs in which each first name is an alias of the other side."""
+    """The pairs in which the primary name of each side is an alias of the other side."""
     pairs: dict[int, int] = {}
     taken: set[int] = set()
     for index, spec in enumerate(variables):
@@ -124,14 +143,20 @@ def _in_both_ways(
 def _refuse_contradiction(
     name: str, found: ArraySpec, other: ArraySpec | None, variable: VariableSpec, label: str
 ) -> None:
-    """Raise DuplicateName if the array of the name was also called otherwise, and ``other`` was
-    called so: ``w`` for where the one was in its model, and for what the other one was called."""
+    """Raise DuplicateName if two arrays may be meant for a variable.
+
+    ``found`` has the name as its primary name, and has aliases. ``other`` has the name as an alias.
+    So ``w`` may be the place of the one array, and the name that a person gave to the other.
+    """
     if other is None or other is found or not found.aliases or variable.aliases:
         return
+    aliases = ("alias " if len(found.aliases) == 1 else "aliases ") + ", ".join(
+        map(repr, found.aliases)
+    )
     raise DuplicateName(
-        f"{label}: two arrays may be meant for {name!r}: the one of this name, which was also "
-        f"called {', '.join(map(repr, found.aliases))}, and {other.name!r}, which was also called "
-        f"{name!r}. To go by first names alone, pass initreg.load(source)"
+        f"{label}: two arrays may be meant for {name!r}: the array of this name, with the "
+        f"{aliases}, and the array {other.name!r}, with the alias "
+        f"{name!r}. To match by primary names alone, pass initreg.load(source)"
     )
 
 
@@ -144,10 +169,13 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool
 
 
 def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
-    """What becomes of ``array`` in ``variable``: MATCHED, RESHAPED, CAST or MISMATCHED, and why.
+    """Whether an array fits a variable, and how.
 
-    Shapes must be equal, or differ by axes of length 1 only; dtypes must be equal, both floating,
-    or the variable's the wider of two integers.
+    The shapes must be equal, or differ only by axes of length 1. The dtypes must be equal, or both
+    be floats, or both be integers, with that of the variable being the wider one.
+
+    Returns:
+        MATCHED, RESHAPED, CAST or MISMATCHED, and for MISMATCHED the reason in words.
     """
     shape, wanted = array.shape, variable.shape
     same = _fits(shape, wanted)
@@ -170,6 +198,11 @@ def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return tuple(axis for axis in shape if axis != 1)
 
 
+def no_slots(names: Collection[str], variables: Collection[str]) -> Mapping[str, str]:
+    """The slots of an optimiser among the names, each with its variable: there are none."""
+    return {}
+
+
 def match(
     sources: Sequence[SourceSpecs],
     variables: Sequence[VariableSpec],
@@ -177,11 +210,28 @@ def match(
     *,
     on_missing: Policy = Policy.WARN,
     expect_missing: Patterns = NO_PATTERNS,
+    slots: SlotFinder = no_slots,
 ) -> Plan:
-    """The plan for a whole chain.
+    """Make the plan for a whole chain.
 
-    The last source that has a variable's name supplies it, and what it overrides is not checked.
-    A source with ``ignore_mismatch`` is passed over where it does not fit. Raises DuplicateName.
+    The last source that has the name of a variable supplies it. The arrays that it overrides are
+    not checked. If the source has ``ignore_mismatch``, an array that does not fit is skipped.
+
+    Args:
+        sources: the sources of the chain, in order.
+        variables: the variables of the target.
+        target: the label of the target.
+        on_missing: the policy for variables that no source supplies.
+        slots: tells which names are slots of an optimiser; by default none is.
+        expect_missing: names of variables that are expected to be missing.
+
+    Raises:
+        DuplicateName: two variables have the same name, or the names of arrays contradict their
+            aliases.
+
+    >>> source = SourceSpecs("a.npz", [ArraySpec("w", (2,), "float32")])
+    >>> [row.kind.value for row in match([source], [VariableSpec("w", (2,), "float32")], "model")]
+    ['matched']
     """
     target_names = _Names.of(variables, target)
     expectations = Expectations(sources, expect_missing)
@@ -215,7 +265,7 @@ def match(
                 rows.append(expectations.of_array(row, array, position))
         rows += [_array_row(Kind.DROPPED, array, number) for array in source.dropped]
     return Plan(
-        _mark_slots(rows, restored),
+        _mark_slots(rows, restored, slots),
         [source.label for source in sources],
         target,
         on_missing=on_missing,
@@ -231,7 +281,7 @@ def _rows_of(
     sources: Sequence[SourceSpecs],
     pairs: Sequence[Mapping[int, int]],
 ) -> list[Row]:
-    """One variable: the row of its supplier first, then of those passed over or overridden."""
+    """The rows of one variable: first its supplier, then the skipped and overridden arrays."""
     rows: list[Row] = []
     supplier: int | None = None
     for number in reversed(range(len(sources))):
@@ -287,13 +337,14 @@ def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
     )
 
 
-def _mark_slots(rows: Iterable[Row], restored: set[str]) -> list[Row]:
-    """Give the slots of restored variables a kind of their own."""
-    marked = []
-    for row in rows:
-        if row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE):
-            variable = variable_of_slot(row.name, restored)
-            if variable is not None:
-                row = replace(row, kind=Kind.SLOT, reason=f"of {variable}")
-        marked.append(row)
-    return marked
+def _mark_slots(rows: Sequence[Row], restored: set[str], slots: SlotFinder) -> list[Row]:
+    """Give slots of restored variables a kind of their own, if they are on one side only."""
+    one_sided = (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE)
+    names = {row.name for row in rows if row.kind in one_sided}
+    of = slots(names, restored) if names else {}
+    return [
+        replace(row, kind=Kind.SLOT, reason=f"of {of[row.name]}")
+        if row.name in of and row.kind in one_sided
+        else row
+        for row in rows
+    ]

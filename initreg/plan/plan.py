@@ -1,4 +1,4 @@
-"""What a restore will do, decided before anything is written: one row per name, on either side."""
+"""The plan of a restore: its rows, what it says about them, and the error if it cannot be done."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from initreg.plan.rows import Hint, Rows
 
 
 class Plan(Rows):
-    """What :meth:`initreg.SmartInit.init` will do: all rows, and the verdict on them.
+    """What :meth:`initreg.SmartInit.init` will do: a sequence of rows, and the verdict on them.
 
     ``print(plan)`` folds long lists of names to fit a screen. ``plan.to_text(limit=None)`` shows
-    all of them, folded without loss. ``plan.to_dict()`` has one row for each name.
+    all names, folded without loss. ``plan.to_dict()`` has one row for each name.
+
+    >>> plan = SmartInit("base.npz").plan(model)  # doctest: +SKIP
+    >>> plan.ok, len(plan.restored), plan.missing("warn")  # doctest: +SKIP
     """
 
     def with_hints(self, hints: Sequence[Hint]) -> Plan:
@@ -32,13 +35,15 @@ class Plan(Rows):
 
     @property
     def verdict(self) -> str:
-        """What would fail, in a line; "" if the plan is ok."""
+        """What would fail, in one line, "" if the plan is ok."""
         return text.verdict_text(self)
 
     def error(self) -> PlanError | None:
-        """The error that ``init`` raises because of the plan, None if it carries it out.
+        """The error that ``init`` raises because of the plan.
 
-        It tells all that is wrong; its class is that of the worst.
+        Returns:
+            One error that lists everything that is wrong, or None if the plan is ok. Its class is
+            the first that applies of NothingMatched, MismatchError, MissingError, UnusedError.
         """
         if self.ok:
             return None
@@ -48,7 +53,7 @@ class Plan(Rows):
         return kind(text.failure_text(self), self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain dicts, lists and strings."""
+        """The whole plan as plain dicts, lists and strings."""
         return {
             "sources": list(self.sources),
             "target": self.target,
@@ -62,13 +67,15 @@ class Plan(Rows):
         }
 
     def to_json(self, indent: int | None = None) -> str:
+        """:meth:`to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def to_text(self, limit: int | None = 20) -> str:
-        """The plan as text, with at most ``limit`` lines for each kind of row, or all of them.
+        """The plan as text.
 
-        With ``limit=None``, :func:`initreg.folding.expand` gives back from its lines exactly the
-        names of the rows.
+        Args:
+            limit: at most so many lines for each kind of row. With None there are as many as it
+                takes, and :func:`initreg.folding.expand` gives back exactly the names of the rows.
         """
         return text.plan_text(self, limit)
 
@@ -80,9 +87,9 @@ class Plan(Rows):
         return f"<Plan for {self.target}: {counts or 'nothing to do'}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The plan as HTML, which a notebook shows."""
         return tables.html(self)
 
     def __rich__(self) -> Any:
-        """What ``rich.print(plan)`` shows; called by rich alone."""
+        """The plan as ``rich.print(plan)`` shows it. Only rich calls this."""
         return tables.rich_table(self)

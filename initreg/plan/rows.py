@@ -1,4 +1,4 @@
-"""The rows of a plan: one per name, on either side, and what becomes of it."""
+"""The rows of a plan: one for each name on either side, and what happens to it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from initreg.text import options_text
 
 
 class Kind(StrEnum):
-    """What becomes of one name."""
+    """What happens to the name of a row."""
 
-    MATCHED = "matched"  # restored as it is
-    RESHAPED = "reshaped"  # restored, axes of length 1 added or dropped (and perhaps cast)
-    CAST = "cast"  # restored, cast to the variable's dtype
-    MISMATCHED = "mismatched"  # does not fit: the plan fails
-    PASSED_OVER = "passed over"  # does not fit: ignored, as ignore_mismatch=True asks
+    MATCHED = "matched"  # restored
+    RESHAPED = "reshaped"  # restored: axes of length 1 are added or removed (it may also be cast)
+    CAST = "cast"  # restored: cast to the dtype of the variable
+    MISMATCHED = "mismatched"  # does not fit, so that the plan fails
+    PASSED_OVER = "passed over"  # does not fit and is skipped, because of ignore_mismatch=True
     OVERRIDDEN = "overridden"  # a later source of the chain supplies the variable
     ONLY_IN_TARGET = "only in target"  # the variable keeps its value
     ONLY_IN_SOURCE = "only in source"  # the array is not used
-    SLOT = "optimiser slot"  # on one side only, but of a variable that is restored
-    DROPPED = "dropped"  # the array is left out, as a rule or ignore= asks
+    SLOT = "optimiser slot"  # on one side only, and its variable is restored
+    DROPPED = "dropped"  # a rule or ignore= leaves the array out
 
 
 RESTORED = frozenset({Kind.MATCHED, Kind.RESHAPED, Kind.CAST})
 
 
 class Policy(StrEnum):
-    """What to make of names on one side only."""
+    """What to do about names on one side only."""
 
     WARN = "warn"
     ERROR = "error"
@@ -39,10 +39,15 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What is wrong, in ``words``, and the options of SmartInit that would mend it.
+    """What would help where few names match. ``str(hint)`` ends in the code to type.
 
-    ``source`` is the code that names the source: ``'"base.npz"'``. ``str(hint)`` ends in the code
-    to type.
+    Args:
+        words: what is wrong, or what the options would do.
+        options: options of :class:`initreg.SmartInit` that help. They may be empty.
+        source: the code that names the source: ``'"base.npz"'``.
+
+    >>> Hint("2 names match", {"strip_prefix": "model/"}, '"base.npz"').code
+    'SmartInit("base.npz", strip_prefix="model/")'
     """
 
     words: str
@@ -51,26 +56,37 @@ class Hint:
 
     @property
     def code(self) -> str:
-        """``SmartInit("base.npz", strip_prefix="model/")``; "" if no option helps."""
+        """The code to type, "" if no option helps."""
         return f"SmartInit({self.source}{options_text(self.options)})" if self.options else ""
 
     def __str__(self) -> str:
         return f"{self.words}: {self.code}" if self.options else self.words
 
     def to_dict(self) -> dict[str, Any]:
+        """The hint as plain dicts, lists and strings."""
         return {"words": self.words, "options": dict(self.options), "code": self.code}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One name. The fields of a side that does not have it are None.
+    """One name of a plan. If one side does not have the name, the fields for that side are None.
 
-    ``name`` is the variable's, or the array's where no variable has it. ``source`` and ``by`` are
-    indices into :attr:`Plan.sources`; ``by`` is the source that overrides this one. ``array`` is
-    what the source itself calls the array, which differs from ``name`` if a rule renamed it or it
-    matched as an alias. ``array_shape`` and ``array_dtype`` are those after the rules, whose
-    ``changes`` of the values are said in words. ``expected``: on one side only, as
-    ``expect_missing``, ``expect_unused`` or ``ignore`` say.
+    Args:
+        kind: what happens to the name.
+        name: the name of the variable, or that of the array if no variable has it.
+        shape: the shape of the variable. It is None as well if the variable takes any shape, and
+            an axis is None if it takes any length.
+        dtype: the dtype of the variable, a name as in :mod:`initreg.dtypes`.
+        source: which source has the array, an index into :attr:`Plan.sources`.
+        array: the name of the array in its source. It differs from ``name`` if a rule renamed the
+            array, or if it matched by an alias.
+        array_shape: the shape of the array after the rules.
+        array_dtype: the dtype of the array after the rules.
+        by: for an overridden array, the index of the source that overrides it.
+        reason: why the array does not fit, or which option the row is due to.
+        changes: what rules do to the values, in words.
+        expected: whether ``expect_missing``, ``expect_unused`` or ``ignore`` allow the name to be
+            on one side only.
     """
 
     kind: Kind
@@ -88,20 +104,22 @@ class Row:
 
     @property
     def in_target(self) -> bool:
+        """Whether the target has a variable of this name."""
         return self.dtype is not None
 
     @property
     def is_cast(self) -> bool:
-        """Restored with another dtype than the array has."""
+        """Whether the array is restored with another dtype than it has."""
         return self.kind in RESTORED and self.dtype != self.array_dtype
 
     @property
     def is_transpose(self) -> bool:
-        """Whether the array has the variable's axes, reversed, and does not fit for it alone."""
+        """Whether the shape does not fit, but would fit if the axes were reversed."""
         have, want = self.array_shape, self.shape
         return have is not None and want is not None and have != want and have[::-1] == want
 
     def to_dict(self) -> dict[str, Any]:
+        """The row as plain dicts, lists and strings."""
         return {
             "kind": self.kind.value,
             "name": self.name,
@@ -119,14 +137,20 @@ class Row:
 
 
 class Rows(Sequence[Row]):
-    """All rows of a plan: those of the target's variables, in the target's order, then those of
-    the arrays that only the sources have.
+    """All rows of a plan.
 
-    ``sources`` are the labels of the chain, in order. ``target`` is the target's label.
-    ``on_missing`` is the policy for variables that no source supplies. ``on_unused`` has, for each
-    source, the policy for its arrays that no variable takes. ``unmet`` are the patterns of
-    ``expect_missing``, ``expect_unused`` and ``ignore`` that matched nothing, as they were typed.
-    ``hints`` say what to do where little matches.
+    The rows of the variables come first, in the order of the target. The rows of the arrays that
+    no variable has follow.
+
+    Args:
+        rows: the rows.
+        sources: the labels of the sources of the chain, in order.
+        target: the label of the target.
+        on_missing: the policy for variables that no source supplies.
+        on_unused: for each source, the policy for its arrays that no variable takes.
+        unmet: the patterns of ``expect_missing``, ``expect_unused`` and ``ignore`` that matched
+            nothing, as they were typed.
+        hints: what would help if few names match.
     """
 
     def __init__(
@@ -158,20 +182,26 @@ class Rows(Sequence[Row]):
         return self.rows[index]
 
     def of(self, *kinds: Kind | str) -> tuple[Row, ...]:
-        """The rows of these kinds: ``plan.of("mismatched", "passed over")``."""
+        """The rows of these kinds: ``plan.of("mismatched", "passed over")``.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
         wanted = {Kind(kind) for kind in kinds}
         return tuple(row for row in self.rows if row.kind in wanted)
 
     @property
     def restored(self) -> tuple[Row, ...]:
-        """The rows of the variables that are written."""
+        """The rows of the variables that will be written."""
         return self.of(*RESTORED)
 
     def missing(self, policy: Policy | str) -> tuple[Row, ...]:
-        """The variables that no source supplies and that nobody expects to be missing, if
-        ``policy`` is the one for them; otherwise none.
+        """The rows of variables that no source supplies, without those that are expected.
 
-        Where that is an error, one whose arrays were all passed over is missing, too.
+        If the policy is an error, a variable whose arrays were all skipped is missing, too.
+
+        Args:
+            policy: if this is not the policy of the plan for such variables, there are no rows.
         """
         if self.on_missing != Policy(policy):
             return ()
@@ -183,8 +213,11 @@ class Rows(Sequence[Row]):
         return tuple(row for row in found if not row.expected)
 
     def unused(self, policy: Policy | str) -> tuple[Row, ...]:
-        """The arrays that no variable takes and that nobody expects to be unused, of the sources
-        that ``policy`` is for."""
+        """The rows of arrays that no variable takes, without those that are expected.
+
+        Args:
+            policy: only sources with this policy for such arrays are looked at.
+        """
         wanted = Policy(policy)
         return tuple(
             row
@@ -200,18 +233,18 @@ class Rows(Sequence[Row]):
 
     @property
     def matches_nothing(self) -> bool:
-        """Whether there are sources, and none of their names is a name of the target."""
+        """Whether there are sources, and none of their arrays has the name of a variable."""
         return bool(self.sources) and not any(
             row.array is not None and row.in_target for row in self.rows
         )
 
     @property
     def faults(self) -> tuple[tuple[Row, ...], tuple[Row, ...], tuple[Row, ...]]:
-        """What must not be: arrays that do not fit, and variables that are missing and arrays that
-        are unused where the policy is an error."""
+        """The rows that make the plan fail, as three groups: arrays that do not fit, and, if the
+        policy is an error, missing variables and unused arrays."""
         return self.of(Kind.MISMATCHED), self.missing(Policy.ERROR), self.unused(Policy.ERROR)
 
     @property
     def ok(self) -> bool:
-        """Whether ``init`` would carry the plan out, rather than raise :meth:`error`."""
+        """Whether ``init`` would carry the plan out. If not, it raises :meth:`Plan.error`."""
         return not self.matches_nothing and not any(self.faults)

@@ -10,14 +10,14 @@ from initreg.plan.rows import RESTORED, Kind, Rows
 from initreg.plan.text import Section, heading, sections
 from initreg.text import plural, printable
 
-_LIMIT = 200  # lines of one kind of row: a notebook scrolls, and its sections are closed
-# The sections that a notebook shows open: those that ask for attention.
+_LIMIT = 200  # lines of one section: a notebook scrolls, and most sections are closed
+# The kinds that ask for attention: a notebook shows their sections open.
 _OPEN = frozenset({Kind.MISMATCHED, Kind.PASSED_OVER, Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE})
 _CELL = 'style="text-align:left; font-family:monospace; white-space:pre-wrap"'
 
 
 def html(plan: Rows) -> str:
-    """A heading and one section for each kind of row, those that ask for attention open."""
+    """The plan as HTML: a heading, and a section for each kind of row that can be opened."""
     parts = [f"<div><p><strong>{escape(printable(heading(plan)))}</strong></p>"]
     for section in sections(plan, _LIMIT):
         is_open = " open" if section.kind in _OPEN and not section.expected else ""
@@ -32,7 +32,8 @@ def html(plan: Rows) -> str:
             parts.append(f'<tr><td colspan="3">... and {more}</td></tr>')
         parts.append("</table></details>")
     parts += [
-        f"<p>met by nothing: <code>{escape(printable(clause))}</code></p>" for clause in plan.unmet
+        f"<p>unmatched pattern: <code>{escape(printable(clause))}</code></p>"
+        for clause in plan.unmet
     ]
     for hint in plan.hints:
         code = f": <code>{escape(hint.code)}</code>" if hint.options else ""
@@ -41,7 +42,11 @@ def html(plan: Rows) -> str:
 
 
 def rich_table(plan: Rows, limit: int | None = 20) -> Any:
-    """The same as a ``rich`` renderable. Raises MissingLibrary."""
+    """The plan as a table for ``rich``.
+
+    Raises:
+        MissingLibrary: rich is not installed.
+    """
     try:
         from rich.console import Group
         from rich.table import Table
@@ -56,12 +61,12 @@ def rich_table(plan: Rows, limit: int | None = 20) -> Any:
         table.add_row(Text(section.title, style=f"bold {style}"), f"{section.count:,}", "")
         for line in section.lines:
             count = f"{line.count:,}" if line.count > 1 else ""
-            # Text, not str: a name with [brackets] is no markup.
+            # Text, not str: rich would take [brackets] in a name for markup.
             names = Text(f"  {printable(line.names)}")
             table.add_row(names, Text(count, style="dim"), Text(printable(line.note)))
         if section.hidden:
             table.add_row(Text(f"  ... and {plural(section.hidden, 'name')} more", style="dim"))
-    notes = [Text(f"met by nothing: {clause}", style="yellow") for clause in plan.unmet]
+    notes = [Text(f"unmatched pattern: {clause}", style="yellow") for clause in plan.unmet]
     notes += [Text(f"hint: {hint}", style="cyan") for hint in plan.hints]
     return Group(Text(heading(plan), style="bold"), table, *notes)
 

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from initreg import dtypes
 from initreg.plan.rows import Kind, Row, Rows
-from initreg.specs import ArraySpec
 from initreg.text import (
     MORE,
     Line,
@@ -19,30 +17,37 @@ from initreg.text import (
     printable,
     shape_text,
     shared,
-    size_text,
-    table,
 )
 
-# (kind, expected) -> what it means for the user, in the order in which a plan shows them.
+# The titles of the sections by (kind, expected), in the order in which a plan shows them.
 _TITLES = {
-    (Kind.MISMATCHED, False): "not fitting",
+    (Kind.MISMATCHED, False): "mismatched",
     (Kind.MATCHED, False): "restored as in the source",
     (Kind.RESHAPED, False): "restored, reshaped by axes of length 1",
     (Kind.CAST, False): "restored, cast",
-    (Kind.PASSED_OVER, False): "not fitting, passed over",
+    (Kind.PASSED_OVER, False): "mismatched, skipped",
     (Kind.OVERRIDDEN, False): "overridden by a later source",
     (Kind.SLOT, False): "optimiser slots of restored variables, on one side only",
     (Kind.ONLY_IN_TARGET, False): "only in the target, left unchanged",
     (Kind.ONLY_IN_SOURCE, False): "only in the source, not used",
     (Kind.ONLY_IN_TARGET, True): "only in the target, as expected",
     (Kind.ONLY_IN_SOURCE, True): "only in the source, as expected",
-    (Kind.DROPPED, False): "left out, as was asked",
+    (Kind.DROPPED, False): "dropped, as requested",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """All rows of one kind, expected or not. ``hidden`` names are not in ``lines``."""
+    """All rows of one kind, those that are expected apart from the others.
+
+    Args:
+        kind: the kind of the rows.
+        expected: whether they are expected to be on one side only.
+        count: how many rows they are.
+        title: what it means for the user.
+        lines: the names, folded, with their notes.
+        hidden: how many names are not in ``lines``.
+    """
 
     kind: Kind
     expected: bool
@@ -53,7 +58,7 @@ class Section:
 
 
 def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
-    """The plan, each kind of row in at most ``limit`` lines; empty kinds are left out."""
+    """The sections of a plan, each with at most ``limit`` lines. Empty ones are left out."""
     kinds: dict[tuple[Kind, bool], list[Row]] = {key: [] for key in _TITLES}
     for row in plan:
         key = (row.kind, row.expected)
@@ -72,38 +77,39 @@ def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
 
 
 def heading(plan: Rows) -> str:
-    """What goes where, and how much of it."""
+    """The sources, the target, and how many variables are restored."""
     total = len({row.name for row in plan if row.in_target})
     restored = len(plan.restored)
     return f"{route_text(plan)}: {restored:,} of {plural(total, 'variable')} restored"
 
 
 def route_text(plan: Rows) -> str:
-    """``base.npz + dict of 2 -> TF1 session``"""
+    """The sources and the target: ``base.npz + dict of 2 -> TF1 session``."""
     return f"{chain_text(plan)} -> {printable(plan.target)}"
 
 
 def chain_text(plan: Rows) -> str:
+    """The sources: ``base.npz + dict of 2``."""
     return " + ".join(map(printable, plan.sources)) or "nothing"
 
 
 def plan_text(plan: Rows, limit: int | None = 20) -> str:
-    """The whole plan, each kind of row folded to at most ``limit`` lines."""
+    """The whole plan as text, with at most ``limit`` lines for each section."""
     lines = [heading(plan)]
     for section in sections(plan, limit):
         lines.append(f"  {section.count:,} {section.title}")
         lines += [f"    {line.text()}" for line in section.lines]
         if section.hidden:
             lines.append(f"    ... and {plural(section.hidden, 'name')} more: {MORE}")
-    lines += [f"  met by nothing: {clause}" for clause in plan.unmet]
+    lines += [f"  unmatched pattern: {clause}" for clause in plan.unmet]
     lines += [f"  hint: {hint}" for hint in plan.hints]
     return "\n".join(lines)
 
 
 def _notes(rows: Sequence[Row], plan: Rows) -> list[tuple[str, str]]:
-    """The name of each row and what to say of it."""
+    """The name of each row, and the note that goes with it."""
     origins = [_origin(row) for row in rows]
-    # Names that each differ in their own way would leave nothing to fold.
+    # If too many names differ in their own way, no two notes would be equal and nothing would fold.
     many = len(set(origins)) > 10
     notes = []
     for row, origin in zip(rows, origins, strict=True):
@@ -115,7 +121,7 @@ def _notes(rows: Sequence[Row], plan: Rows) -> list[tuple[str, str]]:
 
 
 def _origin(row: Row) -> str | None:
-    """What the source calls the array, as far as it differs; None if it is called the same."""
+    """How the name in the source differs from that of the row, None if it does not."""
     if row.array is None or row.array == row.name:
         return None
     same = shared(reversed(row.array), reversed(row.name))
@@ -131,7 +137,7 @@ def _origin(row: Row) -> str | None:
 
 
 def row_note(row: Row, plan: Rows) -> str:
-    """What a plan says of one row besides its name and its source."""
+    """The note of one row, without its source: shapes, dtypes, changes."""
     if row.array_dtype is None:
         return f"{shape_text(row.shape)} {row.dtype}"
     note = f"{shape_text(row.array_shape)} {row.array_dtype}"
@@ -153,21 +159,21 @@ def mismatch_text(row: Row) -> str:
 
 
 def source_note(row: Row, plan: Rows) -> str:
-    """Which source the row's array is from, where there is more than one."""
+    """The source of the array, if the chain has more than one, else ""."""
     if len(plan.sources) < 2 or row.source is None:
         return ""
     return f"  [{source_text(plan, row.source)}]"
 
 
 def source_text(plan: Rows, index: int) -> str:
-    """The source's label, numbered if another one of the chain is called the same."""
+    """The label of a source, with its number if another source of the chain has this label."""
     label = plan.sources[index]
     shown = printable(label)
     return f"{shown} (#{index + 1})" if plan.sources.count(label) > 1 else shown
 
 
 def warning_text(plan: Rows, rows: Sequence[Row], what: str) -> str:
-    """What a warning says of the rows: how many they are, and their names."""
+    """The text of a warning about rows: how many they are, and their names."""
     shown = "".join(f"\n  {line}" for line in names_text(_notes(rows, plan)))
     return f"{route_text(plan)}: {len(rows):,} {what}:{shown}"
 
@@ -176,26 +182,31 @@ def warning_text(plan: Rows, rows: Sequence[Row], what: str) -> str:
 
 
 def verdict_text(plan: Rows) -> str:
-    """What would fail, and how much of it; "" if nothing would."""
+    """What makes the plan fail, and how many rows do, "" if it is ok."""
     if plan.matches_nothing:
         target = printable(plan.target)
         if plan.of(Kind.DROPPED):
-            return f"no name that is left of {chain_text(plan)} is a name of {target}"
-        return f"no name of {chain_text(plan)} is a name of {target}"
+            return f"no array left in {chain_text(plan)} has the name of a variable in {target}"
+        return f"no array in {chain_text(plan)} has the name of a variable in {target}"
     mismatched, missing, unused = plan.faults
-    return "; ".join(
-        f"{plural(len(rows), noun)} {what}"
-        for rows, noun, what in (
-            (mismatched, "array", "not fitting"),
-            (missing, "variable", "supplied by no source, which on_missing='error' does not allow"),
-            (unused, "array", "taken by no variable, which on_unused='error' does not allow"),
-        )
-        if rows
-    )
+    texts = []
+    if mismatched:
+        texts.append(f"{plural(len(mismatched), 'array')} {_verb(mismatched, 'do')} not fit")
+    if missing:
+        count = f"{plural(len(missing), 'variable')} {_verb(missing, 'are')}"
+        texts.append(f"{count} supplied by no source, which on_missing='error' does not allow")
+    if unused:
+        count = f"{plural(len(unused), 'array')} {_verb(unused, 'are')}"
+        texts.append(f"{count} taken by no variable, which on_unused='error' does not allow")
+    return "; ".join(texts)
+
+
+def _verb(rows: Sequence[Row], verb: str) -> str:
+    return verb if len(rows) != 1 else {"do": "does", "are": "is"}[verb]
 
 
 def failure_text(plan: Rows) -> str:
-    """All that is wrong with the plan, and what to do."""
+    """Everything that is wrong with the plan, and what to do about it."""
     if plan.matches_nothing:
         return _nothing_matched_text(plan)
     mismatched, missing, unused = plan.faults
@@ -214,7 +225,7 @@ def failure_text(plan: Rows) -> str:
         )
     for rows, option in ((missing, "expect_missing"), (unused, "expect_unused")):
         if rows:
-            text += f"\nPass {option}={_some_code(rows)} if that is as it should be"
+            text += f"\nPass {option}={_some_code(rows)} if that is expected"
     return text
 
 
@@ -224,14 +235,14 @@ def _some_code(rows: Sequence[Row]) -> str:
 
 
 def _nothing_matched_text(plan: Rows) -> str:
-    """That nothing matched, what may help, and some names of either side."""
+    """The error if nothing matched: what may help, and some names of either side."""
     have = plan.of(Kind.ONLY_IN_SOURCE)
     want = [row for row in plan if row.in_target]
     dropped = len(plan.of(Kind.DROPPED))
     text = f"{verdict_text(plan)}, and nothing was written"
     if dropped:
-        text += f"\n  {plural(dropped, 'array')} left out by rules or ignore=" + (
-            "" if have else ", and so all of them"
+        text += f"\n  {plural(dropped, 'array')} dropped by rules or ignore=" + (
+            "" if have else ", and none is left"
         )
     for hint in plan.hints:
         text += f"\n  {hint}"
@@ -258,22 +269,3 @@ def _slot_lines(rows: Iterable[Row]) -> list[Line]:
         )
         for (slot, of_target), count in counts.items()
     ]
-
-
-# --- listings ---------------------------------------------------------------------------------
-
-
-def listing_text(specs: Sequence[ArraySpec]) -> str:
-    """One line an array (name, shape, dtype, size), then the totals."""
-    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
-    lines = table(rows, right=(3,))
-    parameters = 0
-    for spec in specs:
-        if spec.dtype != dtypes.STRING:
-            count = 1
-            for axis in spec.shape:
-                count *= axis
-            parameters += count
-    total = sum(spec.nbytes or 0 for spec in specs)
-    lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
-    return "\n".join(lines)

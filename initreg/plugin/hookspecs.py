@@ -1,16 +1,37 @@
-"""The plugin contract, whole.
+"""The plugin contract.
 
-A plugin is a module (or object) named by an entry point of the group ``initreg``; the entry
-point's name is the format's name::
+A plugin is a module (or an object) that an entry point of the group ``initreg`` names. The name of
+the entry point is the name of the format, everywhere::
 
     [project.entry-points.initreg]
     gguf = "initreg_gguf"
 
-A *format* implements ``initreg_claim`` and ``initreg_open``, and ``initreg_save`` if it can be
-written: then ``initreg_endings = (".gguf",)`` are the endings of the paths it is saved under. A
-*target* implements ``initreg_target``. Either may set ``initreg_requires = {"gguf": "pip install
-initreg-gguf"}``: the libraries it imports inside those functions, and the command that installs
-each. Neither imports such a library at module level: claiming a file must stay cheap.
+A *format* reads files. It implements ``initreg_claim`` and ``initreg_open``::
+
+    from initreg import Claim, Confidence, Extent, hookimpl
+
+    @hookimpl
+    def initreg_claim(source):
+        if source.head.startswith(b"RAW1"):
+            return Claim(Confidence.EXACT, "begins with 'RAW1'")
+
+    @hookimpl
+    def initreg_open(source, options):  # four bytes of magic, then one array
+        return {"w": Extent(source.path, 4, 24, (2, 3), "float32")}
+
+A format that can also be written implements ``initreg_save`` and sets the file extensions that it
+is saved under: ``initreg_endings = (".gguf",)``. A *target* is what arrays are written into. It
+implements ``initreg_target``. A *wrapper* wraps these hooks of other plugins, with
+``hookimpl(wrapper=True)``; it need not implement any of its own.
+
+A plugin that needs a library names it, with the command that installs it:
+``initreg_requires = {"gguf": "pip install initreg-gguf"}``. Import it inside the hook that needs
+it, never at module level: every format is asked about every file, so claiming must be cheap. Do
+not call initreg at module level either: the plugins are still being loaded then.
+
+initreg makes every call through pluggy, for one plugin at a time. The wrappers of all plugins
+take part in each call, in the order of their plugins' names. ``tryfirst`` and ``trylast`` change
+that order.
 """
 
 from __future__ import annotations
@@ -37,30 +58,32 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """What the user asked for. ``allow_pickle``: unpickle, which can run any code in the file. For
-    ``Extent``s the kernel does the rest: checks sums, maps files, refuses what inflates more."""
+    """What the user asked for when opening. initreg sees to all but ``allow_pickle`` itself for
+    arrays that are ``Extent`` objects."""
 
-    allow_pickle: bool = False
-    verify: bool = True
-    mmap: bool = False
-    max_inflation: float = 1000
+    allow_pickle: bool = False  # unpickling is allowed; it can run any code in the file
+    verify: bool = True  # compare checksums while reading
+    mmap: bool = False  # map the file instead of reading it
+    max_inflation: float = 1000  # refuse data that unpacks to more than this many times its size
 
 
 @dataclass(frozen=True, slots=True)
 class SaveOptions:
-    """What the user asked for: to pack what can be packed, and at most so many bytes in one file.
-    Raise InitregError for what your format cannot do."""
+    """What the user asked for when saving. Raise InitregError for what your format cannot do."""
 
-    compress: bool = False
-    shard_size: int | None = None
+    compress: bool = False  # compress what can be compressed
+    shard_size: int | None = None  # the most bytes in one file
 
 
-@hookspec
+# Claims and targets are asked for one plugin at a time, so the first result is that plugin's own.
+@hookspec(firstresult=True)
 def initreg_claim(source: Source) -> Claim | None:
-    """Say whether ``source`` is yours, how surely and why; None if it is not.
+    """Return a ``Claim`` if ``source`` is in your format, None if it is not.
 
-    Look at ``source.path``, ``.suffix``, ``.head`` and ``.obj``. Never raise because the file is
-    odd: a damaged file of yours is still yours, and ``initreg_open`` says what is wrong with it.
+    Every format is asked, and the highest confidence wins. Two claims of the same confidence are
+    an error that shows both reasons. Look at ``source.path``, ``.suffix``, ``.head`` (the first
+    4096 bytes) and ``.obj`` (what the user passed, if it is not a path). Do not raise because a
+    file is damaged: claim it, and let ``initreg_open`` say what is wrong.
     """
 
 
@@ -68,23 +91,35 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(  # type: ignore[empty-body]
     source: Source, options: OpenOptions
 ) -> Mapping[str, ArrayLike | Extent | SlicedExtent]:
-    """Return every array of ``source`` by name, having read no more than names and shapes.
+    """Return all arrays of ``source`` by name. Read their names and shapes, but not their values.
 
-    A value is an ``Extent`` where you know the bytes (initreg then reads, checks and copies them),
-    a ``SlicedExtent`` where they lie in several places, or anything with ``.shape``, ``.dtype``
-    and ``__array__``; it may have ``.aliases``, a tuple of other names. The mapping may have
-    ``.close()``, and ``.parameters``, the names of what is the model's rather than its training's.
-    Called for the winner alone. Raise ``DamagedFile`` or ``RefusedFile``, naming what is wrong.
+    Only the format that won is called. A value is one of these:
+
+    - an ``Extent``, if you know where the bytes are. initreg reads, checks and copies them;
+    - a ``SlicedExtent``, if the bytes are in several places;
+    - any object with ``.shape``, ``.dtype`` and ``__array__``.
+
+    A value may have ``.aliases``, a tuple of other names. The mapping may have ``.close()``, and
+    ``.parameters``: the names of the arrays that belong to the model and not to its training.
+    Raise ``DamagedFile`` or ``RefusedFile`` with the name of the file and what is wrong with it.
     """
 
 
 @hookspec(firstresult=True)
 def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
-    """Write all ``arrays``, lazy arrays by name, to ``output.file()``, a path beside the final one,
-    which takes its place once you return. Of several, the first asked for is visible first.
-    ``arrays.stream()`` gives names and numpy arrays, a few at a time, in an order of its own."""
+    """Write all ``arrays`` to ``output.file()``.
+
+    ``arrays`` maps names to lazy arrays. ``arrays.stream()`` yields pairs of a name and a numpy
+    array, a few at a time, in an order of its own. ``output.file()`` is a temporary path beside
+    the final one. initreg renames the file once you return. A format of several files calls
+    ``output.file(name)`` for each. The file that you ask for first becomes visible first, so ask
+    for an index last.
+    """
 
 
-@hookspec
+@hookspec(firstresult=True)
 def initreg_target(obj: object) -> Target | None:
-    """Return a ``Target`` that writes into ``obj``, or None if ``obj`` is not yours."""
+    """Return a ``Target`` that writes into ``obj``, or None if ``obj`` is not of your kind.
+
+    Every target is asked. Two that both accept one object are an error that names both.
+    """

@@ -1,36 +1,59 @@
-"""What a plugin is, and whether it keeps the contract: imported, looked at, and never trusted."""
+"""Plugins: how they are imported, and checked against the contract."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from types import FrameType
 from typing import Any
 
+import pluggy
+
 from initreg.errors import PluginError
+from initreg.plugin import hookspecs, training_hookspecs
+from initreg.plugin.calling import is_wrapper
+from initreg.plugin.claim import Claim, Confidence
+from initreg.plugin.target import Target
 
-HOME = "initreg"  # the distribution whose plugins win when two have one name
-PATIENCE = 20.0  # seconds for the import of a stranger's plugin
+HOME = "initreg"  # the distribution whose plugins win when two have the same name
+PATIENCE = 20.0  # seconds for the import of a third party's plugin
 
-# What a stranger's code may raise and must not break the others. SystemExit too: a module that
-# calls sys.exit() when it is imported would otherwise end every program that uses initreg.
-# Ctrl-C still means what the user means by it.
-FAULTS = (Exception, SystemExit)
+HOOKS = tuple(
+    sorted(
+        name
+        for module in (hookspecs, training_hookspecs)
+        for name in vars(module)
+        if name.startswith("initreg_")
+    )
+)
 
 
 @dataclass(slots=True)
 class PluginRecord:
-    """What is known of one plugin. ``broken`` is the reason why it takes no part, or None;
-    ``missing`` maps each library that it needs and that is not installed to its remedy."""
+    """What is known about one plugin.
+
+    Attributes:
+        name: the name of its entry point, which for a format is the format's name.
+        distribution: the installed package that it comes from, "" if there is none.
+        version: the version of that package.
+        module: what its entry point names.
+        kinds: what it can do, of ``"format"``, ``"target"``, ``"wrapper"`` and ``"training"``.
+        broken: why it takes no part, or None if it works.
+        missing: the libraries that it needs and that are not installed. Each is mapped to the
+            command that installs it.
+    """
 
     name: str
     distribution: str
     version: str
     module: str
-    kinds: tuple[str, ...] = ()  # of "format", "target"
+    kinds: tuple[str, ...] = ()
     broken: str | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
 
@@ -46,20 +69,59 @@ class PluginRecord:
         }
 
 
-def loaded(point: metadata.EntryPoint) -> Any:
-    """The module or object that an entry point names; raises whatever importing it does.
+_thread = threading.local()  # .loads: whether this thread loads plugins
 
-    One that does not end keeps nobody waiting: a stranger's is imported by a thread, which is given
-    up with a PluginError.
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Mark this thread as one that loads plugins."""
+    before = is_here()
+    _thread.loads = True
+    try:
+        yield
+    finally:
+        _thread.loads = before
+
+
+def is_here() -> bool:
+    """Whether this thread loads plugins."""
+    return getattr(_thread, "loads", False)
+
+
+def being_imported() -> set[str]:
+    """The modules whose import is under way in this thread."""
+    found = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "<module>" and isinstance(name, str) and name != "__main__":
+            spec = getattr(sys.modules.get(name), "__spec__", None)
+            if getattr(spec, "_initializing", False):  # not, say, a doctest of the module
+                found.add(name)
+        frame = frame.f_back
+    return found
+
+
+def loaded(point: metadata.EntryPoint) -> Any:
+    """The module or object that an entry point names. Raises whatever its import raises.
+
+    A third party's plugin is imported in a thread of its own, so that an import that does not end
+    is given up, with a PluginError. Within another import there is no such thread: it could need a
+    module that the calling thread is importing, and the two would wait for each other.
     """
-    if distribution(point.dist)[0] == HOME:
-        return point.load()
+    busy = being_imported()
+    if point.module in busy:
+        raise PluginError("it is being imported by the code that loads the plugins")
+    if busy or distribution(point.dist)[0] == HOME:
+        with here():
+            return point.load()
     found: list[Any] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(point.load())
+            with here():
+                found.append(point.load())
         except BaseException as error:
             failed.append(error)
 
@@ -73,19 +135,71 @@ def loaded(point: metadata.EntryPoint) -> Any:
     return found[0]
 
 
-def kinds(hooks: set[str]) -> tuple[str, ...]:
-    kinds = (("format", "initreg_open"), ("target", "initreg_target"))
-    return tuple(kind for kind, hook in kinds if hook in hooks)
+def checked_kinds(plugin: object, impls: Mapping[str, list[pluggy.HookImpl]]) -> tuple[str, ...]:
+    """What a plugin with these implementations, by hook, can do.
+
+    Raises PluginError, with the reason, if it breaks the contract.
+    """
+    own: set[str] = set()
+    wraps = False
+    for hook, found in impls.items():
+        if hook not in HOOKS:
+            if all(impl.optionalhook for impl in found):
+                continue
+            raise PluginError(f"there is no hook {hook!r}; the hooks are {list(HOOKS)}")
+        plain = [impl for impl in found if not is_wrapper(impl)]
+        if len(plain) > 1:
+            raise PluginError(f"it implements {hook} {len(plain)} times")
+        if plain and len(found) > 1:
+            raise PluginError(
+                f"it both implements and wraps {hook}; put the wrapper into a module with an entry "
+                "point of its own"
+            )
+        wraps = wraps or not plain
+        own.update([hook] if plain else [])
+    if "initreg_claim" in own and "initreg_open" not in own:
+        raise PluginError("it has initreg_claim, but no initreg_open")
+    if "initreg_open" in own and "initreg_claim" not in own:
+        raise PluginError("it has initreg_open, but no initreg_claim")
+    if "initreg_save" in own and "initreg_open" not in own:
+        raise PluginError("it has initreg_save, but neither initreg_claim nor initreg_open")
+    if "initreg_save" in own:
+        endings(plugin)
+    can = {"format": "initreg_open" in own, "target": "initreg_target" in own, "wrapper": wraps}
+    can["training"] = bool(own) and not (can["format"] or can["target"])
+    if not any(can.values()):
+        raise PluginError("it implements no hook; is @hookimpl missing?")
+    return tuple(kind for kind, yes in can.items() if yes)
+
+
+def checked_claim(claim: Any) -> Claim | None:
+    """The claim, if it can be weighed against others. Raises PluginError if not."""
+    if claim is None:
+        return None
+    if not isinstance(claim, Claim):
+        raise PluginError(f"initreg_claim returned a {type(claim).__name__}, not a Claim")
+    if not isinstance(claim.confidence, Confidence) or not isinstance(claim.reason, str):
+        raise PluginError(f"initreg_claim returned {claim!r}; give a Confidence and a str")
+    return claim
+
+
+def is_target(obj: object) -> bool:
+    """Whether it has what a ``Target`` has."""
+    try:
+        return isinstance(obj, Target)
+    except Exception:  # the check evaluates the properties of a foreign object
+        return False
 
 
 @functools.lru_cache(256)  # each answer parses the whole description of the distribution
 def distribution(dist: metadata.Distribution | None) -> tuple[str, str]:
-    """Its name and version, "" if there is none."""
+    """Its name and version, or two empty strings if there is none."""
     return ("", "") if dist is None else (dist.name, dist.version)
 
 
 def missing(plugin: object) -> dict[str, str]:
-    """What of ``initreg_requires`` is not installed; raises PluginError if it is no such dict."""
+    """The part of ``initreg_requires`` that is not installed. Raises PluginError if it is not a
+    dict of str."""
     needs = getattr(plugin, "initreg_requires", {})
     if not isinstance(needs, Mapping) or not all(
         isinstance(text, str) for item in needs.items() for text in item
@@ -98,18 +212,14 @@ def missing(plugin: object) -> dict[str, str]:
 
 
 def endings(plugin: object) -> tuple[str, ...]:
-    """What paths of a format that is saved end in; raises PluginError if it does not say."""
+    """The file extensions that a format is saved under, in lower case. Raises PluginError if
+    ``initreg_endings`` is not a tuple of extensions."""
     found = getattr(plugin, "initreg_endings", ())
     if not isinstance(found, tuple) or not all(
         isinstance(ending, str) and len(ending) > 1 and ending[0] == "." for ending in found
     ):
         raise PluginError(f"initreg_endings is {found!r}, not a tuple of endings such as '.npz'")
     return tuple(ending.lower() for ending in found)
-
-
-def brief(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def is_installed(library: str) -> bool:

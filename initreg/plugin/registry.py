@@ -1,12 +1,11 @@
-"""Finds plugins, weighs their claims, opens a source with the winner, saves with the one named."""
+"""The registry: finds plugins, weighs their claims, opens sources, saves, and finds targets."""
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -21,18 +20,19 @@ from initreg.errors import (
     UnknownFormat,
     UnknownTarget,
 )
-from initreg.plugin import hookspecs
-from initreg.plugin.claim import Claim, Confidence
+from initreg.plugin import hookspecs, training_hookspecs
+from initreg.plugin.calling import FAULTS, Calls, brief
+from initreg.plugin.claim import Claim
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
 from initreg.plugin.loading import (
-    FAULTS,
     HOME,
     PluginRecord,
-    brief,
+    checked_claim,
+    checked_kinds,
     distribution,
     endings,
     is_installed,
-    kinds,
+    is_target,
     loaded,
     missing,
 )
@@ -49,12 +49,20 @@ GROUP = "initreg"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Who claims a source, and why. ``winner`` is a format's name, None if nobody claims it.
+    """Which format opens a source, and what every plugin said about it.
 
-    ``claims`` holds ``(format, claim)``, the surest first; ``declined`` the formats that do not
-    claim it; ``failed`` those that raised while claiming, with the reason; ``broken`` the plugins
-    that take no part at all; ``tied`` the formats that share the first place. ``hint`` says what
-    an unclaimed source looks like.
+    Attributes:
+        source: what the source is called in messages.
+        winner: the name of the format that opens it, None if no format claims it or two tie.
+        claims: pairs of a format's name and its :class:`Claim`, the highest confidence first.
+        declined: the formats that do not claim it.
+        failed: the plugins that raised while claiming, each with the reason. A wrapper that raised
+            is here too. The formats were then asked without it.
+        broken: the plugins that take no part at all. ``PluginRecord.broken`` says why.
+        lacking: the plugins that need a library that is not installed.
+        tied: the formats that share the highest confidence, if there are several.
+        hint: what the source looks like, if no format claims it.
+        wrappers: the plugins that wrap ``initreg_claim``, and so can change every claim.
     """
 
     source: str
@@ -66,8 +74,10 @@ class Probe:
     lacking: tuple[PluginRecord, ...]
     tied: tuple[str, ...] = ()
     hint: str = ""
+    wrappers: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
         return {
             "source": self.source,
             "winner": self.winner,
@@ -81,10 +91,11 @@ class Probe:
             "broken": [record.to_dict() for record in self.broken],
             "lacking": [record.to_dict() for record in self.lacking],
             "hint": self.hint,
+            "wrappers": list(self.wrappers),
         }
 
     def error(self) -> InitregError | None:
-        """The error that opening the source would raise, None if there is a winner."""
+        """The error that opening the source would raise, or None if there is a winner."""
         if self.winner is not None:
             return None
         if self.tied:
@@ -101,28 +112,49 @@ class Probe:
         if self.hint:
             message += f": {self.hint}"
         for name, reason in self.failed.items():
-            message += f". Format {name!r} failed while claiming: {reason}"
+            kind = "Wrapper" if name in self.wrappers else "Format"
+            message += f". {kind} {name!r} failed while claiming: {reason}"
         if self.broken:
             names = ", ".join(record.name for record in self.broken)
             message += f". Broken plugins took no part: {names}"
+        working = [name for name in self.wrappers if name not in self.failed]
+        if working:
+            message += f". Claims pass through the wrappers {', '.join(working)}"
         return UnknownFormat(message + ". 'initreg plugins' lists the formats")
 
 
 class Registry:
-    """The plugins of one process. ``entry_points`` defaults to those installed."""
+    """The plugins of one process, and the calls of their hooks.
+
+    Attributes:
+        manager: the :class:`pluggy.PluginManager` that makes every call. Use it to monitor or trace
+            calls, and to add wrappers. Add formats and targets with :meth:`register`, which checks
+            them.
+        calls: calls the hooks of one plugin at a time.
+        records: a record of every plugin, broken ones included, in the order of names.
+
+    Args:
+        entry_points: the plugins to load. The default is all that are installed.
+    """
 
     def __init__(self, entry_points: Iterable[metadata.EntryPoint] | None = None) -> None:
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self.manager.add_hookspecs(hookspecs)
+        self.manager.add_hookspecs(training_hookspecs)
         self.records: list[PluginRecord] = []
+        self.calls = Calls(self.manager)
         if entry_points is None:
             entry_points = metadata.entry_points(group=GROUP)
-        # In name order, and ours first among namesakes, so that install order decides nothing.
-        named = [(point, *distribution(point.dist)) for point in entry_points]
-        for point, dist, version in sorted(
-            named, key=lambda each: (each[0].name, each[1] != HOME, each[0].value)
-        ):
-            self._load(point, PluginRecord(point.name, dist, version, point.value))
+        # By name, and ours first among plugins of one name, so that the order of installation
+        # decides nothing. pluggy calls last what was registered first, hence from the last name.
+        named = sorted(
+            ((point, *distribution(point.dist)) for point in entry_points),
+            key=lambda each: (each[0].name, each[1] != HOME, each[0].value),
+        )
+        for _, namesakes in reversed([(k, [*v]) for k, v in groupby(named, lambda e: e[0].name)]):
+            for point, dist, version in namesakes:
+                self._load(point, PluginRecord(point.name, dist, version, point.value))
+        self.records.sort(key=lambda record: record.name)
 
     def _load(self, point: metadata.EntryPoint, record: PluginRecord) -> None:
         if any(r.name == point.name and r.broken is None for r in self.records):
@@ -138,64 +170,52 @@ class Registry:
         self.register(plugin, record)
 
     def register(self, plugin: object, record: PluginRecord | str) -> PluginRecord:
-        """Add a plugin: a module or object with hooks. A broken one is recorded, not raised."""
+        """Add a plugin: a module, or another object, with hooks.
+
+        It takes part in every call from now on, before those that are registered already. A plugin
+        that breaks the contract is not added. Its record says why, and nothing is raised.
+
+        Args:
+            plugin: the module or object.
+            record: the name of the plugin, or a record that has it.
+        """
         if isinstance(record, str):
             record = PluginRecord(record, "", "", getattr(plugin, "__name__", repr(plugin)))
-        self.records.append(record)
         try:
-            self._manager.register(plugin, name=record.name)
-            hooks = {c.name for c in self._manager.get_hookcallers(plugin) or ()}
-            self._reject_unknown(plugin, hooks)
+            try:
+                hash(plugin)
+            except TypeError as error:
+                raise PluginError(f"a plugin must be hashable, as modules are: {error}") from None
+            self.manager.register(plugin, name=record.name)
+            impls = {
+                caller.name: [i for i in caller.get_hookimpls() if i.plugin is plugin]
+                for caller in self.manager.get_hookcallers(plugin) or ()
+            }
+            kinds = checked_kinds(plugin, impls)
             record.missing = missing(plugin)
-            record.kinds = kinds(hooks)
-        except FAULTS as error:  # pluggy prints the offending signature
+            record.kinds = kinds
+        except FAULTS as error:  # pluggy's message has the signature that does not fit
             record.broken = f"breaks the contract: {brief(error)}"
-            if self._manager.has_plugin(record.name):
-                self._manager.unregister(name=record.name)
+            if self.manager.get_plugin(record.name) is plugin:
+                self.manager.unregister(name=record.name)
+        self.records.append(record)
         return record
-
-    def _reject_unknown(self, plugin: object, hooks: set[str]) -> None:
-        specified = {n for n in vars(hookspecs) if n.startswith("initreg_")}
-        for name in hooks - specified:
-            raise PluginError(f"there is no hook {name!r}; the hooks are {sorted(specified)}")
-        if "initreg_claim" in hooks and "initreg_open" not in hooks:
-            raise PluginError("it has initreg_claim, but no initreg_open")
-        if "initreg_open" in hooks and "initreg_claim" not in hooks:
-            raise PluginError("it has initreg_open, but no initreg_claim")
-        if "initreg_save" in hooks and "initreg_open" not in hooks:
-            raise PluginError("it has initreg_save, but neither initreg_claim nor initreg_open")
-        if "initreg_save" in hooks:
-            endings(plugin)
-        if not hooks & {"initreg_claim", "initreg_target"}:
-            raise PluginError("it implements no hook; is @hookimpl missing?")
 
     def formats(self) -> list[str]:
         """The names of the formats that work, in order."""
         return [r.name for r in self.records if r.broken is None and "format" in r.kinds]
 
-    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
-        """In name order: pluggy's own order is the reverse of registration."""
-        found = getattr(self._manager.hook, hook).get_hookimpls()
-        return sorted(found, key=lambda impl: impl.plugin_name)
-
     def probe(self, source: Source) -> Probe:
-        """Ask every format. Raises UnreadableFile, RefusedFile if the file cannot be looked at,
-        SourceNotFound if nobody claims a path that names nothing."""
-        _ = source.head, source.names  # so that a plugin never meets an unreadable file
-        claims: list[tuple[str, Claim]] = []
-        declined: list[str] = []
+        """Ask every format whether it claims ``source``.
+
+        Raises:
+            UnreadableFile, RefusedFile: the file cannot be looked at.
+            SourceNotFound: no format claims a path that does not exist.
+        """
+        _ = source.head, source.names  # an unreadable file is our error, not each plugin's
         failed: dict[str, str] = {}
-        for impl in self._implementations("initreg_claim"):
-            try:
-                claim = _checked(_call(impl, source=source))
-                if claim is None:
-                    declined.append(impl.plugin_name)
-                else:
-                    claims.append((impl.plugin_name, claim))
-            except PluginError as error:
-                failed[impl.plugin_name] = str(error)
-            except FAULTS as error:
-                failed[impl.plugin_name] = brief(error)
+        answers = self.calls.ask_each("initreg_claim", failed, checked_claim, source=source)
+        claims = [(name, claim) for name, claim in answers.items() if claim is not None]
         claims.sort(key=lambda item: (-item[1].confidence, item[0]))
         top = [name for name, claim in claims if claim.confidence == claims[0][1].confidence]
         if not claims and source.path is not None and not source.exists:
@@ -204,21 +224,26 @@ class Registry:
             source=source.label,
             winner=top[0] if len(top) == 1 else None,
             claims=tuple(claims),
-            declined=tuple(declined),
-            failed=failed,
+            declined=tuple(name for name, claim in answers.items() if claim is None),
+            failed=dict(sorted(failed.items())),
             broken=tuple(r for r in self.records if r.broken is not None),
             lacking=tuple(r for r in self.records if r.broken is None and r.missing),
             tied=tuple(top) if len(top) > 1 else (),
             hint=source.looks_like() if not claims else "",
+            wrappers=tuple(self.calls.wrappers("initreg_claim")),
         )
 
     def open(
         self, source: Source, options: OpenOptions | None = None, format: str | None = None
     ) -> ArrayMap:
-        """Open ``source`` with the format that claims it, or with ``format``.
+        """Open ``source`` with the format that claims it, or with the one called ``format``.
 
-        Raises what :meth:`probe` raises, UnknownFormat, AmbiguousSource, MissingLibrary, and what
-        the format says is wrong with the file.
+        Raises:
+            UnknownFormat: no format claims it, or none is called ``format``.
+            AmbiguousSource: two formats claim it with the same confidence.
+            MissingLibrary: the format needs a library that is not installed.
+            PluginError: the format breaks the contract, or a wrapper failed.
+            InitregError: what :meth:`probe` raises, and what the format says about the file.
         """
         from initreg.arrays import checking, reader
 
@@ -262,131 +287,112 @@ class Registry:
             )
         return format
 
+    def savers(self) -> list[str]:
+        """The names of the formats that can be saved, in order."""
+        return sorted(self.calls.callers("initreg_save"))
+
     def endings(self) -> dict[str, str]:
-        """The endings of the paths that formats save under, each with the format's name. Of two
-        formats with one ending, ours, or else the first by name, has it."""
+        """The file extensions that formats save under, each with the format's name. If two formats
+        have the same one, the built-in format gets it, or else the first by name."""
         found: dict[str, str] = {}
         ours = {r.name for r in self.records if r.distribution == HOME}
-        impls = self._implementations("initreg_save")
-        for impl in sorted(impls, key=lambda impl: impl.plugin_name not in ours):
+        impls = self.calls.implementations("initreg_save")
+        for impl in sorted(impls, key=lambda i: (i.plugin_name not in ours, i.plugin_name)):
             for ending in endings(impl.plugin):
                 found.setdefault(ending, impl.plugin_name)
         return found
 
     def save(self, name: str, arrays: Saved, output: Output, options: SaveOptions) -> None:
-        """Let the format write. Raises UnknownFormat, MissingLibrary, PluginError, and what the
-        format says is wrong with the arrays, or the system with the file (an OSError)."""
-        impls = {i.plugin_name: i for i in self._implementations("initreg_save")}
-        if name not in impls:
-            raise UnknownFormat(f"format {name!r} is not saved; those that are: {', '.join(impls)}")
+        """Let format ``name`` write ``arrays``.
+
+        Raises:
+            UnknownFormat: no format of that name can be saved.
+            MissingLibrary: the format needs a library that is not installed.
+            PluginError: the format, or a wrapper, failed.
+            InitregError: what the format says about the arrays.
+            OSError: what the system says about the file.
+        """
+        callers = self.calls.callers("initreg_save")
+        if name not in callers:
+            known = ", ".join(self.savers())
+            raise UnknownFormat(f"format {name!r} is not saved; those that are: {known}")
         self._require(name)
         try:
-            _call(impls[name], arrays=arrays, output=output, options=options)
+            callers[name](arrays=arrays, output=output, options=options)
         except (InitregError, OSError, MemoryError):
             raise
         except FAULTS as error:
-            raise PluginError(f"format {name!r} could not save: {brief(error)}") from error
+            wrapper = self.calls.guilty_wrapper("initreg_save", name, error)
+            who = f"wrapper {wrapper!r}" if wrapper else f"format {name!r}"
+            raise PluginError(f"{who} could not save: {brief(error)}") from error
 
     def _require(self, name: str) -> None:
         """Raise MissingLibrary for a format whose libraries are not installed."""
-        record = next(r for r in self.records if r.name == name and r.broken is None)
-        for library, remedy in record.missing.items():
-            if not is_installed(library):
-                raise MissingLibrary(f"format {name!r}", library, remedy)
+        for record in self.records:
+            for library, remedy in record.missing.items():
+                if record.name == name and not is_installed(library):
+                    raise MissingLibrary(f"format {name!r}", library, remedy)
 
     def _open_with(self, name: str, source: Source, options: OpenOptions) -> Mapping[str, Any]:
         self._require(name)
-        impl = next(i for i in self._implementations("initreg_open") if i.plugin_name == name)
         try:
-            arrays = _call(impl, source=source, options=options)
+            arrays = self.calls.callers("initreg_open")[name](source=source, options=options)
         except InitregError:
             raise
-        except MemoryError as error:
-            raise DamagedFile(f"{source.label}: format {name!r} ran out of memory") from error
         except FAULTS as error:
+            label = source.label
+            wrapper = self.calls.guilty_wrapper("initreg_open", name, error)
+            if wrapper:
+                message = f"{label}: wrapper {wrapper!r} of initreg_open failed: {brief(error)}"
+                raise PluginError(message) from error
+            if isinstance(error, MemoryError):
+                raise DamagedFile(f"{label}: format {name!r} ran out of memory") from error
             if source.path is not None and not source.exists:
                 raise source.not_found() from error
-            raise DamagedFile(
-                f"{source.label}: format {name!r} could not open it: {brief(error)}"
-            ) from error
+            message = f"{label}: format {name!r} could not open it: {brief(error)}"
+            raise DamagedFile(message) from error
         if not isinstance(arrays, Mapping):
             kind = type(arrays).__name__
-            raise PluginError(f"format {name!r}: initreg_open returned a {kind}, not a mapping")
+            message = f"format {name!r}: initreg_open returned a {kind}, not a mapping"
+            wrappers = ", ".join(self.calls.wrappers("initreg_open"))
+            if wrappers:  # one of them may have forgotten to return what it got
+                message += f". What it returned has passed through the wrappers {wrappers}"
+            raise PluginError(message)
         return arrays
 
     def target(self, obj: object) -> Target:
-        """The target that writes into ``obj``. Raises UnknownTarget, or PluginError if two do.
+        """The target that writes into ``obj``.
 
-        A ``Target`` is its own; an open map stands for a model of its names, shapes and dtypes,
-        which can only be planned for.
+        An object that is a ``Target`` already is returned as it is. An open ``ArrayMap`` becomes a
+        target with its names, shapes and dtypes that can be planned for, but not written.
+
+        Raises:
+            UnknownTarget: no target writes into such an object.
+            PluginError: two targets do.
         """
         if isinstance(obj, ArrayMap):
             specs = [VariableSpec(s.name, s.shape, s.dtype, s.aliases) for s in obj.specs()]
             return Blueprint(obj.label, specs)
-        found: list[tuple[str, Target]] = []
         failed: dict[str, str] = {}
-        for impl in self._implementations("initreg_target"):
-            try:
-                target = _call(impl, obj=obj)
-            except InitregError:
-                raise
-            except FAULTS as error:
-                failed[impl.plugin_name] = brief(error)
-                continue
-            if target is not None:
-                found.append((impl.plugin_name, target))
+        answers = self.calls.ask_each(
+            "initreg_target", failed, lambda target: target, (InitregError,), obj=obj
+        )
+        found = [(name, target) for name, target in answers.items() if target is not None]
         if len(found) == 1:
-            return found[0][1]
-        if not found and _is_target(obj):
+            target: Target = found[0][1]
+            return target
+        if not found and is_target(obj):
             return obj  # type: ignore[return-value]
         kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
         if found:
             names = " and ".join(repr(name) for name, _ in found)
             raise PluginError(f"the targets {names} both want to write into a {kind}")
-        reasons = "".join(f". Target {n!r} failed: {why}" for n, why in failed.items())
+        wrappers = self.calls.wrappers("initreg_target")
+        reasons = "".join(
+            f". {'Wrapper' if name in wrappers else 'Target'} {name!r} failed: {why}"
+            for name, why in sorted(failed.items())
+        )
         raise UnknownTarget(
             f"no installed target writes into a {kind}. Give a TF1 session, tf.Variables, a "
             f"tf.Module, a Keras model or a dict of numpy arrays{reasons}"
         )
-
-
-def _is_target(obj: object) -> bool:
-    try:
-        return isinstance(obj, Target)
-    except Exception:  # the properties of a stranger's object are run to see whether they are there
-        return False
-
-
-def _checked(claim: Any) -> Claim | None:
-    """The claim, if it is one; raises PluginError, for a confidence of any other type cannot be
-    weighed against the others."""
-    if claim is None:
-        return None
-    if not isinstance(claim, Claim):
-        raise PluginError(f"initreg_claim returned a {type(claim).__name__}, not a Claim")
-    if not isinstance(claim.confidence, Confidence) or not isinstance(claim.reason, str):
-        raise PluginError(f"initreg_claim returned {claim!r}; give a Confidence and a str")
-    return claim
-
-
-def _call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
-    return impl.function(*(arguments[name] for name in impl.argnames))
-
-
-_lock = threading.Lock()
-
-
-def default_registry() -> Registry:
-    """The registry of the installed plugins, made on first use."""
-    with _lock:
-        return _default()
-
-
-@functools.cache
-def _default() -> Registry:
-    return Registry()
-
-
-def probe(source: Any) -> Probe:
-    """Ask every installed format whether ``source`` is its own; raises as Registry.probe does."""
-    return default_registry().probe(Source(source))

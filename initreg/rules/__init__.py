@@ -1,1 +1,1 @@
-"""What the user asks for: rename, drop, cast, ... Names and specs, never bytes."""
+"""Rules: rename, drop, keep, cast, ... They work on names and specs, never on bytes."""

@@ -1,7 +1,7 @@
-"""What a rule does to the values of one array: cast, permute, slice, pad.
+"""Changes to the values of one array: cast, permute, slice, pad.
 
-A change knows what it makes of a shape and a dtype, so that a plan can be made before anything is
-read, and raises ValueError, saying why, where it cannot be applied.
+A change can tell the shape and dtype of its result without the values, so that a plan is made
+before anything is read. If it cannot be applied, it raises a ValueError that says why.
 """
 
 from __future__ import annotations
@@ -23,29 +23,36 @@ if TYPE_CHECKING:
 
 
 class Change(Protocol):
-    """One change. ``text`` says in the plan what an array of that shape and dtype went through."""
+    """The contract of a change."""
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
-        """The shape and dtype that come out. Raises ValueError if the change does not apply."""
+        """The shape and dtype of the result for an array of this shape and dtype.
+
+        Raises:
+            ValueError: the change cannot be applied to such an array.
+        """
         ...
 
-    def text(self, shape: Shape, dtype: str) -> str: ...
+    def text(self, shape: Shape, dtype: str) -> str:
+        """What a plan says about the change of an array of this shape and dtype, "" for nothing."""
+        ...
 
     def part(self, ndim: int) -> tuple[slice, ...] | None:
-        """The index of the part of an array that is left, if the change does nothing else."""
+        """The index of the part that is left, if that is all that the change does, else None."""
         ...
 
     def apply(self, array: Array, name: str) -> Array:
-        """The changed array, which may share memory with the given one but no more than it needs.
+        """The changed array. It may share memory with the given one, but keeps no other memory.
 
-        Raises RuleError if the values do not allow it.
+        Raises:
+            RuleError: the change cannot be applied to these values.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """To another dtype, named as in :mod:`initreg.dtypes`."""
+    """A cast to another dtype, which is a name as in :mod:`initreg.dtypes`."""
 
     dtype: str
 
@@ -68,7 +75,10 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Permute:
-    """Axis ``i`` of the result is axis ``axes[i]`` of the array; None reverses them all."""
+    """Another order of the axes. Axis ``i`` of the result is axis ``axes[i]`` of the array.
+
+    ``axes=None`` reverses all axes.
+    """
 
     axes: tuple[int, ...] | None
 
@@ -87,7 +97,7 @@ class Permute:
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
-        # Not ascontiguousarray, which makes one axis of none.
+        # Not ascontiguousarray, which adds an axis to an array without axes.
         return np.asarray(array.transpose(self._axes(array.ndim)), order="C")
 
     def _axes(self, ndim: int) -> Shape:
@@ -98,7 +108,7 @@ class Permute:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """``start`` to ``stop`` of one axis; ``stop`` None is its end."""
+    """Elements ``start`` to ``stop`` of one axis. ``stop=None`` is the end of the axis."""
 
     axis: int
     start: int
@@ -109,7 +119,8 @@ class Slice:
         stop = shape[axis] if self.stop is None else self.stop
         if not 0 <= self.start < stop <= shape[axis]:
             raise ValueError(
-                f"axis {self.axis} of shape {shape_text(shape)} has no slice {self.start}:{stop}"
+                f"the slice {self.start}:{stop} is empty or out of range for axis {self.axis} of "
+                f"shape {shape_text(shape)}"
             )
         return (*shape[:axis], stop - self.start, *shape[axis + 1 :]), dtype
 
@@ -124,13 +135,13 @@ class Slice:
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
-        # A copy, so that what is left out is not kept in memory.
+        # A copy, so that the rest of the array does not stay in memory.
         return np.array(array[self.part(array.ndim)], order="C", copy=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Pad:
-    """One axis made ``length`` long; what is added is ``fill``, or the mean along the axis."""
+    """One axis made ``length`` long. It is filled with ``fill``, or the mean along the axis."""
 
     axis: int
     length: int
@@ -142,11 +153,13 @@ class Pad:
             raise ValueError(f"an array of {dtype} cannot be padded")
         if self.length < shape[axis]:
             raise ValueError(
-                f"axis {self.axis} of shape {shape_text(shape)} is longer than {self.length} "
-                "already: slice it"
+                f"axis {self.axis} of shape {shape_text(shape)} is already longer than "
+                f"{self.length}: shorten it with slice="
             )
         if self.fill == "mean" and not (dtypes.is_float(dtype) and shape[axis]):
-            raise ValueError(f"shape {shape_text(shape)} of {dtype} has no mean to pad it with")
+            raise ValueError(
+                f"an array of {dtype} of shape {shape_text(shape)} cannot be padded with its mean"
+            )
         if self.fill != "mean":
             self._filling(dtypes.to_numpy(dtype))
         return (*shape[:axis], self.length, *shape[axis + 1 :]), dtype
@@ -174,25 +187,26 @@ class Pad:
         return padded
 
     def _filling(self, dtype: np.dtype[Any]) -> Any:
-        """What is filled in, which may be rounded. Raises ValueError for what is out of range."""
+        """The value to fill in, which may be rounded. Raises ValueError if it is out of range."""
         import numpy as np
 
         value = np.asarray(self.fill)
+        wrong = f"cannot pad {dtype} with {self.fill!r}, which is not a value of this dtype"
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's, of an imaginary part that is lost
+            warnings.simplefilter("ignore")  # numpy's, about a lost imaginary part
             try:
                 filling = _astype(value, dtype)
                 back = filling.astype(complex)
             except (TypeError, ValueError, OverflowError) as error:
-                raise ValueError(f"{self.fill!r} is no value of {dtype} to pad with") from error
+                raise ValueError(f"{wrong}: {error}") from error
         is_float = dtypes.is_float(dtypes.name_of(dtype)) or dtype.kind == "c"
-        if is_float:  # it may round, but not out of its range nor to a real number
+        if is_float:  # it may be rounded, but not to infinity and not to a real number
             same = np.isfinite(back) == np.isfinite(value)
             same = same and (dtype.kind == "c" or complex(value).imag == 0)
         else:
             same = back == value
         if not same:
-            raise ValueError(f"{self.fill!r} is no value of {dtype} to pad with")
+            raise ValueError(wrong)
         return filling
 
 
@@ -207,11 +221,18 @@ def _is_number(dtype: str) -> bool:
 
 
 def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
-    """The array in another dtype of numbers; bits are never reinterpreted.
+    """The array in another dtype of numbers. Values are cast; bits are never reinterpreted.
 
-    Raises RuleError for values that an integer or bool dtype does not have. Warns, with a
-    CastWarning, of floats that become infinite or lose their fraction, and of integers that a
-    float cannot hold exactly.
+    A CastWarning is given for floats that become infinite or lose their fraction, and for
+    integers that a float dtype cannot hold exactly.
+
+    Args:
+        array: the values.
+        dtype: the dtype to cast to.
+        name: what to call the array in an error or a warning.
+
+    Raises:
+        RuleError: a value is out of the range of an integer or bool dtype.
     """
     import numpy as np
 
@@ -230,16 +251,16 @@ def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
 
 
 def _astype(array: Array, dtype: np.dtype[Any]) -> Array:
-    """``array.astype``; where there is no such cast, by way of a dtype that holds every value."""
+    """``array.astype``. If there is no such cast, by way of a dtype that has every value."""
     try:
         return array.astype(dtype)
-    except TypeError:  # of ml_dtypes, between some of its own
+    except TypeError:  # ml_dtypes cannot cast between some of its own dtypes
         between = "int64" if dtypes.integer_bits(dtypes.name_of(dtype)) else "float64"
         return array.astype(between).astype(dtype)
 
 
 def _lost(array: Array, cast: Array, have: str, want: str) -> tuple[int, str]:
-    """How many values are no longer what they were, beyond a float's usual rounding, and how."""
+    """How many values are lost by more than the rounding of a float, and in which way."""
     import numpy as np
 
     if dtypes.is_float(have) and dtypes.integer_bits(want):
@@ -252,14 +273,14 @@ def _lost(array: Array, cast: Array, have: str, want: str) -> tuple[int, str]:
         return 0, ""
     finite = np.isfinite(cast)
     if not finite.all():
-        # Some float8 dtypes have no infinity, and make NaN of what they cannot hold.
+        # Some float8 dtypes have no infinity. What is out of their range becomes NaN.
         what = "infinite" if np.isinf(cast).any() else "NaN"
         was = int(np.isfinite(array).sum()) if array.dtype.kind not in "iub" else array.size
         lost = was - int(finite.sum())
         return lost, f"beyond the range of {want} became {what}"
-    if want.startswith(("float4_", "float6_")):  # which have neither, and take their largest value
+    if want.startswith(("float4_", "float6_")):  # no infinity and no NaN: the largest value
         large = np.abs(array.astype("f8")) > float(np.abs(cast.astype("f8")).max())
-        return int(large.sum()), f"beyond the range of {want} became its largest"
+        return int(large.sum()), f"beyond the range of {want} became its largest value"
     if dtypes.integer_bits(have):
         back = _astype(cast.real, array.dtype)
         return int((back != array).sum()), f"are not exact in {want}"
@@ -267,15 +288,15 @@ def _lost(array: Array, cast: Array, have: str, want: str) -> tuple[int, str]:
 
 
 def _refuse_beyond(array: Array, want: str, name: str) -> None:
-    """Raise RuleError for a value that the integer or bool dtype does not have."""
+    """Raise RuleError if a value is out of the range of the integer or bool dtype."""
     if not array.size:
         return
     signed, bits = dtypes.integer_bits(want) or (False, 1)
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     is_float = dtypes.is_float(dtypes.name_of(array.dtype))
     number = float if is_float else int
-    low, high = number(array.min()), number(array.max())  # NaN wins in both
-    # A fraction is cut off by a cast to an integer, but makes True of every bool.
+    low, high = number(array.min()), number(array.max())  # both are NaN if there is a NaN
+    # A cast to an integer cuts off the fraction. A cast to bool makes True of any fraction.
     cut = math.trunc if want != "bool" else number
     fits = math.isfinite(low) and math.isfinite(high) and least <= cut(low) and cut(high) <= most
     if want == "bool" and fits:

@@ -19,7 +19,13 @@ Renaming = Mapping[str, str] | Callable[[str], str] | Iterable[tuple[str | re.Pa
 
 @dataclass(slots=True)
 class Rename:
-    """``to`` gives the new name of a name and the clause that did it, None if none did."""
+    """A rule that gives arrays other names.
+
+    Args:
+        clauses: the parts of the rule, as the user typed them.
+        to: takes a name and returns the new name and the clause that gave it, or None if the name
+            stays.
+    """
 
     clauses: Sequence[str]
     to: Callable[[str], tuple[str, str] | None]
@@ -34,20 +40,22 @@ class Rename:
         for old, new in zip(outcome.entries, entries, strict=True):
             name = new.spec.name
             if not name:
-                raise RuleError(f"{by[new.index]} leaves nothing of the name {old.spec.name!r}")
+                raise RuleError(f"{by[new.index]} makes the name {old.spec.name!r} empty")
             if name in holders:
                 first = outcome.entries[holders[name]].spec.name
                 clause = by[new.index] or by[entries[holders[name]].index]
                 raise RuleError(
-                    f"{clause} makes two names one: {first!r} and {old.spec.name!r} are both "
-                    f"called {name!r} then. Drop one of them first"
+                    f"{clause} gives two arrays the same name: {first!r} and {old.spec.name!r} "
+                    f"would both be called {name!r}. Drop one of them first"
                 )
             holders[name] = len(holders)
         outcome.entries = entries
 
     def _renamed(self, spec: ArraySpec, touched: set[str]) -> tuple[ArraySpec, str]:
-        """An array goes by its new names alone: what the user calls it is not what else it was
-        called, which might be another variable's name by now."""
+        """The array under its new names, and the clause that gave the primary one, "" if none did.
+
+        It loses its other names, because one of them may be the name of another variable by now.
+        """
         new: dict[str, str] = {}
         for name in (spec.name, *spec.aliases):
             found = self.to(name)
@@ -61,11 +69,13 @@ class Rename:
 
 
 def put_before(prefix: str) -> Rename:
+    """The rule of ``prefix=``."""
     clause = f"prefix={prefix!r}"
     return Rename([clause], lambda name: (prefix + name, clause))
 
 
 def strip(prefix: str) -> Rename:
+    """The rule of ``strip_prefix=``."""
     clause = f"strip_prefix={prefix!r}"
     return Rename(
         [clause],
@@ -74,6 +84,15 @@ def strip(prefix: str) -> Rename:
 
 
 def renames(given: Any) -> Iterator[Rename]:
+    """The rules of ``rename=``, in the order in which they are applied.
+
+    Args:
+        given: a dict of exact names, ``(regex, replacement)`` pairs, a function of the name, or a
+            list of these.
+
+    Raises:
+        RuleError: it is something else, or a regex is not valid.
+    """
     if isinstance(given, Mapping):
         yield _exact(given)
     elif callable(given):
@@ -83,16 +102,16 @@ def renames(given: Any) -> Iterator[Rename]:
     elif isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
         for each in given:
             if isinstance(each, Iterable) and not isinstance(each, Mapping) and not _is_pair(each):
-                raise _no_renaming(given)
+                raise _wrong_type(given)
             yield from renames(each)
     else:
-        raise _no_renaming(given)
+        raise _wrong_type(given)
 
 
-def _no_renaming(given: Any) -> RuleError:
+def _wrong_type(given: Any) -> RuleError:
     return RuleError(
-        f"rename={given!r}: give a dict of names, (regex, replacement) pairs or a function of the "
-        "name"
+        f"rename={given!r}: give a dict of names, (regex, replacement) pairs, or a function that "
+        "takes a name and returns one"
     )
 
 
@@ -107,7 +126,7 @@ def _is_pair(given: Any) -> bool:
 
 def _exact(given: Mapping[str, str]) -> Rename:
     if not all(isinstance(text, str) for item in given.items() for text in item):
-        raise _no_renaming(given)
+        raise _wrong_type(given)
     new = {normalise(old): (to, f"rename={ {old: to} }") for old, to in given.items()}
     return Rename([clause for _, clause in new.values()], new.get)
 
@@ -118,13 +137,14 @@ def _pattern(regex: str | re.Pattern[str], replacement: Any) -> Rename:
     try:
         compiled = re.compile(regex)
     except re.error as error:
-        raise RuleError(f"{clause}: {text!r} is no regular expression: {error}") from error
+        raise RuleError(f"{clause}: {text!r} is not a valid regex: {error}") from error
 
     def to(name: str) -> tuple[str, str] | None:
         try:
             new, count = compiled.subn(replacement, name)
         except (re.error, IndexError) as error:
-            raise RuleError(f"{clause}: {replacement!r} cannot be filled in: {error}") from error
+            reason = f"{replacement!r} is not a valid replacement: {error}"
+            raise RuleError(f"{clause}: {reason}") from error
         return (new, clause) if count else None
 
     return Rename([clause], to)
@@ -138,11 +158,11 @@ def _called(function: Callable[[str], str]) -> Rename:
             new = function(name)
         except Exception as error:  # the user's own code
             reason = f"{type(error).__name__}: {error}"
-            raise RuleError(f"{clause} fails for the name {name!r}: {reason}") from error
+            raise RuleError(f"{clause} failed for the name {name!r}: {reason}") from error
         if not isinstance(new, str):
             raise RuleError(
-                f"{clause} makes {new!r} of the name {name!r}: it must return a str, the same one "
-                "where nothing is to be renamed. To leave an array out, use drop="
+                f"{clause} returned {new!r} for the name {name!r}. It must return a str, which is "
+                "the same name if nothing is to be renamed. To leave an array out, use drop="
             )
         return (new, clause) if new != name else None
 

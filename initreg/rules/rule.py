@@ -1,4 +1,4 @@
-"""What a rule is: something that changes the entries of a map, by name."""
+"""The contract of a rule, and what rules are applied to."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One array on its way through the rules: which of the map's it is, what it has become, and
-    what has to be done to its values once they are read."""
+    """One array on its way through the rules.
+
+    Args:
+        index: its position in the array map.
+        spec: its name, shape and dtype after the rules that were applied so far.
+        changes: what to do with its values when they are read, in order.
+    """
 
     index: int
     spec: ArraySpec
@@ -24,8 +29,13 @@ class Entry:
 
 @dataclass(slots=True)
 class Outcome:
-    """What rules made of a map: ``entries`` in its order, and the specs of what they left out.
-    ``touched`` are the clauses that matched a name of it."""
+    """What the rules make of an array map.
+
+    Args:
+        entries: the arrays that are left, in the order of the map.
+        dropped: the specs of the arrays that were dropped.
+        touched: the clauses that matched an array.
+    """
 
     entries: list[Entry]
     dropped: list[ArraySpec]
@@ -33,11 +43,17 @@ class Outcome:
 
 
 class Rule(Protocol):
-    """``clauses``: each thing the user typed that must touch some array, as it was typed."""
+    """Something that changes the arrays of a map, by name."""
 
     @property
-    def clauses(self) -> Sequence[str]: ...
+    def clauses(self) -> Sequence[str]:
+        """The parts of the rule that must each match an array, as the user typed them."""
+        ...
 
     def apply(self, outcome: Outcome) -> None:
-        """Change the outcome. Raises RuleError."""
+        """Change the outcome.
+
+        Raises:
+            RuleError: the rule cannot be applied.
+        """
         ...

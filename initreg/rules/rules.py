@@ -1,8 +1,8 @@
-"""Rename, drop, keep, prefix and change the arrays of a source, by name, before any is read.
+"""Rename, drop, keep and change the arrays of a source, by name, before any of them is read.
 
-Rules are applied in one order, whatever the order in which they were typed: keep, drop,
-strip_prefix, rename, prefix, transpose, permute, slice, pad, cast. Each sees the names that the one
-before it left. Every pattern has to touch something: a misspelt one is worse than none.
+Rules are always applied in the same order, however they were typed: keep, drop, strip_prefix,
+rename, prefix, transpose, permute, slice, pad, cast. Each one sees the names that the one before it
+left. Each pattern must match an array, because one that matches nothing is usually misspelt.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg import dtypes
 from initreg.errors import RuleError
-from initreg.names import Patterns
+from initreg.names import Patterns, plain
 from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
 from initreg.rules.renaming import Renaming, put_before, renames, strip
 from initreg.rules.rule import Entry, Outcome, Rule
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Globs = str | Iterable[str]
 
 
-# In which they are applied.
+# The order in which rules are applied.
 ORDER = (
     "keep",
     "drop",
@@ -46,14 +46,22 @@ ORDER = (
 class RuleOptions(TypedDict, total=False):
     """The rules, as keywords.
 
-    ``rename``: a dict of exact names, ``(regex, replacement)`` pairs as ``re.sub`` takes them, one
-    after the other, or a function of the name. ``keep``, ``drop``: globs. ``prefix`` is put before
-    every name, ``strip_prefix`` taken from those that have it. ``transpose``: globs of arrays whose
-    axes are reversed. By glob: ``permute={"conv*/kernel": (2, 3, 1, 0)}``, the axes as numpy's
-    ``transpose`` takes them; ``slice={"emb": (axis, start, stop)}``;
-    ``pad={"emb": (axis, length)}`` or ``(axis, length, fill)``, ``fill`` a number or ``"mean"``;
-    ``cast={"step": "int32"}``. ``cast="float16"`` is of all floats. Where two globs of one rule
-    match an array, the later one holds.
+    Args:
+        keep: globs of the arrays to keep. All others are left out.
+        drop: globs of the arrays to leave out.
+        strip_prefix: text that is removed from the beginning of the names that have it.
+        rename: a dict of exact names, a function that takes a name and returns one, or
+            ``(regex, replacement)`` pairs as ``re.sub`` takes them, which are applied one after
+            the other.
+        prefix: text that is put before every name.
+        transpose: globs of the arrays whose axes are reversed.
+        permute: ``{"conv*/kernel": (2, 3, 1, 0)}``, the axes as numpy's ``transpose`` takes them.
+        slice: ``{"emb": (axis, start, stop)}``. A stop of None is the end of the axis.
+        pad: ``{"emb": (axis, length)}`` or ``{"emb": (axis, length, fill)}``, where ``fill`` is a
+            number or ``"mean"``. The default is 0.
+        cast: a dtype for all floats, or ``{"step": "int32"}``.
+
+    If two globs of one rule match an array, the later one is used.
     """
 
     rename: Renaming | None
@@ -69,10 +77,20 @@ class RuleOptions(TypedDict, total=False):
 
 
 class Rules:
-    """The rules of one source, or of one chain, in the order in which they are applied."""
+    """The rules of one source, or of one chain, in the order in which they are applied.
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    Args:
+        rules: the rules.
+        given: the options that the rules were made from, of Python's own types, so that the code
+            of a hint can repeat them.
+
+    >>> Rules.of(drop="head/*", prefix="net/").clauses
+    ["drop='head/*'", "prefix='net/'"]
+    """
+
+    def __init__(self, rules: Iterable[Rule], given: Mapping[str, Any] | None = None) -> None:
         self._rules = tuple(rules)
+        self.given = given or {}
 
     @classmethod
     def of(
@@ -89,44 +107,52 @@ class Rules:
         pad: Mapping[str, Sequence[Any]] | None = None,
         cast: Any = None,
     ) -> Rules:
-        """The rules of :class:`RuleOptions`, spelt out so that a misspelt keyword is a TypeError.
-        Raises RuleError for what is none."""
-        rules: list[Rule] = []
-        if keep is not None:
-            rules.append(_Select(Patterns(keep, "keep"), keep=True))
-        if drop:
-            rules.append(_Select(Patterns(drop, "drop"), keep=False))
-        if strip_prefix:
-            rules.append(strip(_text(strip_prefix, "strip_prefix")))
-        if rename is not None:
-            rules += renames(rename)
-        if prefix:
-            rules.append(put_before(_text(prefix, "prefix")))
-        if transpose:
-            globs = Patterns(transpose, "transpose")
-            rules.append(_Change("transpose", dict.fromkeys(globs, Permute(None)), globs.clause))
-        for option, given, make in (
-            ("permute", permute, _permute),
-            ("slice", slice, _slice),
-            ("pad", pad, _pad),
-        ):
-            if given:
-                rules.append(_by_glob(option, given, make))
-        if cast is not None:
-            rules.append(_cast(cast))
-        return cls(rules)
+        """The rules that :class:`RuleOptions` describes.
+
+        The keywords are spelt out, so that a misspelt one is a TypeError.
+
+        Raises:
+            RuleError: an option has a value that it cannot have.
+        """
+        options = {
+            "keep": plain(keep),
+            "drop": plain(drop),
+            "strip_prefix": plain(strip_prefix),
+            "rename": _table(rename),
+            "prefix": plain(prefix),
+            "transpose": plain(transpose),
+            "permute": _table(permute),
+            "slice": _table(slice),
+            "pad": _table(pad),
+            "cast": _table(cast),
+        }
+        given = {name: value for name, value in options.items() if _is_given(name, value)}
+        if "cast" in given:
+            given["cast"] = _dtype_names(given["cast"])
+        rules = [rule for name, value in given.items() for rule in _rules_of(name, value)]
+        return cls(rules, given)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
     @property
     def clauses(self) -> list[str]:
+        """The parts of the rules that must each match an array, as the user typed them."""
         return [clause for rule in self._rules for clause in rule.clauses]
 
     def apply(self, specs: Sequence[ArraySpec], label: str) -> Outcome:
-        """What the rules make of a map of these arrays. Raises RuleError if two names become one,
-        or a change does not apply; whether every clause touched something is the caller's to ask,
-        since a chain's rules need not touch each link of it."""
+        """Apply the rules to the arrays of a map.
+
+        Whether every clause matched an array is checked by :meth:`refuse_untouched`, because a
+        rule of a chain need not match an array of each source.
+
+        Args:
+            specs: the arrays of the map.
+            label: what to call the source in an error.
+
+        Raises:
+            RuleError: two arrays get the same name, or a change cannot be applied to its array.
+        """
         outcome = Outcome([Entry(i, spec) for i, spec in enumerate(specs)], [], set())
         for rule in self._rules:
             try:
@@ -135,17 +161,59 @@ class Rules:
                 raise RuleError(f"{label}: {error}") from error.__cause__
         return outcome
 
-    def refuse_untouched(self, touched: set[str], names: Sequence[str], label: str) -> None:
-        """Raise RuleError for clauses that touched nothing, with the names that are like them."""
+    def refuse_untouched(self, touched: Collection[str], names: Sequence[str], label: str) -> None:
+        """Check that each clause matched an array.
+
+        Args:
+            touched: the clauses that matched an array.
+            names: the names of all arrays, for the error.
+            label: what to call the source in the error.
+
+        Raises:
+            RuleError: a clause matched nothing. The error shows names that look like it.
+        """
         idle = [clause for clause in self.clauses if clause not in touched]
         if not idle:
             return
         near = _near(idle[0], names)
-        hint = f". Near it: {near}" if near else f". It has {_some(names)}"
+        hint = f"Similar names: {near}" if near else f"Arrays: {_some(names)}"
         raise RuleError(
-            f"{label}: no array of it is touched by {' or '.join(idle)}: a rule that does nothing "
-            f"is a misspelt one{hint}"
+            f"{label}: {' and '.join(idle)} {'matches' if len(idle) == 1 else 'match'} no array "
+            f"(a rule must match at least one). {hint}"
         )
+
+
+def _table(given: Any) -> Any:
+    """The value of an option that takes a dict, of Python's own types. A pandas Series is one."""
+    if hasattr(given, "keys") and not isinstance(given, (Mapping, type)):
+        given = {key: given[key] for key in given.keys()}  # noqa: SIM118 - it iterates its values
+    return plain(given)
+
+
+def _is_given(option: str, value: Any) -> bool:
+    """Whether the option asks for a rule. An empty value does not, unless it is an error."""
+    if option in ("keep", "rename", "cast"):
+        return value is not None
+    return not (value is None or (isinstance(value, (str, list, tuple, dict, bool)) and not value))
+
+
+def _rules_of(option: str, given: Any) -> Iterator[Rule]:
+    """The rules of one option."""
+    if option in ("keep", "drop"):
+        yield _Select(Patterns(given, option), keep=option == "keep")
+    elif option == "strip_prefix":
+        yield strip(_text(given, option))
+    elif option == "prefix":
+        yield put_before(_text(given, option))
+    elif option == "rename":
+        yield from renames(given)
+    elif option == "transpose":
+        globs = Patterns(given, option)
+        yield _Change(option, dict.fromkeys(globs, Permute(None)), globs.clause)
+    elif option == "cast":
+        yield _cast(given)
+    else:
+        yield _by_glob(option, given)
 
 
 def _text(given: Any, option: str) -> str:
@@ -155,7 +223,7 @@ def _text(given: Any, option: str) -> str:
 
 
 def _near(clause: str, names: Sequence[str]) -> str:
-    """Names that look like what was typed between the clause's first quotes."""
+    """Names that look like the first quoted text of the clause."""
     typed = re.search(r"['\"](.+?)['\"]", clause)
     found = difflib.get_close_matches(typed[1], names[:2_000], n=3) if typed else []
     return ", ".join(repr(printable(name)) for name in found)
@@ -172,14 +240,14 @@ def _some(names: Sequence[str]) -> str:
 
 
 class _Select:
-    """keep and drop: an array is meant by any name that it answers to."""
+    """keep and drop. A glob can match any name of an array, aliases too."""
 
     def __init__(self, patterns: Patterns, keep: bool) -> None:
         self._patterns = patterns
         self._keep = keep
         self.clauses = [patterns.clause(glob) for glob in patterns]
         if keep and not patterns:
-            raise RuleError("keep=(): nothing would be kept; give names or globs, or None")
+            raise RuleError("keep=() would keep no array. Give names or globs, or None")
 
     def apply(self, outcome: Outcome) -> None:
         left = []
@@ -193,11 +261,11 @@ class _Select:
         outcome.entries = left
 
 
-# --- what their values are --------------------------------------------------------------------
+# --- what is done to their values -------------------------------------------------------------
 
 
 class _Change:
-    """A change for each glob; where two match, the later one holds."""
+    """A change for each glob. If two globs match an array, the later one is used."""
 
     def __init__(
         self, option: str, changes: Mapping[str, Change], clause: Callable[[str], str]
@@ -230,9 +298,10 @@ def _changed(entry: Entry, change: Change, clause: str) -> Entry:
     return replace(entry, spec=spec, changes=(*entry.changes, change))
 
 
-def _by_glob(option: str, given: Any, make: Callable[..., Change]) -> Rule:
+def _by_glob(option: str, given: Any) -> Rule:
+    make, usage = _MAKERS[option]
     if not isinstance(given, Mapping):
-        raise RuleError(f"{option}={given!r}: give a dict of globs and what to do with each")
+        raise RuleError(f"{option}={given!r}: give a dict that says what to do for each glob")
 
     def clause(glob: str) -> str:
         return f"{option}={ {glob: given[glob]} }"
@@ -242,23 +311,20 @@ def _by_glob(option: str, given: Any, make: Callable[..., Change]) -> Rule:
         try:
             changes[glob] = make(*value)
         except (TypeError, ValueError) as error:
-            raise RuleError(f"{clause(glob)}: give {make.__doc__}") from error
+            raise RuleError(f"{clause(glob)}: give {usage}") from error
     return _Change(option, changes, clause)
 
 
 def _permute(*axes: int) -> Change:
-    """the axes in their new order, as in (2, 3, 1, 0)"""
     return Permute(tuple(map(operator.index, axes)))
 
 
 def _slice(axis: int, start: int, stop: int | None) -> Change:
-    """(axis, start, stop), where a stop of None is the end of the axis"""
     end = None if stop is None else operator.index(stop)
     return Slice(operator.index(axis), operator.index(start), end)
 
 
 def _pad(axis: int, length: int, fill: Any = 0) -> Change:
-    """(axis, length) or (axis, length, fill), where fill is a number or 'mean'"""
     if isinstance(fill, str) != (fill == "mean"):
         raise TypeError
     if fill != "mean":
@@ -266,8 +332,16 @@ def _pad(axis: int, length: int, fill: Any = 0) -> Change:
     return Pad(operator.index(axis), operator.index(length), fill)
 
 
+# The function that makes a change from the value of a glob, and the value that it takes, in words.
+_MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
+    "permute": (_permute, "the axes in their new order, as in (2, 3, 1, 0)"),
+    "slice": (_slice, "(axis, start, stop), where a stop of None is the end of the axis"),
+    "pad": (_pad, "(axis, length) or (axis, length, fill), where fill is a number or 'mean'"),
+}
+
+
 class _CastFloats:
-    """cast="float16": every float, and no integer, step counters among them."""
+    """cast="float16". It applies to all floats, and not to integers such as step counters."""
 
     def __init__(self, dtype: str, clause: str) -> None:
         self._change = Cast(dtype)
@@ -280,24 +354,31 @@ class _CastFloats:
                 outcome.entries[i] = _changed(entry, self._change, self.clauses[0])
 
 
-def _cast(given: Any) -> Rule:
-    if not isinstance(given, Mapping):
-        dtype = _dtype(given, f"cast={given!r}")
-        return _CastFloats(dtype, f"cast={dtype!r}")
+def _cast(given: str | Mapping[str, str]) -> Rule:
+    if isinstance(given, str):
+        return _CastFloats(given, f"cast={given!r}")
 
     def clause(glob: str) -> str:
         return f"cast={ {glob: given[glob]} }"
 
-    changes = {glob: Cast(_dtype(dtype, clause(glob))) for glob, dtype in given.items()}
-    return _Change("cast", changes, clause)
+    return _Change("cast", {glob: Cast(dtype) for glob, dtype in given.items()}, clause)
+
+
+def _dtype_names(given: Any) -> str | dict[str, str]:
+    """The value of ``cast=`` with its dtypes as names. Raises RuleError."""
+    if isinstance(given, Mapping):
+        return {glob: _dtype(dtype, f"cast={ {glob: dtype} }") for glob, dtype in given.items()}
+    return _dtype(given, f"cast={given!r}")
 
 
 def _dtype(given: Any, clause: str) -> str:
-    """The name of a dtype given as a name, or as one of numpy or TensorFlow."""
+    """The name of a dtype that is given as a name, or as a dtype of numpy or TensorFlow."""
     name = given if isinstance(given, str) else getattr(given, "name", None)
     if isinstance(given, type):
         name = given.__name__
     try:
         return dtypes.name_of(dtypes.to_numpy(str(name)))
     except TypeError as error:
-        raise RuleError(f"{clause}: {given!r} is no dtype; give one as 'float32'") from error
+        raise RuleError(
+            f"{clause}: {given!r} is not a dtype. Give a name such as 'float32'"
+        ) from error

@@ -1,1 +1,1 @@
-"""Where bytes are kept: written whole, locked, described, read back safely."""
+"""Where bytes are kept: files that are written atomically, locks, manifests, and safe reading."""

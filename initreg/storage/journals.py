@@ -1,14 +1,16 @@
-"""What a save that is killed while it names its files leaves behind, and the next one takes away.
+"""Cleaning up after a save that was killed while it renamed its files.
 
-Of a checkpoint or of shards the last file names the others. Killed before it has its name, the
-others are parts of nothing; killed after, parts of what stood before are still there. A journal
-beside them, which is gone once the save has ended, says which they are: by name and by what tells a
-file from another, so that nobody else's is taken for one.
+A checkpoint, or an array file in shards, consists of data files and of an index that is renamed
+last. If the save is killed before that, the new data files belong to nothing. If it is killed
+after that, data files of the previous save are left over. A journal in the same folder lists both
+kinds, and the next save removes the ones that are not needed. A journal is deleted when its save
+ends. It identifies each file by name, inode, time and size, so that no other file is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -19,9 +21,6 @@ from typing import Any
 
 from initreg.storage.small_files import plain_name
 
-if os.name == "posix":
-    import fcntl
-
 _NAME = re.compile(r"\.initreg-[0-9a-f]{8}-journal")
 _LARGEST = 16 << 20  # bytes
 
@@ -30,10 +29,16 @@ _LARGEST = 16 << 20  # bytes
 def journal(
     folder: Path, whole: str, parts: Iterable[tuple[str, Path]], obsolete: Iterable[str]
 ) -> Iterator[None]:
-    """There is a journal in the block, if one is needed.
+    """Keep a journal while the block runs, if one is needed.
 
-    ``whole``: the hidden name of the last file. ``parts``: names that the others get, and where
-    they lie until then. ``obsolete``: names of what goes after them. Raises OSError.
+    Args:
+        folder: where the files are.
+        whole: the hidden name that the index, the last file, has until it is renamed.
+        parts: for each data file, the name that it gets, and the path that it has until then.
+        obsolete: the names of files of the previous save, which are removed last.
+
+    Raises:
+        OSError: the journal cannot be written.
     """
     old = [each for each in map(_identity, map(folder.joinpath, obsolete)) if each]
     new = [(name, *found[1:]) for name, path in parts if (found := _identity(path))]
@@ -54,8 +59,10 @@ def journal(
 
 
 def recover(folder: Path) -> None:
-    """Take away what the journals say that nobody is writing any more; the caller has the folder
-    locked."""
+    """Remove the files that the journals of killed saves list as not needed.
+
+    The caller holds the lock of the folder.
+    """
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if _NAME.fullmatch(name):
@@ -65,7 +72,7 @@ def recover(folder: Path) -> None:
 
 def _recover(folder: Path, name: str) -> None:
     with open(folder / name, "r+b") as file:
-        _hold(file.fileno())  # raises OSError if its writer is alive, on a folder without locks
+        _hold(file.fileno())  # raises OSError if its writer is alive (in a folder without locks)
         try:
             content: dict[str, Any] = json.loads(
                 file.read(min(os.fstat(file.fileno()).st_size, _LARGEST))
@@ -75,12 +82,12 @@ def _recover(folder: Path, name: str) -> None:
                 if tuple(each) == _identity(folder / plain_name(each[0])):
                     os.unlink(folder / each[0])
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-            pass  # killed before it was written, so nothing had its name
+            pass  # it was killed before the journal was written, so no file was renamed
         os.unlink(folder / name)
 
 
 def _identity(path: Path) -> tuple[str, int, int, int] | None:
-    """What tells a file from any other that may come to have its name."""
+    """What tells a file from another one that gets its name later."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -89,5 +96,4 @@ def _identity(path: Path) -> tuple[str, int, int, int] | None:
 
 
 def _hold(descriptor: int) -> None:
-    if os.name == "posix":
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

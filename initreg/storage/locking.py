@@ -1,13 +1,14 @@
-"""One save at a time gives its files their names in a folder: of all threads, and all processes.
+"""A lock for each folder, so that only one save at a time renames its files there.
 
-The folder itself is locked, as ``flock(2)`` does it: no file is left behind, and the lock of a
-process that was killed is gone with it. Where a folder cannot be locked (NFS, Windows), threads
-still wait for each other, and processes do not.
+It holds between threads and between processes. The folder itself is locked, with ``flock(2)``, so
+that no lock file is left behind and the lock of a killed process ends with it. If a folder cannot
+be locked (as on some NFS servers), threads still wait for each other, but processes do not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 import time
@@ -17,10 +18,7 @@ from pathlib import Path
 
 from initreg.errors import UnwritableFile
 
-if os.name == "posix":
-    import fcntl
-
-PATIENCE = 600.0  # seconds; a save of 100 GB to a slow disk takes less
+PATIENCE = 600.0  # seconds to wait for a lock; a save of 100 GB to a slow disk takes less
 _POLL = 0.01
 
 
@@ -37,9 +35,10 @@ _guard = threading.Lock()
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other saves of this folder from naming their files; the same thread may do so again.
+    """Hold the lock of a folder while the block runs. The same thread may take it again.
 
-    Raises UnwritableFile if another has it for longer than :data:`PATIENCE`.
+    Raises:
+        UnwritableFile: another save holds the lock for longer than :data:`PATIENCE`.
     """
     key = os.path.realpath(folder)
     with _guard:
@@ -63,12 +62,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path, until: float) -> int:
-    """A descriptor that holds the lock, -1 if the folder cannot be locked."""
-    if os.name != "posix":
-        return -1
+    """A descriptor that holds the lock, or -1 if the folder cannot be locked."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # whoever writes there says why
+    except OSError:  # writing there will fail, and the error will say why
         return -1
     try:
         while True:
@@ -92,19 +89,19 @@ def _lock(folder: Path, until: float) -> int:
 def _unlock(descriptor: int) -> None:
     if descriptor >= 0:
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked has it, too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a forked child has it
         os.close(descriptor)
 
 
 def _busy(folder: Path) -> UnwritableFile:
     return UnwritableFile(
-        f"{folder}: another save into this folder has not ended for {PATIENCE:g} s; nothing was "
-        "changed. If none is going on, a process that one was forked from holds its lock"
+        f"{folder}: another save into this folder has held its lock for {PATIENCE:g} s. Nothing "
+        "was changed. If no save is running, a process that was forked during one holds the lock"
     )
 
 
 def _forget() -> None:
-    """In a child that was forked: what its parent holds is not the child's."""
+    """In a forked child, forget the locks of the parent."""
     global _guard
     for found in _folders.values():
         if found.descriptor >= 0:
@@ -113,5 +110,4 @@ def _forget() -> None:
     _guard = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget)

@@ -1,14 +1,14 @@
-"""Manifests: sidecars with the digests of a save, for formats that carry no checksums.
+"""Manifests: JSON files with the digests of a save, for formats that have no checksums.
 
-``model.safetensors.manifest.json`` lies beside ``model.safetensors`` and is JSON::
+``model.safetensors.manifest.json`` is in the same folder as ``model.safetensors``::
 
     {"initreg_manifest": 1,
      "files": {"model.safetensors": {"nbytes": 1234, "sha256": "..."}},
      "arrays": {"fc/W": {"shape": [3, 4], "dtype": "float32", "sha256": "..."}}}
 
-A file's digest is of its bytes. An array's is of its elements in C order, little-endian, whatever
-the format: so that it stays what it was in a file of another one. Strings are hashed as their
-lengths, 8 bytes each, and their bytes, text in UTF-8.
+The digest of a file is that of its bytes. The digest of an array is that of its elements in C
+order and little-endian, so that it does not depend on the format. A string is hashed as its
+length, in 8 bytes, and its bytes. Text is encoded in UTF-8.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 ENDING = ".manifest.json"
 _VERSION = 1
-_BEGINS = b'{"initreg_manifest"'  # as they are written here
-_LARGEST = 256 << 20  # bytes; a million arrays take less
-_MOST = 1000  # manifests of a folder that are looked at
+_BEGINS = b'{"initreg_manifest"'  # the first bytes of each manifest that is written here
+_LARGEST = 256 << 20  # bytes of a manifest; a million arrays take less
+_MOST = 1000  # how many manifests of a folder are read
 _CHUNK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """What a manifest says of a file."""
+    """A file in a manifest: its size in bytes and its SHA-256 in hexadecimal digits."""
 
     nbytes: int
     sha256: str
@@ -45,7 +45,7 @@ class FileDigest:
 
 @dataclass(frozen=True, slots=True)
 class ArrayDigest:
-    """What a manifest says of an array; ``dtype`` as in :mod:`initreg.dtypes`."""
+    """An array in a manifest. ``dtype`` is a name as in :mod:`initreg.dtypes`."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -54,12 +54,18 @@ class ArrayDigest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was saved: files by name, all in one folder, and arrays by name."""
+    """What one save wrote.
+
+    Args:
+        files: the files by name, all in one folder.
+        arrays: the arrays by name.
+    """
 
     files: Mapping[str, FileDigest]
     arrays: Mapping[str, ArrayDigest]
 
     def to_text(self) -> str:
+        """The manifest as it is written to its file."""
         content = {
             "initreg_manifest": _VERSION,
             "files": {
@@ -75,7 +81,7 @@ class Manifest:
 
 
 def digest_of_array(array: np.ndarray[Any, Any]) -> str:
-    """SHA-256, as the module says."""
+    """The SHA-256 of an array, as the module describes it."""
     import numpy as np
 
     found = hashlib.sha256()
@@ -95,7 +101,11 @@ def digest_of_array(array: np.ndarray[Any, Any]) -> str:
 
 
 def digest_of_file(path: Path) -> FileDigest:
-    """Raises OSError, also for what is no file: a pipe would be waited for."""
+    """The size and SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
     found = hashlib.sha256()
     size = 0
     with small_files.opened(path) as file:
@@ -110,7 +120,12 @@ def digest_of_file(path: Path) -> FileDigest:
 
 
 def read(path: Path) -> Manifest:
-    """Raises DamagedFile, UnreadableFile."""
+    """Read a manifest.
+
+    Raises:
+        DamagedFile: it is not a manifest of this version.
+        UnreadableFile: the system cannot read it.
+    """
     data = small_files.content(path, _LARGEST, "a manifest")
     try:
         content = json.loads(data)
@@ -128,27 +143,36 @@ def read(path: Path) -> Manifest:
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise DamagedFile(f"{path}: is no manifest of initreg: {why}") from error
+        raise DamagedFile(f"{path}: this is not a manifest of initreg: {why}") from error
     return Manifest(files, arrays)
 
 
 def _length(number: Any) -> int:
     if type(number) is not int or number < 0:
-        raise ValueError(f"{number!r} is no length")
+        raise ValueError(f"{number!r} is not a length")
     return number
 
 
 def _sum(text: Any) -> str:
     if not isinstance(text, str) or len(text) != 64:
-        raise ValueError(f"{text!r} is no SHA-256")
+        raise ValueError(f"{text!r} is not a SHA-256")
     return text
 
 
 def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
-    """The manifest of a source: the one that is called like it, else one beside it that names it,
-    or one of ``files``, its arrays' own. None if there is none."""
+    """The manifest of a source.
+
+    It is the one named after the source, or else one in the same folder that lists it.
+
+    Args:
+        path: the source.
+        files: the files of its arrays, whose manifests count as well.
+
+    Returns:
+        The path of the manifest, or None if there is no manifest.
+    """
     for named in (path, path.resolve()):
-        if not named.name:  # the root of all
+        if not named.name:  # the root folder
             continue
         beside = named.with_name(named.name + ENDING)
         if os.path.lexists(beside):
@@ -165,13 +189,13 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
             try:
                 if not wanted.isdisjoint(read(folder / name).files):
                     return folder / name
-            except InitregError:  # of others
+            except InitregError:  # it belongs to something else
                 continue
     return None
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether it was written by initreg, and may be taken away."""
+    """Whether initreg wrote this file, so that it may be removed."""
     try:
         with small_files.opened(path) as file:
             return file.read(len(_BEGINS)) == _BEGINS

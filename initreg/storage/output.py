@@ -1,13 +1,15 @@
-"""The files of one save: written beside their places, flushed to disk, then renamed into them.
+"""The files of one save: written under hidden names, flushed to disk, then renamed.
 
-Killed at any moment, what stood before stands, or the new stands whole. Several files become
-visible in the order in which they were asked for, so that the one that names the others comes last.
+A save is atomic: after a kill at any moment there is the complete new file or the previous one.
+Several files are renamed in the order in which they were asked for, so that an index that refers
+to the others can come last.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -23,17 +25,17 @@ from initreg.storage.manifests import is_manifest
 
 _TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _FLUSH_EVERY = 0.01  # seconds
-_FLUSH_FROM = 8 << 20  # bytes that are new
-_STALE = 3600  # seconds after which what a killed process left is taken away
+_FLUSH_FROM = 8 << 20  # new bytes that are worth a flush
+_STALE = 3600  # seconds after which the files of a killed process are removed
 
-_ours: set[Path] = set()  # what this process is writing
-
-if os.name == "posix":
-    import fcntl
+_ours: set[Path] = set()  # the files that this process is writing
 
 
 class Output:
-    """Where a format writes. ``path``: what the user gave, absolute, of which a link was followed.
+    """Where a format writes the files of one save.
+
+    Args:
+        path: what the user gave. The attribute ``path`` is absolute, with links followed.
 
     >>> out = output.file()  # doctest: +SKIP
     >>> with open(out, "wb") as file: ...  # doctest: +SKIP
@@ -43,11 +45,11 @@ class Output:
         given = os.path.expanduser(os.fspath(path))
         if not given:
             raise UnwritableFile("'': an empty path names nothing")
-        # A link stays one: what it points to is replaced.
+        # A link stays a link, and the file that it points to is replaced.
         self.path = Path(os.path.realpath(given))
         self.label = given
         self.result = Path(given)
-        self._files: dict[str, tuple[Path, int]] = {}  # by name: where it is written, a descriptor
+        self._files: dict[str, tuple[Path, int]] = {}  # by name: the hidden path, a descriptor
         self._flusher = _Flusher()
         self._obsolete: list[str] = []
         self._outdated: list[str] = []
@@ -57,21 +59,33 @@ class Output:
 
     @property
     def folder(self) -> Path:
+        """The folder that the files get their names in."""
         return self.path.parent
 
     def file(self, name: str | None = None) -> Path:
-        """An empty file to write to, which becomes ``name``, by default ``path.name``, in the same
-        folder. It keeps the name's ending. Raises UnwritableFile."""
+        """Make an empty file to write to, which is renamed when the output is committed.
+
+        Args:
+            name: the name that it gets, in the same folder. The default is ``path.name``.
+
+        Returns:
+            The hidden path to write to. It ends as ``name`` does.
+
+        Raises:
+            UnwritableFile: the file cannot be made.
+        """
         name = self.path.name if name is None else name
         if name in ("", ".", "..") or os.sep in name or name in self._files:
-            raise InitregError(f"{self.label}: {name!r} is no name for a file, or is written twice")
+            raise InitregError(
+                f"{self.label}: {name!r} is not a valid file name, or is written twice"
+            )
         if (self.folder / name).is_dir():
             raise UnwritableFile(
-                f"{self.folder / name}: is a folder, so no file can take its place"
+                f"{self.folder / name}: this is a folder, which a file cannot replace"
             )
         beside = self._beside(name)
         try:
-            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(beside, (self.folder / name).stat().st_mode & 0o777)
         except OSError as error:
@@ -86,47 +100,56 @@ class Output:
         return self.folder / f".initreg-{secrets.token_hex(4)}-{name}"
 
     def take(self, path: Path, name: str) -> None:
-        """A file that was written already, in this folder or below it, becomes ``name``."""
+        """Give a file that exists already, in this folder or below it, the name ``name``.
+
+        Raises:
+            UnwritableFile: it cannot be opened.
+        """
         if name in self._files:
             raise InitregError(f"{self.label}: {name!r} is written twice")
         try:
-            descriptor = os.open(path, os.O_RDWR | _CLOEXEC)
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise self.unwritable(error) from error
         self._files[name] = path, descriptor
 
     def obsolete(self, name: str) -> None:
-        """Remove a file of this folder once the new ones stand: a part of what stood before."""
+        """Remove a file of the previous save from this folder, after the new files are renamed."""
         self._obsolete.append(name)
 
     def outdate(self, name: str) -> None:
-        """Remove a manifest of this folder before the new files are visible: what it says of the
-        old ones would not be true of them. What is no manifest of initreg's stays."""
+        """Remove a manifest from this folder before the new files are renamed, since it does not
+        describe them. A file that is not a manifest of initreg stays."""
         self._outdated.append(name)
 
     def file_after(self, name: str) -> Path:
-        """As :meth:`file`, for what is visible after all others and that they do without."""
+        """Like :meth:`file`, for a file that is renamed after all others, which do not need it."""
         self._last.append(name)
         return self.file(name)
 
     @property
     def obsolete_names(self) -> tuple[str, ...]:
-        """What :meth:`obsolete` was told."""
+        """The names that were given to :meth:`obsolete`."""
         return tuple(self._obsolete)
 
     @property
     def files(self) -> dict[str, Path]:
-        """What was asked for so far: by name, where it is written."""
+        """The files that were asked for so far: the hidden path of each, by its name."""
         return {name: beside for name, (beside, _) in self._files.items()}
 
     def is_free(self, name: str) -> bool:
-        """Whether no file of this name stands in the folder. Others that ask wait for this save to
-        end, so that what is free stays so. Raises UnwritableFile if that takes too long."""
+        """Whether the folder has no file of this name.
+
+        Other saves that ask wait until this one ends, so that a free name stays free.
+
+        Raises:
+            UnwritableFile: another save holds the lock of the folder for too long.
+        """
         self._enter()
         return self._is_free(name)
 
     def _enter(self) -> None:
-        """Take the turn of this folder, until the output is closed."""
+        """Lock the folder until the output is closed."""
         if not self._has_turn:
             self._lock.enter_context(locked(self.folder))
             self._has_turn = True
@@ -136,10 +159,14 @@ class Output:
         return not os.path.lexists(self.folder / name)
 
     def need(self, nbytes: int) -> None:
-        """Raise UnwritableFile if the disk has not that many bytes left: better now than later."""
+        """Check the free space before anything is written.
+
+        Raises:
+            UnwritableFile: the disk has less than ``nbytes`` bytes left.
+        """
         try:
             found = os.statvfs(self.folder)
-        except (OSError, AttributeError):  # not on Windows
+        except OSError:
             return
         free = found.f_bavail * found.f_frsize
         if 0 < free < nbytes:
@@ -149,20 +176,28 @@ class Output:
             )
 
     def unwritable(self, error: OSError) -> UnwritableFile:
-        """The error of the system, with what it means for the file."""
+        """The error to raise for an error of the system while the files are written."""
         why = error.strerror or str(error)
         if error.errno == errno.ENOENT and not self.folder.is_dir():
-            why = f"there is no folder {str(self.folder)!r}: make it first"
+            why = f"there is no folder {str(self.folder)!r}: create it first"
         return UnwritableFile(f"{self.label}: cannot be written: {why}; nothing was changed")
 
     def flush(self) -> None:
-        """Flush all files to the disk: what :meth:`commit` does first. Raises OSError."""
+        """Flush all files to the disk, as :meth:`commit` does first.
+
+        Raises:
+            OSError: a file cannot be flushed.
+        """
         self._flusher.finish()
         for _, descriptor in self._files.values():
             os.fsync(descriptor)
 
     def commit(self) -> None:
-        """Flush all files to the disk, then give them their names. Raises UnwritableFile."""
+        """Flush all files to the disk, then rename them.
+
+        Raises:
+            UnwritableFile: it failed, and the previous files are unchanged.
+        """
         try:
             self.flush()
         except OSError as error:
@@ -199,7 +234,7 @@ class Output:
             _sync_folder(self.folder)
         except OSError as error:
             for name in named:
-                if name not in stood:  # it would be a part without the whole
+                if name not in stood:  # it would be a data file without an index
                     with contextlib.suppress(OSError):
                         os.unlink(self.folder / name)
             for name, hidden in aside.items():
@@ -215,7 +250,7 @@ class Output:
                 os.unlink(self.folder / name)
 
     def close(self) -> None:
-        """Remove what got no name, and what processes that were killed left behind."""
+        """Remove the files that were not renamed, and those that killed processes left behind."""
         with contextlib.suppress(OSError):
             self._flusher.finish()
         for beside, descriptor in self._files.values():
@@ -230,11 +265,13 @@ class Output:
 
 
 class _Flusher:
-    """Flushes what is being written, so that the disk works meanwhile and little is left to flush
-    at the end: measured, a conversion of 436 MB takes a quarter less time."""
+    """A thread that flushes files while they are written, so that little is left for the end.
+
+    Measured: a conversion of 436 MB takes a quarter less time.
+    """
 
     def __init__(self) -> None:
-        self._flushed: dict[int, int] = {}  # by descriptor: the size then
+        self._flushed: dict[int, int] = {}  # by descriptor: the size at the last flush
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
         self._error: OSError | None = None
@@ -246,7 +283,11 @@ class _Flusher:
             self._thread.start()
 
     def finish(self) -> None:
-        """End. Raises the OSError that a flush met: the system says it once, and then no more."""
+        """End the thread.
+
+        Raises:
+            OSError: a flush failed. The system reports that only once.
+        """
         self._done.set()
         if self._thread is not None:
             self._thread.join()
@@ -268,8 +309,11 @@ class _Flusher:
 
 @contextlib.contextmanager
 def written(path: str | os.PathLike[str]) -> Iterator[Output]:
-    """An output that is committed at the end of the block, and given up if it raises. An OSError
-    of the block becomes UnwritableFile."""
+    """An output that is committed when the block ends, and discarded if the block raises.
+
+    Raises:
+        UnwritableFile: the block raised an OSError, or the commit failed.
+    """
     output = Output(path)
     try:
         try:
@@ -283,12 +327,7 @@ def written(path: str | os.PathLike[str]) -> Iterator[Output]:
         output.close()
 
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-
-
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -300,16 +339,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _lock(descriptor: int) -> None:
-    """By which other processes see that a file is in use. No flock, which HDF5 takes itself."""
-    if os.name == "posix":
-        with contextlib.suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Show other processes that a file is in use. Not with flock, which HDF5 uses itself."""
+    with contextlib.suppress(OSError):
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_stale(folder: Path) -> None:
-    """Files that a killed process left: old, and held by nobody."""
-    if os.name != "posix":
-        return
+    """Remove the files of killed processes: hidden ones that are old and that nobody holds."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if _TEMPORARY.match(name) and folder / name not in _ours:

@@ -1,4 +1,4 @@
-"""Small files that lie beside a source and say something of it: read whole, if that is safe."""
+"""Reading small files that belong to a source, such as manifests, safely and completely."""
 
 from __future__ import annotations
 
@@ -12,46 +12,57 @@ from initreg.errors import DamagedFile, UnreadableFile
 
 
 class _NoFile(OSError):
-    """A pipe, a device or a socket."""
+    """It is a pipe, a device or a socket."""
 
 
 def opened(path: Path) -> BufferedReader:
-    """A file, open for reading bytes. Raises OSError, also for what is none: a pipe would be
-    waited for."""
+    """Open a regular file for reading bytes. The caller closes it.
+
+    Raises:
+        OSError: it cannot be read, or it is not a regular file. A pipe would block the reader.
+    """
     file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise _NoFile(errno.EINVAL, "is no file", os.fspath(path))
+        raise _NoFile(errno.EINVAL, "is not a regular file", os.fspath(path))
     return file
 
 
 def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def plain_name(name: object) -> str:
-    """The name of a file beside the sidecar that says it. Raises ValueError for what is none, or
-    leads elsewhere."""
-    if (
-        not isinstance(name, str)
-        or name in ("", ".", "..")
-        or not {"/", os.sep, "\0"}.isdisjoint(name)
-    ):
-        raise ValueError(f"{name!r} is no name of a file beside it")
+    """Check the name of a file that another file in the same folder refers to.
+
+    Raises:
+        ValueError: it is not the name of a file, or it leads to another folder.
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(name):
+        raise ValueError(f"{name!r} is not the name of a file in the same folder")
     return name
 
 
 def content(path: Path, largest: int, what: str) -> bytes:
-    """The bytes of a sidecar, which is called ``what`` and has at most ``largest`` of them. Raises
-    DamagedFile, UnreadableFile."""
+    """Read all bytes of a small file.
+
+    Args:
+        path: the file.
+        largest: how many bytes it may have.
+        what: what to call it in an error: ``"a manifest"``.
+
+    Raises:
+        DamagedFile: it is larger, or it is not a regular file.
+        UnreadableFile: the system cannot read it.
+    """
     try:
         with opened(path) as file:
-            # Not more than there is: read() allocates what it is asked for before it looks.
+            # Ask for no more than there is: read() allocates that much before it reads.
             data = file.read(min(os.fstat(file.fileno()).st_size, largest + 1))
     except _NoFile as error:
-        raise DamagedFile(f"{path}: is no file") from error
+        raise DamagedFile(f"{path}: this is not a regular file") from error
     except OSError as error:
         raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > largest:
-        raise DamagedFile(f"{path}: {what} has at most {largest:,} bytes")
+        raise DamagedFile(f"{path}: the file is too large: {what} has at most {largest:,} bytes")
     return data

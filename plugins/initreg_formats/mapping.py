@@ -1,16 +1,15 @@
-"""Mappings of names to arrays: a dict, an open npz or HDF5 file, anything that is a ``Mapping``.
+"""Mappings of names to arrays: a dict, an open npz or HDF5 file, any ``Mapping``.
 
-Nested mappings join their keys with ``/``. A value is anything that ``np.asarray`` takes.
+Nested mappings join their names with ``/``. A value is anything that ``np.asarray`` takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from initreg import Claim, Confidence, DamagedFile, DuplicateName, OpenOptions, Source, hookimpl
-
-_DEEPEST = 100  # levels of nesting; no model has as many, and a dict that holds itself has more
+from initreg import Claim, Confidence, OpenOptions, Source, hookimpl
+from initreg_formats.shared.flattening import flatten
 
 
 @hookimpl
@@ -23,65 +22,3 @@ def initreg_claim(source: Source) -> Claim | None:
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     return flatten(source.obj, source.label)
-
-
-def flatten(mapping: Mapping[Any, Any], label: str) -> dict[str, Any]:
-    """``{"fc": {"W": w}}`` as ``{"fc/W": w}``, each value with a shape and a dtype.
-
-    Raises DuplicateName if two paths join to one name, DamagedFile if a value is no array.
-    """
-    arrays: dict[str, Any] = {}
-    for name, value in _walk(mapping, "", label, 0):
-        if name in arrays:
-            raise DuplicateName(f"{label}: two arrays are called {name!r} once nesting is joined")
-        arrays[name] = _as_array(name, value, label)
-    return arrays
-
-
-def _walk(
-    mapping: Mapping[Any, Any], prefix: str, label: str, depth: int
-) -> Iterator[tuple[str, Any]]:
-    if depth > _DEEPEST:
-        raise DamagedFile(f"{label}: nested more than {_DEEPEST} levels deep at {prefix[:80]!r}")
-    for key, value in mapping.items():
-        if not isinstance(key, str):
-            raise DamagedFile(f"{label}: a name is a str, not {key!r} ({type(key).__name__})")
-        if isinstance(value, Mapping):
-            yield from _walk(value, f"{prefix}{key}/", label, depth + 1)
-        else:
-            yield f"{prefix}{key}", value
-
-
-class Strings:
-    """An object array whose elements are all str or bytes."""
-
-    dtype = "string"
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self.shape: tuple[int, ...] = array.shape
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self._array.copy() if copy else self._array
-
-
-def _as_array(name: str, value: Any, label: str) -> Any:
-    if all(hasattr(value, part) for part in ("shape", "dtype", "__array__")):
-        array = value
-    else:
-        import numpy as np
-
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError) as error:
-            raise DamagedFile(
-                f"{label}: the value of {name!r}, a {type(value).__name__}, is no array: {error}"
-            ) from error
-    if getattr(array.dtype, "kind", "") == "O":
-        if not all(isinstance(element, (str, bytes)) for element in array.flat):
-            raise DamagedFile(
-                f"{label}: the value of {name!r}, a {type(value).__name__}, is no array of "
-                "numbers or strings. Give every array a name of its own"
-            )
-        return Strings(array)
-    return array

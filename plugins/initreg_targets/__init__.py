@@ -1,1 +1,6 @@
-"""The targets in the wheel, one module each, registered as entry points like anybody's."""
+"""The targets in the wheel: one module each, which is one entry point each.
+
+``tf_session``, ``tf_variables``, ``keras_model`` and ``mapping`` are the targets. The other modules
+help them: ``frameworks`` asks what an object is, ``variables`` and ``tf_memory`` write variables,
+``keras_layout`` gives the names in Keras's files.
+"""

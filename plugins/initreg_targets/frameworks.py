@@ -1,7 +1,7 @@
-"""Which framework an object is of, without importing any.
+"""Which framework an object belongs to, without importing any framework.
 
-An object can only be a TensorFlow or Keras one if that library is in ``sys.modules`` already, so
-asking costs nothing where it is not.
+An object can belong to TensorFlow or Keras only if that library is in ``sys.modules`` already. If
+it is not, asking costs nothing.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import functools
 import sys
 from typing import Any
 
-# Keras 3 (or, before TensorFlow 2.16, Keras 2) and Keras 2 under its present name.
+# Keras 3 (or Keras 2, before TensorFlow 2.16), and Keras 2 under its present name.
 KERAS = ("keras", "tf_keras")
 
-
-# What was found, and in which module: asked several times for each of 10,000 variables.
+# The classes that were found, and the modules they came from. Kept because they are needed several
+# times for each of 10,000 variables.
 _found: dict[tuple[str, str], tuple[Any, type]] = {}
 
 
 def find(module: str, path: str) -> type | None:
-    """The class at the public ``path`` of ``module``, None if it is not there or not imported."""
+    """The class at the public ``path`` of ``module``; None if there is none, or if the module is
+    not imported."""
     home = sys.modules.get(module)
     known = _found.get((module, path))
     if known is not None and known[0] is home:
@@ -34,6 +35,7 @@ def find(module: str, path: str) -> type | None:
 
 
 def is_a(obj: object, module: str, path: str) -> bool:
+    """Whether ``obj`` is an instance of the class at ``path`` of ``module``."""
     kind = find(module, path)
     own: Any = obj.__class__
     return kind is not None and _is_subclass(own, kind)
@@ -45,25 +47,26 @@ def _is_subclass(kind: Any, of: type) -> bool:
 
 
 def is_keras_layer(obj: object) -> bool:
-    """A layer or a model, which is a layer, of any Keras."""
+    """Whether it is a layer of Keras 2 or 3. A model is a layer, too."""
     return any(is_a(obj, keras, "layers.Layer") for keras in KERAS)
 
 
 def is_keras_variable(obj: object) -> bool:
-    """A ``keras.Variable`` of Keras 3; those of Keras 2 are ``tf.Variable``s."""
+    """Whether it is a ``keras.Variable`` of Keras 3. Those of Keras 2 are ``tf.Variable``s."""
     return is_a(obj, "keras", "Variable")
 
 
 def is_module(obj: object) -> bool:
-    """A ``tf.Module``, layers of Keras 2 included."""
+    """Whether it is a ``tf.Module``. Layers of Keras 2 are, too."""
     return is_a(obj, "tensorflow", "Module")
 
 
 def is_variable(obj: object) -> bool:
-    """Anything that holds one variable: of TensorFlow, of Keras 3, sharded over servers."""
+    """Whether it holds one variable: of TensorFlow, of Keras 3, or sharded over servers."""
     return is_a(obj, "tensorflow", "Variable") or is_keras_variable(obj) or is_sharded(obj)
 
 
 def is_sharded(obj: object) -> bool:
-    """A variable in shards, as a ParameterServerStrategy makes it: TensorFlow exports no class."""
+    """Whether it is a variable in shards, as a ParameterServerStrategy makes it. TensorFlow does
+    not export its class."""
     return any(base.__name__ == "ShardedVariableMixin" for base in type(obj).__mro__)

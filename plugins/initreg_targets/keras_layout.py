@@ -1,9 +1,9 @@
 """What a ``.weights.h5`` or ``.keras`` file calls each variable of a model: the file's layout.
 
-Keras walks a model when it saves it; the same walk, with a store that notes variables instead of
+Keras walks a model when it saves it. The same walk, with a store that notes variables instead of
 writing them, gives the names for nested, shared, listed and custom layers alike.
 
-Source: ``keras/src/saving/saving_lib.py`` and ``tf_keras/src/saving/saving_lib.py``; a variable of
+Source: ``keras/src/saving/saving_lib.py`` and ``tf_keras/src/saving/saving_lib.py``. A variable of
 the object at ``path`` is the dataset ``path/vars/key``.
 """
 
@@ -20,17 +20,17 @@ logger = logging.getLogger("initreg")
 
 
 def layout(model: Any) -> list[tuple[str, Any]]:
-    """``("layers/dense/vars/0", variable)`` for all that the file holds and that is a variable.
+    """``("layers/dense/vars/0", variable)`` for every variable that the file would hold.
 
-    The state of a built optimizer is part of it; of metrics nothing is. Empty, with a warning in
-    the log, if this Keras saves in another way than is known here.
+    The state of a built optimizer is included; that of metrics is not. Empty, with a warning in the
+    log, if this version of Keras saves in an unknown way.
     """
     try:
         found = list(_keras2(model) if is_module(model) else _keras3(model))
-    except Exception as error:  # the walk is private to Keras, and runs layers' own code
+    except Exception as error:  # the walk is private to Keras, and runs the code of layers
         logger.warning(
-            "The names that Keras gives the variables of %r in its files cannot be had (%s: %s); "
-            "variables are matched by path only",
+            "cannot find out what Keras calls the variables of %r in its files (%s: %s). Variables "
+            "are matched by path only",
             getattr(model, "name", model),
             type(error).__name__,
             error,
@@ -45,19 +45,21 @@ def _key(path: str, key: str) -> str:
 
 
 def _optimizer(optimizer: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The optimizer's variables, in the order of its ``save_own_variables``: a list without names,
-    in which a place means the same only where the lists are as long. So it is told with the place,
-    as ``optimizer/vars/3 of 8``, by the h5 format too: the state of Adam never goes into SGD.
+    """The optimizer's variables, in the order of its ``save_own_variables``.
 
-    Not asked to save, because it would copy all of its state. One that is not built has not got
-    its state yet, and Keras, too, restores nothing into it.
+    That is a list without names. A place in it means the same only if the lists have the same
+    length, so the length is part of the name: ``optimizer/vars/3 of 8``. The h5 format does the
+    same. So the state of Adam never goes into SGD.
+
+    ``save_own_variables`` itself is not called, because it would copy all of the state. An
+    optimizer that is not built has no state yet, and Keras restores nothing into it either.
     """
     if optimizer is None or not _is_built(optimizer):
         return
     variables = _variables(optimizer)
     for index, variable in enumerate(variables):
         yield _key(path, f"{index} of {len(variables)}"), variable
-    # A LossScaleOptimizer saves what it wraps twice: as its own, and here.
+    # A LossScaleOptimizer saves the optimizer in it twice: as its own state, and here.
     yield from _optimizer(getattr(optimizer, "inner_optimizer", None), f"{path}/inner_optimizer")
 
 
@@ -103,10 +105,10 @@ def _keras3(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _keras2(model: Any) -> Iterator[tuple[str, Any]]:
-    """The walk of Keras 2, whose layers save copies in which no variable can be recognised."""
+    """The walk of Keras 2. Its layers save copies, in which no variable can be recognised."""
     visited = {id(getattr(model, "optimizer", None))}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of attributes that are deprecated, and looked at here
+        warnings.simplefilter("ignore")  # the walk reads attributes that are deprecated
         yield from _walk(model, "", visited)
 
 
@@ -138,7 +140,7 @@ def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, A
 
 
 def _saves_as_usual(trackable: Any) -> bool:
-    """Whether ``save_own_variables`` is that of every layer; metrics are left out."""
+    """Whether ``save_own_variables`` is the usual one of layers. False for metrics."""
     from tf_keras.src.engine import base_layer
 
     if is_a(trackable, "tf_keras", "metrics.Metric"):

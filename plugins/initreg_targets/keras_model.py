@@ -1,8 +1,9 @@
-"""A Keras model or layer: of Keras 3 by variable path, of Keras 2 (``tf_keras``) by weight name.
+"""A Keras model or layer. In Keras 3 a variable is called by its path, in Keras 2 (``tf_keras``) by
+its weight name.
 
-Every variable also answers to its name in a ``.weights.h5`` or ``.keras`` file of the model, and
-to its key in an object-based checkpoint of it. Where two variables are called the same, as in
-nested models, the name in the file is their first name.
+Every variable has aliases: its name in a ``.weights.h5`` or ``.keras`` file of the model, and its
+key in an object-based checkpoint of it. If two variables have the same name, as in nested models,
+the name in the file becomes their primary name.
 """
 
 from __future__ import annotations
@@ -23,22 +24,25 @@ def initreg_target(obj: object) -> Target | None:
 
 
 class Model(Variables):
-    """All state that Keras saves with the model: weights, moving statistics, and the state of the
-    optimizer if that is built. Neither metrics nor the state of seeds, unless a layer saves it."""
+    """All state that Keras saves with the model.
+
+    These are the weights, the moving statistics, and the state of the optimizer if that is built.
+    Metrics are left out, and the state of seeds unless a layer saves it.
+    """
 
     def __init__(self, model: Any) -> None:
         kind = "model" if any(is_a(model, keras, "Model") for keras in KERAS) else "layer"
         self.label = f"Keras {kind} {model.name!r}"
         if not model.built:
             raise TargetError(
-                f"{self.label}: it is not built, so it has no variables yet: call it on some data, "
+                f"{self.label}: it is not built, so it has no variables yet. Call it on some data, "
                 "or build(input_shape), before init()"
             )
         self._aliases: dict[int, list[str]] = {}
         saved = layout(model)
         for name, variable in saved:
             self._aliases.setdefault(_identity(variable), []).append(name)
-        self._objects, self._keys = eager.object_paths(model)  # the objects keep the ids in use
+        self._objects, self._keys = eager.object_paths(model)  # keeping objects keeps their ids
         self._lengths = Counter(
             self._keys[id(each)].rpartition("/")[0] for each in self._objects if is_variable(each)
         )
@@ -64,8 +68,9 @@ class Model(Variables):
             key, place = self._keys.get(id(each)), self._places.get(id(each))
             path, _, number = (key or "").rpartition("/")
             if path.startswith("optimizer/") and number.isdecimal():
-                # A place in a list of the optimizer's. That of a weight changes with what is
-                # trainable; that of the optimizer's own state means the same in lists as long.
+                # A place in a list of the optimizer. The place of a weight changes with what is
+                # trainable. That of the optimizer's own state means the same in lists of the same
+                # length.
                 key = f"{key} of {self._lengths[path]}" if is_state else None
             found += [name for name in (key, place) if name]
         return list(dict.fromkeys(found))

@@ -14,7 +14,8 @@ def initreg_target(obj: object) -> Target | None:
 
 
 class Arrays:
-    """The arrays of a mapping; writing copies into them, so that who holds them sees it."""
+    """The arrays of a mapping. Writing copies into them, so that everybody who holds them sees the
+    new values."""
 
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self.label = f"{type(mapping).__name__} of arrays"
@@ -30,7 +31,7 @@ class Arrays:
         ]
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
-        # All is read before the first is filled: a source may hold the very arrays of the target.
+        # All arrays are read before the first is filled: the source may be the target's own arrays.
         for variable, array in list(arrays):
             _fill(variable.name, self._arrays[variable.name], array)
             yield variable.name
@@ -52,33 +53,33 @@ def _refuse_shared(arrays: Mapping[str, Any]) -> None:
     for start, end, name in ranges:
         if start < last_end and np.shares_memory(arrays[name], arrays[last]):
             raise TargetError(
-                f"dict of arrays: {last!r} and {name!r} share their memory, so filling one changes "
-                "the other: give each an array of its own"
+                f"dict of arrays: {last!r} and {name!r} share memory, so filling one changes the "
+                "other. Give each an array of its own"
             )
         if end > last_end:
             last_end, last = end, name
 
 
 def _dtype(array: Any, name: str) -> str:
-    """An object array whose elements are strings takes strings, as it gives them."""
+    """The dtype of an array. An object array whose elements are all strings takes strings."""
     if name == "object" and all(isinstance(each, (str, bytes)) for each in array.flat):
         return "string"
     return name
 
 
 def _fill(name: str, into: Any, array: Any) -> None:
-    if into.dtype.kind in "SU":  # of a fixed width, to which numpy would cut in silence
+    if into.dtype.kind in "SU":  # of fixed width, and numpy would cut longer strings silently
         try:
             width = array.astype(into.dtype.kind).dtype.itemsize
         except UnicodeError as error:
             raise TargetError(
-                f"dict of arrays: {name!r} of dtype {into.dtype} cannot hold its strings: {error}; "
-                "give an object array"
+                f"dict of arrays: {name!r} of dtype {into.dtype} cannot hold the strings: {error}. "
+                "Give an object array"
             ) from error
         if width > into.dtype.itemsize:
             raise TargetError(
-                f"dict of arrays: {name!r} of dtype {into.dtype} would cut its strings short; "
-                "give an object array"
+                f"dict of arrays: {name!r} of dtype {into.dtype} would cut the strings short. "
+                "Give an object array"
             )
     into[...] = array
 
@@ -93,9 +94,11 @@ def _walk(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         elif not isinstance(value, np.ndarray):
             raise TargetError(
                 f"dict of arrays: {name!r} is a {type(value).__name__}, which cannot be filled "
-                "in place; give a numpy array"
+                "in place. Give a numpy array"
             )
         elif not value.flags.writeable:
-            raise TargetError(f"dict of arrays: {name!r} is read-only and cannot be filled")
+            raise TargetError(
+                f"dict of arrays: {name!r} is read-only and cannot be filled. Give a writable array"
+            )
         else:
             yield name, value

@@ -1,10 +1,10 @@
 """Memory that an array and a tensor of TensorFlow share.
 
-TensorFlow keeps the memory of what a variable held before in a pool of its own. If all that is read
-went into memory of ours, a model would take as much again until it is trained; if all of it went
-into new memory of TensorFlow's, the pool would grow instead, on small pages. So the first arrays
-are read into memory of ours, which their variables then share, and what that frees in the pool is
-the room that the next ones are read into.
+When a variable gets a new value, TensorFlow keeps the memory of the old one in its pool. If all
+arrays were read into numpy's memory, a model would take twice the memory until it is trained. If
+all of them were read into new memory of TensorFlow, the pool would grow instead, on small pages.
+So the first arrays are read into numpy's memory, which their variables then share. That frees
+memory in the pool, and the next arrays are read into it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import mmap
 from collections.abc import Callable
 from typing import Any
 
-# What Eigen, and so TensorFlow, wants of a tensor's address. Source: EIGEN_MAX_ALIGN_BYTES.
+# Eigen, and so TensorFlow, needs a tensor's address to be a multiple of it. Source:
+# EIGEN_MAX_ALIGN_BYTES.
 _ALIGNMENT = 64
 _HUGE = 1 << 21  # bytes of a huge page
 
 
 class Room:
-    """Uninitialised memory of TensorFlow's own: ``array`` is to be filled, ``tensor`` is the same
-    memory. It is in main memory, wherever the variable is."""
+    """Uninitialised memory that belongs to TensorFlow.
+
+    ``array`` and ``tensor`` are the same memory, so filling ``array`` sets both. It is in main
+    memory, wherever the variable is.
+    """
 
     def __init__(self, dtype: Any, bits: Any, shape: tuple[int, ...]) -> None:
         import numpy as np
@@ -30,17 +34,17 @@ class Room:
 
         with tf.device("CPU:0"):
             dtype_ = tf.as_dtype(bits)
-            # TensorFlow takes a shape from numpy in half of the time that it takes a tuple.
+            # TensorFlow converts a shape from numpy in half the time that it needs for a tuple.
             plain = tf.raw_ops.Empty(shape=np.array(shape, np.int32), dtype=dtype_, init=False)
             self.tensor = plain if plain.dtype == dtype else tf.bitcast(plain, dtype)
-        # A tensor shows its memory as not to be written; this one nobody else has seen yet.
+        # A tensor shows its memory as read-only. Nobody else has seen this one yet.
         at = np.asarray(memoryview(plain)).__array_interface__["data"][0]
         self.array = _view(at, shape, bits, plain).view(dtype.as_numpy_dtype)
         _ask_for_huge_pages(at, self.array.nbytes)
 
 
 def make_room(dtype: Any, shape: tuple[int, ...]) -> Room | None:
-    """Room for values of a dtype of TensorFlow; None if numpy cannot be told of them."""
+    """Room for values of a TensorFlow dtype; None if numpy cannot share that dtype."""
     import numpy as np
 
     bits = _bits_of(np.dtype(dtype.as_numpy_dtype))
@@ -50,8 +54,8 @@ def make_room(dtype: Any, shape: tuple[int, ...]) -> Room | None:
 def shared(array: Any, dtype: Any) -> Any | None:
     """A tensor that shares the array's memory; None if TensorFlow has to copy it.
 
-    TensorFlow never writes into memory that is not its own (``TensorBuffer::OwnsMemory``): what
-    updates the variable gives it a new buffer.
+    TensorFlow never writes into memory that is not its own (``TensorBuffer::OwnsMemory``). An op
+    that updates the variable gives it a new buffer.
     """
     import tensorflow as tf
 
@@ -67,9 +71,11 @@ def shared(array: Any, dtype: Any) -> Any | None:
 
 
 def _bits_of(dtype: Any) -> Any:
-    """The dtype under which numpy and TensorFlow share elements of this one: integers for bfloat16,
-    which numpy does not hand over; None for those that are not shared, as float8, which no op of
-    TensorFlow takes for integers."""
+    """The dtype under which numpy and TensorFlow share elements of this one; None if they cannot.
+
+    bfloat16 is shared as integers, because numpy does not export it. float8 is not shared, because
+    no op of TensorFlow converts it from integers.
+    """
     import numpy as np
 
     if dtype.isbuiltin == 1 and dtype.kind in "fiuc" and dtype.isnative:
@@ -78,7 +84,7 @@ def _bits_of(dtype: Any) -> Any:
 
 
 class _Memory:
-    """Memory as numpy is told of it."""
+    """Describes memory to numpy, and keeps its owner."""
 
     def __init__(self, interface: dict[str, Any], owner: Any) -> None:
         self.__array_interface__ = interface
@@ -86,7 +92,7 @@ class _Memory:
 
 
 def _view(at: int, shape: tuple[int, ...], dtype: Any, owner: Any) -> Any:
-    """The memory at an address as an array that may be written, and that keeps its owner."""
+    """The memory at an address, as a writable array that keeps the owner of the memory."""
     import numpy as np
 
     interface = {"version": 3, "data": (at, False), "shape": shape, "typestr": dtype.str}
@@ -94,8 +100,10 @@ def _view(at: int, shape: tuple[int, ...], dtype: Any, owner: Any) -> Any:
 
 
 def _ask_for_huge_pages(at: int, nbytes: int) -> None:
-    """For the whole huge pages in it. TensorFlow does not; new memory is then filled at a third of
-    the speed."""
+    """Ask the system for huge pages, as far as complete ones fit into the memory.
+
+    TensorFlow does not ask, and new memory is then filled at a third of the speed.
+    """
     start = -(-at // _HUGE) * _HUGE
     length = (at + nbytes) // _HUGE * _HUGE - start
     if length > 0:
@@ -104,7 +112,7 @@ def _ask_for_huge_pages(at: int, nbytes: int) -> None:
 
 @functools.cache
 def _madvise() -> Callable[[int, int, int], Any]:
-    """The C library's, which takes an address; Python's own takes its mappings alone."""
+    """``madvise`` of the C library, which takes an address. Python's own only takes mappings."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return lambda start, length, advice: None
     found = ctypes.CDLL(None).madvise

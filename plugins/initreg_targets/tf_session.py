@@ -1,11 +1,11 @@
-"""A TF1 session: the global variables of its graph; or the graph alone, to plan for.
+"""A TF1 session: the global variables of its graph. A graph without a session can be planned for.
 
-A variable is written by running its own initializer with the initial value fed, so no op is added
+A variable is written by running its own initializer, with the initial value fed. So no op is added
 to the graph, which may be finalized. Source: ``tf.compat.v1.Variable.load`` works the same way.
 
-A session that runs something for the first time first optimises its graph, with all that computes
-the initial values, though they are fed: that is 10 of the 12 s of a first run that writes 4,000
-variables. How this is avoided: :func:`_run_plainly`.
+Before its first run a session optimises its graph, with all ops that compute the initial values,
+though these values are fed. That takes 10 of the 12 s of a first run that writes 4,000 variables.
+:func:`_run_plainly` avoids it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from initreg import Target, TargetError, VariableSpec, hookimpl
 from initreg_targets.frameworks import is_a
 from initreg_targets.variables import dtype_of, shape_of
 
-# One run costs the more the larger the graph is, and holds all it feeds in memory.
+# Bytes that one run writes at most. Each run has a cost that grows with the graph, and holds all
+# arrays that it feeds in memory.
 _MOST_BYTES = 1 << 28
-# What a run whose graph is optimised writes at most: its cost grows faster than their number.
+# Variables that a run with an optimised graph writes at most. Its cost grows faster than their
+# number.
 _MOST_OPTIMISED = 500
 
 
@@ -38,17 +40,22 @@ def initreg_target(obj: object) -> Target | None:
 
 
 def _monitored(wrapper: Any) -> Any:
-    """The session in a monitored one. Its hooks do not see what is run there."""
+    """The session in a monitored one. Hooks do not see what runs in it."""
     try:
         return wrapper.run_step_fn(lambda step_context: step_context.session)
-    except (RuntimeError, AttributeError) as error:  # AttributeError: of the None it closed into
-        raise TargetError("TF1 session: it is closed, or was told to stop") from error
+    except (RuntimeError, AttributeError) as error:  # in a closed one the session is None
+        raise TargetError(
+            "TF1 session: it is closed, or was asked to stop. Open a new one"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A variable, or one part of a partitioned variable: the op that writes it, the tensor that
-    the op reads, and which box of the whole array goes there (None: all of it)."""
+    """A variable, or one part of a partitioned variable.
+
+    ``write`` is the op that writes it, and ``feed`` the tensor that the op reads. ``box`` says
+    which region of the array goes there; None means all of it.
+    """
 
     write: Any
     feed: Any
@@ -56,7 +63,7 @@ class _Part:
 
 
 class Session:
-    """The global variables of the session's graph; a partitioned one is shown as a whole."""
+    """The global variables of the session's graph. A partitioned variable counts as one."""
 
     label = "TF1 session"
 
@@ -66,7 +73,7 @@ class Session:
 
     def variables(self) -> Sequence[VariableSpec]:
         if getattr(self._session, "_closed", False):
-            raise TargetError("TF1 session: it is closed: open a new one")
+            raise TargetError("TF1 session: it is closed. Open a new one")
         return self._of_graph(self._session.graph)
 
     def _of_graph(self, graph: Any) -> Sequence[VariableSpec]:
@@ -86,7 +93,7 @@ class Session:
         if unwritable:
             raise TargetError(
                 f"{self.label}: {len(unwritable)} variables cannot be written without adding ops "
-                f"to the graph, because no initial value of theirs can be fed: "
+                f"to the graph, because their initial values cannot be fed: "
                 f"{', '.join(unwritable[:20])}. Remove them from the collection of global "
                 "variables to restore the others"
             )
@@ -98,7 +105,7 @@ class Session:
             parts = self._parts[variable.name]
             if batch.is_full or any(batch.feeds(part) for part in parts):
                 yield from batch.run()
-            batch.add(variable.name, parts, array)
+            yield from batch.add(variable.name, parts, array)
             del array  # only the batch holds it now
         yield from batch.run()
 
@@ -113,17 +120,17 @@ class Graph(Session):
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         raise TargetError(
-            "TF1 graph: its variables have values in a session alone: give init() the session"
+            "TF1 graph: its variables have values only in a session. Give init() the session"
         )
 
 
 class _Batch:
-    """What one run writes."""
+    """The variables that one run writes."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._names: list[str] = []
         self._writes: list[str] = []  # the names of ops
+        self._ends: dict[int, str] = {}  # the variable that is complete with the nth of these
         self._feeds: dict[str, Any] = {}  # by the tensor's name, which is unique in a graph
         self._nbytes = 0
 
@@ -132,54 +139,68 @@ class _Batch:
         return self._nbytes >= _MOST_BYTES
 
     def feeds(self, part: _Part) -> bool:
-        """Whether the part's tensor is fed already: variables may share their initial value."""
+        """Whether the part's tensor is fed already. Variables may share an initial value."""
         return part.feed.name in self._feeds
 
-    def add(self, name: str, parts: Sequence[_Part], array: Any) -> None:
+    def add(self, name: str, parts: Sequence[_Part], array: Any) -> Iterator[str]:
+        """Take a variable in, and yield the names of those that had to be written before it."""
         for part in parts:
-            if self.feeds(part):  # parts of one variable may share theirs, too
-                self._flush()
-            # A copy of its own for each part, so that no part keeps the memory of the others.
+            if self.feeds(part):  # parts of one variable may share an initial value, too
+                yield from self.run()
+            # Each part gets a copy, so that no part keeps the memory of the others.
             value = array if part.box is None else array[part.box].copy()
             self._writes.append(part.write.name)
             self._feeds[part.feed.name] = value
             self._nbytes += value.nbytes
-        self._names.append(name)
+        self._ends[len(self._writes) - 1] = name
 
     def run(self) -> Iterator[str]:
-        """Write all that was added, let go of the arrays, and yield the names."""
-        self._flush()
-        names, self._names = self._names, []
-        yield from names
+        """Write all that was added, release the arrays, and yield the names.
 
-    def _flush(self) -> None:
-        if not self._writes:
+        If that takes several runs, the names of one are yielded before the next, which may fail.
+        """
+        writes, feeds, ends = self._writes, self._feeds, self._ends
+        self._writes, self._feeds, self._ends, self._nbytes = [], {}, {}, 0
+        if not writes:
             return
-        import tensorflow as tf
+        with _as_target_error(len(writes)):
+            is_done = _run_plainly(self._session, writes, feeds)
+        if is_done:
+            feeds.clear()
+        graph = self._session.graph
+        step = len(writes) if is_done else _MOST_OPTIMISED
+        for start in range(0, len(writes), step):
+            few = writes[start : start + step]
+            if not is_done:
+                fed = {name: feeds.pop(name) for name in [*feeds][: len(few)]}
+                with _as_target_error(len(few)):
+                    self._session.run([graph.get_operation_by_name(name) for name in few], fed)
+                del fed
+            for number in range(start, start + len(few)):
+                if number in ends:
+                    yield ends[number]
 
-        try:
-            if not _run_plainly(self._session, self._writes, self._feeds):
-                feeds = list(self._feeds.items())
-                for start in range(0, len(feeds), _MOST_OPTIMISED):
-                    few = slice(start, start + _MOST_OPTIMISED)
-                    ops = [self._session.graph.get_operation_by_name(n) for n in self._writes[few]]
-                    self._session.run(ops, dict(feeds[few]))
-        except (RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
-            text = " ".join(str(error).split())
-            raise TargetError(
-                f"TF1 session: writing {len(self._writes)} variables failed: {text[:500]}"
-            ) from error
-        self._writes, self._feeds, self._nbytes = [], {}, 0
+
+@contextlib.contextmanager
+def _as_target_error(count: int) -> Iterator[None]:
+    """Raise what a session raises as a TargetError."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
+        text = " ".join(str(error).split())
+        raise TargetError(f"TF1 session: writing {count} variables failed: {text[:500]}") from error
 
 
 def _run_plainly(session: Any, writes: Sequence[str], feeds: Mapping[str, Any]) -> bool:
-    """Run the ops without the graph optimiser; False, with nothing run, if that cannot be done.
+    """Run the ops without the graph optimiser. Returns False, with nothing run, if it cannot.
 
-    The optimiser refuses a graph that lacks one of the ops that it is told to run, and the session
-    then prunes the graph as it is, in which by that time every tensor that is fed has been given an
-    op that feeds it. So the name of such an op is added to those to be run, where it does nothing.
-    If TensorFlow ever calls it otherwise, there is no such op, and the caller runs the usual way.
-    Unlike what ``session.run`` keeps, what is made here is freed at once.
+    The optimiser refuses a graph that lacks one of the ops to run. The session then only prunes the
+    graph. By that time every fed tensor has an op that feeds it. So the name of such an op is added
+    to the ops to run: the optimiser does not know it, and running it does nothing. If TensorFlow
+    ever names it differently, there is no such op, and the caller runs the usual way. Unlike
+    ``session.run``, this keeps nothing for later runs.
 
     Source: ``GraphExecutionState::OptimizeGraph`` and ``BuildGraph`` in graph_execution_state.cc;
     ``ArgFeedRewrite::AddNode`` in graph/subgraph.cc.
@@ -195,13 +216,13 @@ def _run_plainly(session: Any, writes: Sequence[str], feeds: Mapping[str, Any]) 
         call = session._make_callable_from_options(options)
     except (AttributeError, RuntimeError, tf.errors.OpError):
         return False
-    # As session.run converts what it is fed.
+    # session.run converts strings in the same way.
     call(*(array.astype(object) if array.dtype.kind in "SU" else array for array in feeds.values()))
     return True
 
 
 def _unique(variables: Iterable[Any]) -> list[Any]:
-    """Each variable once: a collection may hold one twice, and as two objects after an import."""
+    """Each variable once. A collection may hold one twice, as two objects after an import."""
     found: dict[Any, Any] = {}
     for variable in variables:
         found.setdefault(variable.name, variable)
@@ -209,11 +230,12 @@ def _unique(variables: Iterable[Any]) -> list[Any]:
 
 
 def _writer(variable: Any, graph: Any) -> tuple[Any, Any] | None:
-    """The op that assigns to the variable and the tensor it reads, which can be fed."""
+    """The op that assigns to the variable, and the tensor that it reads, which can be fed. None if
+    the graph has no such op."""
     ops = []
     with contextlib.suppress(AttributeError, ValueError):
         ops.append(variable.initializer)
-    # Besides its initializer, a Saver or an earlier assignment may have left an op that will do.
+    # Besides its initializer, a Saver or an earlier assignment may have left a suitable op.
     for holder in ("handle", "_variable"):  # of a resource variable, of a reference variable
         tensor: Any = getattr(variable, holder, None)
         ops += tensor.consumers() if hasattr(tensor, "consumers") else []
@@ -230,14 +252,14 @@ def _described(variable: Any, write: Any, feed: Any) -> tuple[VariableSpec, _Par
     dtype = dtype_of(variable.dtype)
     info = getattr(variable, "_save_slice_info", None)
     if info is not None:
-        # As tf.compat.v1.train.Saver does: the parts are one variable under their common name.
+        # As in tf.compat.v1.train.Saver, the parts are one variable under their common name.
         box = tuple(
             slice(start, start + length)
             for start, length in zip(info.var_offset, info.var_shape, strict=True)
         )
         shape = tuple(int(axis) for axis in info.full_shape)
         return VariableSpec(info.full_name, shape, dtype), _Part(write, feed, box)
-    # A variable of unknown shape still takes no more than its initial value's tensor can be fed.
+    # A variable of unknown shape takes only shapes that its initial value's tensor can be fed.
     shape_ = variable.shape
     shape_ = shape_.merge_with(feed.shape) if shape_.is_compatible_with(feed.shape) else feed.shape
     return VariableSpec(name, shape_of(shape_), dtype), _Part(write, feed, None)

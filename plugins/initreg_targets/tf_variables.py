@@ -1,6 +1,6 @@
-"""``tf.Variable``s of TF2: an iterable of them, one alone, or a ``tf.Module``.
+"""``tf.Variable``s of TF2: an iterable of them, a single one, or a ``tf.Module``.
 
-Variables of Keras 3 (``model.weights``) may stand among them.
+The iterable may also hold variables of Keras 3, such as ``model.weights``.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ def initreg_target(obj: object) -> Target | None:
         return Variables([obj])
     if is_module(obj):
         return Module(obj)
-    if hasattr(obj, "shape") or not isinstance(obj, Iterable):
-        return None  # an array is iterable, too
+    # A stranger's attributes may raise, so they are looked at last. An array is iterable, too.
+    if not isinstance(obj, Iterable) or hasattr(obj, "shape"):
+        return None
     found = list(obj)
     strangers = [each for each in found if not is_variable(each)]
     if not strangers:
         return Variables(found)
     if len(strangers) < len(found):
         raise TargetError(
-            f"TF variables: a {type(strangers[0]).__name__} is among them, which is no variable"
+            f"TF variables: a {type(strangers[0]).__name__} is among them, which is not a "
+            "variable. Leave it out"
         )
     return None
 
 
 class Variables:
-    """Variables by name; those of Keras 3 by their path."""
+    """Variables by name. Those of Keras 3 are called by their path."""
 
     label = "TF variables"
 
@@ -63,7 +65,7 @@ class Variables:
         return [eager.spec(v, eager.name_of(v)) for v in self._variables]
 
     def room(self, variable: VariableSpec, shape: tuple[int, ...], nbytes: int) -> Any:
-        """As ``initreg.Target`` has it."""
+        """See ``initreg.Target``."""
         return self._memory.room(self._by_name[variable.name], shape, nbytes)
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
@@ -80,13 +82,13 @@ class Variables:
 class Module(Variables):
     """All variables of a ``tf.Module``, and those of Keras layers in it.
 
-    Each also answers to its key in an object-based checkpoint of the module, which is its first
-    name where two variables are called the same.
+    Each has its key in an object-based checkpoint of the module as an alias. If two variables have
+    the same name, the key becomes their primary name.
     """
 
     def __init__(self, module: Any) -> None:
         objects, self._paths = eager.object_paths(module)
-        self._objects = objects  # keeps the ids of self._paths in use
+        self._objects = objects  # so that the ids in self._paths are not used again
         inside = [each for each in objects if is_variable(each)]
         super().__init__([*module.variables, *inside])
         self.label = f"tf.Module {type(module).__name__!r}"

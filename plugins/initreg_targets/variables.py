@@ -12,14 +12,14 @@ from initreg import TargetError, VariableSpec
 from initreg_targets.frameworks import find, is_a, is_keras_variable
 from initreg_targets.tf_memory import Room, make_room, shared
 
-# The classes whose handle names one resource and nothing more: not copies on several devices, nor
-# a wrapper that casts. They are written by one op; `assign` takes four times as long.
+# Classes whose handle names exactly one resource: no copies on several devices, no wrapper that
+# casts. One op writes them, and `assign` takes four times as long.
 _PLAIN = ("ResourceVariable", "UninitializedVariable")
-_WORTH_SHARING = 1 << 16  # bytes; fewer are copied in less time
+_WORTH_SHARING = 1 << 16  # bytes; smaller arrays are copied faster than they are shared
 
 
 def unwrapped(variable: Any) -> Any:
-    """The ``tf.Variable`` in a ``keras.Variable``; anything else is returned as it is."""
+    """The ``tf.Variable`` in a ``keras.Variable``; anything else as it is."""
     if type(variable).__name__ not in _PLAIN and is_keras_variable(variable):
         value = variable.value
         return value if is_a(value, "tensorflow", "Variable") else variable
@@ -27,13 +27,13 @@ def unwrapped(variable: Any) -> Any:
 
 
 def name_of(variable: Any) -> str:
-    """What the variable is called, without ``:0``; for a ``keras.Variable`` its path."""
+    """The name of the variable without ``:0``. For a ``keras.Variable`` it is its path."""
     name = variable.path if is_keras_variable(variable) else variable.name
     return str(name).removesuffix(":0")
 
 
 def shape_of(shape: Any) -> tuple[int | None, ...] | None:
-    """A ``tf.TensorShape`` or a tuple as :class:`initreg.VariableSpec` has it."""
+    """A ``tf.TensorShape`` or a tuple as a shape of :class:`initreg.VariableSpec`."""
     if getattr(shape, "rank", 0) is None:
         return None
     axes = shape.as_list() if hasattr(shape, "as_list") else shape
@@ -41,20 +41,24 @@ def shape_of(shape: Any) -> tuple[int | None, ...] | None:
 
 
 def dtype_of(dtype: Any) -> str:
-    """A ``tf.DType``, of a reference too, or Keras's string as :mod:`initreg.dtypes` names it."""
+    """The name that :mod:`initreg.dtypes` has for a ``tf.DType``, which may be that of a reference,
+    or for a string of Keras."""
     if isinstance(dtype, str):
         return dtype
     return str(dtype.base_dtype.name)
 
 
 def spec(variable: Any, name: str, aliases: Sequence[str] = ()) -> VariableSpec:
+    """What a plan needs to know about the variable."""
     inner = unwrapped(variable)
     return VariableSpec(name, shape_of(inner.shape), dtype_of(inner.dtype), tuple(aliases))
 
 
 def check_writable(variables: Sequence[Any], label: str) -> None:
-    """Raise TargetError for variables of a graph, and inside of one: there nothing is written
-    until a session runs it."""
+    """Raise TargetError if a variable belongs to a graph, or if a graph is being built.
+
+    In both cases nothing would be written until a session runs the graph.
+    """
     tensorflow = [
         v
         for v in map(unwrapped, variables)
@@ -68,17 +72,17 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
         if _is_of_graph(variable):
             raise TargetError(
                 f"{label}: variable {variable.name!r} belongs to a TF1 graph, where only a session "
-                "holds its value: pass the session instead"
+                "holds its value. Pass the session instead"
             )
     if not tf.executing_eagerly():
         raise TargetError(
-            f"{label}: inside a graph or a tf.function nothing is written when it is asked for: "
-            "call init() outside of it"
+            f"{label}: inside a graph or a tf.function nothing can be written at once. Call init() "
+            "outside of it"
         )
 
 
 def _is_of_graph(variable: Any) -> bool:
-    """Whether it was made in a TF1 graph; those that are references have no handle."""
+    """Whether it was made in a TF1 graph. A reference variable has no handle."""
     kind: Any = type(variable)
     return _is_reference(kind) or bool(getattr(variable, "_in_graph_mode", False))
 
@@ -89,8 +93,10 @@ def _is_reference(kind: Any) -> bool:
 
 
 def assign(variable: Any, value: Any) -> None:
-    """Write ``value``, of the variable's dtype and of a shape that it takes: an array or a tensor.
-    An array is copied."""
+    """Write ``value``, an array or a tensor. Its dtype and shape must fit. An array is copied.
+
+    Raises TargetError if the variable cannot be written.
+    """
     inner = unwrapped(variable)
     is_plain = type(inner).__name__ in _PLAIN
     if not is_plain and not is_a(inner, "tensorflow", "Variable"):
@@ -113,15 +119,17 @@ def assign(variable: Any, value: Any) -> None:
 
 
 class Memory:
-    """Where the values of variables lie while they are restored: see
-    :mod:`initreg_targets.tf_memory`."""
+    """Decides where the values of variables lie while they are restored.
+
+    See :mod:`initreg_targets.tf_memory`.
+    """
 
     def __init__(self) -> None:
-        self._freed = 0  # bytes that this restore has freed in TensorFlow's pool, and not taken
-        self._rooms: dict[int, Room] = {}  # by the id of the array, which they keep
+        self._freed = 0  # bytes that this restore freed in TensorFlow's pool and has not used yet
+        self._rooms: dict[int, Room] = {}  # by the id of the array, which the Room keeps
 
     def room(self, variable: Any, shape: tuple[int, ...], nbytes: int) -> Any | None:
-        """An array to be filled, if what was freed is enough for it."""
+        """An array to be filled; None if fewer bytes were freed than it needs."""
         inner = unwrapped(variable)
         if not _WORTH_SHARING <= nbytes <= self._freed or not _is_plain(inner):
             return None
@@ -133,7 +141,7 @@ class Memory:
         return room.array
 
     def assign(self, variable: Any, array: Any) -> None:
-        """Write an array that is room made here, or that nobody else holds."""
+        """Write an array that :meth:`room` returned, or that nobody else holds."""
         nbytes = array.nbytes
         if nbytes < _WORTH_SHARING:
             assign(variable, array)
@@ -142,7 +150,7 @@ class Memory:
         inner = unwrapped(variable)
         value = array if room is None else room.tensor
         if room is None and _is_plain(inner):
-            # One that may not be written is a view of a mapped file.
+            # A read-only array is a view of a mapped file.
             if self._freed < nbytes or not array.flags.writeable:
                 tensor = shared(array, inner.dtype.base_dtype)
                 value = array if tensor is None else tensor
@@ -152,12 +160,12 @@ class Memory:
         self._freed += nbytes
 
     def clear(self) -> None:
-        """Let go of room that was not filled."""
+        """Release rooms that were not filled."""
         self._rooms.clear()
 
 
 def _is_plain(inner: Any) -> bool:
-    """Whether it is one variable of TensorFlow, in main memory."""
+    """Whether it is a single variable of TensorFlow, in main memory."""
     return type(inner).__name__ in _PLAIN and "CPU" in inner.device
 
 
@@ -169,7 +177,7 @@ def unique(variables: Sequence[Any]) -> list[Any]:
 
 
 def distinct(names: Sequence[str], others: Sequence[str | None]) -> list[str]:
-    """``names``, in which those that occur more than once are replaced by their ``others``."""
+    """The ``names``, where a name that occurs more than once is replaced by its ``others``."""
     chosen = list(names)
     while True:
         counts = Counter(chosen)
@@ -184,18 +192,24 @@ def distinct(names: Sequence[str], others: Sequence[str | None]) -> list[str]:
             chosen[index] = other
 
 
-# What an object calls its lists of variables, in which a number says little of where one is.
+# What objects call their lists of variables. A number in such a list says little about a variable.
 _LISTS = re.compile(r"optimizer|\w*variables")
 
 
 def object_paths(root: Any, lists: bool = True) -> tuple[list[Any], dict[int, str]]:
-    """What an object-based checkpoint of ``root`` calls everything it tracks.
+    """What an object-based checkpoint of ``root`` calls everything that it tracks.
 
-    Returns all tracked objects, breadth first, and their keys by ``id``, as
-    ``tf.train.Checkpoint(root)`` writes them without ``/.ATTRIBUTES/VARIABLE_VALUE``. Source: the
-    docstring of TensorFlow's ``trackable_object_graph.proto``, and ``escape_local_name``. Without
-    ``lists``, paths lead through no list of variables and no optimizer, as the aliases of the
-    tf_checkpoint format do.
+    Args:
+        root: a module, layer or model.
+        lists: whether paths may lead through lists of variables and optimizers. The aliases of the
+            tf_checkpoint format do not.
+
+    Returns:
+        All tracked objects, breadth first. And their keys by ``id``, as
+        ``tf.train.Checkpoint(root)`` writes them, without ``/.ATTRIBUTES/VARIABLE_VALUE``.
+
+    Source: the docstring of TensorFlow's ``trackable_object_graph.proto``, and
+    ``escape_local_name``.
     """
     view = find("tensorflow", "train.TrackableView")
     objects: list[Any] = [root]
@@ -213,6 +227,6 @@ def object_paths(root: Any, lists: bool = True) -> tuple[list[Any], dict[int, st
         for name, child in children.items():
             if id(child) not in paths and (lists or not _LISTS.fullmatch(name)):
                 paths[id(child)] = prefix + name.replace(".", "..").replace("/", ".S")
-                objects.append(child)  # which also keeps its id from being used again
+                objects.append(child)  # this also keeps its id from being used again
                 queue.append(child)
     return objects, paths

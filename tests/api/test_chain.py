@@ -49,13 +49,13 @@ def test_a_rule_of_the_chain_must_touch_some_link_not_each():
     base, other = arrays(w=(1,), head__w=(9,)), arrays(v=(1,))
     plan = SmartInit([base, other], drop="head/*").plan(target(w=(1,), v=(1,)))
     assert plan.ok
-    with pytest.raises(RuleError, match=r"dict of 2 \+ dict of 1: no array of it is touched by"):
+    with pytest.raises(RuleError, match=r"dict of 2 \+ dict of 1: .* matches? no array"):
         SmartInit([base, other], drop="haed/*").plan(target(w=(1,)))
 
 
 def test_a_rule_of_a_link_must_touch_that_link():
     """It is not satisfied by another link of the chain."""
-    with pytest.raises(RuleError, match="dict of 1: no array of it is touched by drop='b'"):
+    with pytest.raises(RuleError, match="dict of 1: drop='b' matches no array"):
         SmartInit([SmartInit(arrays(a=(1,)), drop="b"), arrays(b=(1,))]).plan(target(a=(1,)))
 
 

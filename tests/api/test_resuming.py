@@ -126,8 +126,6 @@ def test_what_is_torn_is_passed_over_and_said(
     """The one before it is taken; a flipped bit is found with verify, in formats with checksums."""
     if how == "flipped" and (part == ".index" or ending == ".safetensors"):
         pytest.skip("there is no such byte in an index; safetensors has no checksums")
-    if how == "zeroed" and part.startswith(".data"):
-        how = "flipped"
     save(tmp_path, 20, ending, at=20.0)
     path = save(tmp_path, 30, ending, at=30.0)
     torn = path.with_name(path.name + part)
@@ -165,8 +163,8 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     assert point is not None
     assert point.step == 20
     assert {path.name: why.rpartition(": ")[2] for path, why in skipped} == {
-        "model-40.npz": "is no file",
-        "model-30.npz": "is no file",
+        "model-40.npz": "is not a regular file",
+        "model-30.npz": "this is not a regular file",
     }
 
 
@@ -231,9 +229,8 @@ def test_sizes_and_checksums_that_the_sidecar_keeps(tmp_path: Path, how: str) ->
         damaged(path, how)
     if how == "flipped":
         assert resumed(tmp_path).step == 30
-    with pytest.warns(
-        ResumeWarning, match=r"model-30\.safetensors: (has|fails its crc32c|No such)"
-    ):
+    says = {"cut": "has ", "flipped": "fails its crc32c", "gone": "No such file"}[how]
+    with pytest.warns(ResumeWarning, match=rf"model-30\.safetensors: {says}"):
         point = initreg.resume(tmp_path, verify=True)
     assert point is not None
     assert point.step == 20

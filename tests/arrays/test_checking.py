@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import struct
@@ -9,6 +10,7 @@ import zipfile
 import zlib
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -21,6 +23,7 @@ from initreg.arrays import checking, regions
 from initreg.cli import main
 
 MB = 1 << 20
+check = partial(checking.check, max_inflation=1000)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def npy(array: np.ndarray) -> bytes:
 
 def test_what_fits_is_stamped(file: Path) -> None:
     """Extents that their files are large enough for pass; the size of each file is returned."""
-    found = checking.check([("a", Extent(file, 0, 1000, (250,), "float32")), ("b", 1.0)], "m")
+    found = check([("a", Extent(file, 0, 1000, (250,), "float32")), ("b", 1.0)], "m")
     assert {path: stamp.size for path, stamp in found.items()} == {file: 1000}
 
 
@@ -54,7 +57,7 @@ def test_what_fits_is_stamped(file: Path) -> None:
         ({"shape": (-250,)}, "a negative length or offset"),
         ({"shape": (1 << 60,)}, "takes 4,611,686,018,427,387,904 bytes, but the file holds 1,000"),
         ({"shape": (1 << 32, 1 << 32)}, "but the file holds 1,000 for it"),
-        ({"shape": (2.5,)}, "a length that is no whole number"),
+        ({"shape": (2.5,)}, "a length that is not an integer"),
         ({"dtype": "object"}, "a dtype that cannot be read"),
         ({"dtype": "float31"}, "a dtype that cannot be read"),
         ({"checksum": ("md5", 1)}, "unknown checksum 'md5'"),
@@ -66,7 +69,7 @@ def test_what_cannot_be(file: Path, change: dict, says: str) -> None:
     """Each is refused with what is wrong, and the array's name."""
     extent = replace(Extent(file, 0, 1000, (250,), "float32"), **change)
     with pytest.raises(DamagedFile, match=f"^m: array 'a'.*{says}"):
-        checking.check([("a", extent)], "m")
+        check([("a", extent)], "m")
 
 
 @pytest.mark.parametrize(
@@ -74,9 +77,9 @@ def test_what_cannot_be(file: Path, change: dict, says: str) -> None:
     [
         ([(0,), (5,)], "not covered exactly once"),
         ([(0,), (0,)], "not covered exactly once"),
-        ([(0,), (15,)], "lies outside"),
-        ([(0,), (-10,)], "lies outside"),
-        ([(0,), (10, 0)], "lies outside"),
+        ([(0,), (15,)], "is not inside of it"),
+        ([(0,), (-10,)], "is not inside of it"),
+        ([(0,), (10, 0)], "is not inside of it"),
     ],
 )
 def test_slices_that_do_not_make_the_array(file: Path, starts: list, says: str) -> None:
@@ -85,7 +88,7 @@ def test_slices_that_do_not_make_the_array(file: Path, starts: list, says: str) 
         (start, Extent(file, 40 * i, 40, (10,), "float32")) for i, start in enumerate(starts)
     )
     with pytest.raises(DamagedFile, match=says):
-        checking.check([("a", SlicedExtent((20,), "float32", parts))], "m")
+        check([("a", SlicedExtent((20,), "float32", parts))], "m")
 
 
 def test_the_work_on_slices_does_not_grow_with_their_pairs(
@@ -102,14 +105,14 @@ def test_the_work_on_slices_does_not_grow_with_their_pairs(
             super().__setitem__(key, value)
 
     monkeypatch.setattr(regions, "Counter", Corners)
-    checking.check([("a", SlicedExtent((1, 4096), "uint8", parts))], "m")
+    check([("a", SlicedExtent((1, 4096), "uint8", parts))], "m")
     assert len(looked_at) == 2 * 4097
     cells = tuple(
         (start, Extent(file, 0, 1, (1,) * 9, "uint8"))
         for start in itertools.product(range(2), repeat=9)
     )
-    with pytest.raises(DamagedFile, match=r"'a'.* is cut along 9 axes; 8 are the most read"):
-        checking.check([("a", SlicedExtent((2,) * 9, "uint8", cells))], "m")
+    with pytest.raises(DamagedFile, match=r"'a'.* is cut along 9 axes, but at most 8 can be read"):
+        check([("a", SlicedExtent((2,) * 9, "uint8", cells))], "m")
 
 
 # --- all extents ----------------------------------------------------------------------------------
@@ -117,7 +120,7 @@ def test_the_work_on_slices_does_not_grow_with_their_pairs(
 
 def test_names_may_share_bytes(file: Path) -> None:
     """Two names of one array are what safetensors and TF checkpoints call tied weights."""
-    checking.check([(str(i), Extent(file, 0, 1000, (250,), "float32")) for i in range(100)], "m")
+    check([(str(i), Extent(file, 0, 1000, (250,), "float32")) for i in range(100)], "m")
 
 
 def test_a_small_file_cannot_fill_the_memory_by_sharing(tmp_path: Path) -> None:
@@ -125,14 +128,14 @@ def test_a_small_file_cannot_fill_the_memory_by_sharing(tmp_path: Path) -> None:
     path = tmp_path / "m.bin"
     path.write_bytes(bytes(MB))
     each = Extent(path, 0, MB, (MB,), "uint8")
-    checking.check([(str(i), each) for i in range(68)], "m")
+    check([(str(i), each) for i in range(68)], "m")
     with pytest.raises(
         DamagedFile, match=r"its arrays take 72,351,744 bytes of m\.bin.* 1,048,576"
     ):
-        checking.check([(str(i), each) for i in range(69)], "m")
+        check([(str(i), each) for i in range(69)], "m")
     sliced = SlicedExtent((MB,), "uint8", (((0,), each),))
-    with pytest.raises(DamagedFile, match="they lie in each other"):
-        checking.check([(str(i), sliced) for i in range(69)], "m")
+    with pytest.raises(DamagedFile, match="They overlap"):
+        check([(str(i), sliced) for i in range(69)], "m")
 
 
 def test_an_npz_whose_packed_members_share_their_bytes(tmp_path: Path) -> None:
@@ -152,8 +155,8 @@ def test_an_npz_whose_packed_members_share_their_bytes(tmp_path: Path) -> None:
     with pytest.raises(DamagedFile, match=r"'0\.npy'"):  # the local header has another name
         initreg.open(path)
     packed = Extent(path, 40, 600, (1000,), "float64", codec="deflate")
-    with pytest.raises(DamagedFile, match="they lie in each other"):
-        checking.check([(str(i), packed) for i in range(len(data) // 600 + 1)], "m")
+    with pytest.raises(DamagedFile, match="They overlap"):
+        check([(str(i), packed) for i in range(len(data) // 600 + 1)], "m")
 
 
 def test_stored_members_inside_each_other(tmp_path: Path) -> None:
@@ -185,10 +188,12 @@ def test_stored_members_inside_each_other(tmp_path: Path) -> None:
     whole = parts + core
     end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 130, 130, len(directory), len(whole), 0)
     path.write_bytes(whole + directory + end)
-    with np.load(path) as numpy_reads:  # it is a valid archive, but for what it is made for
+    # It is a valid archive, but for what it is made for. Python 3.11.8, 3.12.2, 3.13 and later
+    # refuse members that lie in each other, too.
+    with np.load(path) as numpy_reads, contextlib.suppress(zipfile.BadZipFile):
         assert numpy_reads["000"].nbytes == MB
         assert numpy_reads["129"].nbytes > MB
-    with pytest.raises(DamagedFile, match="they lie in each other"):
+    with pytest.raises(DamagedFile, match="They overlap"):
         initreg.open(path)
 
 
@@ -223,7 +228,7 @@ def test_a_smaller_inflation_can_be_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     values = np.random.default_rng(0).integers(0, 255, 6 * MB, "u1").repeat(12)
     np.savez_compressed(path, a=values)
-    with pytest.raises(RefusedFile, match="at most 3 times are allowed"):
+    with pytest.raises(RefusedFile, match="At most 3 times are allowed"):
         initreg.open(path, max_inflation=3)
     with initreg.open(path, max_inflation=20) as opened:
         assert opened["a"].shape == (72 * MB,)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import initreg
+from initreg.arrays.map import RuledMap
 from initreg.errors import DamagedFile, DuplicateName, InitregError
+from initreg.rules.rules import Rules
 from initreg.specs import ArraySpec
 
 
@@ -88,6 +90,32 @@ def test_a_closed_map_keeps_what_was_read_and_reads_no_more(path):
     assert arrays["fc/W"].shape == (3, 4)
     with pytest.raises(InitregError, match="is closed: read 'fc/W' inside its 'with'"):
         np.asarray(arrays["fc/W"])
+
+
+def public(value):
+    return {name for name in dir(value) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"prefix": "x/"}, {"drop": "s"}, {"cast": "float16"}, {"slice": {"*W": (0, 0, 2)}}],
+)
+def test_maps_and_arrays_under_rules_have_all_that_others_have(path, rules):
+    """The same public attributes, each of which works, and the same state."""
+    with initreg.open(path) as base:
+        ruled = base.apply(**rules) if rules else RuledMap(base, Rules.of())
+        assert public(ruled) == public(base)
+        assert vars(ruled).keys() >= vars(base).keys()
+        for name in public(ruled):
+            getattr(ruled, name)
+        weight = next(array for name, array in ruled.items() if name.endswith("fc/W"))
+        assert public(weight) == public(base["fc/W"])
+        for name in public(weight):
+            getattr(weight, name)
+        assert weight.owner is ruled
+        assert ruled.reader_of(weight) is base.reader_of(base["fc/W"])
+    with pytest.raises(InitregError, match="is closed"):
+        ruled.reader_of(weight)
 
 
 def test_names_that_normalise_to_one_are_an_error():

@@ -166,7 +166,7 @@ def test_slices_that_do_not_cover_the_array_are_damaged(file, boxes):
         ({"shape": (1 << 60, 1 << 60)}, "takes"),
         ({"shape": (-1, -100)}, "negative"),
         ({"offset": -1}, "negative"),
-        ({"dtype": "float7"}, "'float7' is no dtype of numpy"),
+        ({"dtype": "float7"}, "'float7' is not a dtype of numpy"),
         ({"dtype": "object"}, "cannot hold 'object'"),
         ({"dtype": "string"}, "cannot hold 'string'"),
         ({"shape": (1 << 40,), "codec": "deflate"}, "more than deflate can"),
@@ -181,7 +181,7 @@ def test_lies_are_found_before_anything_is_allocated(file, fields, message):
 
 def test_a_missing_part_is_named(tmp_path):
     """An extent in a file that is not there says which file."""
-    with pytest.raises(DamagedFile, match=r"lies in .*part-2, which cannot be read"):
+    with pytest.raises(DamagedFile, match=r"is in .*part-2, which cannot be read"):
         check([("x", Extent(tmp_path / "part-2", 0, 1, (1,), "int8"))], "f")
 
 

@@ -291,3 +291,14 @@ def test_axes_that_are_cut() -> None:
     """Those that one box at least does not span."""
     assert cut_axes((4, 2, 3), [((0, 0, 0), (4, 1, 3)), ((0, 1, 0), (4, 1, 3))]) == [1]
     assert cut_axes((4, 2), [((0, 0), (4, 2))]) == []
+
+
+def test_the_intersection_of_two_regions_and_where_it_is_in_each() -> None:
+    """It is found on every axis, and regions that only touch have none."""
+    one, other = Box((1, 0), (4, 3), ()), Box((2, 1), (6, 2), ())
+    shared = one.intersection(other)
+    assert shared == Box((2, 1), (4, 2), ())
+    assert shared.relative_to((2, 1)) == Box((0, 0), (2, 1), ())
+    assert shared.relative_to(one.starts) == Box((1, 1), (3, 2), ())
+    assert one.intersection(Box((4, 0), (5, 3), ())) is None
+    assert Box((), (), ()).intersection(Box((), (), ())) == Box((), (), ())

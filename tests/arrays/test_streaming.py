@@ -211,7 +211,7 @@ def finishes(call: Callable[[], Any]) -> bool:
 def taken(
     arrays: Sequence[LazyArray],
     error: type[Exception],
-    match: str = ".",
+    match: str,
     then: Callable[[int, Array], None] = lambda index, array: None,
 ) -> list[int]:
     """The indices of what was given before it raised; ``then`` is called with each."""
@@ -596,16 +596,25 @@ def test_of_neighbours_that_are_read_together_those_before_a_damaged_one_are_giv
 
 
 class Waiting(Reader):
-    """Holds one array back until others were taken; see the test."""
+    """Holds one array back until all that threads do for another one is done."""
 
-    def __init__(self, label: str, slow: str) -> None:
+    def __init__(self, label: str, slow: str, fast: str) -> None:
         super().__init__(label)
-        self._slow = slow
-        self.go_on = threading.Event()
+        self._slow, self._fast = slow, fast
+        self._go_on = threading.Event()
+
+    def start(self, arrays: Sequence[LazyArray], *rest: Any, **more: Any) -> Any:
+        job = super().start(arrays, *rest, **more)
+        if self._fast in [array.name for array in arrays]:
+            for future in job.futures:
+                future.add_done_callback(lambda _: job.is_done and self._go_on.set())
+            if not job.futures:  # it is read when its turn comes
+                self._go_on.set()
+        return job
 
     def _fill(self, name: str, *rest: Any, **more: Any) -> None:
         if name == self._slow:
-            self.go_on.wait(0.5)  # that long only if nothing behind it is given before it
+            assert self._go_on.wait(30), f"{self._fast} is not read while {name} is"
         super()._fill(name, *rest, **more)
 
 
@@ -613,16 +622,14 @@ class Waiting(Reader):
 def test_a_damaged_array_waits_for_a_slow_one_before_it(
     tmp_path: Path, small_numbers: None, kind: str
 ) -> None:
-    """Whoever is faster: those before it are given first."""
+    """Though it is found damaged while the one before it is still read, that one is given first."""
     file = File(tmp_path / "data")
     slow = file.add(file.numbers(160), sum_of="crc32")
     name = DAMAGED[kind](file)
     good = {file.add(file.numbers(160), packed=i == 1, sum_of="crc32") for i in range(2)}
-    reader = Waiting("the label", slow)
-    with file.open(reader) as opened:
+    with file.open(Waiting("the label", slow, name)) as opened:
         arrays = list(opened.values())
-        message = f"array '{name}'"
-        found = taken(arrays, DamagedFile, message, lambda index, array: reader.go_on.set())
+        found = taken(arrays, DamagedFile, f"array '{name}'")
     given = [arrays[index].name for index in found]
     assert slow in given
     assert set(given) <= {slow, *good}

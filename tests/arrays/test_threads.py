@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from initreg.arrays import threads
 from initreg.arrays.threads import Job, pool_for
 
 MANY = 1 << 30  # bytes that are worth threads
@@ -23,7 +22,7 @@ def fail() -> None:
     raise ZeroDivisionError("on purpose")
 
 
-@pytest.mark.parametrize("nbytes", [0, 1, threads._ALONE])
+@pytest.mark.parametrize("nbytes", [0, 1, 1 << 20])
 def test_a_few_bytes_are_read_without_threads(nbytes: int) -> None:
     """All is done at once, in the caller's thread."""
     with pool_for(nbytes) as pool:
@@ -33,7 +32,7 @@ def test_a_few_bytes_are_read_without_threads(nbytes: int) -> None:
     assert future.result() == (threading.main_thread(), (1, 2))
 
 
-@pytest.mark.parametrize("nbytes", [threads._ALONE + 1, MANY])
+@pytest.mark.parametrize("nbytes", [(1 << 20) + 1, MANY])
 def test_many_bytes_are_read_by_threads_that_end_with_the_block(nbytes: int) -> None:
     """They bear the project's name, and none of them is left."""
     with pool_for(nbytes) as pool:
@@ -43,15 +42,6 @@ def test_many_bytes_are_read_by_threads_that_end_with_the_block(nbytes: int) -> 
         assert given == (1, 2)
         assert own_threads() != []
     assert own_threads() == []
-
-
-def test_where_threads_begin_to_pay_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is a number of this module."""
-    monkeypatch.setattr(threads, "_ALONE", 10)
-    for nbytes, alone in ((10, True), (11, False)):
-        with pool_for(nbytes) as pool:
-            found = pool.submit(threading.current_thread).result()
-        assert (found is threading.main_thread()) is alone
 
 
 def test_two_things_are_done_at_once() -> None:

@@ -74,7 +74,6 @@ def test_one_path_is_no_conversion(base: Path) -> None:
     assert caught.value.code == 2
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal")
 def test_a_terminal_gets_a_bar(base: Path, tmp_path: Path) -> None:
     """It is on stderr, says how much of how many bytes is done, and leaves stdout alone."""
     import fcntl

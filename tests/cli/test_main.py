@@ -149,7 +149,7 @@ def test_ls_options(tmp_path, capsys):
     assert main(["ls", "--allow-pickle", str(tmp_path / "zoo.npy")]) == 0
     assert capsys.readouterr().out.startswith("a  (3,)  float64")
     assert main(["ls", "--format", "npz", str(tmp_path / "zoo.npy")]) == 2
-    assert "not a whole zip archive" in capsys.readouterr().err
+    assert "not a complete zip archive" in capsys.readouterr().err
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

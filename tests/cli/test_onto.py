@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,7 +79,8 @@ def folder(tmp_path, monkeypatch):
     np.savez("w.npz", w=np.ones(2, "f4"))
     np.savez("k.npz", **{"tiny/d/kernel": np.ones((2, 1), "f4"), "tiny/d/bias": np.ones(1, "f4")})
     yield
-    sys.modules.pop("models_of_this_test", None)
+    for name in ("models_of_this_test", "layers_of_this_test", "more_of_this_test"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +91,27 @@ def folder(tmp_path, monkeypatch):
         ("noisy", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
         ("argued", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
         ("BUILDER", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("READY", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+    ],
+)
+def test_code_that_builds_arrays(path, source, heading, capsys):
+    """Whatever a target takes may be built, or be there already, in a module of the folder."""
+    assert main(["plan", source, "--onto", f"models_of_this_test:{path}"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == heading
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize(
+    ("path", "source", "heading"),
+    [
+        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("keras", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
         ("graph", "w.npz", "w.npz -> TF1 graph: 1 of 1 variable restored"),
         ("session", "w.npz", "w.npz -> TF1 session: 1 of 1 variable restored"),
     ],
 )
 def test_code_that_builds_a_model(path, source, heading, capsys):
-    """Whatever a target takes may be built, or be there already, in a module of the folder."""
+    """So may a model of Keras, and a graph or a session of TensorFlow 1."""
     assert main(["plan", source, "--onto", f"models_of_this_test:{path}"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == heading
 
@@ -138,3 +152,106 @@ def test_a_file_goes_before_code(capsys):
     os.rename("models_of_this_test:arrays.npz", "models_of_this_test:arrays")
     assert main(["plan", "w.npz", "--onto", "models_of_this_test:arrays"]) == 0
     assert "-> models_of_this_test:arrays: 1 of 1" in capsys.readouterr().out
+
+
+# --- in a file ------------------------------------------------------------------------------------
+
+IN_A_FILE = """
+import sys
+from dataclasses import dataclass
+from layers_of_this_test import zeros
+SEEN = [sys.path[0], sys.argv]
+
+@dataclass
+class Model:
+    width: "int" = 2
+    def arrays(self):
+        from more_of_this_test import ones
+        sys.path.append("left by the file")
+        return {"w": zeros(self.width), "b": ones(1)}
+
+def build():
+    return Model().arrays()
+
+def where():
+    raise ValueError(f"{SEEN} {__file__} {__name__}")
+
+if __name__ == "__main__":
+    raise SystemExit("trained")
+"""
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    """A folder of code whose files import each other, one when it is called; its name and that of
+    the first file could not be imported."""
+    zoo = tmp_path / "zoo of-2015"
+    zoo.mkdir()
+    (zoo / "my-model.py").write_text(IN_A_FILE)
+    (zoo / "json.py").write_text(IN_A_FILE)
+    for name, function in (("layers", "zeros"), ("more", "ones")):
+        text = f"import numpy\ndef {function}(n): return numpy.{function}(n, 'f4')"
+        (zoo / f"{name}_of_this_test.py").write_text(text)
+    (zoo / "broken.py").write_text("def build(:")
+    (zoo / "folder.py").mkdir()
+    return zoo
+
+
+@pytest.mark.parametrize("name", ["my-model.py", "json.py"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_code_in_a_file(zoo, name, absolute, capsys):
+    """Relative or absolute, under any name, it can import what lies beside it when it is loaded and
+    when it builds; sys.path is as it was, and the file hides no module."""
+    before = list(sys.path)
+    file = zoo / name if absolute else os.path.relpath(zoo / name)
+    assert main(["plan", "w.npz", "--onto", f"{file}:build"]) == 0
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert heading == "w.npz -> dict of arrays: 1 of 2 variables restored"
+    assert sys.path == before
+    assert sys.modules["json"] is json
+
+
+def test_a_file_is_loaded_as_python_does(zoo, capsys):
+    """Its folder, without links, is the first of sys.path; it finds no arguments of ours and its
+    own path; and it is not __main__, which would begin to train."""
+    (zoo.parent / "link.py").symlink_to(zoo / "my-model.py")
+    assert main(["plan", "w.npz", "--onto", "link.py:where"]) == 2
+    said = capsys.readouterr().err
+    assert f"{[str(zoo.resolve()), ['link.py']]} {zoo.parent / 'link.py'} __onto__" in said
+
+
+@pytest.mark.parametrize(
+    ("onto", "message"),
+    [
+        ("zoo of-2015/no-model.py:build", "there is no file zoo of-2015/no-model.py"),
+        ("no_model.py:build", "--onto no_model.py:build: there is no file no_model.py"),
+        ("zoo of-2015/broken.py:build", "broken.py cannot be imported: SyntaxError: "),
+        ("zoo of-2015/folder.py:build", "folder.py cannot be imported: IsADirectoryError: "),
+        ("broken_of_this_test.py:x", "ModuleNotFoundError: No module named 'no_such_library'"),
+        (
+            "zoo of-2015/my-model.py:buidl",
+            "my-model.py:buidl: zoo of-2015/my-model.py has no attribute 'buidl'. It has Model, ",
+        ),
+        ("models_of_this_test.py:nothing", "models_of_this_test.py:nothing returned None"),
+        ("models_of_this_test.py:failing", "calling it failed: ValueError: no data set here"),
+        ("models_of_this_test.py", "name what builds the model: --onto models_of_this_test.py:c"),
+        ("models_of_this_test.py:nothing()", "or code as package.module:callable or as file.py:c"),
+    ],
+)
+def test_a_file_that_gives_no_model(zoo, onto, message, capsys):
+    """One line, exit code 2, what is wrong with the file; sys.path is as it was."""
+    before = list(sys.path)
+    assert main(["plan", "w.npz", "--onto", onto]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert sys.path == before
+
+
+def test_a_weight_file_of_such_a_name_goes_before_code(capsys):
+    """A path that is there is a source, even if it reads as code in a file that is there, too."""
+    np.savez("models_of_this_test.npz", w=np.zeros(2, "f4"))
+    os.rename("models_of_this_test.npz", "models_of_this_test.py:arrays")
+    assert main(["plan", "w.npz", "--onto", "models_of_this_test.py:arrays"]) == 0
+    assert "-> models_of_this_test.py:arrays: 1 of 1" in capsys.readouterr().out

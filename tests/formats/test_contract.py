@@ -9,6 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 from initreg.testing import FormatContract, Sample
 
@@ -125,6 +126,7 @@ class TestSafetensors(FormatContract):
         yield Sample(folder / "plain.safetensors", plain)
 
 
+@pytest.mark.framework
 class TestTfCheckpoint(FormatContract):
     """V2 checkpoints of TensorFlow, by their prefix and by their index."""
 

@@ -62,14 +62,16 @@ def test_strings_are_strings_even_as_objects():
     with initreg.open({"s": np.array([b"a", b"long\0"], dtype=object)}) as arrays:
         assert arrays["s"].spec.dtype == "string"
         assert arrays["s"].read().tolist() == [b"a", b"long\0"]
-    with pytest.raises(DamagedFile, match="the value of 'o', a ndarray, is no array of numbers"):
+    with pytest.raises(
+        DamagedFile, match="the value of 'o', a ndarray, is not an array of numbers"
+    ):
         initreg.open({"o": np.array([{}], dtype=object)})
 
 
 @pytest.mark.parametrize("value", [None, {1, 2}, object(), [[1], [2, 3]]])
 def test_what_is_no_array_is_refused_by_name(value):
     """The message names the key and the type."""
-    with pytest.raises(DamagedFile, match=f"'x', a {type(value).__name__}, is no array"):
+    with pytest.raises(DamagedFile, match=f"'x', a {type(value).__name__}, is not an array"):
         initreg.open({"x": value})
 
 

@@ -17,9 +17,12 @@ sys.path.insert(0, str(HERE))  # its modules are also run by themselves
 import run  # noqa: E402
 from seeds_of import SEEDS  # noqa: E402
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux does it"
-)
+pytestmark = [
+    pytest.mark.framework,  # TensorFlow and Keras write the seeds
+    pytest.mark.skipif(
+        not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux does it"
+    ),
+]
 INPUTS = 200  # of each seed; `make fuzz` tries more
 
 

@@ -103,6 +103,15 @@ def test_the_commonest_renaming_comes_first_and_few_are_shown():
     assert found[0].words == "10 of 11 names match after removing 'model/'"
 
 
+def test_the_word_and_in_a_name_is_not_a_second_step():
+    """Two prefixes that help equally are both shown, whatever words are in them."""
+    have = ["salt and pepper/a", "salt and pepper/b", "model/c", "model/d"]
+    assert [hint.words for hint in of(have, ["a", "b", "c", "d"])] == [
+        "2 of 4 names match after removing 'salt and pepper/'",
+        "2 of 4 names match after removing 'model/'",
+    ]
+
+
 def test_names_that_match_already_are_counted_in():
     """What a rule leaves alone still matches: 11 of 11, not 10."""
     have = [*(f"model/{n}" for n in NAMES), "step"]
@@ -141,7 +150,7 @@ def test_near_names_where_no_renaming_helps():
     """Misspelt names are shown beside those that they are like, with the rename."""
     (hint,) = of(["dense_kernal"], ["dense_kernel"])
     assert str(hint) == (
-        "'dense_kernal' of the source is like 'dense_kernel' of the target: "
+        "'dense_kernal' in the source looks like 'dense_kernel' in the target: "
         'SmartInit("m.npz", rename={"dense_kernal": "dense_kernel"})'
     )
 

@@ -10,6 +10,7 @@ from initreg.plan.expectations import SourceSpecs
 from initreg.plan.matching import judge, match
 from initreg.plan.rows import RESTORED, Kind
 from initreg.specs import ArraySpec, VariableSpec
+from initreg_formats.tf_checkpoint.slots import slots
 
 
 def array(name, shape=(2, 3), dtype="float32", *aliases):
@@ -22,7 +23,7 @@ def variable(name, shape=(2, 3), dtype="float32", *aliases):
 
 def plan_of(sources, variables, **options):
     specs = [SourceSpecs(f"s{i}", arrays, **options) for i, arrays in enumerate(sources)]
-    return match(specs, variables, "target")
+    return match(specs, variables, "target", slots=slots)
 
 
 def kinds(plan):
@@ -148,6 +149,23 @@ def test_slots_of_restored_variables_are_a_kind_of_their_own():
     assert [row.name for row in plan.of("only in target")] == ["lost/RMSProp"]
 
 
+def test_slots_are_rows_as_any_others_unless_somebody_knows_them():
+    """Planning itself knows no optimiser: what the names mean is handed in."""
+    specs = [SourceSpecs("s", [array("w"), array("w/Adam"), array("w.m")])]
+    plan = match(specs, [variable("w")], "target")
+    assert [row.name for row in plan.of("only in source")] == ["w/Adam", "w.m"]
+    asked = []
+
+    def mine(names, variables):
+        asked.append((set(names), set(variables)))
+        return {"w.m": "w"}
+
+    plan = match(specs, [variable("w")], "target", slots=mine)
+    assert asked == [({"w/Adam", "w.m"}, {"w"})]
+    assert [(row.name, row.reason) for row in plan.of("optimiser slot")] == [("w.m", "of w")]
+    assert [row.name for row in plan.of("only in source")] == ["w/Adam"]
+
+
 def test_slots_of_partitioned_variables():
     """TF1 names them after the variable, a piece of its name again, and the part."""
     arrays = [
@@ -228,7 +246,7 @@ def test_what_each_side_says_of_the_other_goes_before_names():
 def test_names_and_aliases_that_contradict_each_other_are_an_error():
     """Without places on the target's side nobody can tell which of the two is meant."""
     arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
-    with pytest.raises(DuplicateName, match=r"meant for 'w': .* called 'b', and 'b', which was"):
+    with pytest.raises(DuplicateName, match=r"meant for 'w': .* alias 'b', and the array 'b'"):
         plan_of([arrays], [variable("w"), variable("b")])
     assert len(plan_of([arrays], [variable("c"), variable("d")]).restored) == 0
     plain = [array("w", (2, 3), "float32"), array("b", (2, 3), "float32", "w")]

@@ -90,8 +90,8 @@ def test_a_plan_knows_whether_it_can_be_carried_out(plan):
     )
     assert not wrong.ok
     assert wrong.verdict == (
-        "1 array not fitting; "
-        "1 variable supplied by no source, which on_missing='error' does not allow"
+        "1 array does not fit; "
+        "1 variable is supplied by no source, which on_missing='error' does not allow"
     )
     assert isinstance(wrong.error(), MismatchError)
     assert wrong.error().plan is wrong
@@ -104,7 +104,7 @@ def test_a_plan_without_sources_is_ok_and_one_that_matches_nothing_is_not():
     nothing = match([SourceSpecs("s", [ArraySpec("w", (), "int8")])], [], "t")
     assert nothing.matches_nothing
     assert isinstance(nothing.error(), NothingMatched)
-    assert nothing.verdict == "no name of s is a name of t"
+    assert nothing.verdict == "no array in s has the name of a variable in t"
 
 
 def test_the_policies_choose_what_is_told(plan):

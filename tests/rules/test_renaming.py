@@ -48,15 +48,18 @@ def test_prefix_and_strip_prefix():
     [
         (
             {"rename": {"a": "b"}},
-            "rename={'a': 'b'} makes two names one: 'a' and 'b' are both called 'b'",
+            "rename={'a': 'b'} gives two arrays the same name: 'a' and 'b' would both be called",
         ),
-        ({"rename": [("a|b", "x")]}, "rename=('a|b', 'x') makes two names one: 'a' and 'b'"),
-        ({"rename": lambda name: "x"}, "rename=<lambda> makes two names one"),
-        ({"strip_prefix": "m/"}, "strip_prefix='m/' makes two names one: 'a' and 'm/a'"),
-        ({"rename": {"a": ""}}, "rename={'a': ''} leaves nothing of the name 'a'"),
-        ({"rename": [("a", r"\1")]}, r"rename=('a', '\\1'): '\\1' cannot be filled in"),
-        ({"rename": lambda name: None}, "makes None of the name 'a': it must return a str"),
-        ({"rename": lambda name: name[9]}, "rename=<lambda> fails for the name 'a': IndexError"),
+        (
+            {"rename": [("a|b", "x")]},
+            "rename=('a|b', 'x') gives two arrays the same name: 'a' and 'b'",
+        ),
+        ({"rename": lambda name: "x"}, "rename=<lambda> gives two arrays the same name"),
+        ({"strip_prefix": "m/"}, "strip_prefix='m/' gives two arrays the same name: 'a' and 'm/a'"),
+        ({"rename": {"a": ""}}, "rename={'a': ''} makes the name 'a' empty"),
+        ({"rename": [("a", r"\1")]}, r"rename=('a', '\\1'): '\\1' is not a valid replacement"),
+        ({"rename": lambda name: None}, "returned None for the name 'a'. It must return a str"),
+        ({"rename": lambda name: name[9]}, "rename=<lambda> failed for the name 'a': IndexError"),
     ],
 )
 def test_a_renaming_that_cannot_be_is_an_error_that_names_the_rule(rules, message):
@@ -78,7 +81,7 @@ def test_what_is_no_renaming_is_an_error(rename):
 
 def test_a_bad_regular_expression_is_an_error():
     """It is shown with what is wrong with it."""
-    with pytest.raises(RuleError, match=r"'\(' is no regular expression: missing \)"):
+    with pytest.raises(RuleError, match=r"'\(' is not a valid regex: missing \)"):
         Rules.of(rename=[("(", "x")])
 
 
@@ -114,5 +117,5 @@ def test_a_renaming_keeps_every_array_apart_or_is_an_error(names, data):
     if len(set(expected)) == len(names):
         assert names_after(names, rename=new) == expected
     else:
-        with pytest.raises(RuleError, match="makes two names one"):
+        with pytest.raises(RuleError, match="gives two arrays the same name"):
             names_after(names, rename=new)

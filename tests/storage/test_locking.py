@@ -77,7 +77,9 @@ def test_a_process_waits_for_another_and_not_for_ever(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        with pytest.raises(UnwritableFile, match=r"has not ended for 0\.2 s; nothing was changed"):
+        with pytest.raises(
+            UnwritableFile, match=r"has held its lock for 0\.2 s\. Nothing was changed"
+        ):
             with locked(tmp_path):
                 pass
         process.kill()
@@ -102,9 +104,12 @@ def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """Whoever writes into it says so; the lock does not."""
+    """Whoever writes into it says so; the lock does not, and makes none."""
+    entered = False
     with locked(tmp_path / "no"):
-        pass
+        entered = True
+    assert entered
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_error_gives_it_back(tmp_path: Path) -> None:

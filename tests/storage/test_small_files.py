@@ -21,7 +21,9 @@ def test_content(tmp_path: Path) -> None:
         == small_files.content(tmp_path / "b", 9, "it")
         == b"12345"
     )
-    with pytest.raises(DamagedFile, match="a: a manifest has at most 4 bytes"):
+    with pytest.raises(
+        DamagedFile, match="a: the file is too large: a manifest has at most 4 bytes"
+    ):
         small_files.content(path, 4, "a manifest")
 
 
@@ -29,9 +31,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     """A pipe is not waited for, a device is not read; what is missing says so."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(DamagedFile, match=f"^{path}: is no file$"):
+        with pytest.raises(DamagedFile, match=f"^{path}: this is not a regular file$"):
             small_files.content(path, 100, "it")
-        with pytest.raises(OSError, match="is no file"):
+        with pytest.raises(OSError, match="is not a regular file"):
             small_files.opened(path)
     for path, why in (
         (tmp_path, "Is a directory"),

@@ -250,10 +250,10 @@ def test_what_is_not_built_is_refused() -> None:
 
 
 def test_in_a_graph_the_session_is_asked_for() -> None:
-    """The model of a TF1 graph is an error that says to pass the session."""
+    """The model of a TF1 graph is an error that says to Pass the session."""
     with tf.Graph().as_default():
         model = sequential()
-        with pytest.raises(TargetError, match="pass the session"):
+        with pytest.raises(TargetError, match="Pass the session"):
             SmartInit({"v": np.float32(1)}).init(model)
 
 

@@ -100,10 +100,7 @@ def test_an_update_does_not_write_into_shared_memory(dtype: str) -> None:
     ):
         variable = tf.Variable(tf.zeros((300, 400), tf.as_dtype(dtype)))
         variables.assign(variable, tf_memory.shared(array, variable.dtype))
-        try:
-            update(variable)
-        except (AttributeError, NotImplementedError, tf.errors.OpError, ValueError, TypeError):
-            continue  # an op that this dtype does not have
+        update(variable)
         assert (array == 1).all()
         assert not (variable.numpy() == 1).all()
 
@@ -137,7 +134,7 @@ def test_room_that_was_not_filled_is_let_go_of(tmp_path: Path) -> None:
     at = whole.index(np.float32(5).tobytes() * 8)
     path.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
     made = [tf.Variable(np.zeros(count, "f4"), name=name) for name in "abcdef"]
-    target = initreg.plugin.registry.default_registry().target(made)
+    target = initreg.plugin.installed.default_registry().target(made)
     with pytest.raises(initreg.PartialRestoreError) as caught:
         SmartInit(path).init(target)
     assert caught.value.written == ("a", "b", "c", "d")
@@ -159,11 +156,15 @@ def test_a_user_defined_array_is_copied_once_and_not_shared() -> None:
 # --- mmap=True ------------------------------------------------------------------------------------
 
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what is mapped")
+
+
 def maps(path: Path) -> int:
     """How many mappings of the file this process has."""
     return Path("/proc/self/maps").read_text().count(str(path))
 
 
+@linux
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_an_aligned_array_is_mapped_into_its_variable(tmp_path: Path, dtype: str) -> None:
     """The variable's memory is the file; training gives it memory of its own, and lets go of the
@@ -181,6 +182,7 @@ def test_an_aligned_array_is_mapped_into_its_variable(tmp_path: Path, dtype: str
     assert path.read_bytes() == before
 
 
+@linux
 def test_a_misaligned_array_is_read_although_mmap_was_asked_for(tmp_path: Path) -> None:
     """It cannot be a tensor's memory: the variable does not depend on the file."""
     path = tmp_path / "m.npz"

@@ -414,7 +414,7 @@ def test_declines_without_importing_tensorflow() -> None:
     """Asking whether an object is a session imports neither TensorFlow nor Keras."""
     code = (
         "import sys\n"
-        "from initreg.plugin.registry import default_registry\n"
+        "from initreg.plugin.installed import default_registry\n"
         "from initreg import UnknownTarget\n"
         "for obj in (object(), [object()], 'x', 3):\n"
         "    try: default_registry().target(obj)\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,11 @@ from initreg import (
     DuplicateName,
     MismatchError,
     NothingMatched,
-    PluginError,
     SmartInit,
     TargetError,
     UnknownTarget,
     dtypes,
 )
-from initreg.plugin.registry import default_registry
 from initreg_targets.tf_variables import initreg_target
 
 DTYPES = [
@@ -240,13 +239,13 @@ def test_no_variables_at_all() -> None:
 
 
 def test_variables_of_a_graph_are_refused() -> None:
-    """Variables of a TF1 graph are an error that says to pass the session."""
+    """Variables of a TF1 graph are an error that says to Pass the session."""
     with tf.Graph().as_default():
         for use_resource in (True, False):
             v = tf.compat.v1.Variable(0.0, name="v", use_resource=use_resource)
             with pytest.raises(TargetError, match=r"'v(_1)?:0' belongs to a TF1 graph.*session"):
                 SmartInit({"v": np.float32(1)}).init([v])
-    with pytest.raises(TargetError, match="pass the session"):
+    with pytest.raises(TargetError, match="Pass the session"):
         SmartInit({"v": np.float32(1)}).init([v])
 
 
@@ -322,17 +321,40 @@ def test_what_is_no_target_is_declined() -> None:
         SmartInit({"v": np.float32(1)}).init([np.zeros(2)])
 
 
+def test_an_object_whose_attributes_raise_is_declined() -> None:
+    """A lazy object of another library, which is not iterable, is declined, and nothing raises."""
+
+    class Lazy:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(f"{name!r} is not ready yet")
+
+    assert initreg_target(Lazy()) is None
+    with pytest.raises(UnknownTarget) as caught:
+        SmartInit({"v": np.float32(1)}).init(Lazy())
+    assert "failed" not in str(caught.value)
+
+
 def test_exactly_one_target_accepts() -> None:
-    """No object is claimed by two of the built-in targets."""
+    """Each object is claimed by one of the targets in the wheel, and by no other."""
+    points = [p for p in metadata.entry_points(group="initreg") if "_targets." in p.value]
+    claim = {point.name: point.load().initreg_target for point in points}
+    assert {"keras_model", "mapping_target", "tf_session", "tf_variables"} <= set(claim)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
         pass
-    objects = [Net(), [tf.Variable(0.0)], tf.Variable(0.0), model, {}, model.layers[0], []]
-    for obj in (*objects, session, model.weights, model.weights[0]):
-        try:
-            default_registry().target(obj)
-        except PluginError as error:  # pragma: no cover
-            pytest.fail(str(error))
+    objects = {
+        "keras_model": [model, model.layers[0]],
+        "mapping_target": [{}],
+        "tf_session": [graph, session],
+        "tf_variables": [Net(), [tf.Variable(0.0)], tf.Variable(0.0), [], *_weights_of(model)],
+    }
+    for name, each in objects.items():
+        for obj in each:
+            assert [n for n in claim if claim[n](obj) is not None] == [name], obj
+
+
+def _weights_of(model: Any) -> list[Any]:
+    return [model.weights, model.weights[0]]
 
 
 def test_thousands_of_variables() -> None:

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, which are killed and started again, and each Keras."""
+"""Trainings in separate processes that are killed and started again, and each Keras."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ STEPS = 3  # of an epoch, in all scripts
 
 
 class Training:
-    """A script, called with a folder, a number of epochs, a file for the result, and ``args``.
+    """A script that is called with a folder, a number of epochs, a result file, and ``args``.
 
-    It prints ``STARTING n`` once, where n epochs are done, and ``EPOCH n`` when the nth epoch is
-    done and about to be saved. In the end it writes an npz of all variables and of ``states``, as
-    JSON.
+    It prints ``STARTING n`` once, where n is the number of epochs that are done. It prints
+    ``EPOCH n`` when the nth epoch is done and about to be saved. At the end it writes an npz of all
+    variables, and of ``states`` as JSON.
     """
 
     def __init__(self, script: str, folder: Path, epochs: int, *args: str) -> None:
@@ -47,7 +47,7 @@ class Training:
             )
 
     def finish(self) -> tuple[int, dict[str, np.ndarray[Any, Any]], Any]:
-        """Run to the end. Returns the epoch from which it started, the variables, the states."""
+        """Run to the end. Returns the epoch it started from, the variables and the states."""
         with self._start() as process:
             output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, self._log.read_text()[-4000:]
@@ -59,8 +59,8 @@ class Training:
         return int(start[1]), values, states
 
     def kill(self, after: int, seconds: float) -> tuple[int, int]:
-        """Start it, and kill it so many seconds after it has printed so many epochs. Returns the
-        epoch from which it started, and the last one that it printed."""
+        """Start it, and kill it ``seconds`` after it has printed ``after`` epochs. Returns the
+        epoch it started from, and the last one that it printed."""
         with self._start() as process:
             assert process.stdout is not None
             start = last = None
@@ -85,11 +85,8 @@ class Training:
 @pytest.fixture
 def killed_as_uninterrupted(tmp_path: Path) -> Callable[..., None]:
     """Checks a training that is killed ``kills`` times, at random moments within ``within`` seconds
-    after it was about to save.
-
-    Each time it goes on from the last epoch that it saved, and never from an incomplete checkpoint.
-    It ends in the same bits and states as one that was not killed.
-    """
+    after it began to save. Each time it continues from the last epoch that it saved, never from an
+    incomplete checkpoint. It ends with the same bits and states as one that was never killed."""
 
     def check(script: str, *args: str, epochs: int, kills: int, within: float, seed: int) -> None:
         chance = random.Random(seed)
@@ -100,7 +97,7 @@ def killed_as_uninterrupted(tmp_path: Path) -> Callable[..., None]:
         reached = 0
         for _ in range(kills):
             started, last = killed.kill(chance.randint(1, 3), chance.uniform(0, within))
-            # The epoch that it printed last may have been saved. Those before it were.
+            # The epoch that it printed last may be saved or not. Those before are saved.
             assert reached - 1 <= started <= reached
             reached = last
             assert last < epochs, "it was done before it was killed: give it more epochs"

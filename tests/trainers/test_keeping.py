@@ -81,8 +81,8 @@ def test_nothing_is_kept_elsewhere(name: object) -> None:
     keeping = Keeping(1, None)
     keeping.add("model-1", 1.0)
     before = keeping.state_dict()
-    with pytest.raises(ValueError, match="name"):
+    with pytest.raises(ValueError, match="is not the name of a file in the same folder"):
         keeping.load_state_dict({"recent": [["model-2", 2.0], [name, 1.0]], "due": 5.0})
-    with pytest.raises(ValueError, match="name"):
+    with pytest.raises(ValueError, match="is not the name of a file in the same folder"):
         keeping.add(name, 2.0)  # type: ignore[arg-type]
     assert keeping.state_dict() == before

@@ -22,9 +22,12 @@ X = np.random.default_rng(0).random((8, 3)).astype("f4")
 Y = X.sum(1, keepdims=True)
 Place = tuple[str | int, ...]
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
-)
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
+    ),
+]
 
 
 class Run:

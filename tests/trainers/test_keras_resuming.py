@@ -13,9 +13,12 @@ import pytest
 import initreg
 from initreg import InitregError, MismatchError, ResumeWarning, TargetError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
-)
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
+    ),
+]
 
 
 def test_a_run_in_two_parts(library: Any, tmp_path: Path) -> None:

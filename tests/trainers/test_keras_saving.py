@@ -15,9 +15,12 @@ import pytest
 import initreg
 from initreg import TargetError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
-)
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
+    ),
+]
 
 
 def test_what_is_saved(library: Any, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+pytestmark = pytest.mark.framework
+
 RUNS = [
     pytest.param(("tensorpack_run.py",), 0.03, id="tensorpack"),
     pytest.param(("tf1_run.py",), 0.03, id="tf1"),

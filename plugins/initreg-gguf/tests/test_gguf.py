@@ -122,7 +122,7 @@ def test_counts_beyond_the_file_are_refused(tmp_path: Path, field: int, count: i
     struct.pack_into("<Q", data, field, count)
     path.write_bytes(data)
     with pytest.raises(
-        initreg.DamagedFile, match=f"m.gguf: not a whole GGUF file of {len(data):,}"
+        initreg.DamagedFile, match=f"m.gguf: not a complete GGUF file of {len(data):,}"
     ):
         initreg.open(path)
 
@@ -133,7 +133,7 @@ def test_array_longer_than_the_file_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     at = data.index(b"tokenizer.ggml.tokens") + len(b"tokenizer.ggml.tokens") + 4 + 4
     path.write_bytes(data[:at] + struct.pack("<Q", 2**62) + data[at + 8 :])
-    with pytest.raises(initreg.DamagedFile, match="something up to byte"):
+    with pytest.raises(initreg.DamagedFile, match="something ends at byte"):
         initreg.open(path)
 
 
@@ -144,7 +144,7 @@ def test_offset_that_wraps_around_is_refused(tmp_path: Path) -> None:
     at = data.index(b"\x01\x00\x00\x00\x04") + 4 + 8 + 4  # after n_dims, the dims and the type
     assert data[at : at + 8] == bytes(8)
     path.write_bytes(data[:at] + struct.pack("<Q", 2**64 - 32) + data[at + 8 :])
-    with pytest.raises(initreg.DamagedFile, match="not a whole GGUF file"):
+    with pytest.raises(initreg.DamagedFile, match="not a complete GGUF file"):
         initreg.open(path)
 
 
@@ -153,7 +153,7 @@ def test_unknown_version_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", {})
     data = path.read_bytes()
     path.write_bytes(data[:4] + struct.pack("<I", 1) + data[8:])
-    with pytest.raises(initreg.DamagedFile, match="says it is GGUF version 1; 2 and 3 are read"):
+    with pytest.raises(initreg.DamagedFile, match=r"GGUF version 1\. initreg reads versions 2 and"):
         initreg.open(path)
 
 
@@ -163,5 +163,5 @@ def test_type_that_gguf_cannot_unpack_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", {}, {"w": (raw, Kind.Q8_1)})
     with initreg.open(path) as arrays:
         assert arrays["w"].shape == (2, 32)
-        with pytest.raises(initreg.InitregError, match="cannot unpack Q8_1: pip install --upgrade"):
+        with pytest.raises(initreg.InitregError, match=r"unpack Q8_1\. pip install --upgrade gguf"):
             arrays["w"].read()

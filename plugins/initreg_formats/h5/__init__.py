@@ -2,20 +2,26 @@
 
 What an array is called:
 
-- in a file that says what its weights are called (Keras 1 and 2, and Keras 3's legacy ``.h5``), the
-  weight's name, as in its ``weight_names`` attribute; the dataset's path is an alias. The weights
-  of an optimizer come last, under their own names. Weights that share a name, as in a nested
-  model, are called by their paths instead, and so is a dataset that no attribute names;
-- in any other file, the ``.weights.h5`` and ``.keras`` of Keras 3 included, the dataset's path
-  without its leading ``/``: ``layers/dense/vars/0``. Further links to a dataset inside the file
-  are aliases; a further link to a group gives no further names. The state of an optimizer, which
-  Keras 3 saves as a list, has its place and the list's length as an alias.
+- Some files name their weights: those of Keras 1 and 2, and Keras 3's legacy ``.h5``. There an
+  array is called by the weight's name, as in its ``weight_names`` attribute. The dataset's path is
+  an alias. The weights of an optimizer come last, under their own names. Weights that share a name,
+  as in a nested model, are called by their paths instead, and so is a dataset that no attribute
+  names.
+- In any other file, such as the ``.weights.h5`` and ``.keras`` of Keras 3, an array is called by
+  the dataset's path without its leading ``/``: ``layers/dense/vars/0``. Further links to a dataset
+  inside the file are aliases. A further link to a group gives no further names. Keras 3 saves the
+  state of an optimizer as a list; an array in it has its place and the list's length as an alias.
 
-A dataset with a null dataspace holds no array and is not listed. No other file is ever opened: an
-external link, external storage or a virtual dataset is refused, wherever in the file it is.
+A dataset with a null dataspace holds no array and is not listed. No other file is ever opened:
+external links, external storage and virtual datasets are refused, wherever in the file they are.
 
-No lock is taken, so that reading never stops a program that wants to write; a file that is open
-for writing at this moment is not opened.
+No lock is kept, so that reading never stops a program that wants to write. A file that another
+program has open for writing is not opened.
+
+The modules: ``claiming`` recognises a source. ``opening`` opens a file, an ``archive`` or its
+``shards``. ``container`` is one open file. ``walk`` finds its datasets, ``names`` names them, and
+``arrays``, ``strings`` and ``attributes`` read them. ``headers``, ``nesting``, ``structures`` and
+``trees`` check what HDF5 itself does not survive. ``writing`` and ``calm_file`` write a file.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from initreg import Output, Saved, SaveOptions
 
 initreg_endings = (".h5", ".hdf5")
-initreg_requires = {"h5py": "pip install 'initreg[h5]'"}
+initreg_requires = {"h5py": "pip install h5py"}
 
 
 @hookimpl

@@ -11,36 +11,39 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
-from initreg import DamagedFile, OpenOptions, RefusedFile, Source
+from initreg import DamagedFile, OpenOptions, Source
 from initreg_formats.h5.claiming import WEIGHTS
 from initreg_formats.h5.container import Container
-from initreg_formats.zip_member import data_offset
+from initreg_formats.shared.zip_member import check_size, data_offset, members_of
 
 _CHUNK = 1 << 20
-_RATIO = 1032  # deflate packs no better
-_FAULTS = (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, RuntimeError)
 
 
 def open_archive(source: Source, options: OpenOptions) -> Container:
-    """The weights in the archive. Raises DamagedFile.
+    """The weights in the archive. Raises DamagedFile, RefusedFile.
 
-    The archive's checksum is one for the whole file of weights, so it is verified here, at once,
-    rather than with each array: the arrays are read from the page cache afterwards.
+    The archive has one checksum for the whole file of weights. So it is verified here, at once,
+    rather than with each array. The arrays are read from the page cache afterwards.
     """
     what = source.label
+    weights = f"{what}: its {WEIGHTS}"
     file = source.open()
     try:
-        member = _member(file, what, options.max_inflation)
-        start = data_offset(file, member, f"{what}: its {WEIGHTS}")
+        member = _member(file, what)
+        start = data_offset(file, member, weights)
+        check_size(member, member.file_size, weights, options.max_inflation)
         if member.compress_type == zipfile.ZIP_STORED:
             if start + member.file_size > source.size:
-                raise DamagedFile(f"{what}: its {WEIGHTS} ends beyond the archive")
+                raise DamagedFile(
+                    f"{weights} ends beyond the archive. The file is truncated or corrupt. "
+                    "Download or copy it again"
+                )
             if options.verify:
-                _verify(file, start, member, what)
+                _verify(file, start, member, weights)
             path, content = source.path, file
         else:
             with file:
-                path, start, content = None, 0, _unpack(file, member, what)
+                path, start, content = None, 0, _unpack(file, member, weights)
         container = Container(
             what, path, start, source.size, content, member.file_size, options.max_inflation
         )
@@ -51,29 +54,17 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
         raise
 
 
-def _member(file: BinaryIO, what: str, max_inflation: float) -> zipfile.ZipInfo:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-    except _FAULTS as error:
-        raise DamagedFile(
-            f"{what}: not a whole zip archive ({error}): the file is truncated or corrupt. "
-            "Download or copy it again"
-        ) from error
+def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
+    """The member that holds the weights. Raises DamagedFile."""
+    members = members_of(file, what)
     found = [member for member in members if member.filename == WEIGHTS]
     if len(found) != 1:
         names = ", ".join(member.filename for member in members[:8])
-        raise DamagedFile(f"{what}: a zip archive with {len(found)} {WEIGHTS}; it has {names}")
-    member = found[0]
-    limit = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _RATIO)
-    if member.file_size > limit:
         raise DamagedFile(
-            f"{what}: its {WEIGHTS} claims to unpack from {member.compress_size:,} to "
-            f"{member.file_size:,} bytes, more than it can"
+            f"{what}: a zip archive with {len(found)} {WEIGHTS}, where one is needed. It has "
+            f"{names}"
         )
-    packed, unpacked = member.compress_size, member.file_size
-    RefusedFile.check_inflation(f"{what}: its {WEIGHTS}", packed, unpacked, max_inflation)
-    return member
+    return found[0]
 
 
 def _verify(file: BinaryIO, start: int, member: zipfile.ZipInfo, what: str) -> None:
@@ -87,25 +78,36 @@ def _verify(file: BinaryIO, start: int, member: zipfile.ZipInfo, what: str) -> N
         left -= len(chunk)
     if left or checksum != member.CRC:
         raise DamagedFile(
-            f"{what}: its {WEIGHTS} fails its crc32: the archive says {member.CRC:08x}, its bytes "
-            f"give {checksum:08x}. The file is corrupt: download or copy it again"
+            f"{what} fails its crc32: the archive says {member.CRC:08x}, its bytes give "
+            f"{checksum:08x}. The file is corrupt. Download or copy it again"
         )
 
 
 def _unpack(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> io.BytesIO:
-    """The member in memory: it has its declared size, which :func:`_member` found justified, and
-    its checksum, or DamagedFile is raised."""
+    """The member, unpacked into memory. :func:`check_size` found its size justified.
+
+    Raises DamagedFile if it has another size than the archive says, or another checksum.
+    """
     unpacked = io.BytesIO()
     try:
         with zipfile.ZipFile(file) as archive, archive.open(member) as packed:
             while chunk := packed.read(_CHUNK):
                 unpacked.write(chunk)
-    except (*_FAULTS, zlib.error) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+    ) as error:
         raise DamagedFile(
-            f"{what}: its {WEIGHTS} cannot be unpacked: {error}. Download or copy the file again"
+            f"{what} cannot be unpacked: {error}. Download or copy the file again"
         ) from error
     if unpacked.tell() != member.file_size:
         raise DamagedFile(
-            f"{what}: its {WEIGHTS} unpacks to {unpacked.tell():,} of {member.file_size:,} bytes"
+            f"{what} unpacks to {unpacked.tell():,} bytes, where the archive says "
+            f"{member.file_size:,}. Download or copy the file again"
         )
     return unpacked

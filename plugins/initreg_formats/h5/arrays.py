@@ -1,7 +1,7 @@
-"""One dataset of an HDF5 file as an array: an extent where its bytes lie as they are, else lazily
-through h5py.
+"""One dataset of an HDF5 file as an array: an extent if its bytes are stored plainly, otherwise
+lazily through h5py.
 
-Source of the rules: HDF5 File Format Specification 3.0, "Data Layout Message"; and for bfloat16
+Source of the rules: HDF5 File Format Specification 3.0, "Data Layout Message". For bfloat16:
 ``keras/src/saving/saving_lib.py``, ``H5IOStore``.
 """
 
@@ -16,7 +16,7 @@ from initreg_formats.h5.container import Container, h5_errors
 from initreg_formats.h5.headers import address_of, messages
 from initreg_formats.h5.strings import DESCRIPTOR, Strings
 from initreg_formats.h5.walk import Dataset, as_text
-from initreg_formats.unreadable import Unreadable
+from initreg_formats.shared.unreadable import OpaqueDtype, Unreadable
 
 _LAYOUT = 0x08
 _CHUNKED_BY_INDEX = b"\4\2"  # version 4, chunked
@@ -27,20 +27,27 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_BYTES = 1 << 60
-# HDF5's own filters that believe the packed data. Scale-offset was seen to crash 1.14.6.
+# HDF5's own filters that trust the packed data. Scale-offset was seen to crash 1.14.6.
 _UNSAFE = {4: "szip", 5: "n-bit", 6: "scale-offset"}
-# Filters that h5py does not bring, by their registered numbers, and what brings them.
+# Filters that h5py lacks and hdf5plugin has, by their registered numbers.
 _HDF5PLUGIN = (305, 307, 308, 32001, 32004, 32008, 32013, 32015, 32017, 32018, 32026, 32028)
 
 
 def to_array(
     container: Container, dataset: Dataset, aliases: tuple[str, ...], is_weight: bool
 ) -> Any:
-    """An Extent or something lazy; None if the dataset holds no array (a null dataspace).
-    ``is_weight``: whether Keras's attributes say that it is one.
+    """The dataset as an Extent or a lazy array; None if it holds no array (a null dataspace).
 
-    Raises RefusedFile if its bytes lie in another file or dataset, MissingLibrary for an unknown
-    filter, DamagedFile if its size is impossible.
+    Args:
+        container: the open file.
+        dataset: where the dataset lies in it.
+        aliases: the other names of the array.
+        is_weight: whether Keras's attributes name the dataset as a weight.
+
+    Raises:
+        RefusedFile: its bytes lie in another file or dataset.
+        MissingLibrary: it is packed by a filter that is not installed.
+        DamagedFile: its size is impossible.
     """
     import h5py
 
@@ -57,8 +64,11 @@ def to_array(
         try:
             dtype = kind.dtype
         except TypeError as error:
-            message = f"{what} has elements that numpy has no dtype for: {error}"
-            return Unreadable(shape, type(kind).__name__, message, aliases)
+            message = (
+                f"{what} has elements that numpy has no dtype for: {error}. Read it with h5py, and "
+                "pass the arrays as a dict"
+            )
+            return Unreadable(shape, OpaqueDtype(type(kind).__name__), message, aliases)
         while dtype.subdtype is not None:
             dtype, inner = dtype.subdtype
             shape += inner
@@ -71,10 +81,10 @@ def to_array(
         if dtype.hasobject:
             kinds, name = _objects(dtype)
             message = (
-                f"{what} holds {kinds}, not plain numbers: read it with h5py, and pass "
+                f"{what} holds {kinds}, not plain numbers. Read it with h5py, and pass "
                 "the arrays as a dict"
             )
-            return Unreadable(shape, name, message, aliases)
+            return Unreadable(shape, OpaqueDtype(name), message, aliases)
         nbytes = math.prod(shape) * dtype.itemsize
         if (
             layout == h5py.h5d.CONTIGUOUS
@@ -96,20 +106,22 @@ def to_array(
         if unsafe:
             message = (
                 f"{what} is packed by HDF5's filter {unsafe}, which can end the process if the "
-                "file is damaged. Save it with gzip or without a filter; or read it with h5py, and "
+                "file is damaged. Save it with gzip or without a filter. Or read it with h5py, and "
                 "pass the arrays as a dict"
             )
-            return Unreadable(shape, f"{dtype.name}, packed by {unsafe}", message, aliases)
+            opaque = OpaqueDtype(f"{dtype.name}, packed by {unsafe}")
+            return Unreadable(shape, opaque, message, aliases)
         if layout == h5py.h5d.CHUNKED and _is_indexed_unsafely(container, found, what):
             message = (
-                f"{what} may grow, and its chunks are indexed in a way that HDF5 does not read "
-                "safely. Save it without maxshape=, or without libver='latest'; or read it with "
+                f"{what} can grow, and its chunks are indexed in a way that HDF5 does not read "
+                "safely. Save it without maxshape=, or without libver='latest'. Or read it with "
                 "h5py, and pass the arrays as a dict"
             )
-            return Unreadable(shape, f"{dtype.name}, in chunks that grow", message, aliases)
+            opaque = OpaqueDtype(f"{dtype.name}, in chunks that grow")
+            return Unreadable(shape, opaque, message, aliases)
         container.claim_memory(nbytes, what)
         if layout == h5py.h5d.CHUNKED:
-            # HDF5 unpacks a chunk as a whole, however little of it the dataset takes.
+            # HDF5 unpacks all of a chunk, however little of it belongs to the dataset.
             container.check_memory(math.prod(plist.get_chunk()) * dtype.itemsize, what)
     if is_bfloat16:
         import ml_dtypes
@@ -120,8 +132,9 @@ def to_array(
 
 
 def _is_indexed_unsafely(container: Container, found: Any, what: str) -> bool:
-    """Whether the chunks are in an extensible array or a B-tree of version 2. HDF5 1.14.6 divides
-    by the zeros of a damaged one, and believes its sizes.
+    """Whether the chunks are indexed by an extensible array or a B-tree of version 2.
+
+    HDF5 1.14.6 divides by zeros in damaged ones, and trusts their sizes.
 
     Source: HDF5 File Format Specification 3.0, "Data Layout Message", version 4.
     """
@@ -133,17 +146,19 @@ def _is_indexed_unsafely(container: Container, found: Any, what: str) -> bool:
 
 
 def _check_fields(dtype: np.dtype[Any], what: str) -> None:
-    """Raise DamagedFile if a structure's fields overlap or stick out of it.
+    """Raise DamagedFile if a structure's fields overlap, or reach beyond its end.
 
-    numpy may have a wider type for a field than the file (a damaged float of 8 bytes is a long
-    double of 16 to it), and h5py then writes past the end of each element, and of the array.
+    numpy may read a field as a wider type than the file has: a damaged float of 8 bytes as a long
+    double of 16. h5py then writes past the end of each element, and of the array.
     """
     end = 0
     for field, offset in sorted(
         ((found[0], found[1]) for found in (dtype.fields or {}).values()), key=lambda each: each[1]
     ):
         if offset < end or offset + field.itemsize > dtype.itemsize:
-            raise DamagedFile(f"{what} has elements whose parts overlap: {dtype}")
+            raise DamagedFile(
+                f"{what} has elements whose parts overlap: {dtype}. Download or copy the file again"
+            )
         end = offset + field.itemsize
         _check_fields(field.base, what)
 
@@ -184,24 +199,24 @@ def _refuse_foreign(plist: h5py.h5p.PropDCID, layout: int, what: str) -> None:
 
     if layout == h5py.h5d.VIRTUAL:
         raise RefusedFile(
-            f"{what} is virtual: its values lie in other datasets, or in other files, which are "
-            "not opened. Copy it into a dataset of its own"
+            f"{what} is virtual: its values lie in other datasets, or in other files, which "
+            "initreg does not open. Copy it into a dataset of its own"
         )
     if layout != h5py.h5d.CHUNKED and plist.get_external_count():
         file, _, _ = plist.get_external(0)
         raise RefusedFile(
-            f"{what} has its values in another file, {as_text(file)!r}, which is not opened. Copy "
-            "it into a dataset of its own"
+            f"{what} has its values in another file, {as_text(file)!r}, which initreg does not "
+            "open. Copy it into a dataset of its own"
         )
 
 
 def _is_bfloat16(
     dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any], is_weight: bool, container: Container
 ) -> bool:
-    """Whether Keras wrote it from bfloat16, which HDF5 does not have: opaque elements of 2 bytes.
+    """Whether Keras wrote it from bfloat16, which HDF5 lacks, as opaque elements of 2 bytes.
 
-    In a ``.weights.h5`` the attribute ``dtype`` says so. In a legacy file none does, but there is
-    no other dtype of Keras that has 2 bytes and that HDF5 lacks.
+    In a ``.weights.h5`` the attribute ``dtype`` says so. A legacy file has no such attribute, but
+    Keras has no other dtype of 2 bytes that HDF5 lacks.
     """
     if dtype.kind != "V" or dtype.itemsize != 2 or dtype.names is not None:
         return False
@@ -212,13 +227,15 @@ def _is_bfloat16(
 
 
 def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
-    # An axis of 0 hides axes of any length, which numpy then does not take.
+    # With an axis of 0 the others may have any length, which numpy does not accept.
     if math.prod(axis or 1 for axis in shape) * max(1, dtype.itemsize) > _MOST_BYTES:
-        raise DamagedFile(f"{what} has the impossible shape {shape}")
+        raise DamagedFile(
+            f"{what} has the impossible shape {shape}. Download or copy the file again"
+        )
 
 
 def _are_strings(dataset: h5py.h5d.DatasetID, layout: int, dtype: np.dtype[Any]) -> bool:
-    """Whether they are strings of variable length whose descriptors lie in one piece."""
+    """Whether they are strings of variable length whose descriptors are contiguous."""
     import h5py
 
     count = math.prod(dataset.shape)
@@ -231,7 +248,7 @@ def _are_strings(dataset: h5py.h5d.DatasetID, layout: int, dtype: np.dtype[Any])
 
 
 def _objects(dtype: np.dtype[Any]) -> tuple[str, str]:
-    """What elements that are no plain numbers are, in words, and the name of their dtype."""
+    """For elements that are not plain numbers: what they are, and the name of their dtype."""
     import h5py
 
     if h5py.check_string_dtype(dtype) is not None:
@@ -244,12 +261,11 @@ def _objects(dtype: np.dtype[Any]) -> tuple[str, str]:
 
 
 def _unsafe_filter(plist: h5py.h5p.PropDCID, what: str) -> str:
-    """The name of a filter that writes beyond its memory over damaged data; "" if the dataset is
-    packed by none. Raises MissingLibrary if a filter that it is packed by is not there."""
+    """The name of a filter of the dataset that writes beyond its memory if the data is damaged;
+    ``""`` if there is none. Raises MissingLibrary if a filter is not installed."""
     import h5py
 
     unsafe = ""
-
     for index in range(plist.get_nfilters()):
         code, _, _, name = plist.get_filter(index)
         unsafe = _UNSAFE.get(code, unsafe)

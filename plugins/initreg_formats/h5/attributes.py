@@ -1,8 +1,7 @@
 """Attributes that hold names.
 
-h5py reads names of a fixed length. Those of variable length, which h5py writes for a list of bytes
-and so Keras too, are looked up in the object's header here, for the reason that ``strings.py``
-gives.
+h5py reads names of fixed length. Names of variable length are looked up in the object's header
+here, for the reason given in ``strings.py``. h5py writes a list of bytes so, and so does Keras.
 
 Source of the layout: HDF5 File Format Specification 3.0, "Attribute Message".
 """
@@ -20,11 +19,11 @@ from initreg_formats.h5.strings import DESCRIPTOR, read_strings
 from initreg_formats.h5.walk import as_text
 
 _ATTRIBUTE = 0x0C
-_SHARED = 0x02  # a flag: the message lies elsewhere
+_SHARED = 0x02  # the flag of a message that lies elsewhere
 
 
 def has_attribute(owner: Any, name: str, container: Container) -> bool:
-    """Whether an object, by its identifier in h5py, has the attribute."""
+    """Whether an object has the attribute. ``owner`` is its identifier in h5py."""
     import h5py
 
     with h5_errors(container.label):
@@ -32,7 +31,7 @@ def has_attribute(owner: Any, name: str, container: Container) -> bool:
 
 
 def string_list(owner: Any, name: str, container: Container) -> list[str]:
-    """The strings in an attribute; none in one that is empty. Raises DamagedFile, RefusedFile."""
+    """The strings in an attribute. Raises DamagedFile, RefusedFile."""
     import h5py
 
     what = f"{container.label}: attribute {name!r}"
@@ -44,9 +43,11 @@ def string_list(owner: Any, name: str, container: Container) -> list[str]:
         refuse_deep(attribute.get_type(), what)
         dtype = attribute.dtype
         if count * max(1, dtype.itemsize) > container.length:
-            raise DamagedFile(f"{what} claims more bytes than the file has")
+            raise DamagedFile(
+                f"{what} claims more bytes than the file has. Download or copy the file again"
+            )
         if h5py.check_string_dtype(dtype) is None:
-            raise DamagedFile(f"{what} is no list of names")
+            raise DamagedFile(f"{what} is not a list of names, but has the dtype {dtype}")
         if not dtype.hasobject:
             import numpy as np
 
@@ -58,20 +59,20 @@ def string_list(owner: Any, name: str, container: Container) -> list[str]:
 
 
 def _descriptors(owner: Any, name: bytes, size: int, container: Container, what: str) -> memoryview:
-    """The first ``size`` bytes of an attribute's data as they lie in the file."""
+    """The first ``size`` bytes of an attribute's data, as stored in the file."""
     for kind, flags, body in messages(container, address_of(owner), what):
         if kind == _ATTRIBUTE and not flags & _SHARED:
             found, data = _attribute(body)
             if found == name and len(data) >= size:
                 return data[:size]
     raise RefusedFile(
-        f"{what} has strings of variable length outside of its object's header, which HDF5 does "
-        "not read safely. Read the file with h5py, and pass the arrays as a dict"
+        f"{what} has strings of variable length outside of its object's header. HDF5 does not read "
+        "those safely. Read the file with h5py, and pass the arrays as a dict"
     )
 
 
 def _attribute(body: memoryview) -> tuple[bytes, memoryview]:
-    """The name and the data of an attribute message; no data if it is damaged."""
+    """The name and the data of an attribute message. A damaged one has no data."""
     if len(body) < 9:
         return b"", memoryview(b"")
     version = body[0]

@@ -1,8 +1,8 @@
-"""A file that HDF5 writes to without ever hearing of an error.
+"""A file that hides errors from HDF5 while HDF5 writes to it.
 
-HDF5 1.14.6 does not survive one: on a full disk it fails to close what it has open, again and
+HDF5 1.14.6 does not survive an error. On a full disk it fails to close its objects, again and
 again, and ends the process with a segmentation fault (measured, with a limit on the file's size).
-So what fails is kept from it until the HDF5 file is closed, and is raised then.
+So an error is kept until the HDF5 file is closed, and is raised then.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import io
 import os
 from typing import Any
 
-_KEPT = 1 << 20  # bytes; HDF5 reads back its own records, which are smaller, and no array's values
+_KEPT = 1 << 20  # bytes; HDF5 reads back only its own records, which are smaller than that
 
 
 class CalmFile:
-    """What h5py asks of a file object. ``error``: the first error, after which nothing is written
-    any more: close the HDF5 file then, and raise it."""
+    """A file object for h5py.
+
+    ``error`` is the first error. Nothing is written after it: close the HDF5 file, and raise it.
+    """
 
     def __init__(self, file: io.FileIO) -> None:
         self.error: BaseException | None = None
         self._file = file
         self._at = 0
         self._end = 0
-        self._kept: list[tuple[int, bytes]] = []  # what was not written, by where it belongs
+        self._kept: list[tuple[int, bytes]] = []  # what was not written, and where it belongs
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._at = offset + {os.SEEK_CUR: self._at, os.SEEK_END: self._end}.get(whence, 0)
@@ -78,4 +80,4 @@ class CalmFile:
         return size
 
     def flush(self) -> None:
-        """There is nothing to flush: the file has no buffer."""
+        """Does nothing, because the file has no buffer."""

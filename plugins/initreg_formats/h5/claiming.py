@@ -1,12 +1,13 @@
-"""What of HDF5 a source is, from its first bytes and its name: no more is imported to claim it."""
+"""Whether a source is HDF5, and which kind, from its first bytes and its name. It imports little,
+so that claiming stays cheap."""
 
 from __future__ import annotations
 
 from initreg import Claim, Confidence, Source
-from initreg_formats.zip_member import MAGIC
+from initreg_formats.shared.zip_member import MAGIC
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-WEIGHTS = "model.weights.h5"  # of a .keras archive
+WEIGHTS = "model.weights.h5"  # in a .keras archive
 CONFIG = "config.json"
 _SUFFIXES = (".h5", ".hdf5", ".keras")
 _INDEX = ".weights.json"
@@ -27,18 +28,21 @@ def claim(source: Source) -> Claim | None:
 
 
 def signature_at(head: bytes) -> int | None:
-    """Where HDF5's signature stands: at 0, 512, 1024 or 2048, the first of these. The format goes
-    on doubling, but nobody writes a user block of more than 2 KiB before weights."""
+    """Where HDF5's signature is: the first of 0, 512, 1024 and 2048. None if it is nowhere there.
+
+    The format also allows 4096 and so on, but nobody writes more than 2 KiB before weights.
+    """
     places = (at for at in (0, 512, 1024, 2048) if head.startswith(SIGNATURE, at))
     return next(places, None)
 
 
 def _claim_archive(source: Source) -> Claim | None:
-    """The claim on a zip archive."""
     names = source.members
     if names is None:
         if source.suffix == ".keras":
-            return Claim(Confidence.CONTENT, "begins like a Keras archive, which has no end")
+            return Claim(
+                Confidence.CONTENT, "begins like a Keras archive, but the archive has no end"
+            )
         return None
     if CONFIG in names and WEIGHTS in names:
         return Claim(Confidence.EXACT, f"Keras archive: zip with {CONFIG} and {WEIGHTS}")
@@ -48,6 +52,6 @@ def _claim_archive(source: Source) -> Claim | None:
 
 
 def is_index(source: Source) -> bool:
-    """Whether the source is named and begins like one."""
+    """Whether the source is named, and begins, like the index of several files."""
     assert source.path is not None
     return source.path.name.lower().endswith(_INDEX) and b'"weight_map"' in source.head

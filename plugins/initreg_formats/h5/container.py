@@ -1,8 +1,9 @@
-"""One open HDF5 file: on its own, or inside an archive, and what its size can justify."""
+"""One open HDF5 file, on its own or inside an archive, and how much memory its size justifies."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import threading
 from collections.abc import Iterator
@@ -23,21 +24,22 @@ from initreg_formats.h5.structures import Structures
 if TYPE_CHECKING:
     import h5py
 
-# Deflate cannot unpack to more than 1032 times its size, and nothing else here packs better.
-_RATIO = 1032
 _HEAD = 4096  # bytes, in which the superblock begins
-_SLACK = 1 << 20  # bytes that any file may ask for
+_SLACK = 1 << 20  # bytes that any file may ask for, such as those of datasets never written to
 
 
 @contextlib.contextmanager
 def h5_errors(what: str) -> Iterator[None]:
-    """Whatever h5py raises over a damaged file becomes a DamagedFile that names ``what``."""
+    """Turn whatever h5py raises for a damaged file into a DamagedFile that names ``what``."""
     try:
         yield
     except InitregError:
         raise
     except MemoryError as error:
-        raise DamagedFile(f"{what}: reading it runs out of memory") from error
+        raise DamagedFile(
+            f"{what}: reading it needs more memory than there is. Download or copy the file again, "
+            "or free memory"
+        ) from error
     except (
         ArithmeticError,
         AttributeError,
@@ -55,11 +57,11 @@ def h5_errors(what: str) -> Iterator[None]:
 
 
 class Window(io.RawIOBase):
-    """``length`` bytes of ``file`` from ``start``, as a file: how HDF5 sees a member of a zip. In
-    it HDF5's signature is at ``signature``.
+    """``length`` bytes of ``file`` from ``start``, as a file of its own, such as a member of a zip
+    archive. HDF5's signature is at ``signature`` in it.
 
-    HDF5 reads any file through one, because its own driver locks the file against writers, and
-    shares state with whatever else in the process has the file open.
+    HDF5 reads every file through a window. Its own driver would lock the file against writers, and
+    share state with other users of the file in the process.
     """
 
     def __init__(self, file: BinaryIO, start: int, length: int, signature: int) -> None:
@@ -104,10 +106,13 @@ class Window(io.RawIOBase):
 class Container:
     """An open HDF5 file, read-only.
 
-    ``label``: what to call it in a message. ``path`` and ``base``: the file that its bytes lie in
-    and where they begin; ``path`` is None if they were unpacked into memory. ``size``: the bytes
-    of the file on disk, which justify what is allocated. ``length``: the bytes of the HDF5 file.
-    ``has_checksum``: whether an archive has one for all of it, which was compared.
+    Attributes:
+        label: what messages call it.
+        path: the file that its bytes lie in. None if they were unpacked into memory.
+        base: where in that file they begin.
+        size: the bytes of the file on disk, which justify how much may be allocated.
+        length: the bytes of the HDF5 file.
+        has_checksum: whether an archive had a checksum for all of it, which was compared.
     """
 
     has_checksum = False
@@ -158,29 +163,35 @@ class Container:
         return cls(what, source.path, 0, source.size, file, source.size, options.max_inflation)
 
     def claim_memory(self, nbytes: int, what: str) -> None:
-        """Account for an array that HDF5 unpacks or fills. Raises DamagedFile if all of them
-        together are more than the file can hold, RefusedFile if they are more than it may."""
+        """Add ``nbytes`` for an array that HDF5 unpacks or fills, and check the sum.
+
+        Raises DamagedFile if the file cannot hold as much, RefusedFile if it is packed better than
+        the user allows.
+        """
         self._claimed += nbytes
-        self.check_memory(self._claimed, what)
+        self.check_memory(self._claimed, f"{what}, with all before it,")
 
     def check_memory(self, nbytes: int, what: str) -> None:
-        """Raise DamagedFile if the file cannot hold ``nbytes``, however well packed, RefusedFile if
-        it is packed better than is allowed."""
-        if nbytes > self.size * _RATIO + _SLACK:
-            raise DamagedFile(
-                f"{what} brings what the file claims to hold to {nbytes:,} bytes, more than "
-                f"{self.size:,} bytes on disk can. If it is right nevertheless, read it with h5py, "
-                "and pass the arrays as a dict"
-            )
+        """Raise DamagedFile if the file cannot hold ``nbytes``, however well packed they are;
+        RefusedFile if it is packed better than the user allows."""
+        # No filter that is read packs better than deflate.
+        DamagedFile.check_deflate(
+            what,
+            self.size,
+            nbytes,
+            spare=_SLACK,
+            remedy="If the file is right nevertheless, read it with h5py, and pass the arrays as a "
+            "dict",
+        )
         RefusedFile.check_inflation(what, self.size, nbytes, self._max_inflation)
 
     @property
     def user_block(self) -> int:
-        """Bytes before the signature; addresses in the file count from there."""
+        """The bytes before the signature. Addresses in the file count from there."""
         return int(self.file.userblock_size)
 
     def read(self, offset: int, length: int, what: str) -> bytes:
-        """Bytes of the HDF5 file. Raises DamagedFile if it has not as many."""
+        """``length`` bytes of the HDF5 file. Raises DamagedFile if they are not all in it."""
         if offset < 0 or length < 0 or offset + length > self.length:
             raise DamagedFile(f"{what} lies outside of the file. Download or copy it again")
         return self._window.read_at(offset, length)
@@ -192,38 +203,39 @@ class Container:
 
 
 def _superblock(file: BinaryIO, base: int, length: int, what: str) -> int:
-    """Where the superblock of the HDF5 file at ``base`` lies in it. Raises DamagedFile if there is
-    none, RefusedFile if addresses and sizes have other than 8 bytes, which no writer of weights
-    makes: what is checked before HDF5 sees it need not know them."""
+    """Where the superblock lies in the HDF5 file at ``base``.
+
+    Raises DamagedFile if there is none. Raises RefusedFile if addresses and sizes do not have 8
+    bytes, which no writer of weights makes: the checks before HDF5 reads the file rely on 8.
+    """
     file.seek(base)
     head = file.read(min(length, _HEAD))
     at = signature_at(head)
     if at is None:
         raise DamagedFile(
-            f"{what}: what should be HDF5 has no signature of it. Download or copy the file again"
+            f"{what}: what should be HDF5 has no HDF5 signature. Download or copy the file again"
         )
     sizes = head[at + 13 : at + 15] if head[at + 8 : at + 9] < b"\2" else head[at + 9 : at + 11]
     if sizes != b"\x08\x08":
         raise RefusedFile(
-            f"{what}: its addresses and sizes have {' and '.join(map(str, sizes))} bytes, where "
-            "only 8 are read. Read it with h5py, and pass the arrays as a dict"
+            f"{what}: its addresses and sizes have {' and '.join(map(str, sizes))} bytes, and "
+            "initreg reads only files with 8. Read it with h5py, and pass the arrays as a dict"
         )
     return at
 
 
 def _check_unlocked(file: BinaryIO, what: str) -> None:
-    """Raise UnreadableFile if HDF5 has the file open for writing: it holds an exclusive lock then,
-    and what is on disk is incomplete. The lock that finds this out is given back at once."""
-    try:
-        import fcntl
-    except ImportError:  # not on POSIX, where HDF5 does not lock either
-        return
+    """Raise UnreadableFile if a program has the file open for writing.
+
+    HDF5 holds an exclusive lock then, and the file on disk is incomplete. The lock that finds this
+    out is released at once.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(file, fcntl.LOCK_UN)
     except BlockingIOError as error:
         raise UnreadableFile(
-            f"{what}: another program has it open for writing: try again when it is done"
+            f"{what}: another program has it open for writing. Try again when it is done"
         ) from error
     except OSError:  # a file system without locks
         return

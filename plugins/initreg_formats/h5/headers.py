@@ -1,4 +1,4 @@
-"""The header of an object in HDF5, which h5py does not show.
+"""The header of an object in an HDF5 file, which h5py does not show.
 
 Source of the layout: HDF5 File Format Specification 3.0, "Data Object Headers" and "Object Header
 Continuation Message".
@@ -16,10 +16,10 @@ _CONTINUATION = 0x10
 
 
 def address_of(found: Any) -> int:
-    """Where the header of an object, by its identifier in h5py, lies in the file.
+    """Where the header of an object lies in the file. ``found`` is its identifier in h5py.
 
-    Not by ``h5o.get_info``: it adds up the B-trees of the object, and follows one that is damaged
-    without end.
+    ``h5o.get_info`` is not used: it adds up the B-trees of the object, and never ends if one of
+    them is damaged.
     """
     import h5py
 
@@ -43,10 +43,13 @@ def messages(
         order = -1
         blocks, first, last = [(address + 16, int.from_bytes(head[8:12], "little"))], 0, 0
     seen = 0
-    for start, size in blocks:  # grows while it is gone through
+    for start, size in blocks:  # the loop appends to it
         seen += size
         if seen > container.length:
-            raise DamagedFile(f"{what}: its object's header is longer than the file")
+            raise DamagedFile(
+                f"{what}: its object's header is longer than the file. Download or copy the file "
+                "again"
+            )
         block = memoryview(container.read(start, size, what))
         for kind, flags, body in _split(block, order):
             if kind == _CONTINUATION and len(body) >= 16:
@@ -56,8 +59,8 @@ def messages(
 
 
 def _split(block: memoryview, order: int) -> Iterator[tuple[int, int, memoryview]]:
-    """The messages in one block. ``order``: -1 in headers of version 1, else the bytes of the
-    creation order in each message."""
+    """The messages in one block. ``order`` is -1 in headers of version 1, otherwise the size of the
+    creation order in each message, in bytes."""
     at, header = 0, 8 if order < 0 else 4 + order
     while at + header <= len(block):
         if order < 0:

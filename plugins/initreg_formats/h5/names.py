@@ -1,10 +1,12 @@
-"""What the datasets of a file are called: by Keras's attributes where there are any, else by path.
+"""What the datasets of a file are called: by Keras's attributes if there are any, else by path.
+
+A group's ``layer_names`` attribute names its layer groups. A layer group's ``weight_names`` names
+the datasets in it. A list that does not fit into one attribute is written as ``weight_names0``,
+``weight_names1``, ... A saved model has its weights in the group ``model_weights`` and those of its
+optimizer in ``optimizer_weights``.
 
 Source of the rules: ``keras/src/legacy/saving/legacy_h5_format.py`` (Keras 3 and tf_keras), and
-``keras/engine/topology.py`` of Keras 1 and 2. A group's ``layer_names`` attribute names its layer
-groups; a layer group's ``weight_names`` names the datasets in it. A list that does not fit into
-one attribute is written as ``weight_names0``, ``weight_names1``, ... A whole model has its weights
-in the group ``model_weights`` and its optimizer's in ``optimizer_weights``.
+``keras/engine/topology.py`` of Keras 1 and 2.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ def with_places(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The same arrays, with ``optimizer/vars/3 of 8`` as an alias of ``optimizer/vars/3``.
 
     Keras 3 saves the state of an optimizer as a list without names, and refuses a list of another
-    length: it is another optimizer's, where the same place means something else. ``arrays`` are
-    those of all parts, over which the list may be spread.
+    length. Such a list belongs to another optimizer, where the same place means something else.
+    ``arrays`` must be those of all parts, because the list may be spread over several.
     """
     found = dict(arrays)
     matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, arrays) if match is not None]
@@ -66,8 +68,8 @@ def with_places(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unique(names: dict[str, str], contents: Contents) -> dict[str, str]:
-    """The name of every dataset, by path: those that ``names`` has, then the others by their
-    paths. Those that would share a name with another are all called by their paths."""
+    """The name of every dataset, by its path. Datasets that ``names`` lacks are called by their
+    paths, and so are all datasets that would share a name."""
     found = names | {path: path for path in contents.datasets if path not in names}
     while True:
         count = Counter(map(_compared, found.values()))
@@ -82,7 +84,7 @@ def _compared(name: str) -> str:
 
 
 def weight_names(contents: Contents, container: Container) -> dict[str, str]:
-    """The names that Keras's attributes give, by the paths of their datasets, in Keras's order."""
+    """The names from Keras's attributes, by the paths of the datasets, in Keras's order."""
     for base in ("", _MODEL):
         group = contents.groups.get(base)
         if group is not None and _has_list(group, "layer_names", container):
@@ -97,7 +99,8 @@ def weight_names(contents: Contents, container: Container) -> dict[str, str]:
             found |= dict(_named(contents, path, container))
         elif layer != _TOP_LEVEL:
             raise DamagedFile(
-                f"{container.label}: its layer_names have {layer!r}, but there is no group {path!r}"
+                f"{container.label}: its layer_names have {layer!r}, but there is no group "
+                f"{path!r}. Download or copy the file again"
             )
     if _OPTIMIZER in contents.groups and _OPTIMIZER not in layers:
         found |= dict(_named(contents, _OPTIMIZER, container))
@@ -105,19 +108,19 @@ def weight_names(contents: Contents, container: Container) -> dict[str, str]:
 
 
 def _named(contents: Contents, path: str, container: Container) -> Iterator[tuple[str, str]]:
-    """The path and the name of each weight that a group's ``weight_names`` have."""
+    """The path and the name of each weight in a group's ``weight_names``."""
     for name in _list(contents.groups[path], "weight_names", container):
         below = _join(path, name)
         if below not in contents.datasets:
             raise DamagedFile(
                 f"{container.label}: the weight_names of group {path!r} have {name!r}, but there "
-                f"is no dataset {below!r}"
+                f"is no dataset {below!r}. Download or copy the file again"
             )
         yield below, name
 
 
 def _join(base: str, name: str) -> str:
-    """A path as HDF5 reads it: empty parts and '.' mean nothing, a leading '/' the root."""
+    """A path as HDF5 reads it: empty parts and '.' are ignored, a leading '/' means the root."""
     whole = name if name.startswith("/") else f"{base}/{name}"
     return "/".join(part for part in whole.split("/") if part not in ("", "."))
 
@@ -127,7 +130,7 @@ def _has_list(group: h5py.h5g.GroupID, name: str, container: Container) -> bool:
 
 
 def _list(group: h5py.h5g.GroupID, name: str, container: Container) -> list[str]:
-    """A list of strings in the attribute ``name``, or in as many as it is split into."""
+    """A list of strings in the attribute ``name``, or in the several that it is split into."""
     if has_attribute(group, name, container):
         return string_list(group, name, container)
     found: list[str] = []

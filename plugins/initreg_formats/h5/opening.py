@@ -1,4 +1,4 @@
-"""A file, an archive or an index of several files, opened; and what is closed with it."""
+"""Opening a file, an archive or an index of several files, and closing it when it is not needed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from initreg_formats.h5.claiming import is_index
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of, with_places
 from initreg_formats.h5.strings import Strings
-from initreg_formats.zip_member import MAGIC
+from initreg_formats.shared.zip_member import MAGIC
 
 
 def open_source(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    """Every array by name. Raises DamagedFile, RefusedFile, SourceNotFound, MissingLibrary."""
     if source.path is None:
-        raise InitregError(f"{source.label}: the h5 format opens paths")
+        raise InitregError(f"{source.label}: the h5 format opens paths. Give a path")
     if not source.exists:
         raise source.not_found()
     if not source.is_file:
-        raise InitregError(f"{source.label}: a folder is no HDF5 file: give the file in it")
+        raise InitregError(f"{source.label}: a folder is not an HDF5 file. Give the file in it")
     if not source.head:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     if is_index(source):
@@ -52,7 +53,8 @@ class Arrays(dict[str, Any]):
 
 
 def _opened(arrays: dict[str, Any], containers: list[Container]) -> Mapping[str, Any]:
-    """With only extents, which the kernel reads by itself, the containers are closed at once."""
+    """The arrays. If all of them are extents, which initreg reads itself, the containers are closed
+    at once."""
     found = Arrays(with_places(arrays), containers)
     if not any(isinstance(array, (Lazy, Strings)) for array in arrays.values()):
         found.close()

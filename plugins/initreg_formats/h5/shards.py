@@ -1,7 +1,7 @@
 """Keras weights in several files: ``NAME.weights.json`` and ``NAME_00000.weights.h5``, ...
 
 Source of the layout: ``keras/src/saving/saving_lib.py``, ``ShardedH5IOStore``. The index has a
-``weight_map`` from each group of variables to the part that it lies in, or to a list of parts.
+``weight_map``, which gives for each group of variables its part, or a list of parts.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from typing import Any
 from initreg import DamagedFile, OpenOptions, Source
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of
-from initreg_formats.parts import part_of
-from initreg_formats.strict_json import parse_object
-
-_SUFFIX = ".weights.json"
-_LARGEST = 100_000_000  # bytes
+from initreg_formats.shared.parts import part_of, weight_map
 
 
 def open_shards(source: Source, options: OpenOptions) -> tuple[dict[str, Any], list[Container]]:
-    """The arrays of all parts, and the parts, which the caller closes.
+    """The arrays of all parts, and the parts, which the caller must close.
 
-    Raises DamagedFile where the index and a part disagree.
+    Raises DamagedFile if the index and a part disagree.
     """
     what = source.label
     assert source.path is not None
@@ -36,8 +32,8 @@ def open_shards(source: Source, options: OpenOptions) -> tuple[dict[str, Any], l
             for path in found:
                 if name not in places.get(_group(path), ()) or path in arrays:
                     raise DamagedFile(
-                        f"{what}: array {path!r} lies in part {name}, where the index does not "
-                        "have it. Download or copy all parts again"
+                        f"{what}: array {path!r} lies in part {name}, but the index does not say "
+                        "so. Download or copy all parts again"
                     )
             groups = {_group(path) for path in found}
             for group, parts in places.items():
@@ -60,16 +56,12 @@ def _group(path: str) -> str:
 
 def _places(source: Source) -> dict[str, list[str]]:
     """The parts of each group, by its path without a leading ``/``."""
-    what = source.label
-    if source.size > _LARGEST:
-        raise DamagedFile(f"{what}: an index of {source.size:,} bytes is not plausible")
-    found = parse_object(source.read(0, source.size), what).get("weight_map")
-    if not isinstance(found, dict):
-        raise DamagedFile(f"{what}: it has no weight_map")
     places: dict[str, list[str]] = {}
-    for group, parts in found.items():
+    for group, parts in weight_map(source).items():
         parts = [parts] if isinstance(parts, str) else parts
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise DamagedFile(f"{what}: the weight_map does not say which part {group!r} lies in")
+            raise DamagedFile(
+                f"{source.label}: its weight_map does not say which part {group!r} lies in"
+            )
         places[group.lstrip("/")] = parts
     return places

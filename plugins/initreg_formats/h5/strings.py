@@ -1,7 +1,7 @@
 """Arrays of strings of any length, which HDF5 keeps in heaps.
 
-HDF5's own reading of them is not used: it believes a length of up to 4 GiB before it looks for the
-string, and it follows the objects of a damaged heap without end (both seen in 1.14.6).
+They are read here, because HDF5's own code trusts a length of up to 4 GiB before it looks for the
+string, and never ends if the objects of a heap are damaged (both seen in 1.14.6).
 
 Source of the layout: HDF5 File Format Specification 3.0, "Disk Format: Level 1E - Global Heap", and
 "Variable-length Data Encoding Format".
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from initreg_formats.h5.container import Container
 
 DESCRIPTOR = 16  # bytes: length, address of the heap, index in it
-_HEADER = 16  # bytes, of a heap
+_AGAIN = "Download or copy the file again"
+_HEADER = 16  # bytes, at the start of a heap
 
 
 class Strings:
-    """An array of strings that lie in heaps: an object array of bytes, as h5py gives it.
+    """An array of strings that lie in heaps. Its values are an object array of bytes, as in h5py.
 
-    ``offset``: where the descriptors of its elements lie, in the HDF5 file.
+    ``offset`` is where the descriptors of its elements lie in the HDF5 file.
     """
 
     dtype = "string"
@@ -59,8 +60,8 @@ class Strings:
 def read_strings(container: Container, descriptors: memoryview, what: str) -> list[bytes]:
     """The strings that descriptors point to. Raises DamagedFile.
 
-    Two descriptors may point to one string. No writer does that, so all of them together take no
-    more than the file has; a file in which they do is damaged.
+    No writer lets two descriptors point to the same string. So a file is damaged if all strings
+    together are longer than the file.
     """
     heaps: dict[int, dict[int, bytes]] = {}
     found: list[bytes] = []
@@ -76,13 +77,13 @@ def read_strings(container: Container, descriptors: memoryview, what: str) -> li
             heaps[address] = heap = _heap(container, address + container.user_block, what)
             heap_bytes += sum(map(len, heap.values()))
             if heap_bytes > container.length:
-                raise DamagedFile(f"{what}: its strings lie in heaps that overlap")
+                raise DamagedFile(f"{what}: its strings lie in heaps that overlap. {_AGAIN}")
         stored = heaps[address].get(index)
         if stored is None or len(stored) < length:
-            raise DamagedFile(f"{what}: string {len(found)} is not where the file says")
+            raise DamagedFile(f"{what}: string {len(found)} is not where the file says. {_AGAIN}")
         total += length
         if total > container.length:
-            raise DamagedFile(f"{what}: its strings are longer than the file")
+            raise DamagedFile(f"{what}: its strings are longer than the file. {_AGAIN}")
         found.append(stored[:length].partition(b"\0")[0])
     return found
 
@@ -91,11 +92,11 @@ def _heap(container: Container, start: int, what: str) -> dict[int, bytes]:
     """The objects of a heap, by their indices."""
     head = container.read(start, _HEADER, what)
     if not head.startswith(GLOBAL):
-        raise DamagedFile(f"{what}: a string is not where the file says")
+        raise DamagedFile(f"{what}: a string is not where the file says. {_AGAIN}")
     size = int.from_bytes(head[8:16], "little")
     data = container.read(start, size, what)
     try:
         objects = list(heap_objects(size, memoryview(data)))
     except ValueError as error:
-        raise DamagedFile(f"{what}: its strings lie in {error}") from error
+        raise DamagedFile(f"{what}: its strings lie in {error}. {_AGAIN}") from error
     return {index: data[at : at + length] for index, at, length in objects}

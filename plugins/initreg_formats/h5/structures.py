@@ -1,15 +1,15 @@
-"""What HDF5 itself does not survive in a file, looked at before it sees it.
+"""Checks of the structures that end or hang HDF5 if they are damaged, before HDF5 reads them.
 
 HDF5 1.14.6 follows the objects of a damaged global heap, and the free blocks of a damaged local
-one, without end, and takes memory for each. It divides by the zeros of a damaged fractal heap, and
-believes a B-tree of version 2 about its depth and about how many records a node has (all seen, as
-signals). So these are checked when HDF5 reads where they begin. In heaps and trees of links and of
-attributes it writes always the same parameters: others are not read.
+one, without end, and takes memory for each. It divides by zeros in a damaged fractal heap. It
+trusts a B-tree of version 2 about its depth and about the number of records in a node. (All of this
+was seen, as signals.) So each of these is checked when HDF5 reads its beginning. HDF5 always writes
+the same parameters into heaps and trees of links and of attributes, and others are not read.
 
 Source of the layout: HDF5 File Format Specification 3.0, "Disk Format: Level 1A2 - Version 2
-B-trees", "Level 1D - Local Heaps", "Level 1E - Global Heap" and "Level 1F - Fractal Heap"; of the
-parameters: HDF5's H5Gdense.c, H5Adense.c and H5Dfarray.c. Addresses and sizes have 8 bytes: no
-other file is opened.
+B-trees", "Level 1D - Local Heaps", "Level 1E - Global Heap" and "Level 1F - Fractal Heap". Of the
+parameters: HDF5's H5Gdense.c, H5Adense.c and H5Dfarray.c. Addresses and sizes have 8 bytes, because
+no other file is opened.
 """
 
 from __future__ import annotations
@@ -18,35 +18,38 @@ from collections.abc import Callable, Iterator
 
 GLOBAL = b"GCOL"
 LOCAL = b"HEAP"
-# With the version that there is of each: HDF5 reads no other.
+# Each with its only version. HDF5 reads no other.
 _TREE = b"BTHD\0"
 _FRACTAL = b"FRHP\0"
 _FIXED_ARRAY = b"FAHD\0"
 _REFUSED = {
     b"EAHD\0": "an extensible array",
-    b"MDCI\0": "an image of HDF5's cache, which would pass all that is checked here",
+    b"MDCI\0": "an image of HDF5's cache, which would avoid the checks",
     b"SMTB": "a table of messages that objects share",
 }
 _HEADER = 16  # bytes, of a global heap and of each object in it
-_MOST_OBJECTS = 1 << 16  # of a global heap: their indices have 16 bits
-_MOST_BLOCKS = 1 << 20  # free ones in the local heaps of a file: as many names were taken away
-_MOST_LEVELS = 16  # of a tree: each is 20 times as wide as the one above
-_NODE = 512  # bytes of a tree's node
-_NODE_FRAME = 10  # bytes of it that are no records: signature, version, type, checksum
+_MOST_OBJECTS = 1 << 16  # in a global heap, where an index has 16 bits
+_MOST_BLOCKS = 1 << 20  # free blocks in the local heaps of a file; each is a name that was removed
+_MOST_LEVELS = 16  # of a tree; each level is 20 times as wide as the one above
+_NODE = 512  # bytes, of a tree's node
+_NODE_FRAME = 10  # bytes of a node besides its records: signature, version, type, checksum
 _RECORDS = {5: 11, 6: 15, 8: 17, 9: 13}  # bytes, by type: links and attributes, by name and order
-_LINK_ID = {5: 4, 6: 8}  # where in a link's record its place in the heap begins
+_LINK_ID = {5: 4, 6: 8}  # where a link's place in the heap begins in its record
 _UNDEFINED = (1 << 64) - 1
 _WIDTH = 4  # blocks in a row of a fractal heap
-# The heaps of links and of attributes, by the bytes of a place in them: bytes of the first block,
-# bits of the largest size.
+# The heaps of links and of attributes, by the size of a place in them: the bytes of the first
+# block, and the bits of the largest size.
 _HEAPS = {7: (512, 32), 8: (1024, 40)}
 _PAGE_BITS = 10  # of a fixed array's pages
 _END = 1  # of the list of free blocks
 
 
 def heap_objects(size: int, data: memoryview) -> Iterator[tuple[int, int, int]]:
-    """Index, start and length of each object in a global heap of ``size`` bytes, as far as
-    ``data``, its first bytes, reaches. Raises ValueError if one lies outside of it."""
+    """Index, start and length of each object in a global heap of ``size`` bytes.
+
+    ``data`` are the first bytes of the heap, and only objects in them are given. Raises ValueError
+    if one lies outside of the heap.
+    """
     at = _HEADER
     count = 0
     while at + _HEADER <= min(size, len(data)):
@@ -62,8 +65,11 @@ def heap_objects(size: int, data: memoryview) -> Iterator[tuple[int, int, int]]:
 
 
 class Structures:
-    """What HDF5 has come across in a file of ``length`` bytes, whose addresses count from ``base``.
-    ``read(start, size)``: bytes of the file."""
+    """The structures that HDF5 has read so far in one file.
+
+    The file has ``length`` bytes, and its addresses count from ``base``. ``read(start, size)``
+    gives bytes of it.
+    """
 
     def __init__(self, read: Callable[[int, int], bytes], base: int, length: int) -> None:
         self._any = read
@@ -74,7 +80,7 @@ class Structures:
         self._blocks = 0
 
     def check(self, at: int, head: bytes) -> None:
-        """Raise OSError if ``head``, which lies at ``at``, begins what HDF5 must not see."""
+        """Raise OSError if ``head``, at ``at``, begins a structure that HDF5 must not read."""
         if head.startswith((GLOBAL + b"\1", LOCAL + b"\0")):
             self._check_heap(at, head)
         elif head.startswith(_TREE) and at not in self._seen:
@@ -86,7 +92,7 @@ class Structures:
             self._check_fixed_array(self._read(at, 28))
         for begin, what in _REFUSED.items():
             if head.startswith(begin):
-                raise OSError(f"{what}: HDF5 does not read it safely")
+                raise OSError(f"{what}, which HDF5 does not read safely")
 
     def _read(self, start: int, size: int) -> bytes:
         if start + size > self._length:
@@ -96,7 +102,7 @@ class Structures:
     def _check_heap(self, at: int, head: bytes) -> None:
         size = int.from_bytes(head[8:16], "little")
         if size > self._length:
-            raise OSError(f"a heap of {size:,} bytes, where the file has {self._length:,}")
+            raise OSError(f"a heap of {size:,} bytes in a file of {self._length:,}")
         if at not in self._seen:
             self._bytes += size
         if self._bytes > self._length:
@@ -126,7 +132,7 @@ class Structures:
         if (_number(head, 6, 4), _number(head, 10, 2)) != (_NODE, record):
             raise OSError(f"a B-tree of type {kind}, or of a shape, that HDF5 does not read safely")
         if depth > _MOST_LEVELS:
-            raise OSError(f"a B-tree of {depth:,} levels, where {_MOST_LEVELS} hold any file")
+            raise OSError(f"a B-tree of {depth:,} levels, where {_MOST_LEVELS} are always enough")
         most, pointers = _limits(record, depth)
         root, used = _number(head, 16, 8), _number(head, 24, 2)
         todo = [(root, used, depth)] if used else []
@@ -159,8 +165,11 @@ class Structures:
 
 
 def _limits(record: int, depth: int) -> tuple[list[int], list[int]]:
-    """By the level of a node, 0 that of leaves: how many records it has at most, and the bytes of
-    its pointer to a child: address, records of the child, records of all below."""
+    """The largest number of records of a node, and the size of its pointer to a child in bytes.
+
+    Both are lists by the level of the node; leaves have level 0. A pointer is an address, the
+    records of the child, and the records of all nodes below it.
+    """
     most, pointers = [(_NODE - _NODE_FRAME) // record], [0]
     total = most[0]
     for level in range(1, depth + 1):

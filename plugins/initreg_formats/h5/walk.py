@@ -1,9 +1,10 @@
 """Every dataset and group that a file links to, without ever leaving the file.
 
-Source of the rules: HDF5 File Format Specification 3.0, "Link Message". A link is hard, soft (a
-path inside the file), external (a path in another file) or user-defined. Only the first two are
-followed, and soft ones only after all links of the file were seen: a soft link cannot lead through
-an external one then.
+A link is hard, soft (a path inside the file), external (a path in another file) or user-defined.
+Only hard and soft links are followed. Soft ones are followed last, when all links of the file are
+known, so that they cannot lead through an external link.
+
+Source of the rules: HDF5 File Format Specification 3.0, "Link Message".
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from initreg_formats.h5.trees import refuse_repeats
 if TYPE_CHECKING:
     import h5py
 
-_LINK = 8  # bytes that any link takes at least
-_PATHS = 64 << 20  # bytes of paths in any file
-_DEEPEST = 200  # groups within groups; a path's length, and so memory, grows with it
+_LINK = 8  # bytes; a link takes at least as many
+_PATHS = 64 << 20  # bytes of paths that any file may have
+_DEEPEST = 200  # groups within groups; paths, and so memory, grow with it
 
 
 def as_text(name: bytes) -> str:
-    """A name of HDF5 as text. Bytes that are no utf-8 are spelt out."""
+    """A name of HDF5 as text. Bytes that are not UTF-8 are written as escapes."""
     return name.decode("utf-8", "backslashreplace")
 
 
 @dataclass(slots=True)
 class Dataset:
-    """A dataset by the first path that leads to it. ``links``: the other paths."""
+    """A dataset, by the first path that leads to it. ``links`` are the other paths."""
 
     path: str
     parent: h5py.h5g.GroupID
@@ -48,14 +49,15 @@ class Dataset:
 
 @dataclass(slots=True)
 class Contents:
-    """``datasets`` and ``groups`` by path, without a leading ``/``; the root group is ``""``."""
+    """The ``datasets`` and ``groups`` of a file, by path without a leading ``/``. The path of the
+    root group is ``""``."""
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
     groups: dict[str, h5py.h5g.GroupID] = field(default_factory=dict)
 
 
 class Walk:
-    """One pass over the links of a file, groups in the order of their names."""
+    """One pass over the links of a file. Groups are visited in the order of their names."""
 
     def __init__(self, container: Container) -> None:
         import h5py
@@ -91,18 +93,18 @@ class Walk:
             links.append((name, info.type, info.u))
             self._links += 1
             self._path_bytes += len(path) + len(name)
-            return True if self._is_too_much() else None  # not an error: h5py loses it
+            return True if self._is_too_much() else None  # h5py would lose an exception
 
         what = f"{self._label}: group {'/' + path!r}"
         with h5_errors(what):
             refuse_repeats(self._container, address, what)
-            # Sorted here: HDF5 1.14 frees memory that is not its own if a damaged group fails while
-            # it is sorted.
+            # Not sorted by HDF5 1.14, which frees memory that is not its own if a damaged group
+            # fails while it is sorted.
             group.links.iterate(note, order=h5py.h5.ITER_NATIVE, info=True)
         if self._is_too_much():
             raise DamagedFile(
-                f"{self._label}: has more links, or longer names, than its size allows. If it is "
-                "right nevertheless, read it with h5py, and pass the arrays as a dict"
+                f"{self._label}: has more links, or longer names, than its size allows. If the "
+                "file is right nevertheless, read it with h5py, and pass the arrays as a dict"
             )
         for name, kind, target in sorted(links):
             below = f"{path}/{as_text(name)}" if path else as_text(name)
@@ -114,8 +116,10 @@ class Walk:
                 raise RefusedFile(f"{self._label}: {self._foreign(group, name, kind, below)}")
 
     def _is_too_much(self) -> bool:
-        """Whether there are more links, or longer paths, than the file has room for: its B-trees
-        may lead to one link again and again, and its links to one long name."""
+        """Whether there are more links, or longer paths, than the file has room for.
+
+        Its B-trees may lead to one link again and again, and its links to one long name.
+        """
         size = self._container.length
         return self._links > size // _LINK or self._path_bytes > _PATHS + 4 * size
 
@@ -123,12 +127,15 @@ class Walk:
         import h5py
 
         if kind != h5py.h5l.TYPE_EXTERNAL:
-            return f"{path!r} is a user-defined link (class {kind}), which is not followed"
+            return (
+                f"{path!r} is a user-defined link (class {kind}), which initreg does not follow. "
+                "Copy what it means into the file"
+            )
         with h5_errors(f"{self._label}: link {path!r}"):
             file, target = group.links.get_val(name)
         return (
             f"{path!r} is an external link, to {as_text(target)!r} in the file {as_text(file)!r}. "
-            "No other file is opened: give that file by its own path"
+            "initreg opens no other file. Give that file by its own path"
         )
 
     def _hard_link(
@@ -174,7 +181,7 @@ class Walk:
             found = h5py.h5o.open(group, name)
         except KeyError as error:
             raise DamagedFile(
-                f"{self._label}: {path!r} is a soft link to {target!r}, which is not there"
+                f"{self._label}: {path!r} is a soft link to {target!r}, which does not exist"
             ) from error
         except (RuntimeError, OSError, ValueError) as error:
             raise RefusedFile(
@@ -188,7 +195,7 @@ class Walk:
             self._edges[owner].append((address, path))
 
     def _refuse_loops(self) -> None:
-        """Raise RefusedFile if the links from group to group ever lead back."""
+        """Raise RefusedFile if links from group to group form a loop."""
         done: set[int] = set()
         for start in self._edges:
             trail: list[tuple[int, int]] = [(start, 0)]

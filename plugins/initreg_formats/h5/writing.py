@@ -1,9 +1,10 @@
-"""Writing HDF5: a dataset for each array, called by its path: ``fc/W`` is ``W`` in group ``fc``.
+"""Writing HDF5: one dataset for each array. The array's name is its path: ``fc/W`` is ``W`` in the
+group ``fc``.
 
-Datasets are contiguous, and those of 64 bytes and more at multiples of 64; or in chunks, packed by
-gzip. bfloat16, which HDF5 does not have, is kept as Keras keeps it: opaque elements of 2 bytes,
-with an attribute ``dtype``. Strings are of variable length, in UTF-8. Nothing of the time is kept:
-the same arrays make the same file.
+Datasets are contiguous, and those of 64 bytes and more begin at multiples of 64. With ``compress``
+they are in chunks, packed by gzip. bfloat16, which HDF5 lacks, is stored as Keras stores it: opaque
+elements of 2 bytes, with an attribute ``dtype``. Strings have variable length and are in UTF-8. No
+times are stored, so that the same arrays make the same file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import InitregError, Output, Saved, SaveOptions
 from initreg_formats.h5.calm_file import CalmFile
-from initreg_formats.refusing import name_problem, refuse
+from initreg_formats.shared.refusing import name_problem, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ALIGNMENT = 64  # bytes
-_LONGEST = 60_000  # bytes between slashes; of longer ones HDF5 makes what it does not read safely
+_LONGEST = 60_000  # bytes between slashes; HDF5 does not read safely what it writes for longer ones
 _DEEPEST = 200  # groups within groups, as many as are read
 _MOST_AXES = 32  # H5S_MAX_RANK
 _OF_KERAS = (".weights.h5", ".keras")
@@ -32,26 +33,29 @@ _PACKED = {"chunks": True, "compression": "gzip", "shuffle": True}
 
 
 def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
-    """Raises InitregError for names, dtypes and strings that HDF5 has no place for."""
+    """Write ``arrays`` to one file; with ``options.compress``, packed by gzip.
+
+    Raises InitregError for names, dtypes and strings that HDF5 cannot store.
+    """
     label = output.label
     if options.shard_size is not None:
         raise InitregError(
-            f"{label}: an HDF5 file is one file: leave out shard_size, or save as .safetensors"
+            f"{label}: HDF5 is always one file. Leave out shard_size, or save as .safetensors"
         )
     if output.path.name.lower().endswith(_OF_KERAS):
         raise InitregError(
-            f"{label}: Keras's own files lay weights out by the model's layers, so they are "
-            "written with the model: model.save_weights(path) or model.save(path). Or give a path "
-            "that ends in .h5 alone, for a file of arrays by name"
+            f"{label}: Keras's own files store weights by the model's layers, so only the model "
+            "can write them: model.save_weights(path) or model.save(path). For a file of arrays by "
+            "name, give a path that ends in .h5 alone"
         )
     groups = _groups(arrays)
     problems = {n: _problem(n, a.spec.dtype, a.ndim, groups) for n, a in arrays.items()}
-    refuse({name: problem for name, problem in problems.items() if problem}, "HDF5", label)
+    refuse(problems, "HDF5", label)
     _write(arrays, output.file(), label, options.compress)
 
 
 def _groups(arrays: Saved) -> dict[str, str]:
-    """The groups that hold the arrays, with one array that lies in each."""
+    """The groups that hold the arrays, each with the name of one array in it."""
     groups: dict[str, str] = {}
     for name in arrays:
         end = name.rfind("/")
@@ -62,20 +66,22 @@ def _groups(arrays: Saved) -> dict[str, str]:
 
 
 def _problem(name: str, dtype: str, axes: int, groups: dict[str, str]) -> str:
-    """What keeps an array out of the file, "" if nothing does."""
+    """Why HDF5 cannot store the array, and what to do; ``""`` if it can."""
     parts = name.split("/")
     if dtype not in _DTYPES:
-        return f"its dtype is {dtype}, which HDF5 does not have: cast it, or save as .safetensors"
+        return f"its dtype is {dtype}, which HDF5 does not have. Cast it, or save as .safetensors"
     if axes > _MOST_AXES:
-        return f"it has {axes} axes, and {_MOST_AXES} are the most: reshape it"
+        return f"it has {axes} axes, and at most {_MOST_AXES} are possible. Reshape it"
     if "\0" in name or not {"", ".", ".."}.isdisjoint(parts):
-        return "its name is no path: an empty part, '.', '..' or NUL is in it: rename it"
+        return (
+            "its name is not a path, because a part of it is empty, '.', '..' or has NUL. Rename it"
+        )
     if name in groups:
-        return f"it cannot be an array, and the group of {groups[name]!r} as well: rename it"
+        return f"it cannot be both an array and the group of {groups[name]!r}. Rename it"
     if len(parts) - 1 > _DEEPEST:
-        return f"its name nests more than {_DEEPEST} groups: rename it"
+        return f"its name nests more than {_DEEPEST} groups. Rename it"
     if max(len(part.encode(errors="surrogatepass")) for part in parts) > _LONGEST:
-        return f"a part of its name has more than {_LONGEST:,} bytes: rename it"
+        return f"a part of its name has more than {_LONGEST:,} bytes. Rename it"
     return name_problem(name)
 
 
@@ -100,28 +106,31 @@ def _write(arrays: Saved, path: Path, label: str, compress: bool) -> None:
 
 
 def _strings(name: str, values: np.ndarray[Any, Any], label: str) -> np.ndarray[Any, Any]:
-    """As objects. Raises InitregError for strings that HDF5 would not give back."""
+    """Strings as an array of objects. Raises InitregError for those that HDF5 would change."""
     found = values.astype(object)
     for element in found.flat:
         try:
             spelt = element.encode() if isinstance(element, str) else element
             spelt.decode()
         except UnicodeError:
-            what = "bytes that are no UTF-8"
+            what = "bytes that are not UTF-8"
         else:
             if b"\0" not in spelt:
                 continue
             what = "NUL, which ends a string"
         raise InitregError(
-            f"{label}: array {name!r} holds strings that HDF5 has no place for, with {what}: "
-            "save as .ckpt"
+            f"{label}: array {name!r} holds strings that HDF5 cannot store, with {what}. Save as "
+            ".ckpt"
         )
     return found
 
 
 class _Writer:
-    """Adds datasets to a file. Those that nothing is done to are made without h5py's upper layer,
-    with which saving 4,000 small ones takes almost three times as long (measured)."""
+    """Adds datasets to a file.
+
+    Plain ones are made without h5py's upper layer, with which saving 4,000 small datasets takes
+    almost three times as long (measured).
+    """
 
     def __init__(self, file: h5py.File, compress: bool) -> None:
         from h5py import h5p, h5t

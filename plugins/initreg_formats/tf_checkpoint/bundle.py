@@ -5,7 +5,6 @@ Source: TensorFlow's core/protobuf/tensor_bundle.proto and core/util/tensor_bund
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import stat
@@ -14,21 +13,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from initreg import DamagedFile, Extent, OpenOptions, SlicedExtent, Source
-from initreg_formats.parts import refuse_link_out
+from initreg_formats.shared.parts import refuse_link_out
+from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, fields, signed
+from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS, STRING
 from initreg_formats.tf_checkpoint import graph
 from initreg_formats.tf_checkpoint.entry import (
-    DTYPES,
     MOST_SLICES,
-    NO_ARRAYS,
-    STRING,
     Entry,
+    check_boxes,
     covers,
     parse_entry,
     parse_slice,
     slice_key,
 )
 from initreg_formats.tf_checkpoint.leveldb import Table
-from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, Malformed, fields, signed
 from initreg_formats.tf_checkpoint.strings import Piece, Strings, check_piece, read_strings
 
 HEADER_KEY = b""
@@ -42,15 +40,18 @@ _Parts: TypeAlias = list[tuple[tuple[int, ...], bytes, Entry]]
 
 
 class Header(NamedTuple):
-    """``BundleHeaderProto``. ``byteorder``: that of the machine that wrote the data."""
+    """``BundleHeaderProto``. ``byteorder`` is that of the machine that wrote the data."""
 
     shards: int
     byteorder: str
 
 
 def open_bundle(index: Source, prefix: Path, options: OpenOptions) -> dict[str, Any]:
-    """Every variable of the checkpoint by its key, in the order of the keys; nothing is read but
-    the index and the object graph. Raises DamagedFile."""
+    """Every variable of the checkpoint by its key, in the order of the keys.
+
+    Only the index and the object graph are read. Raises DamagedFile, and RefusedFile for a data
+    file in another folder.
+    """
     with Table(index, options.verify) as table:
         found = dict(table.entries())
     return _Bundle(index.label, prefix, found, options.verify).arrays()
@@ -63,12 +64,16 @@ class _Bundle:
         self._verify = verify
         header = found.pop(HEADER_KEY, None)
         if header is None:
-            raise DamagedFile(f"{what}: has no header: it is no index of a TensorFlow checkpoint")
+            raise DamagedFile(
+                f"{what}: has no header, so it is not the index of a TensorFlow checkpoint"
+            )
         try:
             self._header = _parse_header(header)
         except Malformed as error:
-            raise DamagedFile(f"{what}: its header is damaged: it has {error}") from error
-        self._dtypes: dict[int, str] = {}  # as _dtype found them
+            raise DamagedFile(
+                f"{what}: its header is damaged: it has {error}. Download or copy it again"
+            ) from error
+        self._dtypes: dict[int, str] = {}  # what _dtype returned
         self._entries: dict[bytes, Entry] = {}
         for key, value in found.items():
             try:
@@ -86,7 +91,7 @@ class _Bundle:
             aliases[key] = (*aliases.get(key, ()), *names)
         arrays: dict[str, Any] = {}
         for key, entry in self._entries.items():
-            if key in slices or entry.dtype in NO_ARRAYS:
+            if key in slices or entry.dtype in NOT_ARRAYS:
                 continue
             try:
                 name = key.decode()
@@ -119,7 +124,7 @@ class _Bundle:
 
     def _extent(self, entry: Entry, aliases: tuple[str, ...] = ()) -> Extent:
         dtype, shape, shard, offset, size, crc, _ = entry
-        # By position, and order, skip and codec at their defaults: twice as fast as by name.
+        # Arguments by position, defaults too, which is twice as fast as by name.
         return Extent(
             self._files[shard],
             offset,
@@ -134,7 +139,7 @@ class _Bundle:
         )
 
     def _dtype(self, number: int) -> str:
-        """A dtype's name, or numpy's type string where the bytes are big-endian."""
+        """A dtype's name, or numpy's type string if the bytes are big-endian."""
         try:
             name = DTYPES[number]
         except KeyError:
@@ -146,8 +151,8 @@ class _Bundle:
         if match is not None:
             return f">{_LETTERS[match[1]]}{int(match[2]) // 8}"
         if name == "bfloat16":
-            raise Malformed("big-endian bfloat16, which is not read")
-        return name  # a byte has no order
+            raise Malformed("big-endian bfloat16, which initreg does not read")
+        return name  # one byte has no order
 
     def _piece(self, entry: Entry) -> Piece:
         file = self._files[entry.shard]
@@ -169,7 +174,7 @@ class _Bundle:
 
     def _parts_of(self, key: bytes, entry: Entry) -> _Parts:
         if len(entry.slices) > MOST_SLICES:
-            raise Malformed(f"{len(entry.slices):,} slices; {MOST_SLICES:,} are the most read")
+            raise Malformed(f"{len(entry.slices):,} slices, where at most {MOST_SLICES:,} are read")
         parts: _Parts = []
         for data in entry.slices:
             part = parse_slice(data)
@@ -180,12 +185,8 @@ class _Bundle:
                 raise Malformed(f"a slice of shape {shape} at {start} that the index does not hold")
             if stored.shape != shape or stored.dtype != entry.dtype:
                 raise Malformed(f"a slice at {start} of shape {stored.shape} instead of {shape}")
-            if any(a + n > axis for a, n, axis in zip(start, shape, entry.shape, strict=True)):
-                raise Malformed(f"a slice of shape {shape} at {start}, outside of {entry.shape}")
             parts.append((start, part_key, stored))
-        elements = sum(math.prod(stored.shape) for _, _, stored in parts)
-        if elements != math.prod(entry.shape):
-            raise Malformed(f"slices of {elements:,} elements in all for shape {entry.shape}")
+        check_boxes(entry.shape, [(start, stored.shape) for start, _, stored in parts])
         return parts
 
     def _aliases(self) -> dict[bytes, tuple[str, ...]]:
@@ -207,10 +208,10 @@ class _Bundle:
     def _without_copies(
         self, names: dict[bytes, tuple[bytes, ...]]
     ) -> dict[bytes, tuple[bytes, ...]]:
-        """The names of each key, where a name of several equal arrays stays with the first.
+        """The names of each key. If several equal arrays have one name, only the first keeps it.
 
-        ``model.export()`` of Keras 3 saves every variable twice, in a list of all variables and in
-        one of those that are trained, or are not.
+        ``model.export()`` of Keras 3 saves every variable twice: in a list of all variables, and in
+        the list of those that are trained or of those that are not.
         """
         owners: dict[bytes, list[bytes]] = {}
         for key, found in names.items():
@@ -228,12 +229,13 @@ class _Bundle:
         }
 
     def _shards(self, entries: Iterable[Entry]) -> tuple[dict[int, Path], dict[Path, int]]:
-        """The data files in use, and the size of each. Their names come from the prefix alone."""
+        """The data files in use, and the size of each. Only the prefix decides their names."""
         count = self._header.shards
         used = sorted({entry.shard for entry in entries if not entry.slices})
         if used and used[-1] >= count:
             raise DamagedFile(
-                f"{self._what}: an array lies in data file {used[-1]}, but there are only {count}"
+                f"{self._what}: an array lies in data file {used[-1]}, but there are only {count}. "
+                "Download or copy the index again"
             )
         files = {n: Path(f"{self._prefix}.data-{n:05d}-of-{count:05d}") for n in used}
         sizes: dict[Path, int] = {}
@@ -246,19 +248,22 @@ class _Bundle:
                 missing.append(file.name)
                 continue
             if not stat.S_ISREG(status.st_mode):
-                raise DamagedFile(f"{file}: is no file, so the checkpoint's data is not read")
+                raise DamagedFile(f"{file}: is not a file, so the checkpoint's data cannot be read")
             sizes[file] = status.st_size
         if missing:
             more = ", ..." if len(missing) > _NAMES_SHOWN else ""
             raise DamagedFile(
-                f"{self._what}: {len(missing)} of the {count} data files missing: "
+                f"{self._what}: missing {len(missing)} of the {count} data files: "
                 f"{', '.join(missing[:_NAMES_SHOWN])}{more}. Copy them into {file.parent}"
             )
         return files, sizes
 
     def _damaged(self, key: bytes, error: object) -> DamagedFile:
         name = key.decode(errors="backslashreplace")
-        return DamagedFile(f"{self._what}: array {name!r} is damaged: it has {error}")
+        return DamagedFile(
+            f"{self._what}: array {name!r} is damaged: it has {error}. Download or copy the "
+            "checkpoint again"
+        )
 
 
 def _parse_header(data: bytes) -> Header:
@@ -275,5 +280,7 @@ def _parse_header(data: bytes) -> Header:
     if shards < 0 or endianness > 1:
         raise Malformed(f"{shards} data files and endianness {endianness}")
     if needs > _VERSION:
-        raise Malformed(f"a version that needs a reader of version {needs}; this is {_VERSION}")
+        raise Malformed(
+            f"a version that needs a reader of version {needs}, where initreg reads {_VERSION}"
+        )
     return Header(shards, "big" if endianness else "little")

@@ -1,8 +1,7 @@
-"""What the index says of one tensor: ``BundleEntryProto``, and its key if it is a slice.
+"""What the index says about one tensor: a ``BundleEntryProto``, and the keys of its slices.
 
-Source: TensorFlow's core/protobuf/tensor_bundle.proto, core/framework/types.proto and
-tensor_slice.proto; for the key of a slice core/util/saved_tensor_slice_util.cc and
-core/lib/strings/ordered_code.cc.
+Source: TensorFlow's core/protobuf/tensor_bundle.proto and core/framework/tensor_slice.proto. For
+the key of a slice: core/util/saved_tensor_slice_util.cc and core/lib/strings/ordered_code.cc.
 """
 
 from __future__ import annotations
@@ -12,58 +11,23 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, field, fields, varint
 from initreg_formats.tf_checkpoint.leveldb import unmask
-from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, Malformed, field, fields, varint
 
-# DataType -> dtype. Quantised integers are what TensorFlow gives numpy for them: plain ones. The
-# types of less than a byte take a byte an element, in a checkpoint as in memory.
-DTYPES = {
-    1: "float32",
-    2: "float64",
-    3: "int32",
-    4: "uint8",
-    5: "int16",
-    6: "int8",
-    7: "string",
-    8: "complex64",
-    9: "int64",
-    10: "bool",
-    11: "int8",  # qint8
-    12: "uint8",  # quint8
-    13: "int32",  # qint32
-    14: "bfloat16",
-    15: "int16",  # qint16
-    16: "uint16",  # quint16
-    17: "uint16",
-    18: "complex128",
-    19: "float16",
-    22: "uint32",
-    23: "uint64",
-    24: "float8_e5m2",
-    25: "float8_e4m3fn",
-    26: "float8_e4m3fnuz",
-    27: "float8_e4m3b11fnuz",
-    28: "float8_e5m2fnuz",
-    29: "int4",
-    30: "uint4",
-    31: "int2",
-    32: "uint2",
-    33: "float4_e2m1fn",
-}
-STRING = 7
-# Handles to objects, and objects of C++ (a TensorList, the state of an iterator): no arrays.
-NO_ARRAYS = frozenset((20, 21))
-# Slices of one variable; fixed-size partitioners make one for each parameter server.
+# Slices of one variable. Fixed-size partitioners make one for each parameter server.
 MOST_SLICES = 4096
 
 _TAGS = frozenset((0x08, 0x12, 0x18, 0x20, 0x28, 0x3A))  # number << 3 | wire type
-_MOST_AXES = 32  # what every numpy can hold
+_MOST_AXES = 32  # as many as every numpy takes
 _LARGEST = 1 << 63
 
 
 class Entry(NamedTuple):
-    """``crc``: the crc32c of the stored bytes, unmasked. ``slices``: for a partitioned variable,
-    the TensorSliceProtos of its parts, each of which is an entry of its own."""
+    """One entry. ``crc`` is the crc32c of the stored bytes, unmasked.
+
+    A partitioned variable has ``slices``: the TensorSliceProtos of its parts. Each part has an
+    entry of its own.
+    """
 
     dtype: int
     shape: tuple[int, ...]
@@ -80,7 +44,7 @@ def parse_entry(data: bytes) -> Entry:
     shape: tuple[int, ...] = ()
     slices: list[bytes] = []
     at, end = 0, len(data)
-    # Inline for the fields and lengths that occur: this runs once for each of 100,000 variables.
+    # The usual fields and lengths are parsed inline: this runs for each of 100,000 variables.
     while at < end:
         tag = data[at]
         if tag == 0x35:  # crc32c, fixed32
@@ -88,7 +52,7 @@ def parse_entry(data: bytes) -> Entry:
             at += 5
             continue
         if tag not in _TAGS:
-            at = field(data, at, end)[-1]  # of a later version
+            at = field(data, at, end)[-1]  # a field of a later version
             continue
         at += 2
         value = data[at - 1] if at <= end else 0x80
@@ -127,15 +91,16 @@ def parse_shape(data: bytes) -> tuple[int, ...]:
         elif number == 3 and value:
             raise Malformed("a tensor of unknown rank")
     if len(shape) > _MOST_AXES:
-        raise Malformed(f"a tensor of {len(shape)} axes; {_MOST_AXES} are the most that is read")
-    # An axis of 0 empties the tensor, but numpy multiplies the others all the same.
+        raise Malformed(f"a tensor of {len(shape)} axes, where at most {_MOST_AXES} are read")
+    # With an axis of 0 the tensor is empty, but numpy multiplies the other axes all the same.
     if math.prod(axis for axis in shape if axis) >= _LARGEST // 16:
-        raise Malformed(f"a tensor of shape {tuple(shape)}")
+        raise Malformed(f"a tensor of the impossible shape {tuple(shape)}")
     return tuple(shape)
 
 
 class Slice(NamedTuple):
-    """A part of a tensor: on each axis its first index, and its length, None for the whole."""
+    """A part of a tensor: on each axis its first index and its length. The length is None for all
+    of the axis."""
 
     start: tuple[int, ...]
     length: tuple[int | None, ...]
@@ -162,11 +127,11 @@ def parse_slice(data: bytes) -> Slice:
 
 def slice_key(name: bytes, part: Slice) -> bytes:
     """The key under which a part of tensor ``name`` is stored."""
-    # Of the bytes that OrderedCode::WriteString escapes, UTF-8 has only the 0.
+    # OrderedCode::WriteString escapes two bytes, and UTF-8 has only one of them, the 0.
     key = b"\x00" + name.replace(b"\x00", b"\x00\xff") + b"\x00\x01"
     key += _increasing(len(part.start))
     for start, length in zip(part.start, part.length, strict=True):
-        key += _signed(start) + (b"\x7f" if length is None else _signed(length))  # -1: the whole
+        key += _signed(start) + (b"\x7f" if length is None else _signed(length))  # -1: all of it
     return key
 
 
@@ -177,15 +142,15 @@ def _increasing(value: int) -> bytes:
 
 
 def _signed(value: int) -> bytes:
-    """OrderedCode::WriteSignedNumIncreasing of a number that is not negative: big-endian, in as
-    many bytes as there are groups of 7 bits, and as many ones before it."""
+    """OrderedCode::WriteSignedNumIncreasing of a number that is not negative: as many bits of 1 as
+    there are bytes, then the number. It is big-endian, and has one byte for each 7 bits."""
     size = value.bit_length() // 7 + 1
     ones = (1 << size) - 1
     return (ones << 7 * size | value).to_bytes(size, "big")
 
 
 def covers(shape: Sequence[int], part: Slice) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The part's first index and shape on every axis of a tensor of ``shape``. Raises Malformed."""
+    """The first index and the shape of a part of a tensor of ``shape``. Raises Malformed."""
     if len(part.start) != len(shape):
         raise Malformed(f"a slice of {len(part.start)} axes of a tensor of shape {tuple(shape)}")
     lengths = tuple(
@@ -193,3 +158,16 @@ def covers(shape: Sequence[int], part: Slice) -> tuple[tuple[int, ...], tuple[in
         for whole, length in zip(shape, part.length, strict=True)
     )
     return part.start, lengths
+
+
+def check_boxes(
+    shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> None:
+    """Raise Malformed if one of the slices lies outside of a tensor of ``shape``, or if all of them
+    do not have as many elements as the tensor. ``boxes`` are first indices and shapes."""
+    for start, length in boxes:
+        if any(a + n > axis for a, n, axis in zip(start, length, shape, strict=True)):
+            raise Malformed(f"a slice of shape {length} at {start}, outside of {shape}")
+    elements = sum(math.prod(length) for _, length in boxes)
+    if elements != math.prod(shape):
+        raise Malformed(f"slices of {elements:,} elements in all for shape {shape}")

@@ -1,6 +1,6 @@
 """The object graph of an object-based checkpoint: what each variable was called in the program.
 
-Source: TensorFlow's core/protobuf/trackable_object_graph.proto; for the keys
+Source: TensorFlow's core/protobuf/trackable_object_graph.proto. For the keys:
 python/trackable/base.py, python/trackable/constants.py and python/trackable/python_state.py.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, fields
+from initreg_formats.shared.protobuf import BYTES, VARINT, fields
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _ATTRIBUTES = "/.ATTRIBUTES/"
@@ -19,7 +19,7 @@ _VARIABLE = b"VARIABLE_VALUE"
 _SUFFIX = b"/.ATTRIBUTES/VARIABLE_VALUE"
 _PASSED = re.compile(rb"optimizer|\w*variables")
 _IN_LIST = re.compile(rb"(?:.*/)?\w*variables/\d+", re.DOTALL)
-_LONGEST_PLACE = 1000  # bytes; a graph that is one long chain would take the square of its length
+_LONGEST_PLACE = 1000  # bytes; the paths of one long chain would take the square of its length
 _OPTIMIZER_STATE = re.compile(
     rb"((?:[ -~]*/)?)(\w*optimizer/\w+)(/\d+)/\.ATTRIBUTES/VARIABLE_VALUE", re.ASCII
 )
@@ -28,7 +28,7 @@ _BOOKKEEPING = frozenset(("OBJECT_CONFIG_JSON", "py_state"))
 
 
 def is_bookkeeping(key: str) -> bool:
-    """Whether a string under ``key`` is the checkpoint's own, rather than somebody's variable."""
+    """Whether ``key`` holds the checkpoint's own record, not a variable of the program."""
     if key == KEY:
         return True
     _, found, attribute = key.rpartition(_ATTRIBUTES)
@@ -36,16 +36,17 @@ def is_bookkeeping(key: str) -> bool:
 
 
 def is_in_list(key: bytes) -> bool:
-    """Whether the key is a place in a list of variables: ``_all_variables/3``."""
+    """Whether the key is a place in a list of variables, such as ``_all_variables/3``."""
     return _IN_LIST.fullmatch(key.removesuffix(_SUFFIX)) is not None
 
 
 def places(keys: Iterable[bytes]) -> dict[bytes, tuple[str, ...]]:
-    """``optimizer/_variables/3 of 8`` as an alias of the key of that variable, which may have the
-    name of its model before it: ``model/optimizer/_variables/3``.
+    """Aliases such as ``optimizer/_variables/3 of 8``, by the key of the variable.
 
-    Keras keeps the state of an optimizer in a list without names, in which a place means the same
-    only where the lists are as long: a list of another length is another optimizer's.
+    The key may begin with the name of the model: ``model/optimizer/_variables/3``.
+
+    Keras keeps the state of an optimizer in a list without names. A place in it means the same only
+    if the lists have the same length: a list of another length belongs to another optimizer.
     """
     matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, keys) if match is not None]
     lengths = Counter(match.group(1, 2) for match in matches)
@@ -57,12 +58,14 @@ def places(keys: Iterable[bytes]) -> dict[bytes, tuple[str, ...]]:
 
 
 def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
-    """For the key of each variable the other names it goes by, in a serialised
-    ``TrackableObjectGraph``: its ``full_name``, or several, and its place in the model if the key
-    is another one. Raises Malformed."""
+    """The other names of each variable, by its key, from a serialised ``TrackableObjectGraph``.
+
+    These are its ``full_name``, or several, and its place in the model if that is not the key.
+    Raises Malformed.
+    """
     nodes = [_node(content) for n, wire, _, content in fields(graph) if n == 1 and wire == BYTES]
     model = _only_object(nodes)
-    found: dict[bytes, dict[bytes, None]] = {}  # of a key its names, in their order
+    found: dict[bytes, dict[bytes, None]] = {}  # key -> its names, in their order
     for place, (_, variables) in zip(_places_in_model(nodes), nodes, strict=True):
         for name, key in variables:
             names = [place, name]
@@ -74,8 +77,10 @@ def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
 
 
 def _only_object(nodes: Sequence[_Node]) -> bytes | None:
-    """``model``, of ``tf.train.Checkpoint(model=m)``: what the checkpoint calls the one object in
-    it, so that the object itself can be restored. None if it holds several, or none."""
+    """The name of the only object in the checkpoint, so that the object itself can be restored.
+
+    For ``tf.train.Checkpoint(model=m)`` it is ``model``. None if there is not exactly one.
+    """
     if not nodes:
         return None
     inside = [(name, n) for name, n in nodes[0].children if 0 < n < len(nodes)]
@@ -85,7 +90,7 @@ def _only_object(nodes: Sequence[_Node]) -> bytes | None:
 
 
 class _Node(NamedTuple):
-    """``children``: names and numbers of other nodes. ``variables``: full names and keys."""
+    """``children`` are names and numbers of other nodes. ``variables`` are full names and keys."""
 
     children: list[tuple[bytes, int]]
     variables: list[tuple[bytes, bytes]]
@@ -111,9 +116,11 @@ def _node(data: bytes) -> _Node:
 
 
 def _places_in_model(nodes: Sequence[_Node]) -> list[bytes | None]:
-    """The shortest path to each node that leads through no list of an optimizer's or of all
-    variables: TensorFlow's own key may, and then it is a number that changes with what is
-    trainable."""
+    """The shortest path to each node that avoids optimizers and lists of variables.
+
+    TensorFlow's own key may lead through such a list. Then it contains a number, which changes with
+    what is trainable.
+    """
     places: list[bytes | None] = [None] * len(nodes)
     if nodes:
         places[0] = b""

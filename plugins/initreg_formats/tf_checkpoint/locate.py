@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from initreg import Confidence, InitregError, Source
+from initreg import Confidence, DamagedFile, InitregError, RefusedFile, Source, SourceNotFound
 from initreg_formats.tf_checkpoint import leveldb, state
 
-_INDEX = ".index"
+INDEX = ".index"
 _DATA = re.compile(r"(.+)\.data-\d{5,}-of-\d{5,}")
 _V1_PART = re.compile(r"(.+)-(\d{5}|\?{5})(-of-\d{5})")
 _V1_NAME = re.compile(r".*ckpt(-\d+)?")
@@ -22,21 +22,27 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path means. ``prefix``: of a V2 checkpoint. ``table``: its index, or the file of a V1
-    checkpoint (one of them). ``how``: by what it was found, for a claim's reason. ``problem``: why
-    there is nothing to open, with ``confidence`` that it is a checkpoint nevertheless; if it
-    ``is_refused``, there is something."""
+    """What a path means.
+
+    Attributes:
+        how: how the checkpoint was found, for a claim's reason.
+        prefix: the prefix of a V2 checkpoint.
+        table: the index of a V2 checkpoint, or one file of a V1 checkpoint.
+        problem: why nothing can be opened.
+        confidence: how surely it is a checkpoint, if there is a problem.
+        error: the class of the error that opening it is, if there is a problem.
+    """
 
     how: str
     prefix: Path | None = None
     table: Path | None = None
     problem: str = ""
     confidence: Confidence = Confidence.NAME
-    is_refused: bool = False
+    error: type[InitregError] = DamagedFile
 
 
 def locate(source: Source) -> Found | None:
-    """What ``source`` means as a checkpoint; None if it does not look like one."""
+    """The checkpoint that ``source`` means; None if it does not look like one."""
     path = source.path
     if path is None:
         return None
@@ -51,8 +57,8 @@ def _of_file(source: Source, path: Path) -> Found | None:
     data = _DATA.fullmatch(path.name)
     if data is not None:
         return _at_prefix(path.with_name(data[1]))
-    if path.name.endswith(_INDEX) and path.name != _INDEX:
-        return Found("is named .index", _without(path, _INDEX), path)
+    if path.name.endswith(INDEX) and path.name != INDEX:
+        return Found("is named .index", _without(path, INDEX), path)
     if path.name.endswith(".meta"):
         return _at_prefix(_without(path, ".meta"))
     if path.name in _SAVED_MODEL:
@@ -60,7 +66,11 @@ def _of_file(source: Source, path: Path) -> Found | None:
     if state.FIELD in source.head and (found := _from_state(path)) is not None:
         return found
     if path.name == state.NAME and _is_text(source.head):
-        return Found("is named 'checkpoint'", problem=f"{path}: no model_checkpoint_path is in it")
+        return Found(
+            "is named 'checkpoint'",
+            problem=f"{path}: this state file has no model_checkpoint_path. Open a checkpoint "
+            "itself, by its prefix",
+        )
     if leveldb.has_magic(source):
         return Found("is a single file", None, path)
     if _is_v1_name(path.name) and source.head.startswith(b"\0\0"):
@@ -89,10 +99,10 @@ def _beside(prefix: Path, ending: str) -> Path:
 
 
 def _at_prefix(prefix: Path) -> Found | None:
-    """The checkpoint whose files are called ``prefix`` and something."""
+    """The checkpoint whose files have names that begin with ``prefix``."""
     if not prefix.name:
         return None
-    index = _beside(prefix, _INDEX)
+    index = _beside(prefix, INDEX)
     if os.path.isfile(index):
         return Found(f"prefix of {index.name}", prefix, index)
     if os.path.isfile(prefix):
@@ -109,8 +119,8 @@ def _at_prefix(prefix: Path) -> Found | None:
     if shards:
         return Found(
             f"prefix of {shards[0]}",
-            problem=f"{index} is missing; without it nobody knows what {shards[0]} holds. Copy it "
-            "from where the checkpoint was made",
+            problem=f"{index} is missing, and only it says what {shards[0]} holds. Copy it from "
+            "where the checkpoint was made",
         )
     return None
 
@@ -121,7 +131,7 @@ def _is_shard(name: str, stem: str) -> bool:
 
 
 def _from_state(path: Path) -> Found | None:
-    """The checkpoint that a state file points to; None if the file states nothing."""
+    """The checkpoint that a state file points to; None if the file names none."""
     try:
         stated = state.checkpoint_path(Source(path).read(0, state.LONGEST))
     except InitregError:
@@ -135,16 +145,19 @@ def _from_state(path: Path) -> Found | None:
         found = _at_prefix(candidate)
         folder = os.path.realpath(candidate.parent)
         if found is not None and os.path.commonpath([home, folder]) != home:
-            problem = f"{path}: points out of its folder, to {stated!r}. If you trust it, open that"
-            return Found(how, problem=problem, is_refused=True)
+            problem = (
+                f"{path}: points out of its folder, to {stated!r}. If you trust it, open that path"
+            )
+            return Found(how, problem=problem, error=RefusedFile)
         if found is not None and not found.problem:
             return Found(how, found.prefix, found.table)
         problem = problem or (found.problem if found is not None else "")
-    if not problem:
-        problem = f"{path}: points to {stated!r}, which is not there"
-        there = _prefixes(_names(path.parent))
-        problem += f". Its folder holds {_list(there)}: open one of them" if there else ""
-    return Found(how, problem=problem, confidence=Confidence.CONTENT)
+    if problem:
+        return Found(how, problem=problem, confidence=Confidence.CONTENT)
+    problem = f"{path}: points to {stated!r}, which does not exist"
+    there = prefixes(_names(path.parent))
+    problem += f". Its folder holds {_list(there)}. Open one of these" if there else ""
+    return Found(how, problem=problem, confidence=Confidence.CONTENT, error=SourceNotFound)
 
 
 def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
@@ -155,16 +168,16 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
     saved_model = _saved_model(folder, names)
     if saved_model is not None:
         return saved_model
-    there = [n for n in _prefixes(names) if _is_checkpoint(folder / n, names)]
+    there = [n for n in prefixes(names) if _is_checkpoint(folder / n, names)]
     if len(there) == 1:
         return Found(
-            f"folder with {there[0]}.index", folder / there[0], folder / f"{there[0]}{_INDEX}"
+            f"folder with {there[0]}.index", folder / there[0], folder / f"{there[0]}{INDEX}"
         )
     if there:
         return Found(
             "folder of checkpoints",
-            problem=f"{folder}: holds {len(there)} checkpoints and no state file that says which "
-            f"is meant: {_list(there)}. Open one of them",
+            problem=f"{folder}: holds {len(there)} checkpoints, and no state file says which to "
+            f"use: {_list(there)}. Open one of them",
             confidence=Confidence.CONTENT,
         )
     shards = [match[1] for match in map(_DATA.fullmatch, names) if match is not None]
@@ -173,7 +186,7 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
 
 def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
     prefix = folder / _VARIABLES
-    index = _beside(prefix, _INDEX)
+    index = _beside(prefix, INDEX)
     if os.path.isfile(index):
         return Found("SavedModel folder", prefix, index)
     graph = next((name for name in _SAVED_MODEL if name in names), None)
@@ -181,20 +194,20 @@ def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
         return None
     return Found(
         f"folder with {graph}",
-        problem=f"{folder}: a SavedModel without {_VARIABLES}{_INDEX}: it has no variables, or "
+        problem=f"{folder}: a SavedModel without {_VARIABLES}{INDEX}. It has no variables, or "
         "they were not copied",
     )
 
 
 def _is_checkpoint(prefix: Path, names: Iterable[str]) -> bool:
-    """Whether the ``.index`` is a checkpoint's: other programs call their files so, too."""
+    """Whether the ``.index`` belongs to a checkpoint. Other programs have such files, too."""
     if any(_is_shard(name, prefix.name) for name in names):
         return True
-    return leveldb.has_magic(Source(_beside(prefix, _INDEX)))
+    return leveldb.has_magic(Source(_beside(prefix, INDEX)))
 
 
-def _prefixes(names: Iterable[str]) -> list[str]:
-    return sorted(n.removesuffix(_INDEX) for n in names if n.endswith(_INDEX) and n != _INDEX)
+def prefixes(names: Iterable[str]) -> list[str]:
+    return sorted(n.removesuffix(INDEX) for n in names if n.endswith(INDEX) and n != INDEX)
 
 
 def _names(folder: Path) -> list[str]:

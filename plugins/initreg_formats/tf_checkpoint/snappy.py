@@ -1,20 +1,20 @@
-"""Snappy's raw format, in plain Python: blocks of an index that a table writer compressed.
+"""Snappy's raw format in plain Python, for an index whose blocks are compressed.
 
 Source of the format: google/snappy, format_description.txt.
 """
 
 from __future__ import annotations
 
-from initreg_formats.tf_checkpoint.proto import Malformed, varint
+from initreg_formats.shared.protobuf import Malformed, varint
 
 # A copy is the densest element: at most 64 bytes out of 3 in.
 _MOST_OUT, _FOR_IN = 64, 3
 
 
 def decompress(data: bytes) -> bytes:
-    """The bytes that ``data`` stands for. Raises Malformed.
+    """Unpack ``data``. Raises Malformed.
 
-    A length that ``data`` cannot unpack to is refused before anything is unpacked.
+    If ``data`` cannot unpack to the length that it states, nothing is unpacked.
     """
     end = len(data)
     expected, at = varint(data, 0, end)
@@ -37,7 +37,7 @@ def decompress(data: bytes) -> bytes:
             start = len(out) - offset
             if offset >= length:
                 out += out[start : start + length]
-            else:  # it copies what it is just writing: a repetition
+            else:  # it copies bytes that it is writing, which is a repetition
                 out += (out[start:] * (length // offset + 1))[:length]
         if len(out) > expected:
             raise Malformed(f"snappy that unpacks to more than its {expected} bytes")
@@ -56,7 +56,7 @@ def _literal_length(data: bytes, short: int, at: int) -> tuple[int, int]:
 
 
 def _copy(data: bytes, tag: int, at: int) -> tuple[int, int, int]:
-    """``(length, offset, where the element ends)``."""
+    """``(length, offset, position after the element)``."""
     stop = at + (1, 2, 4)[(tag & 3) - 1]
     if stop > len(data):
         raise Malformed("snappy that ends inside a copy")

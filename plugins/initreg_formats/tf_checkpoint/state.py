@@ -1,7 +1,7 @@
 """The ``checkpoint`` state file: a text proto that names the latest checkpoint of its folder.
 
-Source: TensorFlow's python/training/checkpoint_state.proto and
-``tf.train.get_checkpoint_state``; for the escapes protobuf's text format.
+Source: TensorFlow's python/training/checkpoint_state.proto and ``tf.train.get_checkpoint_state``.
+For the escapes: protobuf's text format.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LETTERS = {
 
 
 def checkpoint_path(text: bytes) -> str | None:
-    """What a state file says the latest checkpoint is; None if it says nothing."""
+    """The path of the latest checkpoint, as a state file says it; None if it does not."""
     match = _PATH.search(text)
     if match is None:
         return None
@@ -50,8 +50,9 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 def candidates(folder: Path, stated: str) -> list[Path]:
     """The prefixes that ``stated`` may mean, the likeliest first.
 
-    TensorFlow takes the path as it stands, or below the state file's folder if it is relative. A
-    folder that was moved or copied still states where it once was, so its own files go first.
+    TensorFlow uses the path as it is, or below the state file's folder if it is relative. In a
+    folder that was moved or copied, the state file still has the old path. So files in the folder
+    itself come first.
     """
     beside = folder / re.split(r"[/\\]", stated)[-1]
     if os.path.isabs(stated):

@@ -1,4 +1,4 @@
-"""Tensors of strings: lengths, the lengths' checksum, then the bytes of all strings.
+"""Tensors of strings: the lengths, a checksum of the lengths, then the bytes of all strings.
 
 Source of the layout, and of what the checksums cover: ``WriteStringTensor`` and
 ``ReadStringTensor`` in TensorFlow's core/util/tensor_bundle/tensor_bundle.cc.
@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from initreg import DamagedFile, Source
+from initreg_formats.shared.protobuf import Malformed, varint
 from initreg_formats.tf_checkpoint.leveldb import unmask
-from initreg_formats.tf_checkpoint.proto import Malformed, varint
 
 _CHECKSUM = 4  # bytes
 
 
 class Piece(NamedTuple):
-    """Where the strings of one tensor, or of one slice of it, lie. ``crc``: the crc32c of all of
-    them, unmasked; ``byteorder``: that of the machine that wrote it."""
+    """Where the strings of one tensor, or of one slice of it, lie.
+
+    ``crc`` is the crc32c of all of them, unmasked. ``byteorder`` is that of the machine that wrote
+    them.
+    """
 
     file: Path
     offset: int
@@ -34,7 +37,7 @@ class Piece(NamedTuple):
 class Strings:
     """A tensor of strings, read when it is asked for, as an array of ``bytes`` objects.
 
-    ``parts``: for each, its first index on every axis, and where it lies.
+    ``parts`` are its slices: the first index on every axis, and where the slice lies.
     """
 
     dtype = "string"
@@ -62,19 +65,22 @@ class Strings:
             part = np.empty(math.prod(piece.shape), object)
             part[:] = read_strings(piece, self._what, self._verify)
             box = tuple(slice(a, a + n) for a, n in zip(start, piece.shape, strict=True))
-            # The ellipsis: without it a 0-d array of objects would become an element itself.
+            # Without the ellipsis a 0-d array of objects would become an element itself.
             whole[(*box, ...)] = part.reshape(piece.shape)
         if any(element is None for element in whole.flat):
-            raise DamagedFile(f"{self._what} of shape {self.shape} is not covered by its slices")
+            raise DamagedFile(
+                f"{self._what} of shape {self.shape} is not covered by its slices. Download or "
+                "copy the checkpoint again"
+            )
         return whole
 
 
 def check_piece(piece: Piece, file_size: int) -> None:
-    """Raise Malformed if the file is too small for the strings that the entry announces."""
+    """Raise Malformed if the file is too small for the strings that the entry lists."""
     if piece.offset + piece.size > file_size:
         raise Malformed(
             f"strings up to byte {piece.offset + piece.size:,} of {piece.file.name}, which has "
-            f"{file_size:,} bytes: the file is truncated, or the index is wrong"
+            f"{file_size:,} bytes, so the file is truncated or the index is wrong"
         )
     count = math.prod(piece.shape)
     if count and count + _CHECKSUM > piece.size:  # a length takes a byte or more
@@ -87,7 +93,7 @@ def read_strings(piece: Piece, what: str, verify: bool) -> list[bytes]:
     data = source.read(piece.offset, piece.size)
     try:
         if len(data) != piece.size:
-            raise Malformed(f"{len(data):,} bytes of {piece.size:,}: the file is truncated")
+            raise Malformed(f"{len(data):,} bytes of {piece.size:,}, so the file is truncated")
         return _parse(data, piece, verify)
     except Malformed as error:
         raise DamagedFile(
@@ -117,7 +123,7 @@ def _parse(data: bytes, piece: Piece, verify: bool) -> list[bytes]:
 
 
 def _verify(data: bytes, lengths: list[int], at: int, piece: Piece) -> None:
-    """Check both checksums. They cover the lengths as integers, not as they are stored."""
+    """Check both checksums. They cover the lengths as integers, not as varints."""
     import google_crc32c
 
     order: Any = piece.byteorder

@@ -1,7 +1,7 @@
-"""LevelDB's table, written: what ``leveldb`` reads. Byte for byte as TensorFlow writes it.
+"""Writing LevelDB's table, which ``leveldb`` reads. The bytes are the same as TensorFlow's.
 
-Source of the layout: LevelDB's doc/table_format.md; of the numbers, TensorFlow's
-tsl/lib/io/table_options.h; of the keys in the list of blocks, tsl/lib/io/table_builder.cc.
+Source of the layout: LevelDB's doc/table_format.md. Of the sizes: TensorFlow's
+tsl/lib/io/table_options.h. Of the keys in the list of blocks: tsl/lib/io/table_builder.cc.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import BinaryIO
 
+from initreg_formats.shared.protobuf import encode_varint
 from initreg_formats.tf_checkpoint.leveldb import FOOTER, MAGIC
-from initreg_formats.tf_checkpoint.proto import encode_varint
 
 BLOCK_SIZE = 1 << 18  # bytes after which a block is full
-_RESTART = 16  # entries after which a key is spelt out again
-_UNCOMPRESSED = b"\x00"  # TensorFlow packs no index
+_RESTART = 16  # entries after which a key is stored in full again
+_UNCOMPRESSED = b"\x00"  # TensorFlow does not compress an index
 
 
 def mask(crc: int) -> int:
@@ -25,12 +25,20 @@ def mask(crc: int) -> int:
 def write_table(
     file: BinaryIO, entries: Iterable[tuple[bytes, bytes]], block_size: int = BLOCK_SIZE
 ) -> None:
-    """Write keys, which must rise, and their values as a whole table, which begins where the file
-    stands, at its beginning. Raises ValueError if a key does not rise."""
-    blocks = _Block(1)  # the last key of each block, or one between it and the next, and its handle
+    """Write a complete table at the start of ``file``.
+
+    Args:
+        file: a file at its start.
+        entries: keys and values. The keys must ascend.
+        block_size: bytes after which a block is full.
+
+    Raises:
+        ValueError: the keys do not ascend.
+    """
+    blocks = _Block(1)  # lists the blocks: a key between a block and the next one, and the handle
     block = _Block(_RESTART)
     offset = 0
-    pending = b""  # the handle of the block before, which is listed once the key after it is known
+    pending = b""  # the handle of the block before, which is listed when the next key is known
     last: bytes | None = None
     for key, value in entries:
         if last is not None and key <= last:
@@ -55,8 +63,8 @@ def write_table(
 
 
 class _Block:
-    """Entries, each with what its key does not share with the one before. ``interval``: of how
-    many the first has its key whole."""
+    """Entries, each with the part of its key that differs from the key before it. After every
+    ``interval`` entries, a key is stored in full."""
 
     def __init__(self, interval: int) -> None:
         self.data = bytearray()
@@ -87,13 +95,13 @@ class _Block:
         self._last = key
 
     def finished(self) -> bytes:
-        """Its bytes, with where each key that is whole begins, and how many these are."""
+        """Its bytes: the entries, where each full key begins, and the number of these."""
         tail = [*self._restarts, len(self._restarts)]
         return bytes(self.data) + b"".join(at.to_bytes(4, "little") for at in tail)
 
 
 def _put(file: BinaryIO, block: _Block, offset: int) -> tuple[bytes, int]:
-    """Write a block at ``offset``: its handle, and where the next one begins."""
+    """Write a block at ``offset``. Returns its handle, and where the next block begins."""
     import google_crc32c
 
     content = block.finished()
@@ -104,15 +112,15 @@ def _put(file: BinaryIO, block: _Block, offset: int) -> tuple[bytes, int]:
 
 
 def _shared(a: bytes, b: bytes) -> int:
-    """How many bytes both begin with."""
+    """The length of the common beginning, in bytes."""
     length = min(len(a), len(b))
-    # The highest bit in which two numbers differ is found faster than the first byte in a loop.
+    # Finding the highest bit in which two numbers differ is faster than a loop over bytes.
     differing = int.from_bytes(a[:length], "big") ^ int.from_bytes(b[:length], "big")
     return length - (differing.bit_length() + 7) // 8
 
 
 def _between(last: bytes, following: bytes) -> bytes:
-    """A short key that is not below ``last``, and is below ``following``."""
+    """A short key that is not below ``last``, but below ``following``."""
     at = _shared(last, following)
     if at < len(last) and last[at] + 1 < following[at]:
         return last[:at] + bytes((last[at] + 1,))

@@ -1,7 +1,7 @@
-"""The checkpoints of 2015 and 2016, V1: tables whose values are the tensors.
+"""V1 checkpoints, of 2015 and 2016: tables whose values are the tensors.
 
-The value of the first key, "", says what variables there are, and in which slices; each slice is
-the value of a key of its own, as a protocol buffer with packed numbers.
+The first key is "". Its value lists the variables and their slices. Each slice is the value of a
+key of its own: a protocol buffer with packed numbers.
 
 Source: TensorFlow's core/util/saved_tensor_slice.proto, tensor_slice_reader.cc and
 core/framework/tensor.proto.
@@ -19,25 +19,25 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from initreg import DamagedFile, OpenOptions, Source
-from initreg_formats.parts import refuse_link_out
+from initreg_formats.shared.parts import refuse_link_out
+from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, fields
+from initreg_formats.shared.tf_dtypes import DTYPES, STRING
 from initreg_formats.tf_checkpoint.entry import (
-    DTYPES,
     MOST_SLICES,
-    STRING,
     Slice,
+    check_boxes,
     covers,
     parse_shape,
     parse_slice,
     slice_key,
 )
 from initreg_formats.tf_checkpoint.leveldb import Handle, Table
-from initreg_formats.tf_checkpoint.proto import BYTES, VARINT, Malformed, fields
 
 _PART = re.compile(r"(.+)-(?:\d{5}|\?{5})-of-(\d{5})")
 HEADER_KEY = b""
 
-# Where a TensorProto has the values of each dtype that a V1 writer takes: the field, and how they
-# are packed there.
+# Where a TensorProto keeps the values of each dtype that V1 knows: the field, and how the values
+# are packed in it.
 _VARINTS = "varints"
 _INT, _HALF, _STRINGS = 7, 13, 8
 _FIELDS = {
@@ -57,8 +57,8 @@ _CHUNK = 1 << 20  # bytes of varints that are unpacked at a time
 
 
 def parts(path: Path) -> list[Path]:
-    """The files of the checkpoint that ``path`` is one file of. Raises DamagedFile if one of them
-    is missing."""
+    """All files of the checkpoint, of which ``path`` is one. Raises DamagedFile if one is missing,
+    RefusedFile if one is a link out of the folder."""
     match = _PART.fullmatch(path.name)
     if match is None:
         return [path]
@@ -67,15 +67,22 @@ def parts(path: Path) -> list[Path]:
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise DamagedFile(
-            f"{path}: {len(missing)} of the {count} files missing: {', '.join(missing[:5])}"
+            f"{path}: missing {len(missing)} of the {count} files: {', '.join(missing[:5])}. "
+            f"Copy them into {path.parent}"
         )
     for file in files:
         refuse_link_out(file, str(path), path)
     return files
 
 
+def pattern(path: Path) -> Path:
+    """What TensorFlow opens the checkpoint by, of which ``path`` is one file."""
+    match = _PART.fullmatch(path.name)
+    return path if match is None else path.with_name(f"{match[1]}-?????-of-{match[2]}")
+
+
 def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
-    """Every variable by its name. Raises DamagedFile."""
+    """Every variable by its name. Raises DamagedFile, RefusedFile."""
     found: dict[str, Variable] = {}
     for file in parts(path):
         part = _File(file, options.verify)
@@ -84,7 +91,8 @@ def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
             if (known.shape, known.number) != (shape, dtype):
                 raise DamagedFile(
                     f"{file}: array {name!r} is {DTYPES[dtype]} {shape} here, but "
-                    f"{known.dtype} {known.shape} in another file of the checkpoint"
+                    f"{known.dtype} {known.shape} in another file of the checkpoint. Copy all "
+                    "files of it again"
                 )
             known.pieces += [_Piece(part, slice_key(name.encode(), each), each) for each in slices]
     for variable in found.values():
@@ -93,7 +101,7 @@ def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
 
 
 class _File:
-    """One of the files, which is opened for each block that is read."""
+    """One of the files. It is opened anew for each block that is read."""
 
     def __init__(self, path: Path, verify: bool) -> None:
         self.path = path
@@ -102,7 +110,7 @@ class _File:
             self._blocks: list[tuple[bytes, Handle]] = list(table.listed())
             first = table.first()
         if first is None or first[0] != HEADER_KEY:
-            raise DamagedFile(f"{path}: has no header: it is no TensorFlow checkpoint")
+            raise DamagedFile(f"{path}: has no header, so it is not a TensorFlow checkpoint")
         self._header = first[1]
         self._lock = threading.Lock()
         self._held: tuple[Handle, dict[bytes, bytes]] | None = None
@@ -111,7 +119,7 @@ class _File:
         return Table(Source(self.path), self._verify)
 
     def variables(self) -> Iterator[tuple[str, int, tuple[int, ...], list[Slice]]]:
-        """Of each variable the name, dtype, shape, and the slices that this file has."""
+        """For each variable: its name, dtype and shape, and the slices in this file."""
         try:
             for number, wire, _, meta in fields(self._header):
                 if number != 1 or wire != BYTES:
@@ -127,20 +135,20 @@ class _File:
     def value(self, key: bytes) -> bytes:
         """What is stored under ``key``. Raises Malformed, DamagedFile.
 
-        The block that it is in stays, for the keys after it, until its last one is asked for.
+        The block of the key stays in memory for the keys after it, until its last one is asked for.
         """
         with self._lock:
             at = bisect_left(self._blocks, key, key=itemgetter(0))
             block = self._block(self._blocks[at][1]) if at < len(self._blocks) else {}
             if key not in block:
-                raise Malformed(f"a slice that {self.path.name} announces, but does not hold")
+                raise Malformed(f"a slice that {self.path.name} lists, but does not hold")
             if key == next(reversed(block)):
                 self._held = None
             return block[key]
 
     def _block(self, handle: Handle) -> dict[bytes, bytes]:
         if self._held is None or self._held[0] != handle:
-            self._held = None  # before there is another
+            self._held = None  # frees its memory before the next block is read
             with self._table() as table:
                 self._held = handle, table.block(handle)
         return self._held[1]
@@ -155,7 +163,7 @@ class _Piece(NamedTuple):
 class Variable:
     """One variable, read when it is asked for."""
 
-    has_checksum = True  # that of its block of the table
+    has_checksum = True  # each block of the table has one
 
     def __init__(self, what: str, shape: tuple[int, ...], number: int) -> None:
         self.shape = shape
@@ -165,19 +173,13 @@ class Variable:
         self._what = what
 
     def check(self) -> None:
-        """That its slices are in it and make it whole. Raises DamagedFile."""
+        """Raise DamagedFile if its slices lie outside of it, or have another number of elements."""
         try:
             if len(self.pieces) > MOST_SLICES:
-                raise Malformed(f"{len(self.pieces):,} slices; {MOST_SLICES:,} are the most read")
-            boxes = [covers(self.shape, piece.slice) for piece in self.pieces]
-            for start, length in boxes:
-                if any(a + n > axis for a, n, axis in zip(start, length, self.shape, strict=True)):
-                    raise Malformed(
-                        f"a slice of shape {length} at {start}, outside of {self.shape}"
-                    )
-            elements = sum(math.prod(length) for _, length in boxes)
-            if elements != math.prod(self.shape):
-                raise Malformed(f"slices of {elements:,} elements in all for shape {self.shape}")
+                raise Malformed(
+                    f"{len(self.pieces):,} slices, where at most {MOST_SLICES:,} are read"
+                )
+            check_boxes(self.shape, [covers(self.shape, piece.slice) for piece in self.pieces])
         except Malformed as error:
             raise self._damaged(error) from error
 
@@ -185,7 +187,8 @@ class Variable:
         import numpy as np
 
         try:
-            # All of them before the whole is made: the shape is only what the file says.
+            # All slices are read before memory of the variable's size is allocated: only the file
+            # says how large that is.
             found = [
                 (*covers(self.shape, piece.slice), _values(piece, self.number, self.dtype))
                 for piece in self.pieces
@@ -212,7 +215,7 @@ class Variable:
 
 
 def _nothing(dtype: str) -> Any:
-    """An empty array, for a variable of no elements that has no slices."""
+    """An empty array, for a variable without elements and without slices."""
     import numpy as np
 
     return np.empty(0, object if dtype == DTYPES[STRING] else _numpy(dtype))
@@ -240,7 +243,7 @@ def _values(piece: _Piece, dtype: int, name: str) -> Any:
     """The values of one slice, in C order, one axis. Raises Malformed, DamagedFile."""
     import numpy as np
 
-    # A view: what is cut out of it is not copied, and a tensor is cut out of it four times.
+    # A view, because a tensor is cut out of it four times, and would be copied each time.
     saved = cast("bytes", memoryview(piece.file.value(piece.key)))
     tensor = _last(_last(saved, 2), 3)
     if dtype == STRING:
@@ -268,7 +271,7 @@ def _values(piece: _Piece, dtype: int, name: str) -> Any:
 
 
 def _last(message: bytes, wanted: int) -> bytes:
-    """The last message of that number inside, as protocol buffers have it. Raises Malformed."""
+    """The last field ``wanted`` of a message, which is the one that counts. Raises Malformed."""
     found = None
     for number, wire, _, content in fields(message):
         if number == wanted and wire == BYTES:
@@ -286,7 +289,8 @@ def _numpy(name: str) -> Any:
 
 
 def _unpacked(content: bytes, name: str) -> Any:
-    """Varints as numbers of dtype ``name``. Raises Malformed for one that is none, or too large."""
+    """Varints as numbers of dtype ``name``. Raises Malformed for one that does not end, or that the
+    dtype cannot hold."""
     import numpy as np
 
     dtype = _numpy(name)
@@ -313,7 +317,7 @@ def _unpacked(content: bytes, name: str) -> Any:
         numbers = values if kind == np.dtype("u8") else values.view("i8")
         some = numbers.astype(kind)
         if (some.astype(numbers.dtype) != numbers).any():
-            raise Malformed(f"a number that is no {name}")
+            raise Malformed(f"a number that does not fit into {name}")
         made[count : count + len(some)] = some
         count += len(some)
         at += int(stops[-1])

@@ -1,8 +1,8 @@
-"""Writing a V2 checkpoint, without TensorFlow: a data file, then the index that makes it one.
+"""Writing a V2 checkpoint without TensorFlow: first the data file, then the index.
 
-It is name-based, as ``tf.compat.v1.train.Saver`` writes it: an array's key is its name. One that
-was object-based, written again, keeps the names that initreg gives it, without the ending
-``/.ATTRIBUTES/VARIABLE_VALUE``, and has no object graph any more.
+The checkpoint is name-based, as ``tf.compat.v1.train.Saver`` writes it: an array's key is its name.
+If an object-based checkpoint is read and written again, its variables keep the names that initreg
+gives them, without ``/.ATTRIBUTES/VARIABLE_VALUE``, and the object graph is lost.
 
 Source: TensorFlow's core/protobuf/tensor_bundle.proto and core/util/tensor_bundle/.
 """
@@ -12,46 +12,49 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from initreg import InitregError, Source, UnwritableFile
+from initreg_formats.shared.protobuf import encode_bytes, encode_number, encode_varint
+from initreg_formats.shared.refusing import name_problem, refuse
+from initreg_formats.shared.tf_dtypes import DTYPES, STRING
 from initreg_formats.tf_checkpoint import graph, leveldb
-from initreg_formats.tf_checkpoint.entry import DTYPES, STRING
-from initreg_formats.tf_checkpoint.proto import encode_bytes, encode_number, encode_varint
 from initreg_formats.tf_checkpoint.table import mask, write_table
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from initreg import LazyArray, Output, Saved, SaveOptions
+    from initreg import Output, Saved, SaveOptions
 
 _INDEX = ".index"
-_ALIGNMENT = 64  # bytes: what TensorFlow and numpy want of memory, so that a mapped file can serve
-_BUFFER = 1 << 18  # bytes; what is larger is written from where it lies
+_ALIGNMENT = 64  # bytes; TensorFlow and numpy want memory so, and the file may be mapped
+_BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 _MOST_AXES = 32  # as many as are read
-_SHOWN = 10
 _PRODUCER = 1  # kTensorBundleVersion
-_QUANTISED = range(11, 17)  # qint8 to quint16, but for the 14: numpy has no dtypes of their own
+# qint8 to quint16, which numpy has no dtypes for; except 14, which is bfloat16.
+_QUANTISED = range(11, 17)
 _NUMBERS = {name: n for n, name in DTYPES.items() if n not in _QUANTISED or name == "bfloat16"}
 
 
 def save_bundle(arrays: Saved, output: Output, options: SaveOptions) -> None:
-    """Write ``arrays`` to the files of a prefix, and let ``output.result`` be the prefix.
+    """Write ``arrays`` to the files of a prefix, and set ``output.result`` to the prefix.
 
-    Every array begins at a multiple of 64 bytes of the data file. Where a checkpoint stands, the
-    new data file gets a name that is free, so that the old one is whole until the new one is.
+    Every array begins at a multiple of 64 bytes of the data file. If a checkpoint exists already,
+    the new data file gets a free name, so that the old checkpoint is complete until the new one is.
     Raises InitregError for names and dtypes that a checkpoint does not have.
     """
     if options.compress or options.shard_size is not None:
         asked = "compress" if options.compress else "shard_size"
+        other = ".npz" if options.compress else ".safetensors"
         raise InitregError(
-            f"{output.label}: a TensorFlow checkpoint is neither compressed nor split, so leave "
-            f"out {asked}, or save as .npz, which is compressed, or .safetensors, which is split"
+            f"{output.label}: a TensorFlow checkpoint is neither compressed nor split. Leave out "
+            f"{asked}, or save as {other}"
         )
     stem = _stem(output)
-    _check(arrays, output.label)
+    problems = {n: _problem(n, array.spec.dtype, array.ndim) for n, array in arrays.items()}
+    refuse(problems, "a TensorFlow checkpoint", output.label)
     shards = _free_names(output, stem)
     data = output.file(shards[0])
     for name in shards[1:]:
@@ -71,45 +74,48 @@ def _stem(output: Output) -> str:
     name = output.path.name
     if os.path.isdir(output.path):
         raise UnwritableFile(
-            f"{output.label}: is a folder, and a checkpoint is called by the prefix of its files: "
+            f"{output.label}: is a folder. Give the prefix of the checkpoint's files, such as "
             f"{os.path.join(output.label, 'model.ckpt')!r}"
         )
     if not output.label.endswith(_INDEX) or name == _INDEX:
         return name
     if os.path.islink(output.label):
         raise UnwritableFile(
-            f"{output.label}: is a link, but the checkpoint's other files have other names there. "
-            f"Give the prefix, {output.label.removesuffix(_INDEX)!r}, to replace the link"
+            f"{output.label}: is a link, and the checkpoint's other files are named differently "
+            f"where it leads. Give the prefix {output.label.removesuffix(_INDEX)!r} to replace the "
+            "link"
         )
     return name.removesuffix(_INDEX)
 
 
 def _result(output: Output, stem: str) -> Path:
-    """What opens the checkpoint: the prefix, or the index where the prefix is another file."""
-    # What is a link was followed, and nobody who opens a prefix does so.
+    """The path that opens the checkpoint: its prefix, or its index if another file has the name of
+    the prefix."""
+    # If the prefix was a link, the output followed it. Opening a prefix does not follow links.
     given = output.path if os.path.islink(output.label) else Path(output.label)
     prefix = given.with_name(stem)
     if not prefix.exists():
         return prefix
     first = leveldb.first_entry(Source(prefix))
-    if first is not None and not first[0]:  # a checkpoint in one file, V1, of which this is the new
+    if first is not None and not first[0]:  # a V1 checkpoint in one file, which this one replaces
         output.obsolete(stem)
         return prefix
     return prefix.with_name(f"{stem}{_INDEX}")
 
 
 def _data_files(folder: Path, stem: str) -> list[str]:
-    """The data files of the checkpoint that stands there, and of saves that were killed."""
+    """The data files of an existing checkpoint, and those that killed saves left."""
     pattern = re.compile(re.escape(stem) + r"\.data-\d{5,}-of-\d{5,}", re.DOTALL)
     return [name for name in os.listdir(folder) if pattern.fullmatch(name)]
 
 
 def _free_names(output: Output, stem: str) -> list[str]:
-    """The names of as few data files as are all free. The arrays lie in the first.
+    """Names for the data files, all of them free, and as few as possible. The arrays lie in the
+    first file.
 
-    The number of files is in their names, so it tells the new ones from the old. The others are
-    empty: TensorFlow opens none that it reads nothing from, but whoever copies a checkpoint may
-    look for all that the index counts.
+    The names contain the number of files, so another number gives new names. The other files are
+    empty. TensorFlow does not open them, but a tool that copies checkpoints may look for all files
+    that the index counts.
     """
     count = 1
     while True:
@@ -119,37 +125,17 @@ def _free_names(output: Output, stem: str) -> list[str]:
         count += 1
 
 
-def _check(arrays: Mapping[str, LazyArray], label: str) -> None:
-    """Raise one InitregError for all arrays that a checkpoint has no place for."""
-    problems = [
-        f"{name!r}: {problem}"
-        for name, array in arrays.items()
-        if (problem := _problem(name, array.spec.dtype, array.ndim))
-    ]
-    if problems:
-        more = f"\n  and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-        raise InitregError(
-            f"{label}: a TensorFlow checkpoint has no place for {len(problems):,} of the arrays, "
-            "and nothing was written. Cast, rename or drop them:\n  "
-            + "\n  ".join(problems[:_SHOWN])
-            + more
-        )
-
-
 def _problem(name: str, dtype: str, axes: int) -> str:
+    """Why a checkpoint cannot store the array, and what to do; ``""`` if it can."""
     if dtype not in _NUMBERS:
-        return f"TensorFlow has no dtype {dtype}"
+        return f"its dtype is {dtype}, which TensorFlow does not have. Cast or drop it"
     if axes > _MOST_AXES:
-        return f"{axes} axes; {_MOST_AXES} are the most"
+        return f"it has {axes} axes, and at most {_MOST_AXES} are possible. Reshape or drop it"
     if not name:
-        return "its name is empty, which is the key of the index's header"
+        return "its name is empty, and that is the key of the index's header. Rename it"
     if graph.is_bookkeeping(name):
-        return "a name that checkpoints keep for their own records, not a variable's"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "its name is no valid Unicode"
-    return ""
+        return "checkpoints keep that name for their own records. Rename or drop it"
+    return name_problem(name)
 
 
 class _Place(NamedTuple):
@@ -161,7 +147,7 @@ class _Place(NamedTuple):
 
 
 def _write_arrays(arrays: Saved, file: BinaryIO, output: Output) -> Iterator[tuple[str, bytes]]:
-    """Write each array as it comes; give its name and its entry."""
+    """Write each array as it comes, and yield its name and its entry in the index."""
     import google_crc32c
 
     end = 0
@@ -177,7 +163,7 @@ def _write_arrays(arrays: Saved, file: BinaryIO, output: Output) -> Iterator[tup
             file.write(stored)
             size = len(stored)
         else:
-            # As bytes: neither Python nor the checksum knows the buffer of a bfloat16.
+            # As bytes, because neither Python nor the checksum takes a buffer of bfloat16.
             raw = _as_bytes(values)
             file.write(raw)
             crc = google_crc32c.extend(0, raw)
@@ -189,15 +175,15 @@ def _write_arrays(arrays: Saved, file: BinaryIO, output: Output) -> Iterator[tup
 
 
 def _as_bytes(values: np.ndarray[Any, Any]) -> Any:
-    """A view of the array, or of a copy if it is not in C order."""
+    """A view of the array, or of a copy of it if it is not in C order."""
     import numpy as np
 
     return values.reshape(-1).view(np.uint8)
 
 
 def _strings(name: str, values: np.ndarray[Any, Any], label: str) -> tuple[bytes, int]:
-    """Strings as they are stored, and their checksum, which covers the lengths as integers:
-    ``strings`` reads them."""
+    """Strings as they are stored (``strings`` reads them), and their checksum, which covers the
+    lengths as integers."""
     import google_crc32c
 
     order: Any = sys.byteorder
@@ -218,8 +204,8 @@ def _encoded(element: Any, name: str, label: str) -> bytes:
             return element.encode()
         problem = f"{element!r}, which is neither bytes nor str"
     except UnicodeEncodeError:
-        problem = f"{element!r}, which is no valid Unicode"
-    raise InitregError(f"{label}: array {name!r} holds {problem}; nothing was written")
+        problem = f"{element!r}, which is not valid Unicode"
+    raise InitregError(f"{label}: array {name!r} holds {problem}. Nothing was written")
 
 
 def _header(shards: int) -> bytes:
@@ -230,7 +216,7 @@ def _header(shards: int) -> bytes:
 
 
 def _entry(number: int, shape: tuple[int, ...], place: _Place) -> bytes:
-    """A ``BundleEntryProto``. The file is the first, 0, so its number is not spelt."""
+    """A ``BundleEntryProto``. The number of the data file is left out, because it is 0."""
     axes = b"".join(encode_bytes(2, encode_number(1, axis)) for axis in shape)
     where = encode_number(4, place.offset) + encode_number(5, place.size)
     crc = mask(place.crc).to_bytes(4, "little")

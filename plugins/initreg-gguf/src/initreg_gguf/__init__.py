@@ -1,7 +1,7 @@
 """GGUF, the format of llama.cpp, as a source for initreg.
 
-An array is called by its tensor's name and has numpy's order of axes, the reverse of the file's.
-Plain tensors keep their dtype; quantised ones are unpacked to float32 when they are read.
+An array is called by its tensor's name. Its axes have numpy's order, the reverse of the file's.
+Plain tensors keep their dtype. Quantised ones are unpacked to float32 when they are read.
 
 Source of the layout: ggml's ``docs/gguf.md``, as the ``gguf`` package implements it.
 """
@@ -16,13 +16,13 @@ from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source, hookimp
 initreg_requires = {"gguf": "pip install initreg-gguf"}
 
 MAGIC = b"GGUF"
-VERSIONS = (2, 3)  # the first one, of two months in 2023, has 32-bit counts and no reader any more
+VERSIONS = (2, 3)  # version 1 existed for two months in 2023; nothing reads its 32-bit counts now
 
 
 def version_of(head: bytes) -> tuple[int, str]:
-    """The version, and the byte order ``"<"`` or ``">"`` in which it makes sense.
+    """The version of the file, and its byte order, ``"<"`` or ``">"``.
 
-    A big-endian file has the same magic, so only the version's two empty bytes tell.
+    A big-endian file has the same magic. Only the two empty bytes of the version tell the order.
     """
     little = int.from_bytes(head[4:8], "little")
     if little and little & 0xFFFF == 0:
@@ -44,10 +44,15 @@ def initreg_claim(source: Source) -> Claim | None:
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     if not source.head.startswith(MAGIC):
-        raise DamagedFile(f"{source.label}: not a GGUF file: it does not begin with 'GGUF'")
+        raise DamagedFile(
+            f"{source.label}: not a GGUF file, because it does not begin with 'GGUF'. Download or "
+            "copy it again"
+        )
     version, order = version_of(source.head)
     if version not in VERSIONS:
-        raise DamagedFile(f"{source.label}: says it is GGUF version {version}; 2 and 3 are read")
+        raise DamagedFile(
+            f"{source.label}: says it is GGUF version {version}. initreg reads versions 2 and 3"
+        )
     from initreg_gguf import tensors  # which imports gguf and numpy
 
     return tensors.arrays_of(source, order)

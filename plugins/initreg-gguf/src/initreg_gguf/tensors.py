@@ -1,4 +1,4 @@
-"""The tensors of one GGUF file as extents, or as arrays that are unpacked when they are read."""
+"""The tensors of one GGUF file, as extents or as arrays that are unpacked when they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize, quant_shape_to_byte_shape
 from initreg import DamagedFile, Extent, InitregError, Source
 
-# Types whose bytes are an array as it stands: the numpy type string without its byte order.
+# Types whose bytes are a plain array, with numpy's type string without the byte order.
 PLAIN = {
     "F64": "f8",
     "F32": "f4",
@@ -28,23 +28,23 @@ PLAIN = {
 
 
 class Reader(gguf.GGUFReader):  # type: ignore[misc]  # gguf is not read for types
-    """gguf's reader, which must not read past the end.
+    """gguf's reader, with a check that nothing is read past the end of the file.
 
-    GGUFReader takes every count on trust: past the end it gets arrays that are too short, goes on,
-    and would loop 2**64 times if the file says so. All its reads go through ``_get``.
+    GGUFReader trusts every count. Past the end it gets arrays that are too short, goes on, and
+    would loop 2**64 times if the file says so. All its reads go through ``_get``.
     """
 
     def _get(self, offset: Any, dtype: Any, count: Any = 1, override_order: Any = None) -> Any:
         end = int(offset) + int(count) * np.dtype(dtype).itemsize
         if end > len(self.data):
-            raise ValueError(f"it says that there is something up to byte {end:,}")
+            raise ValueError(f"it says that something ends at byte {end:,}")
         return super()._get(int(offset), dtype, int(count), override_order)
 
 
 class Quantised:
-    """A tensor of a block type: read from the file, and unpacked to float32, when it is asked for.
+    """A tensor of a block type. When it is asked for, it is read and unpacked to float32.
 
-    ``shape`` is that of the unpacked array, so it says nothing of the bytes that it takes.
+    ``shape`` is that of the unpacked array. The bytes in the file are fewer.
     """
 
     dtype = "float32"
@@ -66,13 +66,13 @@ class Quantised:
                 return dequantize(rows, self._kind).astype(np.float32, copy=False)
         except NotImplementedError as error:
             raise InitregError(
-                f"{self._file.label}: this version of gguf cannot unpack {self._kind.name}: "
+                f"{self._file.label}: this version of gguf cannot unpack {self._kind.name}. "
                 "pip install --upgrade gguf"
             ) from error
 
 
 class Tensors(dict[str, Any]):
-    """The map that initreg gets: names to extents or ``Quantised``; holds the file open."""
+    """What initreg gets: names to extents or ``Quantised``. It keeps the file open."""
 
     def __init__(self, label: str, file: BinaryIO) -> None:
         super().__init__()
@@ -80,10 +80,13 @@ class Tensors(dict[str, Any]):
         self._file = file
 
     def read(self, offset: int, length: int) -> Any:
-        """``length`` bytes at ``offset``; from several threads at once, hence pread."""
+        """``length`` bytes at ``offset``. pread, because several threads may read at once."""
         found = os.pread(self._file.fileno(), length, offset)
         if len(found) < length:
-            raise DamagedFile(f"{self.label}: ends before byte {offset + length:,}. Did it shrink?")
+            raise DamagedFile(
+                f"{self.label}: ends before byte {offset + length:,}. Did another program write to "
+                "it? Download or copy it again"
+            )
         return np.frombuffer(found, np.uint8)
 
     def close(self) -> None:
@@ -94,16 +97,16 @@ def arrays_of(source: Source, order: str) -> Mapping[str, Any]:
     """Every tensor by its name. Raises DamagedFile."""
     assert source.path is not None
     try:
-        # Sums of 64-bit offsets wrap around with no more than a warning otherwise.
+        # Otherwise sums of 64-bit offsets would wrap around with only a warning.
         with np.errstate(over="raise"):
             reader = Reader(source.path)
     except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, RecursionError) as error:
         raise DamagedFile(
-            f"{source.label}: not a whole GGUF file of {source.size:,} bytes: {error}. Download or "
-            "copy it again"
+            f"{source.label}: not a complete GGUF file of {source.size:,} bytes: {error}. Download "
+            "or copy it again"
         ) from error
-    # The reader has mapped the file, and reading a mapping of a file that shrinks ends the process;
-    # so nothing of it is kept but numbers, and the mapping goes with it.
+    # The reader has mapped the file. If a mapped file shrinks, reading it ends the process. So only
+    # numbers are kept from the reader, and the mapping goes away with it.
     arrays = Tensors(source.label, source.open())
     with ExitStack() as on_error:
         on_error.callback(arrays.close)
@@ -123,8 +126,8 @@ def _value(arrays: Tensors, tensor: Any, path: Path, order: str) -> Extent | Qua
     if order == ">":
         raise DamagedFile(
             f"{arrays.label}: tensor {tensor.name!r} is {kind.name} in a big-endian file, which "
-            "is not read. Convert the file first: gguf-convert-endian FILE little"
+            "initreg cannot read. Convert the file first: gguf-convert-endian FILE little"
         )
     if kind is GGMLQuantizationType.BF16:
-        return Extent(path, at, length, shape, "bfloat16")  # it has no type string in numpy
+        return Extent(path, at, length, shape, "bfloat16")  # numpy has no type string for it
     return Quantised(arrays, kind, shape, at, length)

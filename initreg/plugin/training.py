@@ -1,0 +1,100 @@
+"""What the plugins know about training, together: checkpoints, slots, what inference needs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from initreg.errors import PluginError
+from initreg.plugin.registry import Registry
+from initreg.plugin.training_hookspecs import Inference
+from initreg.specs import ArraySpec
+
+logger = logging.getLogger("initreg")
+
+
+def checkpoints(registry: Registry, names: Collection[str]) -> dict[str, str]:
+    """The checkpoints among the files of a folder that are not called as a file of it.
+
+    Returns:
+        The name of each, with the name of the file that is written last.
+
+    Raises:
+        PluginError: a plugin failed. A run must not resume from an older checkpoint than it has.
+    """
+    return _merged(_answers(registry, "initreg_checkpoints", names=names).values())
+
+
+def slots(registry: Registry, names: Collection[str], variables: Collection[str]) -> dict[str, str]:
+    """Which of ``names`` are slots of an optimiser, each with its variable.
+
+    A plugin that fails is logged, and its slots are rows as any others: a plan is right without.
+    """
+    failed: dict[str, str] = {}
+    found = registry.calls.ask_each(
+        "initreg_slots", failed, _mapping, names=names, variables=variables
+    )
+    for name, reason in failed.items():
+        logger.warning("plugin %r failed to tell slots apart: %s", name, reason)
+    return {k: v for k, v in _merged(found.values()).items() if k in names and v in variables}
+
+
+def inference(registry: Registry, arrays: Sequence[ArraySpec]) -> Inference:
+    """What of a checkpoint is not needed to use its model, by all plugins.
+
+    Raises:
+        PluginError: a plugin failed. What it knows must not be published unseen.
+    """
+    found = _answers(registry, "initreg_inference", _inference, arrays=arrays).values()
+    names = {spec.name for spec in arrays}
+    dropped = _merged(each.dropped for each in found)
+    renamed = _merged(each.renamed for each in found)
+    return Inference(
+        {name: reason for name, reason in dropped.items() if name in names},
+        {name: new for name, new in renamed.items() if name in names and name not in dropped},
+    )
+
+
+def parameter_files(registry: Registry) -> tuple[str, ...]:
+    """The endings of files that say which arrays of another file are a model's parameters."""
+    found: list[str] = []
+    for record in registry.records:
+        plugin = registry.manager.get_plugin(record.name)
+        if record.broken is None:
+            found += getattr(plugin, "initreg_parameter_files", ())
+    return tuple(dict.fromkeys(ending for ending in found if isinstance(ending, str) and ending))
+
+
+def _answers(registry: Registry, hook: str, check: Any = None, **arguments: Any) -> dict[str, Any]:
+    failed: dict[str, str] = {}
+    found = registry.calls.ask_each(hook, failed, check or _mapping, **arguments)
+    for name, reason in failed.items():
+        raise PluginError(f"plugin {name!r} failed in {hook}: {reason}")
+    return found
+
+
+def _mapping(answer: Any) -> Mapping[str, str]:
+    if answer is None:
+        return {}
+    if not isinstance(answer, Mapping) or not all(
+        isinstance(text, str) for item in answer.items() for text in item
+    ):
+        raise PluginError(f"it returned {answer!r}, not a dict of str")
+    return answer
+
+
+def _inference(answer: Any) -> Inference:
+    if answer is None:
+        return Inference()
+    if not isinstance(answer, Inference):
+        raise PluginError(f"it returned a {type(answer).__name__}, not an Inference")
+    return Inference(_mapping(answer.dropped), _mapping(answer.renamed))
+
+
+def _merged(answers: Any) -> dict[str, str]:
+    """One dict; of two answers about one name, that of the plugin that comes first by its name."""
+    found: dict[str, str] = {}
+    for answer in answers:
+        found = {**answer, **found}
+    return found

@@ -1,0 +1,100 @@
+"""Members of a zip archive, for the formats that read the bytes of a member in place.
+
+Source: PKWARE's APPNOTE, 4.3.7 (local file header) and 4.4.4 (general purpose flag).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from initreg import DamagedFile, RefusedFile
+
+if TYPE_CHECKING:
+    import zipfile
+
+# The first bytes of an archive with members, and of an empty one.
+MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+_LOCAL_HEADER = 30  # bytes, then the name and the extra field
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+_STORED, _DEFLATED = 0, 8
+
+
+def members_of(file: BinaryIO, what: str) -> list[zipfile.ZipInfo]:
+    """The members that an archive's directory lists. Raises DamagedFile, naming ``what``."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.infolist()
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+        OSError,
+        EOFError,
+        RuntimeError,
+    ) as error:
+        raise DamagedFile(
+            f"{what}: not a complete zip archive ({error}). The file is truncated or corrupt. "
+            "Download or copy it again"
+        ) from error
+
+
+def data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:
+    """Where the member's own bytes begin, in bytes from the start of the archive.
+
+    The lengths in the member's local header decide, not those in the archive's directory.
+
+    Raises:
+        DamagedFile: there is no local header, it has another name, or the member is encrypted or
+            neither stored nor deflated. The message begins with ``what``.
+    """
+    if member.flag_bits & _ENCRYPTED:
+        raise DamagedFile(f"{what} is encrypted. Save it without a password")
+    if member.compress_type not in (_STORED, _DEFLATED):
+        raise DamagedFile(
+            f"{what} is packed by method {member.compress_type}. initreg reads stored and deflated "
+            "members, which is what numpy and Keras write"
+        )
+    file.seek(member.header_offset)
+    head = file.read(_LOCAL_HEADER)
+    if len(head) < _LOCAL_HEADER or not head.startswith(MAGIC[0]):
+        raise DamagedFile(
+            f"{what} has no local header where the archive's directory says. Download or copy the "
+            "file again"
+        )
+    names = int.from_bytes(head[26:28], "little")
+    extra = int.from_bytes(head[28:30], "little")
+    utf8 = int.from_bytes(head[6:8], "little") & _UTF8
+    name = file.read(names).decode("utf-8" if utf8 else "cp437", errors="replace")
+    if name != member.orig_filename:
+        raise DamagedFile(
+            f"{what} is called {name!r} where its bytes are. The file is corrupt. Download or copy "
+            "it again"
+        )
+    return member.header_offset + _LOCAL_HEADER + names + extra
+
+
+def check_size(member: zipfile.ZipInfo, unpacked: int, what: str, max_inflation: float) -> None:
+    """Check the size that a member claims, before it is read. For what initreg reads itself (an
+    ``Extent``) that is done already.
+
+    Args:
+        member: the member, as the archive's directory lists it.
+        unpacked: the bytes that it should have once it is unpacked.
+        what: what messages call the member.
+        max_inflation: how many times its packed size it may take, as in ``OpenOptions``.
+
+    Raises:
+        DamagedFile: the member cannot have that many bytes.
+        RefusedFile: it is packed better than is allowed.
+    """
+    packed = member.compress_size
+    if member.compress_type != _STORED:
+        DamagedFile.check_deflate(what, packed, unpacked)
+        RefusedFile.check_inflation(what, packed, unpacked, max_inflation)
+    elif unpacked > packed:
+        raise DamagedFile(
+            f"{what} should have {unpacked:,} bytes, but the archive holds {packed:,} for it. "
+            "Download or copy the file again"
+        )

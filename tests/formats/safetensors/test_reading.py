@@ -1,0 +1,581 @@
+"""The safetensors format, against files that the reference library wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+
+import initreg
+from initreg import (
+    Confidence,
+    DamagedFile,
+    InitregError,
+    MismatchError,
+    OpenOptions,
+    RefusedFile,
+    SmartInit,
+    Source,
+    SourceNotFound,
+    dtypes,
+)
+from initreg_formats import safetensors as plugin
+from initreg_formats.safetensors.dtypes import DTYPES as OF_THE_PLUGIN
+
+# What the format calls a dtype, and what numpy or ml_dtypes call it.
+DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "I16": "int16",
+    "U16": "uint16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+    "F32": "float32",
+    "C64": "complex64",
+    "F64": "float64",
+    "I64": "int64",
+    "U64": "uint64",
+}
+
+
+def some_bits(shape, dtype):
+    """An array of every kind of bits, NaNs and infinities included; a bool has two."""
+    count = int(np.prod(shape, dtype=int)) * dtypes.itemsize(dtype)
+    raw = np.random.default_rng(count).integers(0, 256, count, dtype=np.uint8)
+    if dtype == "bool":
+        raw &= 1
+    return raw.view(dtypes.to_numpy(dtype)).reshape(shape)
+
+
+def same(found, expected):
+    """Equal shape, dtype and bits."""
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    assert found.tobytes() == expected.tobytes()
+
+
+def save(arrays, path, metadata=None):
+    """``safetensors.serialize_file``, which writes dtypes that numpy lacks."""
+    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    specs = {
+        name: safetensors.TensorSpec(
+            dtype=array.dtype.name,
+            shape=arrays[name].shape,
+            data_ptr=array.ctypes.data,
+            data_len=array.nbytes,
+        )
+        for name, array in kept.items()
+    }
+    safetensors.serialize_file(specs, str(path), metadata)
+
+
+def write(path, header, body=b""):
+    """A file of any header: a dict, or the JSON text itself."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    return path
+
+
+def entry(dtype="F32", shape=(2,), begin=0, end=8):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+# --- what the reference library writes ----------------------------------------------------------
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("shape", [(), (7,), (3, 0, 2), (2, 3, 4)])
+@pytest.mark.parametrize("kind", DTYPES)
+def test_every_dtype_and_shape(tmp_path, kind, shape):
+    """Every dtype of the format reads bit by bit, 0-d and empty arrays too."""
+    expected = some_bits(shape, DTYPES[kind])
+    save({"a": expected}, tmp_path / "m.safetensors")
+    header = (tmp_path / "m.safetensors").read_bytes()[8:]
+    assert b'"dtype":"%s"' % kind.encode() in header
+    with initreg.open(tmp_path / "m.safetensors") as arrays:
+        assert arrays.format == "safetensors"
+        assert arrays["a"].spec.dtype == DTYPES[kind]
+        same(arrays["a"].read(), expected)
+
+
+def test_every_known_dtype_is_tested():
+    """The table of the plugin is the table of this test, but for the packed dtypes."""
+    readable = {kind: name for kind, (_, name) in OF_THE_PLUGIN.items() if name is not None}
+    assert readable == DTYPES
+
+
+def test_it_reads_what_the_library_reads(tmp_path):
+    """safe_open and initreg agree on names, shapes, dtypes and bits of a numpy save_file."""
+    written = {
+        kind: some_bits((3, 5), name)
+        for kind, name in DTYPES.items()
+        if name in {"bool", "uint8", "int8", "int16", "uint16", "float16", "int32", "uint32"}
+        or name in {"float32", "complex64", "float64", "int64", "uint64"}
+    }
+    path = tmp_path / "m.safetensors"
+    safetensors.numpy.save_file(written, path, metadata={"format": "np", "a": "b"})
+    with safetensors.safe_open(path, "np") as reference, initreg.open(path) as arrays:
+        assert set(arrays) == set(reference.keys()) == set(written)
+        for name in arrays:
+            same(arrays[name].read(), reference.get_tensor(name))
+
+
+def test_bfloat16_as_the_library_reads_it(tmp_path):
+    """bfloat16 from save_file of ml_dtypes arrays has the values that were saved."""
+    expected = np.linspace(-3, 3, 40, dtype=np.float32).astype(ml_dtypes.bfloat16).reshape(8, 5)
+    safetensors.numpy.save_file({"w": expected}, tmp_path / "m.safetensors")
+    same(initreg.load(tmp_path / "m.safetensors")["w"], expected)
+
+
+def test_fortran_order(tmp_path):
+    """An array that was in Fortran order when it was saved has its values in place."""
+    array = np.asfortranarray(np.random.default_rng(0).random((5, 7, 3)))
+    save({"a": array}, tmp_path / "m.safetensors")
+    same(initreg.load(tmp_path / "m.safetensors")["a"], np.ascontiguousarray(array))
+
+
+def test_names(tmp_path):
+    """Names of any alphabet; a trailing ':0' is dropped; the metadata is no array."""
+    names = ["fc/W", "a.b.weight", "naïve/сеть/层", "fc/b:0", "with space", "", "\N{GRINNING FACE}"]
+    written = {name: np.array(i) for i, name in enumerate(names)}
+    safetensors.numpy.save_file(written, tmp_path / "m.safetensors", metadata={"x": "y"})
+    found = initreg.load(tmp_path / "m.safetensors")
+    assert {name: int(array) for name, array in found.items()} == {
+        name.removesuffix(":0"): i for i, name in enumerate(names)
+    }
+
+
+def test_thousands_of_arrays(tmp_path):
+    """10,000 arrays are listed and read."""
+    expected = {f"layer_{i}/w": np.full(3, i) for i in range(10_000)}
+    safetensors.numpy.save_file(expected, tmp_path / "m.safetensors")
+    found = initreg.load(tmp_path / "m.safetensors")
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_no_arrays(tmp_path):
+    """A file without arrays is whole, and lists none."""
+    safetensors.numpy.save_file({}, tmp_path / "m.safetensors")
+    with initreg.open(tmp_path / "m.safetensors") as arrays:
+        assert list(arrays) == []
+
+
+@pytest.mark.newest
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8"), max_size=6).filter(lambda n: n != "__metadata__"),
+        st.sampled_from(sorted(DTYPES.values())).flatmap(
+            lambda name: nps.array_shapes(min_dims=0, min_side=0, max_side=4).map(
+                lambda shape: some_bits(shape, name)
+            )
+        ),
+        max_size=5,
+    )
+)
+@settings(max_examples=60)
+def test_round_trip(tmp_path_factory, written):
+    """Whatever the library writes, initreg reads bit by bit."""
+    path = tmp_path_factory.mktemp("safetensors") / "m.safetensors"
+    save(written, path)
+    found = plugin.initreg_open(Source(path), OpenOptions())
+    assert set(found) == set(written)
+    if len({name.removesuffix(":0") for name in written}) == len(written):
+        with initreg.open(path) as arrays:
+            for name, expected in written.items():
+                same(arrays[name].read(), expected)
+
+
+def test_init_from_a_file(tmp_path):
+    """SmartInit fills a dict of arrays from a safetensors file."""
+    weights = np.arange(6, dtype=np.float32).reshape(2, 3)
+    safetensors.numpy.save_file({"fc/W": weights}, tmp_path / "m.safetensors")
+    target = {"fc/W": np.zeros((2, 3), np.float32)}
+    SmartInit(tmp_path / "m.safetensors").init(target)
+    same(target["fc/W"], weights)
+
+
+@pytest.mark.parametrize(("kind", "width"), [("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6)])
+def test_packed_dtypes(tmp_path, kind, width):
+    """Dtypes packed below a byte are listed with their shape, and reading one says why not."""
+    path = write(tmp_path / "m.safetensors", {"w": entry(kind, (2, 4), 0, width)}, bytes(width))
+    with initreg.open(path) as arrays:
+        assert arrays["w"].shape == (2, 4)
+        assert arrays["w"].spec.dtype == kind
+        with pytest.raises(InitregError, match=rf"'w' has the dtype {kind}, with {width} bits"):
+            arrays["w"].read()
+    target = {"w": np.zeros((2, 4), np.float32)}
+    with pytest.raises(MismatchError, match=kind):
+        SmartInit(path).init(target)
+    assert not target["w"].any()
+
+
+# --- several files ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    """A folder with an index of two parts, as transformers writes it, and what they hold."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    parts = {
+        "model-00001-of-00002.safetensors": {"a/w": np.arange(4.0), "z/ы": np.array([7], np.int8)},
+        "model-00002-of-00002.safetensors": {"b/w": np.ones((2, 2), np.float32)},
+    }
+    places = {}
+    for part, arrays in parts.items():
+        safetensors.numpy.save_file(arrays, folder / part)
+        places |= dict.fromkeys(arrays, part)
+    index = {"metadata": {"total_size": 49}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+    return folder, {k: v for arrays in parts.values() for k, v in arrays.items()}
+
+
+@pytest.mark.parametrize("given_as", ["index", "folder", "folder as str"])
+def test_sharded(sharded, given_as):
+    """An index, or the folder that holds it, gives the arrays of all parts."""
+    folder, expected = sharded
+    source = {
+        "index": folder / "model.safetensors.index.json",
+        "folder": folder,
+        "folder as str": f"{folder}/",
+    }[given_as]
+    assert initreg.probe(source).winner == "safetensors"
+    found = initreg.load(source)
+    assert list(found) == list(expected)
+    for name in expected:
+        same(found[name], expected[name])
+
+
+def test_one_part_alone(sharded):
+    """A part opens by its own path, index or not."""
+    folder, expected = sharded
+    found = initreg.load(folder / "model-00002-of-00002.safetensors")
+    assert list(found) == ["b/w"]
+    same(found["b/w"], expected["b/w"])
+
+
+def reindex(folder, change):
+    """Change the weight_map of the folder's index."""
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    change(index["weight_map"])
+    path.write_text(json.dumps(index))
+
+
+def test_a_missing_part(sharded):
+    """The part that is missing is named."""
+    folder, _ = sharded
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(DamagedFile, match=r"part model-00002-of-00002\.safetensors is missing"):
+        initreg.open(folder)
+
+
+def test_a_part_that_is_a_folder(sharded):
+    """A folder in the place of a part is no part."""
+    folder, _ = sharded
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    (folder / "model-00002-of-00002.safetensors").mkdir()
+    with pytest.raises(DamagedFile, match=r"model-00002-of-00002\.safetensors is not a file"):
+        initreg.open(folder)
+
+
+def test_an_array_that_its_part_lacks(sharded):
+    """An array that the index has and the part has not is an error, not a gap."""
+    folder, _ = sharded
+    reindex(folder, lambda places: places.update({"c/w": "model-00001-of-00002.safetensors"}))
+    with pytest.raises(DamagedFile, match=r"'c/w' should lie in part model-00001"):
+        initreg.open(folder)
+
+
+def test_an_array_that_the_index_lacks(sharded):
+    """An array that a part has and the index has not is an error: they are not of one save."""
+    folder, _ = sharded
+    reindex(folder, lambda places: places.pop("a/w"))
+    with pytest.raises(DamagedFile, match=r"'a/w' lies in part model-00001.*index has it nowhere"):
+        initreg.open(folder)
+
+
+def test_an_array_in_another_part(sharded):
+    """An array in another part than the index says is an error."""
+    folder, _ = sharded
+    reindex(folder, lambda places: places.update({"a/w": "model-00002-of-00002.safetensors"}))
+    with pytest.raises(DamagedFile, match=r"'a/w' lies in part model-00001.*has it in model-00002"):
+        initreg.open(folder)
+
+
+@pytest.mark.parametrize("name", ["../m.safetensors", "/etc/passwd", "sub/m", "..", "", "a\\b"])
+def test_a_part_elsewhere(sharded, name):
+    """A part's name is a plain file name; the index cannot reach out of its folder."""
+    folder, _ = sharded
+    reindex(folder, lambda places: places.update({"a/w": name}))
+    with pytest.raises(RefusedFile, match="not a plain file name"):
+        initreg.open(folder)
+
+
+def test_a_part_that_links_out_of_the_folder(sharded, tmp_path):
+    """A part that is a link out of the folder is refused, one that stays inside is not."""
+    folder, expected = sharded
+    part = folder / "model-00002-of-00002.safetensors"
+    part.rename(tmp_path / "elsewhere.safetensors")
+    part.symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(RefusedFile, match=r"link out of the folder, to .*elsewhere"):
+        initreg.open(folder)
+    part.unlink()
+    (tmp_path / "elsewhere.safetensors").rename(folder / "inside")
+    part.symlink_to("inside")
+    same(initreg.load(folder)["b/w"], expected["b/w"])
+
+
+def test_a_hugging_face_snapshot(sharded, tmp_path):
+    """In the cache of Hugging Face every file of a snapshot is a link into ../../blobs."""
+    folder, expected = sharded
+    blobs, snapshot = tmp_path / "repo" / "blobs", tmp_path / "repo" / "snapshots" / "abc"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for i, file in enumerate(sorted(folder.iterdir())):
+        file.rename(blobs / f"blob{i}")
+        (snapshot / file.name).symlink_to(Path("../../blobs", f"blob{i}"))
+    found = initreg.load(snapshot)
+    assert found.keys() == expected.keys()
+    same(found["b/w"], expected["b/w"])
+
+
+def test_a_part_that_is_a_pipe(sharded):
+    """A named pipe in the place of a part is not waited for."""
+    folder, _ = sharded
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    os.mkfifo(folder / "model-00002-of-00002.safetensors")
+    with pytest.raises(DamagedFile, match="is not a file"):
+        initreg.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"weight_map": {"a": 3}}', "its weight_map does not give each array the name of a file"),
+        ('{"weight_map": []}', "no weight_map"),
+        ('{"metadata": {}}', "no weight_map"),
+        ('["weight_map"]', "holds a list, not an object"),
+        ('{"weight_map": {"a": "x", "a": "y"}}', "'a' occurs twice"),
+        ('{"weight_map": {', "JSON is damaged"),
+        ("", "JSON is damaged"),
+    ],
+)
+def test_a_damaged_index(tmp_path, text, says):
+    """An index that is no index says what is wrong with it."""
+    (tmp_path / "m.safetensors.index.json").write_text(text)
+    with pytest.raises(DamagedFile, match=says):
+        initreg.open(tmp_path / "m.safetensors.index.json")
+
+
+# --- folders ------------------------------------------------------------------------------------
+
+
+def test_a_folder_with_one_file(tmp_path):
+    """A folder with one safetensors file, whatever else it holds, stands for that file."""
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "weights.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    assert initreg.load(tmp_path)["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".safetensors.index.json"])
+def test_a_folder_with_several(tmp_path, suffix):
+    """Which of several files is meant is not guessed; all are named."""
+    for name in ("ema", "model"):
+        safetensors.numpy.save_file({}, tmp_path / f"{name}{suffix}")
+    with pytest.raises(InitregError, match=rf"ema{suffix}, model{suffix}"):
+        initreg.open(tmp_path)
+
+
+def test_other_folders(tmp_path):
+    """A folder without a safetensors file is not claimed; a checkpoint's folder only weakly."""
+    (tmp_path / "checkpoint").write_text("")
+    assert plugin.initreg_claim(Source(tmp_path)) is None
+    safetensors.numpy.save_file({}, tmp_path / "export.safetensors")
+    claim = plugin.initreg_claim(Source(tmp_path))
+    assert claim is not None
+    assert claim.confidence is Confidence.CONTENT
+    assert claim.reason == "folder with export.safetensors, beside checkpoint"
+
+
+def test_a_folder_without_any_by_name(tmp_path):
+    """format='safetensors' for a folder without such a file says so."""
+    with pytest.raises(InitregError, match=r"holds no \.safetensors file"):
+        initreg.open(tmp_path, format="safetensors")
+
+
+# --- claims -------------------------------------------------------------------------------------
+
+
+def test_claims(tmp_path):
+    """A plausible header is claimed exactly under any name; the suffix alone, by name."""
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "anything.bin")
+    claim = plugin.initreg_claim(Source(tmp_path / "anything.bin"))
+    assert claim is not None
+    assert claim.confidence is Confidence.EXACT
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    claim = plugin.initreg_claim(Source(tmp_path / "empty.safetensors"))
+    assert claim is not None
+    assert claim.confidence is Confidence.NAME
+    assert plugin.initreg_claim(Source(tmp_path / "missing.safetensors")) is None
+    (tmp_path / "other.bin").write_bytes(b'12345678{"json": 1}')
+    assert plugin.initreg_claim(Source(tmp_path / "other.bin")) is None
+    assert plugin.initreg_claim(Source({"a": 1})) is None
+
+
+def test_claiming_imports_no_numpy(sharded):
+    """probe knows a file, an index and a folder without numpy, and without safetensors."""
+    folder, _ = sharded
+    code = (
+        "import sys, initreg\n"
+        "print([initreg.probe(p).winner for p in sys.argv[1:]])\n"
+        "print(sorted({'numpy', 'safetensors', 'h5py', 'tensorflow'} & set(sys.modules)))\n"
+    )
+    paths = [folder, folder / "model.safetensors.index.json", *folder.glob("model-*")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [str(["safetensors"] * 4), "[]"]
+
+
+# --- damaged and hostile files --------------------------------------------------------------------
+
+
+def test_every_truncation(tmp_path):
+    """A file cut anywhere is an InitregError."""
+    path = tmp_path / "m.safetensors"
+    save({"a": np.arange(3), "b": np.ones((2, 2), ml_dtypes.bfloat16)}, path)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedFile, match=r"m\.safetensors"):
+            initreg.load(path)
+
+
+def test_a_longer_file(tmp_path):
+    """Bytes after the last array are an error, as in the reference."""
+    path = write(tmp_path / "m.safetensors", {"a": entry()}, bytes(9))
+    with pytest.raises(safetensors.SafetensorError):
+        safetensors.safe_open(path, "np").__enter__()
+    with pytest.raises(DamagedFile, match="has something after them"):
+        initreg.open(path)
+
+
+HUGE = 1 << 61
+LIES = {
+    "a gap": {"a": entry(), "b": entry(begin=16, end=24)},
+    "an overlap": {"a": entry(), "b": entry(begin=4, end=12)},
+    "not from 0": {"a": entry(begin=8, end=16)},
+    "shape too large": {"a": entry(shape=(3,))},
+    "shape too small": {"a": entry(shape=(1,))},
+    "end before begin": {"a": entry(shape=(0,), begin=8, end=0)},
+    "negative shape": {"a": entry(shape=(-2,))},
+    "two negatives": {"a": entry(shape=(-1, -2))},
+    "negative offset": {"a": entry(begin=-8, end=0)},
+    "shape of floats": {"a": entry(shape=(2.0,))},
+    "shape of bools": {"a": entry(shape=(True, 2))},
+    "shape of strings": {"a": entry(shape=("2",))},
+    "shape no list": {"a": {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]}},
+    "three offsets": {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4, 8]}},
+    "no dtype": {"a": {"shape": [2], "data_offsets": [0, 8]}},
+    "unknown dtype": {"a": entry(dtype="F7")},
+    "dtype no string": {"a": entry(dtype=["F32"])},
+    "entry no object": {"a": [1, 2]},
+    "overflow": {"a": entry(shape=(HUGE, HUGE, 2))},
+    "overflow to 0": {"a": entry(shape=(0, HUGE, HUGE), end=0)},
+    "too many axes": {"a": entry(shape=(2, *[1] * 100))},
+    "beyond the file": {"a": entry(shape=(1 << 40,), end=1 << 42)},
+    "half a byte": {"a": entry(dtype="F4", shape=(3,), end=2)},
+    "metadata no object": {"__metadata__": "x", "a": entry()},
+    "metadata of numbers": {"__metadata__": {"x": 1}, "a": entry()},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_lies_in_the_header(tmp_path, lie):
+    """A header that contradicts itself or the file is a DamagedFile when the file is opened."""
+    path = write(tmp_path / "m.safetensors", LIES[lie], bytes(8))
+    with pytest.raises(DamagedFile, match=r"m\.safetensors"):
+        initreg.open(path)
+
+
+TEXTS = {
+    "a repeated array": b'{"a":%(e)s,"a":%(e)s}',
+    "a repeated field": b'{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+    "no JSON": b"{]",
+    "cut JSON": b'{"a":',
+    "leading space": b' {"a":%(e)s}',
+    "a list": b"[]",
+    "not utf-8": b'{"\xff":%(e)s}',
+    "a lone surrogate": b'{"\\ud800":%(e)s}',
+    "NaN": b'{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,8]}}',
+    "an endless number": b'{"a":{"dtype":"F32","shape":[%s],"data_offsets":[0,8]}}' % (b"9" * 5000),
+    "too deep": b'{"a":' * 100_000,
+    "deep lists": b'{"a":' + b"[" * 200_000,
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_bad_json(tmp_path, text):
+    """A header that is no JSON object of unique keys is a DamagedFile."""
+    header = TEXTS[text].replace(b"%(e)s", json.dumps(entry()).encode())
+    path = write(tmp_path / "m.safetensors", header, bytes(8))
+    with pytest.raises(DamagedFile, match=r"m\.safetensors"):
+        initreg.open(path, format="safetensors")
+
+
+def test_header_length_lies(tmp_path):
+    """A header length beyond the file, or beyond 100 MB, is refused before anything is read."""
+    path = tmp_path / "m.safetensors"
+    for length in (100, 1 << 40, (1 << 64) - 1, 0):
+        path.write_bytes(length.to_bytes(8, "little") + b'{"a": 1}')
+        with pytest.raises(DamagedFile, match="header"):
+            initreg.open(path)
+
+
+def test_missing_file(tmp_path):
+    """A path that names nothing is a FileNotFoundError, by format= too."""
+    with pytest.raises(SourceNotFound, match=r"m\.safetensors: no such file"):
+        initreg.open(tmp_path / "m.safetensors")
+    with pytest.raises(SourceNotFound, match=r"m\.safetensors: no such file"):
+        initreg.open(tmp_path / "m.safetensors", format="safetensors")
+    with pytest.raises(InitregError, match="opens paths"):
+        initreg.open(3, format="safetensors")
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_flipped_bytes(tmp_path_factory, data):
+    """Whatever byte of the header changes, the file opens or is an InitregError."""
+    folder = tmp_path_factory.mktemp("flip")
+    path = folder / "m.safetensors"
+    save({"a": np.arange(3), "b": np.ones((2, 2), np.float16)}, path, {"k": "v"})
+    raw = bytearray(path.read_bytes())
+    size = 8 + int.from_bytes(raw[:8], "little")
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, size - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw)
+    with contextlib.suppress(InitregError):
+        assert len(initreg.load(path, format="safetensors")) <= 2
