@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from initreg.spelling import Spelt, option
+
 
 def printable(text: str, keep: str = "") -> str:
     """Escape control characters and unusual spaces, so that a name from a file cannot move the
@@ -25,6 +27,8 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
+    if isinstance(text, Spelt):
+        return text.mapped(lambda piece: printable(piece, keep))
     return "".join(
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
     )
@@ -117,8 +121,8 @@ class RefusedFile(InitregError):
             raise cls(
                 f"{what} unpacks from {size:,} bytes to {unpacked:,}, {times:,} times as many. At "
                 f"most {allowed:,g} times are allowed, since a small file could fill the memory. "
-                f"If you trust the file (an array of zeros packs this well), pass "
-                f"max_inflation={times}"
+                "If you trust the file (an array of zeros packs this well), pass "
+                + option("max_inflation", times)
             )
 
 
@@ -243,7 +247,7 @@ class MismatchWarning(InitregWarning):
 
 
 class ResumeWarning(InitregWarning):
-    """Incomplete checkpoints are skipped for an older one, or a save fails and training goes on."""
+    """Incomplete checkpoints are skipped for an older one, or there is no complete one."""
 
 
 class UnmetWarning(InitregWarning):
@@ -263,7 +267,8 @@ def warn(message: str, category: type[InitregWarning]) -> None:
 def _outside() -> int:
     """The ``stacklevel`` of the frame that called into initreg first, seen from our caller.
 
-    Frames of a plugin may lie in between, since initreg calls plugins and they call back.
+    Frames of a plugin may lie in between, since initreg calls plugins and they call back. So the
+    outermost frame of initreg counts, not the innermost frame of anything else.
     """
     frame, level, found = sys._getframe(1), 1, 1
     while frame.f_back is not None:

@@ -211,7 +211,7 @@ RAISED = {
     ),
     "PartialRestoreError": (
         lambda f, m: init(flipped(f, 200_000), variables(200_000)),
-        ["m.npz", "'fc/b'", "crc32", "Not written: fc/b", "With atomic=True all is read before"],
+        ["m.npz", "'fc/b'", "crc32", "Not written: fc/b", "With atomic=True, all is read before"],
     ),
 }
 WARNED = {

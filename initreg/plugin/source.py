@@ -58,7 +58,7 @@ class Source:
             if not isinstance(text, str):
                 raise SourceNotFound(f"{obj!r}: a path is a str or a pathlib.Path, not bytes")
             if not text:
-                raise SourceNotFound("'': an empty path names nothing")
+                raise SourceNotFound("'': the path is empty")
             self._shown = Path(os.path.expanduser(text))
             # Arrays may be read after the program has gone to another folder.
             with contextlib.suppress(FileNotFoundError):  # the working folder is gone

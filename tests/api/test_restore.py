@@ -102,7 +102,7 @@ def test_what_nothing_met_is_a_warning(base):
         "expect_unused='x'",
         "ignore='y'",
     )
-    assert "nothing met expect_missing='hed/*', expect_missing='w'" in str(caught[0].message)
+    assert "nothing matches expect_missing='hed/*', expect_missing='w'" in str(caught[0].message)
     assert caught[0].filename == __file__
     assert "  unmatched pattern: expect_unused='x'" in str(plan)
 
@@ -219,7 +219,7 @@ def test_nothing_to_restore_is_not_enough_where_nothing_may_be_missing():
     for nothing in ({}, None, [], [{}]):
         with pytest.raises(MissingError, match="nothing -> dict of arrays: 1 variable is supplied"):
             SmartInit(nothing, on_missing="error").init(model)
-    with pytest.raises(RuleError, match="no array is touched by strip_prefix='model/'"):
+    with pytest.raises(RuleError, match="strip_prefix='model/' matches no array"):
         SmartInit({}, strip_prefix="model/")
     assert len(SmartInit(None, strip_prefix="model/").plan(model)) == 0
 

@@ -159,7 +159,8 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     (data,) = tmp_path.glob("model-4.data*")
     data.write_bytes(data.read_bytes()[:-1])
     saver = ModelSaver(tmp_path, every_n_steps=2)
-    with pytest.warns(ResumeWarning, match=r"1 checkpoint passed over, going on from .*model-2"):
+    said = r"1 incomplete checkpoint skipped, continuing from .*model-2"
+    with pytest.warns(ResumeWarning, match=said):
         assert train(2, [saver], init_fn(None, saver)) == (2, 1.0)
     assert value(tmp_path / "model-4") == 1.0  # the new one has taken its place
     with warnings.catch_warnings():

@@ -149,7 +149,7 @@ def test_the_book_of_a_stranger(tmp_path: Path, name: str) -> None:
         states = json.loads(json.dumps(point.states))
         states["ModelSaver"]["keeping"]["recent"] = [[name, 0.0]]
         if name.startswith(".."):
-            with pytest.raises(DamagedFile, match="'ModelSaver' does not take the state"):
+            with pytest.raises(DamagedFile, match="'ModelSaver' does not accept the state"):
                 made.writer.go_on(states)
         else:
             made.writer.go_on(states)
