@@ -37,7 +37,7 @@ _HOME = {
     "verify": "api.verifying",
     # what these return and take
     "ArrayMap": "arrays.map",
-    "LazyArray": "arrays.map",
+    "LazyArray": "arrays.lazy",
     "Plan": "plan.plan",
     "Row": "plan.rows",
     "Hint": "plan.rows",

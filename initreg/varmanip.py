@@ -85,7 +85,7 @@ def dump_session_params(path: str | os.PathLike[str], session: Any = None) -> No
     Raises:
         TargetError: there is no session, or the variables cannot be read.
     """
-    from initreg.trainers.tf1_variables import parameters
+    from initreg.trainers.tf1.variables import parameters
 
     save_checkpoint_vars(parameters(session), path)
 

@@ -121,7 +121,6 @@ def test_code(value, code):
         (functools.partial(len), "..."),
         ("a".join, "..."),
     ],
-    ids=repr,
 )
 def test_code_of_what_others_have_made(value, code):
     """Dtypes, scalars and arrays of numpy, sets, iterators, paths, regexes and functions become

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening import Opening, SourceOptions, spelt_out, split
-from initreg.arrays.map import ArrayMap, LazyArray, RuledMap
+from initreg.arrays.lazy import LazyArray
+from initreg.arrays.map import ArrayMap, RuledMap
 from initreg.arrays.streaming import position, stream
 from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.rows import Policy

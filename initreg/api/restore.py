@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.api.chain import Link, open_chain
-from initreg.arrays.map import LazyArray
+from initreg.arrays.lazy import LazyArray
 from initreg.arrays.memory import ALIGNMENT
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (

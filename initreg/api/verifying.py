@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening import OpeningOptions, opening_of, spelt_out
-from initreg.arrays.map import ArrayMap, LazyArray
+from initreg.arrays.lazy import LazyArray
+from initreg.arrays.map import ArrayMap
 from initreg.arrays.streaming import position
 from initreg.arrays.threads import thread_count
 from initreg.errors import (

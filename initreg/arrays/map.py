@@ -5,137 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from initreg import dtypes
+from initreg.arrays.lazy import ArrayReader, LazyArray, RuledArray
 from initreg.errors import DamagedFile, DuplicateName
 from initreg.names import normalise
 from initreg.specs import ArraySpec, Extent, SlicedExtent
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from initreg.arrays.threads import Job, Pool
-    from initreg.rules.changes import Change
     from initreg.rules.renaming import Renaming
     from initreg.rules.rules import Globs, RuleOptions, Rules
-
-
-class ArrayReader(Protocol):
-    """What reads the arrays of a map, as :class:`initreg.arrays.reader.Reader` does."""
-
-    def read(self, array: LazyArray) -> np.ndarray[Any, Any]: ...
-    def read_part(self, array: LazyArray, index: Any) -> Any: ...
-    def start(
-        self,
-        arrays: Sequence[LazyArray],
-        pool: Pool,
-        alignment: int | None = None,
-        room: Any = None,
-    ) -> Job: ...
-    def check_open(self, name: str) -> None: ...
-    def close(self) -> None: ...
-
-
-class LazyArray:
-    """One array of an open map. Its shape and dtype are known, and its values are not yet read.
-
-    ``np.asarray(a)`` and ``a[...]`` read it. ``a[2:4]`` reads only this slice, without verifying
-    the checksum, which is that of the whole array.
-
-    Args:
-        spec: its name, shape and dtype.
-        value: what the format returned for it: an extent, or something like an array.
-        owner: the map that it belongs to.
-    """
-
-    __slots__ = ("owner", "spec", "value")
-
-    is_part = False  # whether only a part of the stored array is read
-
-    def __init__(self, spec: ArraySpec, value: Any, owner: ArrayMap) -> None:
-        self.spec = spec
-        self.value = value
-        self.owner = owner
-
-    @property
-    def name(self) -> str:
-        """The primary name."""
-        return self.spec.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape, after rules."""
-        return self.spec.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes, after rules."""
-        return len(self.spec.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The numpy dtype, after rules and in native byte order."""
-        given = self.value.dtype
-        if isinstance(given, str):
-            return dtypes.to_numpy(given).newbyteorder("=")
-        return dtypes.to_numpy(dtypes.name_of(given)) if not hasattr(given, "kind") else given
-
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """Other names of the array."""
-        return self.spec.aliases
-
-    def __len__(self) -> int:
-        if not self.spec.shape:
-            raise TypeError("len() of a 0-d array")
-        return self.spec.shape[0]
-
-    def __repr__(self) -> str:
-        return f"<{self.spec.name!r} {self.spec.shape} {self.spec.dtype}>"
-
-    def read(self) -> np.ndarray[Any, Any]:
-        """Read the whole array: in native byte order, and in memory that nobody else holds.
-
-        Raises:
-            DamagedFile: the bytes are not what the file says they are.
-            InitregError: the map was closed.
-        """
-        return self.changed(self.read_stored())
-
-    # --- for the kernel, which reads first and applies the changes of rules afterwards ----------
-
-    @property
-    def stored(self) -> LazyArray:
-        """The array as it is in the source, without rules."""
-        return self
-
-    @property
-    def changes(self) -> Sequence[Change]:
-        """What rules do to the values, in order."""
-        return ()
-
-    @property
-    def reader(self) -> ArrayReader:
-        """What reads the array. Raises InitregError if the map was closed."""
-        return self.stored.owner.reader_of(self.stored)
-
-    def read_stored(self) -> np.ndarray[Any, Any]:
-        """Read what :meth:`changed` takes: the stored array, or the part of it that is needed."""
-        return self.reader.read(self.stored)
-
-    def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Apply the changes of rules to what :meth:`read_stored` returned."""
-        return array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if copy is False:
-            raise ValueError(f"{self.spec.name!r} is not in memory: copy=False is not possible")
-        array = self.read()
-        return array if dtype is None else array.astype(dtype, copy=False)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.reader.read_part(self, index)
 
 
 class ArrayMap(Mapping[str, LazyArray]):
@@ -373,59 +253,6 @@ class RuledMap(ArrayMap):
 
     def close(self) -> None:
         self._base.close()
-
-
-class RuledArray(LazyArray):
-    """An array that rules rename, or whose values they change.
-
-    If the first change takes a part of the array, only this part is read.
-
-    Args:
-        spec: its name, shape and dtype after the rules.
-        base: the array that the rules are applied to.
-        changes: what the rules do to the values.
-        owner: the map that it belongs to.
-    """
-
-    __slots__ = ("_changes", "_part", "_stored")
-
-    def __init__(
-        self, spec: ArraySpec, base: LazyArray, changes: Sequence[Change], owner: ArrayMap
-    ) -> None:
-        super().__init__(spec, base.value, owner)
-        self._stored = base.stored
-        self._changes = (*base.changes, *changes)
-        self._part = self._changes[0].part(base.stored.ndim) if self._changes else None
-
-    @property
-    def is_part(self) -> bool:  # type: ignore[override]
-        return self._part is not None
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return dtypes.to_numpy(self.spec.dtype) if self._changes else self._stored.dtype
-
-    @property
-    def changes(self) -> Sequence[Change]:
-        return self._changes
-
-    @property
-    def stored(self) -> LazyArray:
-        return self._stored
-
-    def read_stored(self) -> np.ndarray[Any, Any]:
-        if self._part is None:
-            return super().read_stored()
-        found: np.ndarray[Any, Any] = self.reader.read_part(self._stored, self._part)
-        return found
-
-    def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        for change in self._changes[self.is_part :]:
-            array = change.apply(array, self.name)
-        return array
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.read()[index] if self._changes else self._stored[index]
 
 
 def _each(globs: Globs, value: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from initreg.arrays import checksums, memory
 from initreg.arrays.checking import Stamp
 from initreg.arrays.copying import owned
 from initreg.arrays.deflate import BadStream, inflate
-from initreg.arrays.map import LazyArray
+from initreg.arrays.lazy import LazyArray
 from initreg.arrays.regions import Box, box_of, runs
 from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile, InitregError, UnreadableFile

@@ -1,4 +1,4 @@
-"""Keras 2, ``tf_keras``: callbacks that save, and :func:`resume`, by which ``fit`` goes on.
+"""Keras 2 (``tf_keras``): callbacks that save, and :func:`resume`, after which ``fit`` goes on.
 
 >>> from initreg.trainers.tf_keras import ModelSaver, resume  # doctest: +SKIP
 >>> callbacks = [tf_keras.callbacks.EarlyStopping(patience=3), ModelSaver("run")]  # doctest: +SKIP
@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import tf_keras
 
-from initreg.trainers import keras_saving
-from initreg.trainers.keras_resuming import resume
-from initreg.trainers.keras_saving import Resumed
-from initreg.trainers.keras_states import GeneratorStates
+from initreg.trainers.any_keras import savers
+from initreg.trainers.any_keras.model_state import GeneratorStates
+from initreg.trainers.any_keras.resumed import Resumed
+from initreg.trainers.any_keras.resuming import resume
 
 __all__ = ["GeneratorStates", "MaxSaver", "MinSaver", "ModelSaver", "Resumed", "resume"]
 
 
-class ModelSaver(keras_saving.ModelSaver, tf_keras.callbacks.Callback):  # type: ignore[misc]
-    __doc__ = keras_saving.ModelSaver.__doc__
+class ModelSaver(savers.ModelSaver, tf_keras.callbacks.Callback):  # type: ignore[misc]
+    __doc__ = savers.ModelSaver.__doc__
 
 
-class MinSaver(keras_saving.MinSaver, tf_keras.callbacks.Callback):  # type: ignore[misc]
-    __doc__ = keras_saving.MinSaver.__doc__
+class MinSaver(savers.MinSaver, tf_keras.callbacks.Callback):  # type: ignore[misc]
+    __doc__ = savers.MinSaver.__doc__
 
 
-class MaxSaver(keras_saving.MaxSaver, tf_keras.callbacks.Callback):  # type: ignore[misc]
-    __doc__ = keras_saving.MaxSaver.__doc__
+class MaxSaver(savers.MaxSaver, tf_keras.callbacks.Callback):  # type: ignore[misc]
+    __doc__ = savers.MaxSaver.__doc__

@@ -27,7 +27,7 @@ def file(tmp_path):
 
 
 def read(value, **options):
-    check([("x", value)], "f")
+    check([("x", value)], "f", 1000)
     with ArrayMap({"x": value}, label="f", format="t", reader=Reader("f", **options)) as arrays:
         return arrays["x"].read()
 
@@ -154,7 +154,7 @@ def test_slices_that_do_not_cover_the_array_are_damaged(file, boxes):
         for start, shape in boxes
     )
     with pytest.raises(DamagedFile, match="'x'"):
-        check([("x", SlicedExtent((4,), "float32", slices))], "f")
+        check([("x", SlicedExtent((4,), "float32", slices))], "f", 1000)
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_lies_are_found_before_anything_is_allocated(file, fields, message):
     """What the file's own size contradicts is refused when the file is opened."""
     base = {"file": file(b"x" * 100), "offset": 0, "length": 100, "shape": (100,), "dtype": "int8"}
     with pytest.raises(DamagedFile, match=message):
-        check([("x", Extent(**(base | fields)))], "f")
+        check([("x", Extent(**(base | fields)))], "f", 1000)
 
 
 def test_a_missing_part_is_named(tmp_path):
     """An extent in a file that is not there says which file."""
     with pytest.raises(DamagedFile, match=r"is in .*part-2, which cannot be read"):
-        check([("x", Extent(tmp_path / "part-2", 0, 1, (1,), "int8"))], "f")
+        check([("x", Extent(tmp_path / "part-2", 0, 1, (1,), "int8"))], "f", 1000)
 
 
 def test_a_file_that_shrinks_meanwhile_is_noticed(file):

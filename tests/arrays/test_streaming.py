@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from initreg.arrays import deflate, reader, streaming, threads
 from initreg.arrays.checking import check
-from initreg.arrays.map import ArrayMap, LazyArray
+from initreg.arrays.lazy import LazyArray
+from initreg.arrays.map import ArrayMap
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
@@ -107,7 +108,7 @@ class File:
 
     def open(self, reader: Reader | None = None, **options: Any) -> ArrayMap:
         self.path.write_bytes(self.data)
-        check(self.values.items(), "the label")
+        check(self.values.items(), "the label", 1000)
         reader = reader or Reader("the label", **options)
         return ArrayMap(self.values, label="the label", format="t", reader=reader)
 

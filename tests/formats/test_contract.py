@@ -18,7 +18,7 @@ NUMPY = ["bool", *INTEGERS, "float16", "float32", "float64", "complex64", "compl
 
 
 def arrays(dtypes: list[Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """One array of each dtype, of any bits that are no NaN, and those of unusual shapes."""
+    """One array of each dtype, with any bits that are not NaN, and some of unusual shapes."""
     rng = np.random.default_rng(0)
     found = {}
     for dtype in map(np.dtype, dtypes):
@@ -49,7 +49,7 @@ class TestNpz(FormatContract):
 
 
 class TestNpy(FormatContract):
-    """Plain arrays of numpy.save, one a file."""
+    """Plain arrays of numpy.save, one in each file."""
 
     format = "npy"
 
@@ -76,7 +76,7 @@ class TestPickledNpy(FormatContract):
 
 
 class TestMapping(FormatContract):
-    """Dicts in memory, nested ones too."""
+    """Dicts in memory, also nested ones."""
 
     format = "mapping"
     exempt = {"files": "a mapping is an object in memory, not a file"}
@@ -150,7 +150,7 @@ class TestTfCheckpoint(FormatContract):
 
 
 def test_npz_samples_are_of_both_kinds(tmp_path: Path) -> None:
-    """The contract really meets stored and deflated members."""
+    """The kit is run with stored and with deflated members."""
     kinds = {
         member.compress_type
         for sample in TestNpz().samples(tmp_path)

@@ -58,7 +58,7 @@ def test_anything_that_asarray_takes_is_a_value(value, expected):
 
 
 def test_strings_are_strings_even_as_objects():
-    """An object array of str or bytes is a string array; other objects are refused."""
+    """An object array of str or bytes is a string array. Other objects are refused."""
     with initreg.open({"s": np.array([b"a", b"long\0"], dtype=object)}) as arrays:
         assert arrays["s"].spec.dtype == "string"
         assert arrays["s"].read().tolist() == [b"a", b"long\0"]
@@ -76,7 +76,7 @@ def test_what_is_no_array_is_refused_by_name(value):
 
 
 def test_a_name_is_a_str():
-    """Other keys are refused, not turned into text."""
+    """Other keys are refused, not converted to text."""
     with pytest.raises(DamagedFile, match="a name is a str, not 3"):
         initreg.open({3: np.zeros(1)})
 
@@ -96,7 +96,7 @@ def test_a_dict_that_holds_itself_is_refused():
 
 
 def test_other_mappings(tmp_path):
-    """A mapping proxy, an open npz and an open map of initreg are mappings like any."""
+    """A mapping proxy, an open npz and an open map of initreg are mappings, too."""
     assert list(initreg.load(types.MappingProxyType({"a": 1}))) == ["a"]
     np.savez(tmp_path / "m.npz", a=np.ones(2))
     with np.load(tmp_path / "m.npz") as opened:

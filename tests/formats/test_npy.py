@@ -14,7 +14,7 @@ from initreg import Confidence, DamagedFile, RefusedFile
 
 
 def test_a_plain_array_is_called_by_its_files_stem(tmp_path):
-    """np.save gives no name, so the file's is taken."""
+    """np.save stores no name, so the stem of the file is the name."""
     array = np.asfortranarray(np.random.default_rng(0).random((3, 4)).astype("f4"))
     np.save(tmp_path / "conv1.W.npy", array)
     with initreg.open(tmp_path / "conv1.W.npy") as arrays:
@@ -46,7 +46,7 @@ def test_a_pickled_dict_is_refused_unless_allowed(tmp_path):
 
 
 def test_smart_init_refuses_and_allows_alike(tmp_path):
-    """allow_pickle is SmartInit's own option; refused, nothing is written."""
+    """allow_pickle is an option of SmartInit, too. If the pickle is refused, nothing is written."""
     np.save(tmp_path / "zoo.npy", {"a": np.ones(2)})
     target = {"a": np.zeros(2)}
     with pytest.raises(RefusedFile):
@@ -86,7 +86,7 @@ def _python_2_pickle(values):
 
 
 def test_a_python_2_pickle(tmp_path):
-    """The oldest zoo files: bytes that are not text survive, and names are str."""
+    """In the oldest zoo files, bytes that are not text are kept, and names are str."""
     values = {"conv1_1": np.array([[1.5, -2], [np.nan, 3e38]], "f4"), "caf\xe9": np.zeros(3, "f4")}
     data = _python_2_pickle(values)
     with pytest.raises(UnicodeDecodeError):
@@ -128,7 +128,7 @@ def test_no_code_runs_unless_allowed(tmp_path):
     ],
 )
 def test_a_pickle_of_something_else_is_damaged(tmp_path, value, message):
-    """What is no dict of arrays is named, with its type."""
+    """A pickle that is not a dict of arrays is an error with its type."""
     wrapped = np.empty((), dtype=object)
     wrapped[()] = value
     np.save(tmp_path / "m.npy", wrapped, allow_pickle=True)
@@ -159,13 +159,13 @@ def test_a_truncated_file_is_damaged_wherever_it_ends(tmp_path):
     [("m.npy", b"x", Confidence.NAME), ("m.dat", b"\x93NUMPY\x01\x00", Confidence.EXACT)],
 )
 def test_claims(tmp_path, name, content, confidence):
-    """numpy's magic is exact, the suffix alone is weak."""
+    """numpy's magic is claimed as EXACT, the suffix alone as NAME."""
     (tmp_path / name).write_bytes(content)
     assert dict(initreg.probe(tmp_path / name).claims)["npy"].confidence == confidence
 
 
 def test_an_unknown_version_is_named(tmp_path):
-    """A version of the future is refused by its number."""
+    """A later version is refused with its number."""
     (tmp_path / "m.npy").write_bytes(b"\x93NUMPY\x09\x00" + b"\0" * 20)
     with pytest.raises(DamagedFile, match="version 9 is unknown"):
         initreg.open(tmp_path / "m.npy")

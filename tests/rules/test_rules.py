@@ -215,7 +215,6 @@ def test_no_globs_in_any_collection(empty):
         {"*": np.dtype("float16")},
         Column({"*": np.dtype("float16")}),
     ],
-    ids=repr,
 )
 def test_a_dtype_in_any_type_stays_in_the_code(cast):
     """numpy's dtypes are compared with nothing: the dtype of float64 would equal None."""
@@ -250,7 +249,6 @@ def test_the_code_of_a_hint_keeps_a_cast_to_float64():
         {"rename": [(re.compile("A", re.IGNORECASE), "b")]},
         {"rename": str.upper},
     ],
-    ids=repr,
 )
 def test_values_of_rules_in_any_type(rules):
     """Axes, lengths, fillings and names are numpy's or Python's, and code repeats them."""

@@ -115,7 +115,7 @@ def fill(model: Any, seed: int = 0) -> None:
 
 
 def later(build: Callable[[], Any], *, compiled: bool = False) -> Any:
-    """The model once more, whose names count on from where the last one's ended."""
+    """The model once more, with names that count on from the last one's."""
     model = build()
     if compiled:
         train(model, 0)
@@ -134,7 +134,7 @@ def bits(variables: Any) -> list[bytes]:
 
 
 def restore(source: Any, model: Any) -> Any:
-    """Restore, where nothing but the state of optimizers may be left over."""
+    """Restore. Only the state of optimizers may remain."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         plan = SmartInit(source).init(model)
@@ -162,8 +162,8 @@ def test_a_file_of_the_same_model(build: Callable[[], Any], suffix: str, tmp_pat
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_trained_model_with_its_optimizer(suffix: str, wrapped: bool, tmp_path: Path) -> None:
-    """A trained model comes back with its optimizer's state, also of one that wraps another, and
-    its next step is the same."""
+    """The optimizer's state is restored, also that of one that wraps another, and the next step is
+    the same."""
 
     def build() -> Any:
         model = nested()
@@ -189,7 +189,7 @@ def test_a_trained_model_with_its_optimizer(suffix: str, wrapped: bool, tmp_path
 
 
 def test_an_optimizer_that_is_not_built_is_left_alone(tmp_path: Path) -> None:
-    """As Keras does, nothing is restored into an optimizer that has no state yet."""
+    """As in Keras, nothing is restored into an optimizer without state."""
     saved, ours = sequential(), sequential()
     train(saved, 0)
     ours.compile("adam", "mse")
@@ -202,8 +202,8 @@ def test_an_optimizer_that_is_not_built_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_by_variable_path() -> None:
-    """A dict of variable paths fills the model, moving statistics included; the state of seeds,
-    which Keras does not save, is no variable of the target."""
+    """A dict of variable paths fills the model, moving statistics included. The state of seeds,
+    which Keras does not save, is not a variable of the target."""
     x = inputs = keras.Input((SIZE,))
     x = layers.Dropout(0.5)(layers.BatchNormalization(name="bn")(layers.Dense(2, name="fc")(x)))
     model = keras.Model(inputs, x)
@@ -223,7 +223,7 @@ def test_by_variable_path() -> None:
 
 
 def test_metrics_are_not_part_of_it() -> None:
-    """The state of metrics is no weight."""
+    """The state of metrics is not a weight."""
     model = sequential()
     train(model, 0)
     target = initreg_target(model)
@@ -234,7 +234,7 @@ def test_metrics_are_not_part_of_it() -> None:
 
 
 def test_equal_paths_are_told_apart(tmp_path: Path) -> None:
-    """Where two variables have one path, their names in the file are their first names."""
+    """If two variables have the same path, their names in the file are their primary names."""
 
     class Twins(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -266,7 +266,7 @@ def test_equal_paths_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_layer_alone() -> None:
-    """A built layer is a target, by the same names."""
+    """A built layer is a target, with the same names."""
     layer = layers.Dense(2, name="fc")
     layer.build((None, SIZE))
     target = initreg_target(layer)
@@ -297,7 +297,7 @@ def test_dtype_policies(policy: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("build", [sequential, shared, nested])
 def test_a_tensorflow_checkpoint_of_the_model(build: Callable[[], Any], tmp_path: Path) -> None:
-    """An object-based checkpoint goes by the place in the model, not by names that count up."""
+    """An object-based checkpoint is matched by places in the model, not by automatic names."""
     saved, ours, theirs = build(), later(build), later(build)
     fill(saved)
     prefix = tf.train.Checkpoint(saved).write(str(tmp_path / "ckpt"))
@@ -310,7 +310,7 @@ def test_a_tensorflow_checkpoint_of_the_model(build: Callable[[], Any], tmp_path
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_the_state_of_another_optimizer_is_not_restored(suffix: str, tmp_path: Path) -> None:
-    """Adam's state has no place in SGD's: the weights are restored, and the state is left alone."""
+    """Adam's state does not fit SGD: the weights are restored, and the state is not."""
 
     def model(optimizer: Any) -> Any:
         made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
@@ -330,7 +330,7 @@ def test_the_state_of_another_optimizer_is_not_restored(suffix: str, tmp_path: P
 
 
 def test_a_weight_that_only_the_optimizer_tracks_has_no_numbered_name() -> None:
-    """Freezing layers shifts the optimizer's numbers, so they are nobody's alias but its own."""
+    """Freezing layers shifts the optimizer's numbers, so a weight has none of them as an alias."""
     model = nested()
     train(model, 0)
     target = initreg_target(model)
@@ -352,7 +352,8 @@ def test_what_is_not_built_is_refused(make: Callable[[], Any]) -> None:
 
 
 def test_shares_no_memory_with_the_source() -> None:
-    """Editing the user's array changes no weight, and training changes no array of the user's."""
+    """Editing the user's array changes no weight, and training changes none of the user's
+    arrays."""
     model = sequential()
     given = {v.path: np.full(tuple(v.shape), 0.5, "f4") for v in model.weights}
     kept = {name: array.copy() for name, array in given.items()}
@@ -369,8 +370,8 @@ def test_shares_no_memory_with_the_source() -> None:
 def test_without_keras_own_walk_paths_still_match(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where Keras saves in another way than known, variables still go by path, and the log says
-    what is missing."""
+    """If Keras saves in an unknown way, variables are still matched by path, and the log says what
+    is missing."""
     from keras.src.saving import saving_lib
 
     model = sequential()
@@ -382,7 +383,7 @@ def test_without_keras_own_walk_paths_still_match(
 
 
 def test_looking_at_a_model_copies_nothing() -> None:
-    """The walk notes the variables themselves, each once, and changes none."""
+    """The walk finds the variables themselves, each once, and changes none."""
     model = shared()
     train(model, 0)
     before = bits(model.variables)
@@ -395,7 +396,8 @@ def test_looking_at_a_model_copies_nothing() -> None:
 
 
 def test_the_same_shapes_in_another_order_are_not_mixed_up(tmp_path: Path) -> None:
-    """Twelve layers of one shape go each to its own place, though names sort differently."""
+    """Twelve layers of the same shape are each restored into their own place, though names sort
+    differently."""
 
     def build() -> Any:
         return keras.Sequential([keras.Input((SIZE,)), *(layers.Dense(SIZE) for _ in range(12))])
@@ -409,8 +411,8 @@ def test_the_same_shapes_in_another_order_are_not_mixed_up(tmp_path: Path) -> No
 
 
 def test_an_object_based_checkpoint_of_a_compiled_model(tmp_path: Path) -> None:
-    """TensorFlow's keys of its weights lead through the optimizer's lists; each also answers to
-    its place in the model, so that a model of another name is restored as a whole."""
+    """TensorFlow's keys lead through the optimizer's lists. The places in the model are aliases, so
+    that a model of another name is restored completely."""
 
     def model(name: str) -> Any:
         made = keras.Sequential(name=name)
@@ -437,8 +439,8 @@ def test_an_object_based_checkpoint_of_a_compiled_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_checkpoint_of_one_model(trained: bool, tmp_path: Path) -> None:
-    """``Checkpoint(model=m)``, as TensorFlow's guides write it, restores the model itself by place,
-    even where automatic names of its layers are those of the next one."""
+    """``Checkpoint(model=m)`` restores the model itself by place, even if the automatic names of
+    its layers are those of the next layer."""
 
     def model() -> Any:
         x = inputs = keras.Input((SIZE,))
@@ -461,7 +463,8 @@ def test_a_checkpoint_of_one_model(trained: bool, tmp_path: Path) -> None:
 
 
 def test_an_exported_model(tmp_path: Path) -> None:
-    """``export()`` saves every variable twice; each goes to the variable of its name."""
+    """``export()`` saves every variable twice, and each is restored into the variable of its
+    name."""
 
     def model() -> Any:
         made = keras.Sequential([keras.Input((SIZE,)), layers.Dense(3, name="a")], name="one")

@@ -21,7 +21,7 @@ DTYPES = [
 
 
 def test_fills_the_callers_own_arrays() -> None:
-    """Who holds an array of the dict sees the restored values in it."""
+    """Everybody who holds an array of the dict sees the restored values."""
     kernel = np.zeros((2, 3), "f4")
     target = {"fc/W": kernel}
     given = np.arange(6, dtype="f4").reshape(2, 3)
@@ -34,7 +34,7 @@ def test_fills_the_callers_own_arrays() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (5,), (2, 3)])
 def test_every_dtype_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
-    """Every dtype and shape arrives with the same bits."""
+    """Every dtype and shape is restored with the same bits."""
     kind = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
     given = (np.arange(int(np.prod(shape))) % 2).reshape(shape).astype(kind)
     target = {"v": np.ones(shape, kind)}
@@ -89,7 +89,8 @@ def test_strings_are_never_cut(kind: str, words: list[str]) -> None:
 
 
 def test_shares_no_memory_with_the_source() -> None:
-    """Editing the user's array afterwards changes nothing, nor does the other way round."""
+    """Editing the user's array afterwards changes nothing in the target, and the other way
+    round."""
     given = np.ones(1000, "f4")
     target = {"v": np.zeros(1000, "f4")}
     SmartInit({"v": given}).init(target)
@@ -125,13 +126,13 @@ def test_a_read_only_array_is_refused_before_anything_is_written() -> None:
 
 @pytest.mark.parametrize("value", [1.0, [1.0, 2.0], np.float32(3), None])
 def test_a_value_that_is_no_array_is_refused(value: Any) -> None:
-    """What cannot be filled in place is a TargetError that names it."""
+    """A value that cannot be filled in place is a TargetError that names it."""
     with pytest.raises(TargetError, match=r"'a' is a .*cannot be filled in place"):
         SmartInit({"a": np.ones(2, "f4")}).init({"a": value})
 
 
 def test_names_that_join_to_one_are_an_error() -> None:
-    """Two names that differ only by ':0' do not tell which array is meant."""
+    """Two names that differ only by ':0' are an error."""
     with pytest.raises(DuplicateName, match="'a'"):
         SmartInit({"a": np.ones(2)}).init({"a": np.zeros(2), "a:0": np.zeros(2)})
 
@@ -148,7 +149,7 @@ def test_any_mapping_is_a_target_and_nothing_else() -> None:
 
 
 def test_a_source_may_hold_the_arrays_of_the_target() -> None:
-    """Two arrays that change places: what is read was there before anything was written."""
+    """Two arrays that change places are both read before anything is written."""
     target = {"w": np.arange(4.0), "v": np.arange(4.0)[::-1].copy()}
     SmartInit({"w": target["v"], "v": target["w"]}).init(target)
     assert target["w"].tolist() == [3, 2, 1, 0]
@@ -156,7 +157,7 @@ def test_a_source_may_hold_the_arrays_of_the_target() -> None:
 
 
 def test_arrays_that_share_memory_are_refused() -> None:
-    """Filling one of them would change the other; neighbours and interlaced views are fine."""
+    """Filling one would change the other. Neighbours and interlaced views are allowed."""
     whole = np.zeros((4, 6))
     one_twice = {"x": whole, "y": whole}
     a_part = {"x": whole, "y": whole[1:2, ::-1]}

@@ -1,4 +1,4 @@
-"""A restored variable never shares memory with an array that the user still holds: every target,
+"""A restored variable never shares memory with an array that the user still holds. Every target,
 from every kind of source, is edited, trained and updated in place from either side."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Layout = tuple[Any, list[Any]]  # what the user gives, and all that the user sti
 
 
 def loss(of: Any) -> Any:
-    """The loss of a model of two dense layers, on which every value of all variables bears."""
+    """The loss of a model of two dense layers, which depends on every value of all variables."""
     hidden = tf.matmul(tf.constant(DATA), of["a/kernel"]) + of["a/bias"]
     return tf.reduce_mean((tf.matmul(hidden, of["b/kernel"]) + of["b/bias"] - 1) ** 2)
 
@@ -164,10 +164,9 @@ TARGETS: dict[str, Callable[[], Any]] = {
 
 @functools.cache
 def the(kind: str, updated: str = "") -> Any:
-    """The one target of a kind: a test restores all of it first, so that none depends on another.
-
-    One to update is a target of its own: scattered into, a variable copies what it is assigned.
-    """
+    """The only target of a kind. A test restores all of it first, so that no test depends on
+    another. A target to update is a separate one: a variable that was scattered into copies what it
+    is assigned."""
     return TARGETS[kind]()
 
 
@@ -175,7 +174,8 @@ def the(kind: str, updated: str = "") -> Any:
 
 
 def aligned(array: Any, off: int = 0) -> Any:
-    """A copy that starts ``off`` bytes after a multiple of 64; TensorFlow shares where it is 0."""
+    """A copy that starts ``off`` bytes after a multiple of 64. TensorFlow shares it if that is
+    0."""
     raw = np.empty(array.nbytes + 128, "u1")
     start = -raw.ctypes.data % 64 + off
     copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -192,7 +192,7 @@ def nested(arrays: Arrays) -> Arrays:
 
 
 def ruled_map(arrays: Arrays) -> Any:
-    """Other names, one array with its axes reversed, and one whose axes stay where they are."""
+    """Other names, one array with its axes reversed, and one with its axes unchanged."""
     given = {f"x/{name}": array for name, array in arrays.items()}
     given["x/a/kernel"] = given["x/a/kernel"].T
     ruled = initreg.open(given).transpose("x/a/kernel").permute("x/b/kernel", (0, 1))
@@ -213,7 +213,7 @@ def tensors(arrays: Arrays) -> Any:
 
 
 class WithoutCopy:
-    """What knows of no copies, as before numpy 2, and hands out its own array."""
+    """An object without ``copy=``, as before numpy 2, which returns its own array."""
 
     def __init__(self, array: Any) -> None:
         self.shape, self.dtype, self._array = array.shape, array.dtype, array
@@ -223,7 +223,7 @@ class WithoutCopy:
 
 
 class WithCopy(WithoutCopy):
-    """What makes a copy where one is asked for, as numpy 2 wants it."""
+    """An object that makes a copy if asked for one, as numpy 2 wants it."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return self._array.copy() if copy else self._array
@@ -235,7 +235,7 @@ def array_likes(arrays: Arrays) -> Any:
 
 
 def of_arrays(give: Callable[[Arrays], Any], off: int = 0) -> Callable[..., Layout]:
-    """A layout that gives something made of arrays, all of them aligned, or ``off`` by so much."""
+    """A layout of arrays that are all aligned, or all off by so many bytes."""
 
     def layout(values: Arrays, folder: Path) -> Layout:
         arrays = {name: aligned(array, off) for name, array in values.items()}
@@ -251,7 +251,7 @@ def read_map(values: Arrays, folder: Path) -> Layout:
 
 
 def smart_init(values: Arrays, folder: Path) -> Layout:
-    """Rules of a SmartInit; the cast changes half of the arrays, and leaves the others."""
+    """Rules of a SmartInit. The cast changes half of the arrays, and leaves the others."""
     arrays = {f"x/{n}": aligned(a.astype("f8" if n[0] == "a" else "f4")) for n, a in values.items()}
     renamed = {name: name.removeprefix("x/") for name in arrays}
     return SmartInit(arrays, rename=renamed, cast="float32"), list(arrays.values())
@@ -277,7 +277,7 @@ def one_buffer(values: Arrays, folder: Path) -> Layout:
 
 
 def overlapping(values: Arrays, folder: Path) -> Layout:
-    """Variables that are given the same memory: the kernels all but a row, the biases all of it."""
+    """Variables that get the same memory: the kernels all but a row, the biases all of it."""
     base = aligned(np.vstack([values["a/kernel"], values["a/bias"]]))
     given = {"a/kernel": base[:-1], "b/kernel": base[1:], "a/bias": base[-1], "b/bias": base[-1]}
     values.update({name: array.copy() for name, array in given.items()})
@@ -292,7 +292,7 @@ def variables(values: Arrays, folder: Path) -> Layout:
 
 
 def memory_maps(values: Arrays, folder: Path) -> Layout:
-    """Files mapped into memory, whose arrays numpy aligns; to edit them is to edit the file."""
+    """Files mapped into memory, whose arrays numpy aligns. Editing them edits the file."""
     given = {}
     for name, array in values.items():
         np.save(path := folder / f"{len(given)}.npy", array)
@@ -312,7 +312,7 @@ LAYOUTS = {
 
 @pytest.fixture(params=LAYOUTS)
 def user(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, list[Any], Arrays]:
-    """What the user gives, what the user holds, and the values that each variable shall have."""
+    """What the user gives, what the user holds, and the values that each variable should have."""
     rng = np.random.default_rng(0)
     values = {name: rng.uniform(0.01, 0.1, shape).astype("f4") for name, shape in SHAPES.items()}
     return *LAYOUTS[request.param](values, tmp_path), values
@@ -338,7 +338,8 @@ either_way = pytest.mark.parametrize("atomic", [False, True], ids=["streamed", "
 
 
 def test_the_premise() -> None:
-    """TensorFlow shares an aligned array that it is fed, or the tests below would show little."""
+    """TensorFlow shares an aligned array that it is fed. Otherwise the tests below would show
+    little."""
     with tf.Graph().as_default():
         v = v1.get_variable("v", (64, 64), tf.float32, use_resource=True)
         session = v1.Session()
@@ -367,10 +368,8 @@ def test_editing_the_arrays(kind: str, user: Any, atomic: bool) -> None:
 @every_target
 @either_way
 def test_training_on(kind: str, user: Any, atomic: bool) -> None:
-    """However training goes on after the restore, the user's arrays keep every bit.
-
-    No variable is read in between: while what was read is held, TensorFlow writes elsewhere.
-    """
+    """However training goes on after the restore, the user's arrays keep every bit. No variable is
+    read in between, because TensorFlow writes elsewhere while a value is held."""
     given, held, values = user
     target, before = the(kind), bits(held)
     for how in target.training:
@@ -385,8 +384,8 @@ def test_training_on(kind: str, user: Any, atomic: bool) -> None:
 @every_target
 @pytest.mark.parametrize("how", ["add", "scatter"])
 def test_updates_in_place(kind: str, user: Any, how: str) -> None:
-    """One variable that is added to, or scattered into, changes no array of the user's and no
-    other variable, though the other's array may be the same one."""
+    """Adding to one variable, or scattering into it, changes no array of the user and no other
+    variable, even if both came from the same array."""
     given, held, values = user
     target, before = the(kind, how), bits(held)
     for name in UPDATED:

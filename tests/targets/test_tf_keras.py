@@ -83,7 +83,7 @@ def fill(model: Any, seed: int = 0) -> None:
 
 
 def later(build: Callable[[], Any]) -> Any:
-    """The model once more, whose names count on from where the last one's ended."""
+    """The model once more, with names that count on from the last one's."""
     model = build()
     fill(model, seed=99)
     return model
@@ -100,7 +100,7 @@ def train(model: Any, optimizer: Any = "adam") -> None:
 
 
 def restore(source: Any, model: Any) -> Any:
-    """Restore, where nothing but the state of metrics, and counters, may be left over."""
+    """Restore. Only the state of metrics, and counters, may remain."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         plan = SmartInit(source).init(model)
@@ -196,7 +196,7 @@ def test_aliases_are_the_names_in_the_files(tmp_path: Path) -> None:
 
 
 def test_equal_weight_names_are_told_apart(tmp_path: Path) -> None:
-    """Where two weights have one name, their names in the file are their first names."""
+    """If two weights have the same name, their names in the file are their primary names."""
 
     class Twins(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -226,7 +226,7 @@ def test_equal_weight_names_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy: str, tmp_path: Path) -> None:
-    """Variables that are cast when they are read are written as they are stored."""
+    """Variables that are cast when they are read are written in their stored dtype."""
 
     def build() -> Any:
         dense = layers.Dense(SIZE, dtype=policy)
@@ -250,7 +250,7 @@ def test_what_is_not_built_is_refused() -> None:
 
 
 def test_in_a_graph_the_session_is_asked_for() -> None:
-    """The model of a TF1 graph is an error that says to Pass the session."""
+    """The model of a TF1 graph is an error that says to pass the session."""
     with tf.Graph().as_default():
         model = sequential()
         with pytest.raises(TargetError, match="Pass the session"):
@@ -258,7 +258,8 @@ def test_in_a_graph_the_session_is_asked_for() -> None:
 
 
 def test_shares_no_memory_with_the_source() -> None:
-    """Editing the user's array changes no weight, and training changes no array of the user's."""
+    """Editing the user's array changes no weight, and training changes none of the user's
+    arrays."""
     model = sequential()
     given = {v.name: np.full(v.shape, 0.5, "f4") for v in model.weights}
     SmartInit(given).init(model)

@@ -1,4 +1,5 @@
-"""Where the values of TensorFlow's variables lie: in its pool, in memory of ours, in the file."""
+"""Where the values of TensorFlow's variables lie: in its pool, in numpy's memory, or in the
+file."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ DTYPES = [
 
 
 def filled(dtype: str, shape: tuple[int, ...] = (300, 400)) -> Any:
-    """An array of 120,000 elements, none of them like its neighbour."""
+    """An array of 120,000 elements, each different from its neighbours."""
     kind = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
     return (np.arange(np.prod(shape)).reshape(shape) % 5).astype(kind)
 
@@ -57,7 +58,7 @@ def aligned(folder: Path, model: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "bool" and "8_" not in d])
 def test_what_is_read_into_a_room_is_in_its_tensor(dtype: str) -> None:
-    """The array and the tensor are one memory, of every dtype that numpy can be told of."""
+    """The array and the tensor are the same memory, for every dtype that numpy can share."""
     room = tf_memory.make_room(tf.as_dtype(dtype), (300, 400))
     assert room is not None
     given = filled(dtype)
@@ -69,7 +70,7 @@ def test_what_is_read_into_a_room_is_in_its_tensor(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["bool", "string", "float8_e4m3fn", "float8_e5m2"])
 def test_some_dtypes_have_no_room(dtype: str) -> None:
-    """TensorFlow neither hands them over nor reinterprets other bits as them: they are copied."""
+    """TensorFlow cannot share them or convert them from other bits, so they are copied."""
     assert tf_memory.make_room(tf.as_dtype(dtype), (300, 400)) is None
 
 
@@ -89,7 +90,7 @@ def test_a_misaligned_array_is_not_shared() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_an_update_does_not_write_into_shared_memory(dtype: str) -> None:
-    """Every op that updates a variable gives it memory of TensorFlow's own."""
+    """Every op that updates a variable gives it memory that belongs to TensorFlow."""
     array = initreg.arrays.memory.empty((300, 400), filled(dtype).dtype)
     array[...] = 1
     for update in (
@@ -107,8 +108,8 @@ def test_an_update_does_not_write_into_shared_memory(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_is_restored_bit_for_bit(tmp_path: Path, dtype: str) -> None:
-    """The first array shares memory of ours, the next are read into the pool, the small are copied:
-    all have the values of the file."""
+    """The first array shares numpy's memory, the next are read into the pool, and small ones are
+    copied. All have the values of the file."""
     shapes = {"a": (300, 400), "b": (300, 400), "c": (200, 400), "d": (5,), "e": ()}
     given = {name: filled(dtype, shape) for name, shape in shapes.items()}
     made = [tf.Variable(np.zeros_like(filled(dtype, s)), name=n) for n, s in shapes.items()]
@@ -126,7 +127,7 @@ def test_every_dtype_is_restored_bit_for_bit(tmp_path: Path, dtype: str) -> None
 
 
 def test_room_that_was_not_filled_is_let_go_of(tmp_path: Path) -> None:
-    """After a restore that failed midway the target holds none of it, and the next one works."""
+    """After a restore that failed midway the target holds no room, and the next restore works."""
     count = 400_000
     path = tmp_path / "m.npz"
     np.savez(path, **{name: np.full(count, i, "f4") for i, name in enumerate("abcdef", start=1)})
@@ -145,7 +146,7 @@ def test_room_that_was_not_filled_is_let_go_of(tmp_path: Path) -> None:
 
 
 def test_a_user_defined_array_is_copied_once_and_not_shared() -> None:
-    """The user's large array and the variable go on apart."""
+    """The user's large array and the variable can change independently."""
     mine = np.ones((600, 400), "f4")
     variable = tf.Variable(np.zeros((600, 400), "f4"), name="x")
     SmartInit({"x": mine}).init([variable])
@@ -167,8 +168,8 @@ def maps(path: Path) -> int:
 @linux
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_an_aligned_array_is_mapped_into_its_variable(tmp_path: Path, dtype: str) -> None:
-    """The variable's memory is the file; training gives it memory of its own, and lets go of the
-    file, which stays as it was."""
+    """The variable's memory is the file. Training gives it memory of its own, and releases the
+    file, which is unchanged."""
     given = filled(dtype, (320, 400))
     path = aligned(tmp_path, {"x": given})
     before = path.read_bytes()
@@ -184,7 +185,7 @@ def test_an_aligned_array_is_mapped_into_its_variable(tmp_path: Path, dtype: str
 
 @linux
 def test_a_misaligned_array_is_read_although_mmap_was_asked_for(tmp_path: Path) -> None:
-    """It cannot be a tensor's memory: the variable does not depend on the file."""
+    """It cannot be a tensor's memory, so the variable does not depend on the file."""
     path = tmp_path / "m.npz"
     np.savez(path, x=filled("float32"))
     variable = tf.Variable(np.zeros((300, 400), "f4"), name="x")
@@ -206,7 +207,7 @@ def test_a_model_does_not_depend_on_its_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("use_resource", [True, False])
 def test_a_session_trains_on_a_mapped_file(tmp_path: Path, use_resource: bool) -> None:
-    """What the session is fed is the file; what it trains is not."""
+    """The session is fed the file, and training does not change the file."""
     given = filled("float32", (320, 400))
     path = aligned(tmp_path, {"x": given})
     before = path.read_bytes()
@@ -265,8 +266,8 @@ print(memory("VmHWM") - before, all(float(v[3, 3]) == i for i, v in enumerate(mo
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much memory was taken")
 def test_a_restore_takes_no_more_than_the_largest_array_and_64_mb(tmp_path: Path) -> None:
-    """Of a model of 320 MB, with the old values in place, as TensorFlow is built: with oneDNN, and
-    so with a pool. Without one, malloc decides what becomes of freed memory."""
+    """A model of 320 MB is restored over old values. TensorFlow is built with oneDNN, and so with a
+    pool. Without a pool, malloc decides what becomes of freed memory."""
     path = tmp_path / "m.npz"
     np.savez(path, **{f"v{i}": np.full((2_000, 2_000), i, "f4") for i in range(20)})
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A TF1 session as a target: written by the graph's own initializers, no op added."""
+"""A TF1 session as a target: the graph's own initializers write, and no op is added."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def operations(graph: Any) -> tuple[int, int]:
 @pytest.mark.parametrize("use_resource", [True, False])
 @pytest.mark.parametrize("finalized", [True, False])
 def test_writes_without_adding_an_op(graph: Any, use_resource: bool, finalized: bool) -> None:
-    """Resource and reference variables are written, uninitialised before or not, in a finalized
-    graph too, and the graph stays as it was."""
+    """Resource and reference variables are written, initialised before or not, also in a finalized
+    graph, and the graph is unchanged."""
     w = variable("fc/W", np.zeros((2, 3), "f4"), use_resource=use_resource)
     b = variable("fc/b", np.zeros(3, "f4"), use_resource=use_resource)
     ready = v1.report_uninitialized_variables()
@@ -77,7 +77,7 @@ def test_writes_without_adding_an_op(graph: Any, use_resource: bool, finalized: 
     [*((d, r) for d in NUMBERS for r in (True, False)), *((d, True) for d in FLOAT8)],
 )
 def test_every_dtype_bit_for_bit(graph: Any, dtype: str, use_resource: bool) -> None:
-    """Every dtype arrives with the same bits, 0-d and empty arrays too."""
+    """Every dtype is restored with the same bits, 0-d and empty arrays too."""
     kind = dtypes.to_numpy(dtype)
     given = {
         "v": (np.arange(6) % 2).reshape(2, 3).astype(kind),
@@ -111,10 +111,8 @@ def test_strings(graph: Any, use_resource: bool) -> None:
 
 @pytest.mark.parametrize("use_resource", [True, False])
 def test_shares_no_memory_with_the_source(graph: Any, use_resource: bool) -> None:
-    """Editing the user's array changes no variable, and training changes no array of the user's.
-
-    An array that is aligned to 64 bytes is the one that TensorFlow would not copy.
-    """
+    """Editing the user's array changes no variable, and training changes none of the user's arrays.
+    TensorFlow would not copy an array that is aligned to 64 bytes."""
     raw = np.zeros(4 * 1024 + 64, "u1")
     start = -raw.ctypes.data % 64
     given = raw[start : start + 4096].view("f4")
@@ -132,7 +130,7 @@ def test_shares_no_memory_with_the_source(graph: Any, use_resource: bool) -> Non
 
 
 def test_variables_that_share_an_initial_value(graph: Any) -> None:
-    """Two variables whose initial value is one tensor still get each its own array."""
+    """Two variables with the same tensor as initial value still each get their own array."""
     initial = tf.zeros(3)
     a = v1.Variable(initial, name="a", use_resource=True)
     b = v1.Variable(initial, name="b", use_resource=False)
@@ -149,8 +147,8 @@ def test_variables_that_share_an_initial_value(graph: Any) -> None:
 def test_batches(
     graph: Any, use_resource: bool, plainly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many runs it takes, by number or by bytes, all variables are written: with the graph
-    optimiser out of the way, and where a session does not allow that."""
+    """All variables are written in any number of runs, limited by number or bytes, with and without
+    the graph optimiser."""
     made = [variable(f"v{i}", np.zeros(4, "f4"), use_resource=use_resource) for i in range(25)]
     given = {f"v{i}": np.full(4, i, "f4") for i in range(25)}
     monkeypatch.setattr(tf_session, "_MOST_OPTIMISED", 3)
@@ -181,8 +179,8 @@ def test_batches(
 def test_the_graph_optimiser_is_not_run(
     graph: Any, use_resource: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name that keeps it away is one that this TensorFlow knows: nothing is run the usual way,
-    in a graph that is finalized, whichever output of an op is fed."""
+    """This TensorFlow has the op that keeps the optimiser away: nothing runs the usual way, in a
+    finalized graph, whichever output of an op is fed."""
     first, second = tf.split(tf.zeros(6), 2)
     made = [
         v1.get_variable("a", initializer=second, use_resource=use_resource),
@@ -198,7 +196,7 @@ def test_the_graph_optimiser_is_not_run(
 
 
 def test_a_partitioned_variable_is_one_variable(graph: Any, tmp_path: Path) -> None:
-    """Parts are shown and filled under their common name, as a Saver does it."""
+    """Parts are shown and filled under their common name, as in a Saver."""
     with v1.variable_scope("", partitioner=v1.fixed_size_partitioner(3, axis=0), use_resource=True):
         rows = v1.get_variable("emb", (7, 4), tf.float32)
     with v1.variable_scope("", partitioner=v1.fixed_size_partitioner(2, axis=1)):
@@ -258,8 +256,8 @@ def test_unknown_shapes(graph: Any, use_resource: bool) -> None:
 
 
 def test_another_op_serves_where_the_initial_value_cannot_be_fed(graph: Any) -> None:
-    """Where the graph forbids feeding, a Saver's own op is used; without one it is an error that
-    names the variables, and nothing is written."""
+    """If the graph forbids feeding, a Saver's op is used. Without one it is an error that names the
+    variables, and nothing is written."""
     v = variable("v", np.zeros(3, "f4"))
     free = variable("free", np.zeros(3, "f4"))
     graph.prevent_feeding(v.initializer.inputs[1])
@@ -274,7 +272,7 @@ def test_another_op_serves_where_the_initial_value_cannot_be_fed(graph: Any) -> 
 
 
 def test_a_variable_twice_in_the_collection(graph: Any) -> None:
-    """One variable that stands in the collection twice, also as two objects, is one."""
+    """A variable that is in the collection twice, also as two objects, is one variable."""
     v = variable("v", np.zeros(3, "f4"))
     graph.add_to_collection(v1.GraphKeys.GLOBAL_VARIABLES, v)
     graph.add_to_collection(v1.GraphKeys.GLOBAL_VARIABLES, v1.Variable.from_proto(v.to_proto()))
@@ -285,7 +283,7 @@ def test_a_variable_twice_in_the_collection(graph: Any) -> None:
 
 
 def test_only_global_variables(graph: Any) -> None:
-    """Local variables are no business of a restore."""
+    """Local variables are not restored."""
     v = variable("v", np.zeros(3, "f4"))
     variable("local", np.zeros(3, "f4"), collections=[v1.GraphKeys.LOCAL_VARIABLES])
     with v1.Session() as session:
@@ -308,7 +306,7 @@ def test_the_sessions_own_graph_counts_not_the_default(graph: Any) -> None:
 
 
 def test_an_imported_meta_graph(tmp_path: Path) -> None:
-    """The variables of an imported graph are written like any."""
+    """The variables of an imported graph are written, too."""
     with tf.Graph().as_default():
         variable("a/v", np.zeros(3, "f4"), use_resource=True)
         variable("a/r", np.zeros(2, "f4"), use_resource=False)
@@ -322,7 +320,7 @@ def test_an_imported_meta_graph(tmp_path: Path) -> None:
 
 
 def test_an_interactive_session(graph: Any) -> None:
-    """An InteractiveSession is a session like any."""
+    """An InteractiveSession is a target, too."""
     v = variable("v", np.zeros(3, "f4"))
     session = v1.InteractiveSession()
     SmartInit({"v": np.ones(3, "f4")}).init(session)
@@ -332,7 +330,7 @@ def test_an_interactive_session(graph: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["MonitoredSession", "SingularMonitoredSession"])
 def test_a_monitored_session(graph: Any, kind: str) -> None:
-    """A monitored session is written past its hooks; a closed one is an error."""
+    """A monitored session is written without its hooks. A closed one is an error."""
     v = variable("v", np.zeros(3, "f4"))
     runs: list[Any] = []
 
@@ -389,7 +387,7 @@ def test_what_no_source_has_keeps_its_value(graph: Any) -> None:
 
 
 def test_a_part_named_like_another_variable(graph: Any) -> None:
-    """A partitioned variable and a whole one of the same name cannot be told apart."""
+    """A partitioned variable and another one of the same name are an error."""
     with v1.variable_scope("", partitioner=v1.fixed_size_partitioner(2)):
         v1.get_variable("v", (4,), tf.float32)
     variable("v", np.zeros(4, "f4"))

@@ -33,7 +33,7 @@ DTYPES = [
 
 
 class Dense(tf.Module):  # type: ignore[misc]
-    """A layer of which each variable is called as in every other one."""
+    """A layer whose variables have the same names as in every other one."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def names(obj: Any) -> list[str]:
     "collect", [list, tuple, deque, iter, lambda v: dict(enumerate(v)).values()]
 )
 def test_any_iterable(collect: Any) -> None:
-    """A list, a tuple, a view and a generator, which can be run through once only."""
+    """A list, a tuple, a view and a generator, which can be iterated only once."""
     a, b = tf.Variable([0.0, 0.0], name="a"), tf.Variable(0.0, name="scope/b")
     plan = SmartInit({"a": np.ones(2, "f4"), "scope/b:0": np.float32(3)}).init(collect([a, b]))
     assert a.numpy().tolist() == [1, 1]
@@ -76,7 +76,7 @@ def test_any_iterable(collect: Any) -> None:
 
 
 def test_one_variable_alone() -> None:
-    """A variable is a target of one."""
+    """A single variable is a target."""
     v = tf.Variable([0.0, 0.0], name="v")
     SmartInit({"v": np.ones(2, "f4")}).init(v)
     assert v.numpy().tolist() == [1, 1]
@@ -85,7 +85,7 @@ def test_one_variable_alone() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
 def test_every_dtype_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
-    """Every dtype and shape arrives with the same bits."""
+    """Every dtype and shape is restored with the same bits."""
     kind = dtypes.to_numpy(dtype)
     given = (np.arange(int(np.prod(shape))) % 2).reshape(shape).astype(kind)
     v = tf.Variable(tf.constant(np.zeros(shape, kind)), name="v")
@@ -124,7 +124,7 @@ def test_shares_no_memory_with_the_source() -> None:
 
 
 def test_variables_share_no_memory_with_each_other() -> None:
-    """Two variables from one array of the user's are changed one by one."""
+    """Two variables from the same array of the user change independently."""
     both = np.zeros(1024, "f4")
     a, b = tf.Variable(tf.ones(1024), name="a"), tf.Variable(tf.ones(1024), name="b")
     SmartInit({"a": both, "b": both}).init([a, b])
@@ -133,7 +133,7 @@ def test_variables_share_no_memory_with_each_other() -> None:
 
 
 def test_unknown_shapes() -> None:
-    """A variable of unknown shape takes any, one with an open axis any length there."""
+    """A variable of unknown shape takes any shape, and one with an open axis any length there."""
     any_ = tf.Variable([1.0], shape=tf.TensorShape(None), name="any")
     rows = tf.Variable([[1.0, 2.0]], shape=[None, 2], name="rows")
     SmartInit({"any": np.ones((2, 1, 2), "f4"), "rows": np.zeros((5, 2), "f4")}).init([any_, rows])
@@ -153,7 +153,8 @@ def test_an_uninitialised_variable() -> None:
 
 
 def test_the_same_variable_twice_is_one() -> None:
-    """A variable that is listed twice is written once; two of one name are an error."""
+    """A variable that is listed twice is written once. Two variables of the same name are an
+    error."""
     a, b = tf.Variable(0.0, name="a"), tf.Variable(0.0, name="a")
     assert len(SmartInit({"a": np.float32(1)}).init([a, a])) == 1
     with pytest.raises(DuplicateName, match="'a'"):
@@ -186,7 +187,7 @@ def test_the_variable_of_a_keras_variable_is_the_same_one() -> None:
 
 
 def test_a_module_by_name_and_by_attribute() -> None:
-    """A variable goes by its name where that is its own, else by its attributes."""
+    """A variable is called by its name if that is unique, otherwise by its attributes."""
     assert sorted(names(Net())) == [
         *("Variable", "heads/a/b", "heads/a/w", "heads/b..c.Sd/b", "heads/b..c.Sd/w"),
         *("layers/0/b", "layers/0/w", "layers/1/b", "layers/1/w", "scale"),
@@ -202,7 +203,7 @@ def test_a_module_by_name_and_by_attribute() -> None:
 
 
 def test_a_module_from_its_own_checkpoint(tmp_path: Path) -> None:
-    """An object-based checkpoint of a module restores into another one as TensorFlow does it."""
+    """An object-based checkpoint of a module restores into another one as in TensorFlow."""
     saved, ours, theirs = Net(), Net(), Net()
     fill(saved.variables)
     prefix = tf.train.Checkpoint(saved).write(str(tmp_path / "net"))
@@ -239,7 +240,7 @@ def test_no_variables_at_all() -> None:
 
 
 def test_variables_of_a_graph_are_refused() -> None:
-    """Variables of a TF1 graph are an error that says to Pass the session."""
+    """Variables of a TF1 graph are an error that says to pass the session."""
     with tf.Graph().as_default():
         for use_resource in (True, False):
             v = tf.compat.v1.Variable(0.0, name="v", use_resource=use_resource)
@@ -250,7 +251,7 @@ def test_variables_of_a_graph_are_refused() -> None:
 
 
 def test_inside_a_function_nothing_can_be_written() -> None:
-    """Inside a tf.function, or a graph, init() is an error and writes nothing."""
+    """Inside a tf.function or a graph, init() is an error and writes nothing."""
     v = tf.Variable(0.0, name="v")
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
@@ -301,7 +302,7 @@ def test_a_mirrored_variable() -> None:
 
 
 def test_a_sharded_variable() -> None:
-    """A variable in shards is one variable of the whole shape."""
+    """A variable in shards is one variable of the complete shape."""
     from tensorflow.python.distribute.sharded_variable import ShardedVariable
 
     shards = [tf.Variable(tf.zeros((2, 3)), name=f"emb/part_{i}") for i in range(2)]
@@ -312,7 +313,7 @@ def test_a_sharded_variable() -> None:
 
 
 def test_what_is_no_target_is_declined() -> None:
-    """Tensors, arrays, strings and lists of other things are declined; a mixed list is an error."""
+    """Tensors, arrays, strings and lists of other things are declined. A mixed list is an error."""
     for obj in (tf.zeros(2), np.zeros(2), "v", b"v", {"v": 1}, 3, None, [np.zeros(2)], ["v"]):
         assert initreg_target(obj) is None
     with pytest.raises(TargetError, match="a ndarray is among them"):

@@ -1,4 +1,4 @@
-"""A fit, run as a process of its own: ``keras_run.py DIR EPOCHS RESULT keras|tf_keras``.
+"""A fit, as a process: ``keras_run.py DIR EPOCHS RESULT keras|tf_keras``.
 
 What it prints, and RESULT: see conftest.py.
 """
@@ -52,6 +52,7 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
     class Say(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             print("EPOCH", epoch + 1, flush=True)
+            self.weights = self.model.get_weights()  # in the end EarlyStopping restores the best
 
     early = keras.callbacks.EarlyStopping(
         "wave", mode="min", patience=10**6, restore_best_weights=True
@@ -70,10 +71,11 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
     best = trainers.MinSaver(folder, "wave")
     saver = trainers.ModelSaver(folder, max_to_keep=3, objects={"random": RandomStates(noise=rng)})
     os.makedirs(folder, exist_ok=True)
-    callbacks = [Wave(), early, plateau, check, log, best, Say(), saver]
+    history, say = keras.callbacks.History(), Say()
+    callbacks = [Wave(), early, plateau, check, log, best, history, say, saver]
     start = trainers.resume(model, callbacks)
     print("STARTING", start.epoch, flush=True)
-    history = model.fit(
+    model.fit(
         x,
         y,
         batch_size=8,
@@ -88,11 +90,13 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
         "plateau": [plateau.best, plateau.wait, plateau.cooldown_counter],
         "check": float(check.best),
         "best": [best.best, best.best_epoch],
-        "history": history.history["wave"][-5:],
+        "epochs": history.epoch,
+        "history": history.history,
         "log": Path(log.filename).read_text(),
         "next": [rng.random(), float(np.random.random())],
     }
     values = {f"{i}": v.numpy() for i, v in enumerate([*model.variables, *_slots(model)])}
+    values |= {f"last/{i}": array for i, array in enumerate(say.weights)}
     np.savez(result, states=json.dumps(states, default=float), **values)
 
 

@@ -1,4 +1,4 @@
-"""A tensorpack training, run as a process of its own: ``tensorpack_run.py DIR EPOCHS RESULT``.
+"""A tensorpack training, as a process: ``tensorpack_run.py DIR EPOCHS RESULT``.
 
 What it prints, and RESULT: see conftest.py.
 """
@@ -11,6 +11,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -39,7 +40,8 @@ STEPS = 3
 
 
 class Batches(DataFlow):
-    """Without end; it knows where it stands. A test of the data's position, therefore."""
+    """Endless random batches. They are those of an uninterrupted run only if the generator was
+    saved and restored."""
 
     def __init__(self):
         self.rng = np.random.default_rng(5)
@@ -78,7 +80,7 @@ class Say(Callback):
 
 
 class Counter:
-    """Neither a callback nor a variable."""
+    """An object with a state that is neither a callback nor a variable."""
 
     def __init__(self):
         self.log = []
@@ -99,9 +101,10 @@ class Count(Callback):
 
 
 class Finish(Callback):
-    """Keeps what the variables are in the end."""
+    """Keeps the variables and the statistic as they are in the end."""
 
     def _after_train(self):
+        self.scores = list(self.trainer.monitors.get_history("score"))
         self.values = self.trainer.sess.run({v.op.name: v for v in v1.global_variables()})
 
 
@@ -131,7 +134,15 @@ def main(folder: str, epochs: str, result: str) -> None:
     )
     print("STARTING", config.starting_epoch - 1, flush=True)
     launch_train_with_config(config, SimpleTrainer())
-    states = {"best": best.best, "worst": worst.best, "log": counter.log}
+    rows = json.loads(Path(folder, "log", "stats.json").read_text())
+    states = {
+        "best": best.best,
+        "worst": worst.best,
+        "log": counter.log,
+        "scores": finish.scores,
+        "rows": [[row["epoch_num"], row["global_step"], row["score"]] for row in rows],
+        "next": data.rng.random(),
+    }
     np.savez(result, states=json.dumps(states), **finish.values)
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoints stay: beside the rule of TensorFlow's Saver, and after a restart."""
+"""Which checkpoints are kept: compared with TensorFlow's Saver, and after a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from initreg.trainers.keeping import Keeping
+from initreg.trainers.shared.keeping import Keeping
 
 v1 = tf.compat.v1
 
@@ -18,7 +18,7 @@ v1 = tf.compat.v1
 def test_the_rule_of_the_saver(
     most: int | None, hours: float | None, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten saves, 40 minutes apart: the same ones stay as of a real Saver."""
+    """Of ten saves, 40 minutes apart, the same ones are kept as by a real Saver."""
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
     keeping = Keeping(most, hours)
@@ -34,11 +34,11 @@ def test_the_rule_of_the_saver(
             for gone in keeping.add(f"m-{step}"):
                 ours.remove(gone)
     assert sorted(p.stem for p in tmp_path.glob("*.index")) == sorted(ours)
-    assert ("m-9" in keeping, "m-0" in keeping) == (True, most in (0, None) and "m-0" in ours)
+    assert keeping.recent == [f"m-{step}" for step in range(10)][-(most or 10) :]
 
 
 def test_it_survives_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it knew goes through JSON, and the hours are counted on, not from the restart."""
+    """The state goes through JSON. The hours count on, and do not start again with the restart."""
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     whole, first = Keeping(2, 1), Keeping(2, 1)
@@ -63,21 +63,21 @@ def test_it_survives_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_name_again() -> None:
-    """It counts once, as the newest."""
+    """A name that is added again counts once, as the newest."""
     keeping = Keeping(2, None)
     assert [keeping.add(name) for name in ("a", "b", "a", "c")] == [[], [], [], ["b"]]
 
 
 @pytest.mark.parametrize(("most", "hours"), [(-1, None), (1, 0), (1, -2.0), (1, float("nan"))])
-def test_numbers_that_are_none(most: int, hours: float | None) -> None:
-    with pytest.raises(ValueError, match=r"is no number of checkpoints|is no time"):
+def test_numbers_that_are_out_of_range(most: int, hours: float | None) -> None:
+    with pytest.raises(ValueError, match=r"=-1 is negative|is not positive"):
         Keeping(most, hours)
 
 
 @pytest.mark.parametrize("name", ["../model-1", "/tmp/model-1", "..", "", "a\0b", 5, None])
 def test_nothing_is_kept_elsewhere(name: object) -> None:
-    """What is kept is removed one day, so a name that leads out of the folder is not entered: from
-    a state that anybody may have written, or otherwise; the book stays as it was."""
+    """A name that leads out of the folder is refused, whether it is added or is in a state, which
+    anybody may have written. The list stays as it was. That file would be removed one day."""
     keeping = Keeping(1, None)
     keeping.add("model-1", 1.0)
     before = keeping.state_dict()

@@ -1,4 +1,4 @@
-"""Runs of Keras 3 and tf_keras that go on in a stranger's folder: what its sidecar may say."""
+"""Runs of Keras 3 and tf_keras that are resumed in a stranger's folder, with hostile sidecars."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 class Run:
-    """A run of one epoch in ``folder/run``, its sidecar, and files that are nobody's business."""
+    """A run of one epoch in ``folder/run``, its sidecar, and files that must not be touched."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.keras = importlib.import_module(name)
@@ -57,7 +57,7 @@ class Run:
         return model
 
     def callbacks(self) -> list[Any]:
-        """The last but one has a log, the last saves; with a generator of each kind."""
+        """The last but one writes a log, the last saves. There is a generator of each kind."""
         kinds = (np.random.MT19937, np.random.Philox, np.random.PCG64, np.random.SFC64)
         self.generators = {kind.__name__: np.random.Generator(kind(0)) for kind in kinds}
         named = initreg.RandomStates(python=random.Random(0), **self.generators)
@@ -73,7 +73,7 @@ class Run:
         ]
 
     def write(self, place: Place, value: Any) -> None:
-        """The folder as the run left it, but for one place of the sidecar."""
+        """Restore the folder as the run left it, except for one place in the sidecar."""
         for path, data in self.files.items():
             path.write_bytes(data)
         content = copy.deepcopy(self.content)
@@ -87,7 +87,7 @@ class Run:
         self.sidecar.write_text(json.dumps(content))
 
     def go_on(self, model: Any) -> None:
-        """Up to where the first batch would be trained; the generators are drawn from then."""
+        """Resume, up to where the first batch would be trained. Then draw from the generators."""
         callbacks = self.callbacks()
         try:
             for each in callbacks:
@@ -136,8 +136,8 @@ HOSTILE = [
 
 
 def test_the_sidecar_of_a_stranger(run: Run) -> None:
-    """It is passed over, or one error that names the checkpoint; no file elsewhere is touched, and
-    no log is cut."""
+    """It is skipped, or it is one error that names the checkpoint. No file elsewhere is touched,
+    and no log is cut."""
     model = run.model()
     for place, value in HOSTILE:
         run.write(place, value)
@@ -161,7 +161,7 @@ VALUES = [
 
 
 def places(content: Any, place: Place = ()) -> Iterator[Place]:
-    """Each place in JSON; of long lists the first and the last."""
+    """Each place in JSON. In long lists, only the first and the last."""
     if place:
         yield place
     keys = list(content) if isinstance(content, dict) else []
@@ -173,7 +173,8 @@ def places(content: Any, place: Place = ()) -> Iterator[Place]:
 
 
 def test_any_value_in_any_place(run: Run) -> None:
-    """Of 2,000 such sidecars 200: it goes on, or it is an InitregError; nothing else is touched."""
+    """With 200 out of 2,000 such sidecars, the run goes on, or there is an InitregError. Nothing
+    else is touched."""
     model = run.model()
     every = [(place, value) for place in places(run.content) for value in VALUES]
     outcomes = set()

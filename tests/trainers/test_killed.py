@@ -20,7 +20,8 @@ RUNS = [
 def test_goes_on_after_a_kill(
     run: tuple[str, ...], within: float, killed_as_uninterrupted: Callable[..., None]
 ) -> None:
-    """Two kills: the same weights, optimizer, epoch, states, logs and random numbers in the end."""
+    """After two kills a training ends in the weights, the optimizer, the epoch, the states, the
+    logs and the random numbers of an uninterrupted one."""
     killed_as_uninterrupted(*run, epochs=60, kills=2, within=within, seed=1)
 
 
@@ -29,5 +30,5 @@ def test_goes_on_after_a_kill(
 def test_goes_on_after_many_kills(
     run: tuple[str, ...], within: float, killed_as_uninterrupted: Callable[..., None]
 ) -> None:
-    """As above, after twenty-four."""
+    """The same holds after twenty-four kills."""
     killed_as_uninterrupted(*run, epochs=400, kills=24, within=within, seed=2)

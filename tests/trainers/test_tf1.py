@@ -22,7 +22,7 @@ v1 = tf.compat.v1
 
 
 class Counter:
-    """Counts how often it was told to."""
+    """A count with a state."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -74,21 +74,21 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def test_from_a_file(tmp_path: Path) -> None:
-    """init_fn fills the session; what the file does not have keeps its initial value."""
+    """init_fn fills the session. What the file does not have keeps its initial value."""
     path = initreg.save(tmp_path / "base.npz", {"w": np.float32(10)})
     assert train(2, [], init_fn(path, on_missing="ignore")) == (0, 9.5)
 
 
 def test_from_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A first start without a source: the variables are what their initialisers make, and there
-    is nothing to say."""
+    """On a first start without a source, the variables get the values of their initialisers, and
+    nothing is logged."""
     saver = ModelSaver(tmp_path / "run", every_n_steps=2)
     assert train(2, [saver], init_fn(saver=saver)) == (0, 1.5)
     assert not [record for record in caplog.records if record.name == "initreg"]
 
 
 def test_saved_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
-    """The values, the step and the graph, as TensorFlow reads them."""
+    """TensorFlow reads the values, the state file and the graph."""
     train(5, [ModelSaver(tmp_path, every_n_steps=2)])
     assert steps_in(tmp_path) == [2, 4, 5]
     assert [value(tmp_path / f"model-{n}") for n in (2, 4, 5)] == [1.5, 1.0, 0.75]
@@ -117,13 +117,13 @@ def test_the_end_is_not_saved_twice(tmp_path: Path) -> None:
 
 
 def test_saved_every_so_many_seconds(tmp_path: Path) -> None:
-    """every_n_secs: in so short a time each step."""
+    """With a very small every_n_secs, each step is saved."""
     train(3, [ModelSaver(tmp_path, every_n_secs=1e-9)])
     assert steps_in(tmp_path) == [1, 2, 3]
 
 
 def test_resumed(tmp_path: Path) -> None:
-    """Step, variables and objects go on; the source is for a first start alone."""
+    """Step, variables and objects go on. The source is only for a first start."""
     base = {"w": np.float32(10)}
     for start, steps, end in ((0, 3, 9.25), (3, 3, 8.5)):
         counter = Counter()
@@ -138,8 +138,8 @@ def test_resumed(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [2, 3, 5, 6]  # two steps after where it began
 
 
-def test_the_newest_so_many_stay(tmp_path: Path) -> None:
-    """Of this run and of the one it goes on with; sidecars go with their checkpoints."""
+def test_the_newest_so_many_are_kept(tmp_path: Path) -> None:
+    """The checkpoints of the earlier run count, too. Sidecars are removed with them."""
     for _ in range(2):
         saver = ModelSaver(tmp_path, every_n_steps=1, max_to_keep=2)
         train(3, [saver], init_fn(None, saver))
@@ -153,7 +153,7 @@ def test_the_newest_so_many_stay(tmp_path: Path) -> None:
     assert [Path(p).name for p in state.all_model_checkpoint_paths] == ["model-5", "model-6"]
 
 
-def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_skipped(tmp_path: Path) -> None:
     """The one before it is taken, with a warning."""
     train(4, [ModelSaver(tmp_path, every_n_steps=2)])
     (data,) = tmp_path.glob("model-4.data*")
@@ -171,7 +171,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_is_found_when_asked(tmp_path: Path) -> None:
-    """verify=True reads all bytes before it takes a checkpoint."""
+    """verify=True reads all bytes of a checkpoint before it is taken."""
     train(4, [ModelSaver(tmp_path, every_n_steps=2)])
     (data,) = tmp_path.glob("model-4.data*")
     content = bytearray(data.read_bytes())
@@ -187,7 +187,7 @@ def test_a_full_disk(
     caplog: pytest.LogCaptureFixture,
     full_disk: Callable[[int], AbstractContextManager[None]],
 ) -> None:
-    """Training goes on, what stood stands, nothing is left over, and the log says why."""
+    """Training goes on, the old files stay, nothing is left over, and the log says why."""
     train(2, [ModelSaver(tmp_path, every_n_steps=2)], size=100_000)
     saver = ModelSaver(tmp_path, every_n_steps=2)
     with full_disk(200_000), caplog.at_level(logging.WARNING, "initreg"):
@@ -208,7 +208,7 @@ def test_a_full_disk(
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """No reason to end a training either."""
+    """Training goes on, and the log says what was not saved."""
     (tmp_path / "run").write_text("")
     with caplog.at_level(logging.WARNING, "initreg"):
         assert train(2, [ModelSaver(tmp_path / "run", every_n_steps=2)]) == (0, 1.5)
@@ -216,7 +216,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is meant from where the saver was made, wherever the program goes then."""
+    """It is relative to where the saver was made, wherever the program changes to."""
     monkeypatch.chdir(tmp_path)
     saver = ModelSaver("run", every_n_steps=2)
     (tmp_path / "elsewhere").mkdir()
@@ -225,8 +225,8 @@ def test_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_session_that_is_lost(tmp_path: Path) -> None:
-    """After an AbortedError MonitoredTrainingSession makes another, which goes on from the last
-    save: five steps in all, and as many counted."""
+    """After an AbortedError MonitoredTrainingSession makes another session, which goes on from the
+    last save. There are five steps in all, and five are counted."""
     counter, lost = Counter(), []
     saver = ModelSaver(tmp_path, every_n_steps=2, objects={"counter": counter})
 
@@ -243,7 +243,7 @@ def test_a_session_that_is_lost(tmp_path: Path) -> None:
 
 
 def test_no_global_step(tmp_path: Path) -> None:
-    """It says how to make one."""
+    """The error says how to make one."""
     with tf.Graph().as_default():
         v1.get_variable("w", [])
         with pytest.raises(InitregError, match=r"get_or_create_global_step\(\)"):
@@ -264,17 +264,17 @@ def test_an_object_without_a_state(tmp_path: Path) -> None:
 
 
 def test_an_object_that_came_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The checkpoint has no state of it: the log says so, and it begins anew."""
+    """The log says that the checkpoint has no state of it, and that it starts afresh."""
     train(2, [ModelSaver(tmp_path, every_n_steps=2)])
     counter = Counter()
     saver = ModelSaver(tmp_path, every_n_steps=2, objects={"counter": counter})
     with caplog.at_level(logging.WARNING, "initreg"):
         train(0, [saver], init_fn(None, saver))
-    assert "model-2 has no state of 'counter', which begins anew" in caplog.text
+    assert "model-2 has no state of 'counter', which starts afresh" in caplog.text
 
 
 def test_variables_of_ones_choice(tmp_path: Path) -> None:
-    """var_list: by the name under which it is saved, a variable."""
+    """var_list: the variables to save, by the names under which they are saved."""
     with tf.Graph().as_default():
         step = v1.train.get_or_create_global_step()
         w = v1.get_variable("w", initializer=np.float32(2))
@@ -288,7 +288,7 @@ def test_variables_of_ones_choice(tmp_path: Path) -> None:
 
 
 def test_partitioned_variables(tmp_path: Path) -> None:
-    """Saved as one array, of which each part gets its slice when the run is resumed."""
+    """They are saved as one array. Each part gets its slice when the run is resumed."""
 
     def run(assigned: float | None) -> list[float]:
         with tf.Graph().as_default():

@@ -1,4 +1,4 @@
-"""A MonitoredTrainingSession, run as a process of its own: ``tf1_run.py DIR EPOCHS RESULT``.
+"""A MonitoredTrainingSession, as a process: ``tf1_run.py DIR EPOCHS RESULT``.
 
 It saves after every third step, which counts as an epoch. What it prints, and RESULT: see
 conftest.py.

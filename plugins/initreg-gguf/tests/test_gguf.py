@@ -84,7 +84,8 @@ def test_shape_is_numpys_and_not_the_files(tmp_path: Path) -> None:
 
 
 def test_quantised_tensors_are_float32_of_the_logical_shape(tmp_path: Path) -> None:
-    """Q8_0 keeps small integers exactly, and is announced before it is unpacked."""
+    """Q8_0 keeps small integers exactly, and its shape and dtype are known before it is
+    unpacked."""
     values = np.arange(-64, 64, dtype=np.float32).reshape(2, 64)
     values[:, 0] = 127  # the block's largest value, so that its scale is 1
     values[:, 32] = 127
@@ -105,7 +106,7 @@ def test_big_endian_file_is_read(tmp_path: Path) -> None:
 
 
 def test_big_endian_blocks_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    """What gguf would unpack wrongly is not unpacked."""
+    """A block that gguf would unpack wrongly is refused."""
     data = gguf.quantize(np.ones((2, 32), np.float32), Kind.Q8_0)
     big = gguf.GGUFEndian.BIG
     path = write(tmp_path / "big.gguf", {}, {"w": (data, Kind.Q8_0)}, endian=big)

@@ -14,7 +14,12 @@ from typing import BinaryIO
 from initreg import DamagedFile, OpenOptions, Source
 from initreg_formats.h5.claiming import WEIGHTS
 from initreg_formats.h5.container import Container
-from initreg_formats.shared.zip_member import check_size, data_offset, members_of
+from initreg_formats.shared.zip_member import (
+    check_size,
+    data_offset,
+    members_of,
+    zip_errors,
+)
 
 _CHUNK = 1 << 20
 
@@ -89,22 +94,10 @@ def _unpack(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> io.BytesIO:
     Raises DamagedFile if it has another size than the archive says, or another checksum.
     """
     unpacked = io.BytesIO()
-    try:
+    with zip_errors(f"{what} cannot be unpacked"):
         with zipfile.ZipFile(file) as archive, archive.open(member) as packed:
             while chunk := packed.read(_CHUNK):
                 unpacked.write(chunk)
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        NotImplementedError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        zlib.error,
-    ) as error:
-        raise DamagedFile(
-            f"{what} cannot be unpacked: {error}. Download or copy the file again"
-        ) from error
     if unpacked.tell() != member.file_size:
         raise DamagedFile(
             f"{what} unpacks to {unpacked.tell():,} bytes, where the archive says "

@@ -14,6 +14,7 @@ _INDEX = ".weights.json"
 
 
 def claim(source: Source) -> Claim | None:
+    """The answer to ``initreg_claim``."""
     if not source.is_file:
         return None
     if signature_at(source.head) is not None:

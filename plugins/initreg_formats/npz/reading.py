@@ -18,7 +18,12 @@ from initreg_formats.shared.numpy_reading import (
     refused_pickle,
     structured_dtype,
 )
-from initreg_formats.shared.zip_member import check_size, data_offset, members_of
+from initreg_formats.shared.zip_member import (
+    check_size,
+    data_offset,
+    members_of,
+    zip_errors,
+)
 
 _FIRST_READ = 512  # bytes; enough for the usual .npy header
 
@@ -89,14 +94,12 @@ def _by_numpy(
     def read() -> Any:
         if header.is_pickle and not options.allow_pickle:
             raise refused_pickle(what)
-        try:
+        with zip_errors(f"{what} cannot be read"):
             with source.open() as file, zipfile.ZipFile(file) as archive:
                 with archive.open(member) as unpacked:
                     if header.is_pickle:
                         return read_pickled(unpacked, what)
                     return np.lib.format.read_array(unpacked, allow_pickle=False)
-        except (zipfile.BadZipFile, ValueError, EOFError, zlib.error) as error:
-            raise DamagedFile(f"{what} cannot be read: {error}") from error
 
     if header.is_pickle:
         return ReadByNumpy(header.shape, np.dtype(object), read, has_checksum=True)

@@ -10,6 +10,7 @@ LONGEST_HEADER = 100_000_000  # bytes; MAX_HEADER_SIZE of the reference
 
 
 def claim(source: Source) -> Claim | None:
+    """The answer to ``initreg_claim``."""
     if source.is_dir:
         return _claim_folder(source)
     if not source.is_file or source.path is None:

@@ -5,9 +5,11 @@ Source: PKWARE's APPNOTE, 4.3.7 (local file header) and 4.4.4 (general purpose f
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from initreg import DamagedFile, RefusedFile
+from initreg import DamagedFile, InitregError, RefusedFile
 
 if TYPE_CHECKING:
     import zipfile
@@ -19,15 +21,19 @@ _ENCRYPTED, _UTF8 = 0x1, 0x800
 _STORED, _DEFLATED = 0, 8
 
 
-def members_of(file: BinaryIO, what: str) -> list[zipfile.ZipInfo]:
-    """The members that an archive's directory lists. Raises DamagedFile, naming ``what``."""
+@contextlib.contextmanager
+def zip_errors(fault: str) -> Iterator[None]:
+    """Turn whatever zipfile raises for a damaged archive into a DamagedFile that says ``fault``."""
     import zipfile
+    import zlib
 
     try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.infolist()
+        yield
+    except InitregError:
+        raise
     except (
         zipfile.BadZipFile,
+        zlib.error,
         ValueError,
         NotImplementedError,
         OSError,
@@ -35,9 +41,16 @@ def members_of(file: BinaryIO, what: str) -> list[zipfile.ZipInfo]:
         RuntimeError,
     ) as error:
         raise DamagedFile(
-            f"{what}: not a complete zip archive ({error}). The file is truncated or corrupt. "
-            "Download or copy it again"
+            f"{fault} ({error}). The file is truncated or corrupt. Download or copy it again"
         ) from error
+
+
+def members_of(file: BinaryIO, what: str) -> list[zipfile.ZipInfo]:
+    """The members that an archive's directory lists. Raises DamagedFile, naming ``what``."""
+    import zipfile
+
+    with zip_errors(f"{what}: not a complete zip archive"), zipfile.ZipFile(file) as archive:
+        return archive.infolist()
 
 
 def data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:

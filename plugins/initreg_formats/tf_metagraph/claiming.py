@@ -17,6 +17,7 @@ _INFO_FIELDS = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: V
 
 
 def claim(source: Source) -> Claim | None:
+    """The answer to ``initreg_claim``."""
     if not source.is_file or source.suffix != SUFFIX or not begins_like_one(source):
         return None
     # Not EXACT: beside a checkpoint of its name, the file belongs to that checkpoint.

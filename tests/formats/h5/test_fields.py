@@ -1,4 +1,4 @@
-"""The h5 format and structures whose parts do not fit, which HDF5 and h5py would let pass."""
+"""Structures in HDF5 whose parts do not fit, which HDF5 and h5py would accept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FLOAT64 = bytes((0, 0, 64, 0, 52, 11, 0, 52, 0xFF, 3, 0, 0))
 
 @pytest.mark.parametrize("bit", range(8))
 def test_a_part_that_numpy_has_a_wider_type_for_is_damaged(tmp_path: Path, bit: int) -> None:
-    """Another exponent bias makes a long double of it, which lies over the part after it: h5py
-    would write past the end of the array, and the process would die of it later."""
+    """Another exponent bias makes it a long double that overlaps the next part. h5py would write
+    past the end of the array, and the process would die later."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["c"] = np.ones(3, "c16")
     data = bytearray((tmp_path / "m.h5").read_bytes())
@@ -30,7 +30,7 @@ def test_a_part_that_numpy_has_a_wider_type_for_is_damaged(tmp_path: Path, bit: 
 
 
 def test_structures_with_gaps_and_structures_inside_are_read(tmp_path: Path) -> None:
-    """Parts in any order, with room between them and parts of their own, are no damage."""
+    """Parts in any order, with gaps between them and with parts of their own, are read."""
     inner = np.dtype({"names": ["y", "x"], "formats": ["f4", "i2"], "offsets": [4, 0]})
     array = np.zeros(2, {"names": ["a", "b"], "formats": ["f8", inner], "offsets": [16, 0],
                          "itemsize": 32})  # fmt: skip

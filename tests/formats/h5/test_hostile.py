@@ -25,7 +25,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def other(tmp_path):
-    """Another file, which nobody may read, and whose value is 7."""
+    """Another file, which must not be read, and whose value is 7."""
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["x"] = np.full(4, 7.0)
     (tmp_path / "secret.bin").write_bytes(np.full(4, 7.0).tobytes())
@@ -33,7 +33,7 @@ def other(tmp_path):
 
 
 def deny(path, error, says):
-    """Opening the file is refused; so it is when a harmless array is all that is wanted."""
+    """Opening the file is refused, even if only a harmless array is wanted."""
     with pytest.raises(error, match=says) as caught:
         initreg.open(path)
     assert str(path) in str(caught.value)
@@ -43,7 +43,7 @@ def deny(path, error, says):
 
 
 def test_an_external_link(path, other):
-    """A link into another file is refused, wherever it is, and so is the file that has it."""
+    """A file with a link into another file is refused, wherever the link is."""
     with h5py.File(path, "w") as file:
         file["a"] = 1.0
         file["deep/er/link"] = h5py.ExternalLink("secret.h5", "/x")
@@ -66,7 +66,7 @@ def test_external_storage(path, other):
 
 
 def test_a_virtual_dataset(path, other):
-    """A dataset that shows values of other datasets is refused, of the same file too."""
+    """A dataset that shows values of other datasets is refused, even of the same file."""
     layout = h5py.VirtualLayout((4,), "f8")
     layout[:] = h5py.VirtualSource(str(other / "secret.h5"), "x", (4,))
     with h5py.File(path, "w") as file:
@@ -127,7 +127,7 @@ def _hard(file):
     ],
 )
 def test_loops(path, make, says):
-    """Links that lead back to where they are are refused, and never followed without end."""
+    """Links that lead back are refused, and are not followed without end."""
     with h5py.File(path, "w") as file:
         make(file)
     deny(path, RefusedFile, says)
@@ -141,7 +141,7 @@ def test_a_dangling_link(path):
 
 
 def test_many_ways_to_one_place(path):
-    """Groups that two links lead to, 40 times over, are gone through once: 2**40 paths are not."""
+    """Groups with two links to each, 40 times over, are visited once, not 2**40 times."""
     with h5py.File(path, "w") as file:
         group = file
         for _ in range(40):
@@ -198,7 +198,7 @@ def test_large_and_never_written(path, options):
 
 
 def test_many_never_written(path):
-    """Nor are many datasets that only together are too large."""
+    """Many datasets that are too large only together are not allocated."""
     with h5py.File(path, "w") as file:
         for i in range(20):
             file.create_dataset(f"a{i}", (1 << 20,), "f4")
@@ -225,7 +225,7 @@ def test_impossible_shapes(path, shape):
 
 
 def test_a_packed_file_of_zeros(path):
-    """A file that deflate shrank to a thousandth is whole."""
+    """A file that deflate shrank to a thousandth is read."""
     with h5py.File(path, "w") as file:
         file.create_dataset("a", data=np.zeros(1 << 22), chunks=(1 << 20,), compression="gzip")
     assert path.stat().st_size < 50_000
@@ -261,7 +261,7 @@ def descriptor(raw, heap, text):
 
 @pytest.mark.parametrize("text", [b"second", b"d", b"w"])
 def test_a_string_that_claims_4_gib(path, text):
-    """A string's length is not believed: HDF5 itself would fill 4 GiB of memory with zeros."""
+    """A string's length is not trusted. HDF5 itself would fill 4 GiB of memory with zeros."""
     raw, heap = strings(path)
     at = descriptor(raw, heap, text)
     raw[at : at + 4] = b"\xf0\xff\xff\xff"
@@ -272,7 +272,7 @@ def test_a_string_that_claims_4_gib(path, text):
 
 @pytest.mark.parametrize("size", [0xFFFF_FFFF_FFFF_FFF0, 1 << 40, 5000])
 def test_a_heap_that_does_not_end(path, size):
-    """A string in the heap that is larger than the heap is an error: HDF5 itself would hang."""
+    """A string that is larger than its heap is an error. HDF5 itself would hang."""
     raw, heap = strings(path)
     raw[heap + 24 : heap + 32] = size.to_bytes(8, "little")
     path.write_bytes(raw)
@@ -292,7 +292,7 @@ def test_a_heap_that_is_elsewhere(path, address):
 
 
 def test_one_string_many_times(path):
-    """Strings that all point to one place are together no longer than the file."""
+    """Strings that all point to one place may not be longer together than the file."""
     with h5py.File(path, "w") as file:
         file["s"] = ["x" * 100_000] + ["y"] * 1000
     raw = bytearray(path.read_bytes())
@@ -333,7 +333,7 @@ METHODS = pytest.mark.parametrize(
 
 @METHODS
 def test_a_changed_byte_in_an_archive(archive, method):
-    """The archive's checksum is verified; verify=False leaves that out where it can."""
+    """The archive's checksum is verified, and not with verify=False if that is possible."""
     path, raw = archive(method)
     at = raw.find(np.arange(500.0, 510.0).tobytes()) if method == zipfile.ZIP_STORED else 1000
     raw[at] ^= 1
@@ -355,7 +355,7 @@ def test_every_truncation_of_an_archive(archive, method):
 
 
 def test_an_archive_that_claims_too_much(archive):
-    """A member that claims to unpack to more than deflate can is not unpacked."""
+    """A member that claims more bytes than deflate can pack is not unpacked."""
     path, raw = archive(zipfile.ZIP_DEFLATED)
     with zipfile.ZipFile(path) as file:
         size = file.getinfo("model.weights.h5").file_size
@@ -386,14 +386,14 @@ def test_an_encrypted_member(archive):
 
 
 def test_an_unusual_packing(archive):
-    """A member that is packed as Keras does not pack is named with its method."""
+    """A member that is packed by another method than Keras's is an error with the method."""
     path, _ = archive(zipfile.ZIP_BZIP2)
     with pytest.raises(DamagedFile, match="packed by method 12"):
         initreg.open(path)
 
 
 def test_an_archive_without_weights(archive):
-    """A .keras with other members says which."""
+    """A .keras without weights is an error that lists its members."""
     path, _ = archive(members=("config.json", "model.weights.npz"))
     with pytest.raises(DamagedFile, match=r"with 0 model\.weights\.h5, where one is needed"):
         initreg.open(path)
@@ -401,7 +401,7 @@ def test_an_archive_without_weights(archive):
 
 @METHODS
 def test_a_member_that_is_no_hdf5(tmp_path, method):
-    """What HDF5 says is wrong with the weights is passed on, with the archive's name."""
+    """A member that is not HDF5 is an error with the archive's name."""
     with zipfile.ZipFile(tmp_path / "m.keras", "w", method) as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", b"no HDF5" * 1000)
@@ -432,7 +432,7 @@ LIBVERS = pytest.mark.parametrize("libver", ["earliest", "latest"])
 
 @LIBVERS
 def test_every_truncation(path, libver):
-    """A file that is cut anywhere is an InitregError: HDF5 says in its head how long it is."""
+    """A file that is cut anywhere is an InitregError. HDF5 stores its length at the start."""
     sample(path, libver)
     whole = path.read_bytes()
     for length in range(0, len(whole), 61):

@@ -86,7 +86,8 @@ def bits(array):
 
 
 def same_bits(found, expected):
-    """The same arrays in any order: each value here is of a random initialiser or of a step."""
+    """Whether both have the same arrays in any order. Each value comes from a random initialiser or
+    from a step."""
     assert sorted(map(bits, found)) == sorted(map(bits, expected))
 
 
@@ -203,7 +204,7 @@ def test_the_layout_of_keras_2_12(tmp_path):
 
 @pytest.mark.parametrize("kind", ["functional", "nested", "bfloat16"])  # no subclassed ones
 def test_legacy_whole_model_of_keras_3(tmp_path, models, kind):
-    """model.save('m.h5'): weights under their paths in the model, then the optimizer's."""
+    """model.save('m.h5') has the weights under their paths in the model, then the optimizer's."""
     model = models[kind]
     model.save(tmp_path / "m.h5")
     found = initreg.load(tmp_path / "m.h5")
@@ -232,7 +233,7 @@ def old():
 
 
 def test_weights_of_keras_2(tmp_path, old):
-    """save_weights: names are the variables' names, without ':0', in the model's order."""
+    """save_weights: the names are those of the variables without ':0', in the model's order."""
     old.save_weights(tmp_path / "m.h5")
     found = initreg.load(tmp_path / "m.h5")
     expected = {w.name.removesuffix(":0"): bits(w.numpy()) for w in old.weights}
@@ -305,7 +306,7 @@ def test_names_that_fill_several_attributes(tmp_path):
 
 
 def legacy(path, layers, base="", libver="earliest", fixed=True):
-    """A legacy file: ``{layer: {weight: array}}``, its names of fixed length or not."""
+    """A legacy file ``{layer: {weight: array}}``, with names of fixed or variable length."""
 
     def attribute(items):
         encoded = [item.encode() for item in items]
@@ -351,7 +352,7 @@ def test_top_level_weights(tmp_path):
 
 
 def test_weights_that_share_a_name(tmp_path):
-    """Weights of one name are called by their paths, all of them; the others keep their names."""
+    """All weights that share a name are called by their paths. The others keep their names."""
     layers = {
         "one": {"dense/kernel:0": np.zeros(2), "dense/bias:0": np.zeros(1)},
         "two": {"dense/kernel:0": np.ones(2)},
@@ -362,7 +363,7 @@ def test_weights_that_share_a_name(tmp_path):
 
 
 def test_a_name_that_is_another_path(tmp_path):
-    """A weight whose name is the path of another gives way to it."""
+    """If a weight's name is the path of another dataset, the weight is called by its path."""
     layers = {
         "a": {"w": np.zeros(2)},
         "b": {"w": np.ones(2), "a/w": np.full(2, 2.0)},
@@ -372,7 +373,8 @@ def test_a_name_that_is_another_path(tmp_path):
 
 
 def test_an_optimizer_weight_of_a_models_name(tmp_path):
-    """A weight of the optimizer that is called as one of the model: both go by their paths."""
+    """If a weight of the optimizer has the name of a weight of the model, both are called by their
+    paths."""
     path = legacy(tmp_path / "m.h5", {"d": {"w:0": np.zeros(2)}}, "model_weights")
     with h5py.File(path, "a") as file:
         group = file.create_group("optimizer_weights")
@@ -382,7 +384,7 @@ def test_an_optimizer_weight_of_a_models_name(tmp_path):
 
 
 def test_datasets_that_no_attribute_names(tmp_path):
-    """They are listed too, by their paths."""
+    """Datasets that no attribute names are listed by their paths."""
     path = legacy(tmp_path / "m.h5", {"d": {"d/kernel:0": np.zeros(2)}})
     with h5py.File(path, "a") as file:
         file["extra/mean"] = np.ones(3)
@@ -390,7 +392,7 @@ def test_datasets_that_no_attribute_names(tmp_path):
 
 
 def test_two_paths_of_one_name(tmp_path):
-    """Two datasets whose paths differ by ':0' alone cannot be told apart, and are an error."""
+    """Two datasets whose paths differ only by ':0' are an error."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["w"], file["w:0"] = 1, 2
     with pytest.raises(DuplicateName, match="'w'"):
@@ -399,7 +401,7 @@ def test_two_paths_of_one_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["../d/w", "nowhere", "d", ""])
 def test_a_weight_that_is_not_there(tmp_path, name):
-    """A name that leads to no dataset of the file is an error that has the name."""
+    """A name without a dataset is an error with the name."""
     path = legacy(tmp_path / "m.h5", {"d": {"w": np.zeros(2)}})
     with h5py.File(path, "a") as file:
         file["d"].attrs["weight_names"] = [name.encode()]
@@ -408,7 +410,7 @@ def test_a_weight_that_is_not_there(tmp_path, name):
 
 
 def test_a_layer_that_is_not_there(tmp_path):
-    """A layer without a group is an error that has its name."""
+    """A layer without a group is an error with its name."""
     path = legacy(tmp_path / "m.h5", {"d": {"w": np.zeros(2)}})
     with h5py.File(path, "a") as file:
         file.attrs["layer_names"] = [b"d", b"lost"]
@@ -427,7 +429,7 @@ def test_names_that_are_none(tmp_path, value):
 
 
 def test_names_outside_of_the_header(tmp_path):
-    """Names of variable length that HDF5 keeps apart from the group are refused, with a remedy."""
+    """Names of variable length that HDF5 stores apart from the group are refused with a remedy."""
     path = legacy(tmp_path / "m.h5", {"d": {"w": np.zeros(2)}}, libver="latest", fixed=False)
     with h5py.File(path, "a", libver="latest") as file:
         for i in range(20):  # more than 8 attributes, and HDF5 moves all of them
@@ -437,6 +439,6 @@ def test_names_outside_of_the_header(tmp_path):
 
 
 def test_unique_names_ends():
-    """Names that give way one after the other end in the paths."""
+    """Names that give way one after the other end as paths."""
     contents = names.Contents(dict.fromkeys(["a", "b", "c"]))
     assert names.unique({"a": "b", "b": "c"}, contents) == {"a": "a", "b": "b", "c": "c"}

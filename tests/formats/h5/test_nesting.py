@@ -1,4 +1,4 @@
-"""Types of HDF5 that nest in each other."""
+"""HDF5 types that are nested in each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from initreg import DamagedFile
 
 
 def nested(kind: str, levels: int) -> Any:
-    """A type of so many levels around an int8."""
+    """A type with so many levels around an int8."""
     found = h5py.h5t.NATIVE_INT8
     for _ in range(levels):
         if kind == "vlen":
@@ -46,14 +46,14 @@ def write(path: Path, kind: Any, where: str) -> None:
     ("kind", "levels"), [("vlen", 33), ("vlen", 4000), ("array", 2500), ("compound", 800)]
 )
 def test_too_deep(tmp_path: Path, kind: str, levels: int, where: str) -> None:
-    """Types of more than 32 levels are an error before h5py or numpy take them apart."""
+    """Types of more than 32 levels are an error before h5py or numpy look into them."""
     write(tmp_path / "m.h5", nested(kind, levels), where)
     with pytest.raises(DamagedFile, match=r"m\.h5: .* has elements that nest more than 32 levels"):
         initreg.open(tmp_path / "m.h5")
 
 
 def test_arrays_of_arrays(tmp_path: Path) -> None:
-    """Elements that are arrays of arrays give their axes to the dataset's."""
+    """The axes of elements that are arrays are appended to those of the dataset."""
     values = np.arange(24, dtype="f4").reshape(4, 3, 2)
     kind = h5py.h5t.array_create(h5py.h5t.array_create(h5py.h5t.NATIVE_FLOAT, (2,)), (3,))
     with h5py.File(tmp_path / "m.h5", "w") as file:

@@ -86,7 +86,7 @@ def test_every_dtype_shape_and_layout(tmp_path, dtype, shape, layout):
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize("dtype", ["?", "<f4", ">f8", "<c8", "<i8"])
 def test_bytes_that_lie_as_they_are(write, dtype, libver):
-    """An unpacked dataset is an extent, which the kernel reads by itself; the file is closed."""
+    """An unpacked dataset is an extent, which the kernel reads itself, and the file is closed."""
     path = write({"libver": libver}, a=some((3, 4), dtype))
     found = h5.initreg_open(Source(path), initreg.OpenOptions())
     assert isinstance(found["a"], Extent)
@@ -132,7 +132,7 @@ def test_never_written(tmp_path):
 
 
 def test_odd_numbers(tmp_path):
-    """Numbers whose layout in the file is not numpy's are converted, not taken as they lie."""
+    """Numbers whose layout in the file is not numpy's are converted."""
     narrow = h5py.h5t.IEEE_F32LE.copy()  # bfloat16, as HDF5 would describe it
     narrow.set_fields(15, 7, 8, 0, 7)
     narrow.set_precision(16)
@@ -178,8 +178,8 @@ def test_strings(write):
 
 
 def test_what_no_variable_takes(tmp_path):
-    """Structures are read; strings in chunks, ragged arrays, references and times are listed,
-    and reading one of them says why not."""
+    """Structures are read. Strings in chunks, ragged arrays, references and times are listed, and
+    reading one is an error with the reason."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["struct"] = np.array([(1, 2.5)], [("a", "i4"), ("b", "f4")])
         file.create_dataset("chunked", data=["x", "y"], maxshape=(None,))
@@ -206,7 +206,7 @@ def test_what_no_variable_takes(tmp_path):
 
 
 def test_filters_that_are_not_safe(tmp_path):
-    """A dataset packed by a filter that crashes over damaged data is listed, and not read."""
+    """A dataset packed by a filter that crashes on damaged data is listed, but not read."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file.create_dataset("a", data=np.arange(60), chunks=(30,), scaleoffset=3)
         file["b"] = np.ones(2)
@@ -227,7 +227,7 @@ def test_a_null_dataspace(write):
 
 
 def test_opaque_bytes(write):
-    """Opaque elements of two bytes are not taken for bfloat16 without Keras's word."""
+    """Opaque elements of two bytes are bfloat16 only if Keras's attributes say so."""
     path = write(a=np.ones(3, ml_dtypes.bfloat16))
     with h5py.File(path, "a") as file:
         file["b"] = np.ones(3, ml_dtypes.bfloat16)
@@ -254,7 +254,7 @@ def test_names(write):
 
 
 def test_a_name_that_is_no_text(tmp_path):
-    """A name whose bytes are no utf-8 is spelt out."""
+    """In a name that is not UTF-8 the bytes are written as escapes."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file[b"caf\xe9"] = np.ones(2)
     assert list(initreg.load(tmp_path / "m.h5")) == [r"caf\xe9"]
@@ -290,7 +290,7 @@ def test_thousands_of_arrays(tmp_path, libver):
 
 
 def test_no_arrays(write):
-    """A file without datasets is whole, and lists none."""
+    """A file without datasets opens, and lists no arrays."""
     assert initreg.load(write()) == {}
 
 
@@ -346,7 +346,7 @@ def test_read_from_several_threads(tmp_path):
 
 
 def test_beside_other_readers(tmp_path):
-    """The file opens while h5py has it open for reading, and does not keep a writer out."""
+    """The file opens while h5py has it open for reading, and does not block a writer."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file.create_dataset("a", data=np.arange(9), compression="gzip")
     with h5py.File(tmp_path / "m.h5", locking=True) as reader:
@@ -359,7 +359,7 @@ def test_beside_other_readers(tmp_path):
 
 
 def test_while_it_is_written(tmp_path):
-    """A file that a program has open for writing is not opened: it is not complete."""
+    """A file that a program has open for writing is not opened, because it is incomplete."""
     with h5py.File(tmp_path / "m.h5", "w", locking=True) as file:
         file["a"] = 1
         file.flush()
@@ -398,7 +398,7 @@ def test_an_unknown_filter(tmp_path):
 
 
 def test_claims(write, tmp_path):
-    """The signature is claimed exactly, under any name; the suffix alone, by name."""
+    """The signature is claimed as EXACT under any name, the suffix alone as NAME."""
     path = write(a=np.ones(2))
     claim = h5.initreg_claim(Source(path.rename(tmp_path / "anything.bin")))
     assert claim is not None
@@ -419,14 +419,14 @@ def test_claims(write, tmp_path):
 
 
 def test_what_a_wrong_file_is(tmp_path):
-    """A file of another kind under the name of HDF5 is called what it is."""
+    """For a file of another kind with a name of HDF5, the error says what it is."""
     (tmp_path / "m.h5").write_bytes(b"\x1f\x8b\x08 packed")
     with pytest.raises(DamagedFile, match="not an HDF5 file: gzip-compressed"):
         initreg.open(tmp_path / "m.h5")
 
 
 def test_by_name_alone(tmp_path):
-    """format='h5' for what is no file says so."""
+    """format='h5' for something that is not a file is an error that says so."""
     with pytest.raises(SourceNotFound, match=r"m\.h5: no such file"):
         initreg.open(tmp_path / "m.h5", format="h5")
     with pytest.raises(InitregError, match="a folder is not an HDF5 file"):
@@ -436,7 +436,7 @@ def test_by_name_alone(tmp_path):
 
 
 def test_claiming_imports_no_h5py(write, tmp_path):
-    """probe knows an HDF5 file, an archive and an index without numpy and h5py."""
+    """probe recognises an HDF5 file, an archive and an index without numpy and h5py."""
     import zipfile
 
     path = write(a=np.ones(2))

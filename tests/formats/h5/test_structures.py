@@ -1,4 +1,4 @@
-"""What HDF5 does not survive: heaps and trees of files that were made to harm."""
+"""Damaged heaps and trees in HDF5 files, which HDF5 itself does not survive."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def local(path: Path, user_block: int = 0) -> tuple[bytearray, int, int]:
-    """A file whose group has a name in it that was removed; its bytes, where its heap begins, and
-    where the heap's data does."""
+    """A file with a group from which a name was removed: its bytes, where its heap begins, and
+    where the heap's data begins."""
     with h5py.File(path, "w", userblock_size=user_block) as file:
         file["d/first"] = np.arange(3.0)
         file["d/second"] = np.arange(4.0)
@@ -36,8 +36,8 @@ def local(path: Path, user_block: int = 0) -> tuple[bytearray, int, int]:
 @pytest.mark.parametrize("user_block", [0, 512, 2048])
 @pytest.mark.parametrize("far", [False, True])
 def test_free_blocks_without_end(path: Path, user_block: int, far: bool) -> None:
-    """Free blocks that lead to themselves are an error, wherever the heap's data lies: HDF5 itself
-    would take memory for ever."""
+    """Free blocks that lead to themselves are an error, wherever the heap's data lies. HDF5 itself
+    would take memory without end."""
     raw, heap, data = local(path, user_block)
     free, size = struct.unpack("<QQ", raw[heap + 16 : heap + 24] + raw[heap + 8 : heap + 16])
     assert free != END
@@ -58,7 +58,7 @@ def test_free_blocks_without_end(path: Path, user_block: int, far: bool) -> None
 
 
 def test_a_local_heap_larger_than_the_file(path: Path) -> None:
-    """What a heap of names claims to have is not allocated."""
+    """The size that a heap of names claims is not allocated."""
     raw, heap, _ = local(path)
     raw[heap + 8 : heap + 16] = struct.pack("<Q", 1 << 40)
     path.write_bytes(raw)
@@ -67,7 +67,7 @@ def test_a_local_heap_larger_than_the_file(path: Path) -> None:
 
 
 def test_heaps_that_overlap(path: Path) -> None:
-    """Heaps together are no larger than the file: each is read as a whole."""
+    """Heaps may not be larger together than the file, because each is read completely."""
     with h5py.File(path, "w") as file:
         for name in "abcdefgh":
             file[f"{name}/w"] = np.arange(3.0)
@@ -83,7 +83,8 @@ def test_heaps_that_overlap(path: Path) -> None:
 
 
 def test_many_groups_are_read(path: Path) -> None:
-    """Heaps that are read again do not count again: more groups than HDF5 remembers, twice."""
+    """Heaps that are read again are not counted again: twice more groups than HDF5 caches are
+    read."""
     with h5py.File(path, "w") as file:
         for number in range(4000):
             file[f"g{number}/w"] = np.float32(number)
@@ -107,7 +108,7 @@ def test_sizes_other_than_8(path: Path, libver: str) -> None:
 
 
 def test_a_tree_without_bottom(path: Path) -> None:
-    """A B-tree that says it has 65,535 levels is an error: HDF5 itself would run out of stack."""
+    """A B-tree that claims 65,535 levels is an error. HDF5 itself would overflow its stack."""
     with h5py.File(path, "w", libver="latest") as file:
         for number in range(600):
             file[f"g/w{number}"] = np.float32(number)
@@ -121,8 +122,8 @@ def test_a_tree_without_bottom(path: Path) -> None:
 
 
 def dense(path: Path) -> tuple[bytearray, int, int]:
-    """A file of the newer kind, whose groups are too large for their headers; its bytes, and where
-    the heap of a group's links begins, and the tree."""
+    """A file of the newer kind, with groups too large for their headers: its bytes, where the heap
+    of a group's links begins, and where the tree begins."""
     with h5py.File(path, "w", libver="latest") as file:
         for number in range(600):
             file[f"g/w{number}"] = np.float32(number)
@@ -145,8 +146,8 @@ def dense(path: Path) -> tuple[bytearray, int, int]:
     ],
 )
 def test_fractal_heaps(path: Path, at: int, size: int, value: int) -> None:
-    """A heap of links with parameters that HDF5 does not write is refused: it divides by them, and
-    takes them for sizes."""
+    """A heap of links with parameters that HDF5 does not write is refused. HDF5 divides by them,
+    and uses them as sizes."""
     raw, heap, _ = dense(path)
     raw[heap + at : heap + at + size] = value.to_bytes(size, "little")
     path.write_bytes(raw)
@@ -175,8 +176,8 @@ def test_headers_of_trees(path: Path, at: int, size: int, value: int, says: str)
 
 
 def test_nodes_of_trees(path: Path) -> None:
-    """So is one whose nodes claim more records than they have, lead to one another, or have links
-    outside of the heap."""
+    """Nodes that claim too many records, lead to each other, or have links outside of the heap are
+    an error."""
     raw, _, tree = dense(path)
     root = int.from_bytes(raw[tree + 16 : tree + 24], "little")
     used = int.from_bytes(raw[tree + 24 : tree + 26], "little")
@@ -199,8 +200,8 @@ def test_nodes_of_trees(path: Path) -> None:
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("libver", ["latest", "v108"])
 def test_large_groups_are_read(path: Path, count: int, ordered: bool, libver: str) -> None:
-    """Heaps and trees of every size that HDF5 writes are read, deleted links and many attributes
-    included."""
+    """Heaps and trees of every size that HDF5 writes are read, with deleted links and many
+    attributes."""
     with h5py.File(path, "w", libver=(libver, libver), track_order=ordered) as file:
         value = file.create_dataset("g/a", data=np.arange(3.0))
         for number in range(count):
@@ -220,8 +221,8 @@ def test_large_groups_are_read(path: Path, count: int, ordered: bool, libver: st
 
 @pytest.mark.parametrize("axes", [1, 2])
 def test_arrays_that_grow(path: Path, axes: int) -> None:
-    """Chunks in an index that HDF5 does not read safely are listed and not read; the default
-    version's are."""
+    """Chunks whose index HDF5 does not read safely are listed, but not read. Those of the default
+    version are read."""
     for libver in ("earliest", "latest"):
         with h5py.File(path, "w", libver=libver) as file:
             shape = (4,) * axes
@@ -252,7 +253,7 @@ def test_fixed_arrays(path: Path, at: int, size: int, value: int) -> None:
 
 @pytest.mark.parametrize("begin", [b"EAHD\0", b"MDCI\0", b"SMTB"])
 def test_structures_that_are_refused(begin: bytes) -> None:
-    """What HDF5 does not read safely, and what would lead around the checks, does not get to it."""
+    """HDF5 does not get to see what it does not read safely, or what would avoid the checks."""
     structures = Structures(lambda start, size: b"", 0, 1000)
     structures.check(0, b"OHDR" + bytes(28))
     with pytest.raises(OSError, match="which HDF5 does not read safely"):
@@ -260,7 +261,7 @@ def test_structures_that_are_refused(begin: bytes) -> None:
 
 
 def test_structures_that_lie_elsewhere(path: Path) -> None:
-    """An address past the file's end is an error, also one that is no offset of a file at all."""
+    """An address past the end of the file is an error, and so is one that is not an offset."""
     raw, _, tree = dense(path)
     for address in (len(raw) - 100, 1 << 60, (1 << 64) - 2):
         raw[tree + 16 : tree + 24] = struct.pack("<Q", address)

@@ -1,4 +1,4 @@
-"""B-trees and links of HDF5 files that were made to harm."""
+"""Damaged B-trees and links in HDF5 files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def grow(raw: bytearray, base: int, leaf: int, levels: int) -> int:
-    """Nodes at the file's end, each of which leads to the next 32 times, the last to ``leaf``.
+    """Append nodes, each of which leads to the next one 32 times, and the last one to ``leaf``.
     Returns the first."""
     child = leaf
     for level in range(1, levels + 1):
@@ -38,7 +38,8 @@ def grow(raw: bytearray, base: int, leaf: int, levels: int) -> int:
 @pytest.mark.parametrize("levels", [1, 5, 40])
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_node_that_many_lead_to(path: Path, levels: int, empty: bool, user_block: int) -> None:
-    """A group's B-tree that leads to a node twice is an error: 32 ** 40 visits are no plan."""
+    """A group's B-tree that leads to a node twice is an error, and is not visited 32 ** 40
+    times."""
     with h5py.File(path, "w", userblock_size=user_block) as file:
         file["g/w"] = np.arange(3.0)
     raw = bytearray(path.read_bytes())
@@ -56,7 +57,7 @@ def test_a_node_that_many_lead_to(path: Path, levels: int, empty: bool, user_blo
 
 
 def test_a_tree_of_chunks_without_end(path: Path) -> None:
-    """Siblings that lead in circles are not followed to find where a linked dataset lies."""
+    """Siblings that lead in circles are not followed when a linked dataset is located."""
     with h5py.File(path, "w") as file:
         file.create_dataset("w", data=np.arange(64.0), chunks=(4,))
         file["soft"] = h5py.SoftLink("/w")
@@ -102,7 +103,7 @@ def test_one_long_name_for_many_links(path: Path) -> None:
 
 
 def test_long_paths(path: Path) -> None:
-    """Names that groups within groups make long are counted as they are spelt."""
+    """Names that nested groups make long are counted in full."""
     with h5py.File(path, "w") as file:
         group = file
         for _ in range(150):

@@ -41,7 +41,7 @@ def check(found: Array, expected: Array) -> None:
 
 
 def is_tree(arrays: dict[str, Array]) -> bool:
-    """Whether no array is also the group of another one."""
+    """Whether no array has the name of another array's group."""
     return not any(a != b and b.startswith(f"{a}/") for a in arrays for b in arrays)
 
 
@@ -66,13 +66,13 @@ def test_h5py_and_initreg_read_what_is_saved(
 
 @pytest.mark.parametrize("ending", [".h5", ".hdf5", ".H5"])
 def test_endings(tmp_path: Path, ending: str) -> None:
-    """Of either spelling, in any case."""
+    """Both endings work, in upper and lower case."""
     path = initreg.save(tmp_path / f"m{ending}", {"a": np.ones(3)})
     assert h5py.is_hdf5(path)
 
 
 def test_datasets_are_contiguous_and_aligned(tmp_path: Path) -> None:
-    """From 64 bytes on, at multiples of 64 bytes of the file, whatever lies between them."""
+    """Datasets of 64 bytes and more begin at multiples of 64 bytes of the file."""
     arrays = {f"g{i}/x{'x' * i}": np.arange(16 + 3 * i, dtype="f4") for i in range(40)}
     arrays |= {f"small{i}": np.arange(i, dtype="u1") for i in range(1, 40)}
     path = initreg.save(tmp_path / "m.h5", arrays)
@@ -93,7 +93,8 @@ def test_a_saved_file_can_be_mapped(tmp_path: Path) -> None:
 
 
 def test_compressed_datasets_are_gzip_with_shuffle(tmp_path: Path) -> None:
-    """Those that can have chunks: neither without axes, nor empty, nor of strings."""
+    """All datasets that can have chunks are compressed: not those without axes, empty ones, or
+    strings."""
     arrays = {
         "w": np.arange(10_000, dtype="f4").reshape(100, 100),
         "b": np.ones(100, ml_dtypes.bfloat16),
@@ -110,7 +111,7 @@ def test_compressed_datasets_are_gzip_with_shuffle(tmp_path: Path) -> None:
 
 
 def test_the_same_arrays_make_the_same_file(tmp_path: Path) -> None:
-    """Byte for byte, in another second too: no object keeps the time at which it was made."""
+    """Byte for byte, in another second too: no object has a time in it."""
     arrays = {"g/a": np.arange(1000.0), "s": np.array(["x", "größe"]),
               "g/b": np.ones(5, ml_dtypes.bfloat16)}  # fmt: skip
 
@@ -127,7 +128,7 @@ def test_the_same_arrays_make_the_same_file(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
 def test_strings_are_utf_8(tmp_path_factory: pytest.TempPathFactory, strings: list[str]) -> None:
-    """Of any length; h5py says that they are text, and both read the same bytes."""
+    """Strings of any length are text to h5py, and both read the same bytes."""
     path = tmp_path_factory.mktemp("h5") / "m.h5"
     array = np.empty(len(strings), object)
     array[:] = strings
@@ -157,7 +158,7 @@ def test_strings_that_hdf5_does_not_keep_are_refused(
              "/".join("g" * 202)],
 )  # fmt: skip
 def test_a_name_that_is_no_path_is_refused(tmp_path: Path, name: str) -> None:
-    """HDF5 would take it for another path, or nobody would read it."""
+    """A name that HDF5 would take for another path, or that nobody could read, is refused."""
     with pytest.raises(InitregError, match=r"Rename it\. Nothing was written") as caught:
         initreg.save(tmp_path / "m.h5", {"w": np.ones(1), name: np.ones(2)})
     assert repr(name) in str(caught.value)
@@ -165,8 +166,8 @@ def test_a_name_that_is_no_path_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_the_deepest_name_is_read(tmp_path: Path) -> None:
-    """As many groups as the reader follows, and a part of 60,000 letters; a longer one is not
-    written."""
+    """As many groups as the reader follows are written, and a part of 60,000 letters. A longer part
+    is refused."""
     arrays = {"/".join("g" * 201): np.ones(2), "x" * 60_000: np.zeros(3)}
     found = initreg.load(initreg.save(tmp_path / "m.h5", arrays))
     assert set(found) == set(arrays)
@@ -176,7 +177,7 @@ def test_the_deepest_name_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["a/b", "a/b/c/d"])
 def test_an_array_that_is_a_group_too_is_refused(tmp_path: Path, other: str) -> None:
-    """Both are named."""
+    """The error names both arrays."""
     with pytest.raises(InitregError, match=f"array 'a': it cannot be both .* of '{other}'"):
         initreg.save(tmp_path / "m.h5", {other: np.ones(1), "a": np.ones(1)})
 
@@ -184,7 +185,7 @@ def test_an_array_that_is_a_group_too_is_refused(tmp_path: Path, other: str) -> 
 @pytest.mark.parametrize("array", [np.ones(2, ml_dtypes.float8_e5m2), np.ones(2, ml_dtypes.int4),
                                    np.ones(2, "g"), np.zeros(2, "f4,i4")])  # fmt: skip
 def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
-    """HDF5 has no such dtype, or no variable has."""
+    """A dtype that HDF5 or every variable lacks is refused, and nothing is written."""
     with pytest.raises(InitregError, match="cannot store array 'a': its dtype is "):
         initreg.save(tmp_path / "m.h5", {"a": array})
     assert os.listdir(tmp_path) == []
@@ -192,7 +193,7 @@ def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
 
 @pytest.mark.newest
 def test_more_axes_than_hdf5_has_are_refused(tmp_path: Path) -> None:
-    """It has 32."""
+    """32 axes are written, 33 are refused."""
     initreg.save(tmp_path / "m.h5", {"a": np.ones((1,) * 32)})
     with pytest.raises(InitregError, match=r"33 axes, and at most 32 are possible\. Reshape it"):
         initreg.save(tmp_path / "m.h5", {"a": np.ones((1,) * 33)})
@@ -200,14 +201,14 @@ def test_more_axes_than_hdf5_has_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["m.weights.h5", "M.Weights.H5", "m.keras"])
 def test_keras_own_files_are_refused(tmp_path: Path, name: str) -> None:
-    """Their layout is the model's; the error says how they are written."""
+    """Their layout belongs to the model, and the error says how to write them."""
     with pytest.raises(InitregError, match=r"model\.save_weights\(path\) or model\.save\(path\)"):
         initreg.save(tmp_path / name, {"a": np.ones(1)}, format="h5")
     assert os.listdir(tmp_path) == []
 
 
 def test_shards_are_refused(tmp_path: Path) -> None:
-    """An HDF5 file is one file."""
+    """HDF5 is always one file."""
     with pytest.raises(InitregError, match="Leave out shard_size, or save as"):
         initreg.save(tmp_path / "m.h5", {"a": np.ones(3)}, shard_size=10)
 
@@ -237,7 +238,7 @@ initreg.save(path + "2.h5", {"a": np.ones(3, "i1")})  # HDF5 works on, and so ca
     ("limit", "compress"), [(10_000, False), (100_000, True), (1_500_000, False), (3_000_000, True)]
 )
 def test_a_full_disk_is_one_error(tmp_path: Path, limit: int, compress: bool) -> None:
-    """The old file stands, nothing else is there, and the process goes on and ends as usual."""
+    """The old file stays, no other file is left, and the process goes on and ends as usual."""
     path = initreg.save(tmp_path / "m.h5", {"old": np.ones(3)})
     before = path.read_bytes()
     run = subprocess.run(
@@ -253,7 +254,7 @@ def test_a_full_disk_is_one_error(tmp_path: Path, limit: int, compress: bool) ->
 
 
 def test_a_calm_file_reads_back_what_it_could_not_write(tmp_path: Path) -> None:
-    """HDF5 finds its own records as it left them, and the first error is kept."""
+    """HDF5 finds its own records as it wrote them, and the first error is kept."""
     (tmp_path / "f").write_bytes(b"0123456789")
     with open(tmp_path / "f", "rb", buffering=0) as raw:  # which cannot be written to
         calm = CalmFile(raw)

@@ -91,7 +91,7 @@ def test_round_trip(tmp_path_factory, save, arrays):
 
 
 def test_a_long_npy_header(tmp_path):
-    """A structured dtype of many fields has a header beyond the first read; it is listed."""
+    """A structured dtype of many fields, whose header is longer than the first read, is listed."""
     dtype = np.dtype([(f"field_{i}", "<f4") for i in range(100)])
     np.savez(tmp_path / "m.npz", a=np.ones(3, dtype))
     with initreg.open(tmp_path / "m.npz") as arrays:
@@ -158,7 +158,8 @@ def test_a_truncated_file_is_damaged_wherever_it_ends(tmp_path, save):
     ],
 )
 def test_claims(tmp_path, name, content, confidence):
-    """The members decide; the suffix alone is a weak claim that lets opening say what is wrong."""
+    """The members decide. The suffix alone is claimed as NAME, so that opening can say what is
+    wrong."""
     if content is None:
         member = io.BytesIO()
         np.savez(member, a=np.zeros(3))
@@ -175,14 +176,14 @@ def test_an_empty_npz(tmp_path):
 
 
 def test_another_zip_is_not_claimed(tmp_path):
-    """A zip archive of other things is no npz."""
+    """A zip archive of other things is not claimed."""
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
     assert initreg.probe(tmp_path / "m.zip").winner is None
 
 
 def test_pickled_objects_are_listed_and_refused_when_read(tmp_path):
-    """The other arrays of the file are fine; the pickle needs allow_pickle=True."""
+    """The other arrays of the file are read. The pickle needs allow_pickle=True."""
     np.savez(tmp_path / "m.npz", good=np.ones(2), bad=np.array([{"a": 1}], dtype=object))
     with initreg.open(tmp_path / "m.npz") as arrays:
         assert arrays["good"].read().tolist() == [1, 1]
@@ -194,7 +195,7 @@ def test_pickled_objects_are_listed_and_refused_when_read(tmp_path):
 
 
 def test_two_members_of_one_name_are_an_error(tmp_path):
-    """A zip may hold a name twice; which one is meant is not guessed."""
+    """A zip archive may have a name twice, and neither is chosen."""
     member = io.BytesIO()
     np.save(member, np.zeros(1))
     with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
@@ -243,8 +244,8 @@ def test_lying_headers_are_damaged_files(tmp_path, header):
 
 
 def test_a_member_has_one_name(tmp_path):
-    """The archive's directory and the member's own header must agree, as for numpy: one flipped
-    bit in either would give the array to another variable."""
+    """The archive's directory and the member's own header must have the same name, as for numpy.
+    One flipped bit would give the array to another variable."""
     np.savez(tmp_path / "m.npz", ab=np.zeros(3))
     data = (tmp_path / "m.npz").read_bytes()
     for at in (data.index(b"ab.npy"), data.rindex(b"ab.npy")):

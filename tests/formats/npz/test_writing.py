@@ -67,7 +67,7 @@ def test_numpy_and_initreg_read_what_is_saved(
 
 @kinds
 def test_members_are_stored_unless_compress_is_asked_for(tmp_path: Path, compress: bool) -> None:
-    """Deflated ones take less; either is a plain archive of .npy members."""
+    """Deflated members take fewer bytes, and both kinds are plain archives of .npy members."""
     arrays = {"a": np.zeros((100, 100), "f4"), "b/c": np.arange(5)}
     path = initreg.save(tmp_path / "m.npz", arrays, compress=compress)
     with zipfile.ZipFile(path) as archive:
@@ -85,7 +85,7 @@ def test_members_are_stored_unless_compress_is_asked_for(tmp_path: Path, compres
 def test_every_stored_array_begins_at_a_multiple_of_64(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[tuple[int, int]]
 ) -> None:
-    """Whatever the lengths of the names and arrays before it."""
+    """This holds for any lengths of the names and arrays before it."""
     path = tmp_path_factory.mktemp("npz") / "m.npz"
     arrays = {f"{i}{'x' * n}": np.arange(size, dtype="u1") for i, (n, size) in enumerate(lengths)}
     initreg.save(path, initreg.open(arrays))
@@ -107,7 +107,7 @@ def test_a_saved_file_can_be_mapped(tmp_path: Path) -> None:
 
 @kinds
 def test_the_same_arrays_make_the_same_file(tmp_path: Path, compress: bool) -> None:
-    """Byte for byte: nothing of the time or the process is in it."""
+    """Byte for byte: neither the time nor the process is in it."""
     arrays = {"a": np.arange(1000.0), "größe": np.array(3)}
     one = initreg.save(tmp_path / "1.npz", arrays, compress=compress)
     two = initreg.save(tmp_path / "2.npz", arrays, compress=compress)
@@ -117,7 +117,7 @@ def test_the_same_arrays_make_the_same_file(tmp_path: Path, compress: bool) -> N
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip here")
 @kinds
 def test_unzip_finds_no_fault(tmp_path: Path, compress: bool) -> None:
-    """A reader that is not Python's tests every member."""
+    """A reader that is not Python's checks every member."""
     arrays = {"a": np.arange(1000.0), "größe/模型": np.array(3), "empty": np.zeros((0, 3))}
     path = initreg.save(tmp_path / "m.npz", arrays, compress=compress)
     run = subprocess.run(["unzip", "-t", path], capture_output=True, text=True, check=False)
@@ -135,7 +135,7 @@ def test_unzip_finds_no_fault(tmp_path: Path, compress: bool) -> None:
 def test_strings_are_arrays_of_fixed_width(
     tmp_path_factory: pytest.TempPathFactory, strings: list[Any]
 ) -> None:
-    """Text or bytes, empty ones too, read back as they were, without a pickle."""
+    """Text and bytes, empty ones too, come back unchanged without a pickle."""
     path = tmp_path_factory.mktemp("npz") / "m.npz"
     array = np.empty(len(strings), object)
     array[:] = strings
@@ -150,7 +150,7 @@ def test_strings_are_arrays_of_fixed_width(
               np.zeros((0, 2), object)],
 )  # fmt: skip
 def test_strings_of_any_shape(tmp_path: Path, array: Array) -> None:
-    """Those that numpy has already at a fixed width are stored as they are."""
+    """Strings that have a fixed width in numpy already are stored unchanged."""
     found = initreg.load(initreg.save(tmp_path / "m.npz", {"s": array}))["s"]
     assert (found.tolist(), found.shape) == (array.tolist(), array.shape)
     if not array.dtype.hasobject:
@@ -168,7 +168,8 @@ def test_strings_of_any_shape(tmp_path: Path, array: Array) -> None:
 def test_strings_that_would_change_are_refused(
     tmp_path: Path, strings: list[Any], reason: str
 ) -> None:
-    """Or that would take a thousand times the memory; nothing is written."""
+    """Strings that would change, or take a thousand times the memory, are refused, and nothing is
+    written."""
     with pytest.raises(InitregError, match=reason):
         initreg.save(tmp_path / "m.npz", {"w": np.ones(2), "s": np.array(strings, object)})
     assert os.listdir(tmp_path) == []
@@ -182,7 +183,7 @@ def test_strings_that_would_change_are_refused(
     "dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "float8_e8m0fnu"]
 )
 def test_a_dtype_that_numpy_cannot_name_is_refused(tmp_path: Path, dtype: str) -> None:
-    """numpy would write raw bytes; the error says where it can go, and cast= is one way."""
+    """numpy would write raw bytes. The error says how to save it, and cast= is one way."""
     arrays = {"fc/W": np.ones(3, getattr(ml_dtypes, dtype))}
     with pytest.raises(InitregError, match=r"m\.npz: \.npz cannot store array 'fc/W'") as caught:
         initreg.save(tmp_path / "m.npz", arrays)
@@ -196,7 +197,7 @@ def test_a_dtype_that_numpy_cannot_name_is_refused(tmp_path: Path, dtype: str) -
 
 @pytest.mark.parametrize("array", [np.zeros(3, "M8[s]"), np.zeros(3, "f4,i4"), np.ones(2, "g")])
 def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
-    """Dates, structures and long doubles, which no variable takes."""
+    """Dates, structures and long doubles fit no variable, and are refused."""
     with pytest.raises(InitregError, match="cannot store array 'a'"):
         initreg.save(tmp_path / "m.npz", {"a": array})
 
@@ -205,7 +206,8 @@ def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
     "name", ["/a", "../a", "a/../b", "..", "a\\b", "a\0b", "a\ud800", "x" * 65_532, "w.npy"]
 )
 def test_a_name_that_would_not_survive_is_refused(tmp_path: Path, name: str) -> None:
-    """Out of the folder, not on every system, too long, or not what np.load makes of it."""
+    """A name that leaves the folder, fails on some systems, is too long, or that np.load changes is
+    refused."""
     with pytest.raises(InitregError, match=r"Rename it\. Nothing was written") as caught:
         initreg.save(tmp_path / "m.npz", {"w": np.ones(1), name: np.ones(2)})
     assert repr(name) in str(caught.value)
@@ -213,14 +215,15 @@ def test_a_name_that_would_not_survive_is_refused(tmp_path: Path, name: str) -> 
 
 
 def test_names_that_do_survive(tmp_path: Path) -> None:
-    """Empty, with a slash at the end, with '.npy' in it or at the end, as long as can be."""
+    """An empty name, one with a slash or '.npy' at the end, and the longest possible one are
+    written."""
     arrays = {n: np.array(i) for i, n in enumerate(["", "a/", "a.npy", "b.npy.npy", "x" * 65_531])}
     path = initreg.save(tmp_path / "m.npz", initreg.open(arrays))
     check_all(path, arrays)
 
 
 def test_all_that_is_wrong_is_one_error(tmp_path: Path) -> None:
-    """Ten of them are shown, and the number of the others."""
+    """The error shows ten of the arrays, and the number of the others."""
     arrays = {f"a{i}": np.ones(1, ml_dtypes.bfloat16) for i in range(12)} | {"w": np.ones(1)}
     with pytest.raises(InitregError) as caught:
         initreg.save(tmp_path / "m.npz", arrays)
@@ -231,7 +234,7 @@ def test_all_that_is_wrong_is_one_error(tmp_path: Path) -> None:
 
 
 def test_shards_are_refused(tmp_path: Path) -> None:
-    """An npz is one file, and the error says what has several."""
+    """An npz is always one file, and the error names a format that can have several."""
     with pytest.raises(InitregError, match="Leave out shard_size, or save as"):
         initreg.save(tmp_path / "m.npz", {"a": np.ones(3)}, shard_size=10)
 
@@ -244,7 +247,8 @@ def test_shards_are_refused(tmp_path: Path) -> None:
 def test_zip64_as_if_numbers_were_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: bool, limit: int
 ) -> None:
-    """With lower limits some sizes, offsets and counts go into zip64 fields, and all is read."""
+    """With lower limits some sizes, offsets and counts go into zip64 fields, and everything is
+    read."""
     monkeypatch.setattr(zip_writing, "_MOST_32", limit)
     monkeypatch.setattr(zip_writing, "_MOST_16", 3)
     monkeypatch.setattr(zip_writing, "_CHUNK", 100)

@@ -59,7 +59,7 @@ DTYPES = {
 
 
 def some_bits(shape, dtype):
-    """An array of every kind of bits, NaNs and infinities included; a bool has two."""
+    """An array of all kinds of bits, NaNs and infinities included. A bool has only two."""
     count = int(np.prod(shape, dtype=int)) * dtypes.itemsize(dtype)
     raw = np.random.default_rng(count).integers(0, 256, count, dtype=np.uint8)
     if dtype == "bool":
@@ -90,7 +90,7 @@ def save(arrays, path, metadata=None):
 
 
 def write(path, header, body=b""):
-    """A file of any header: a dict, or the JSON text itself."""
+    """Write a file with any header: a dict, or the JSON text itself."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
     return path
@@ -119,7 +119,7 @@ def test_every_dtype_and_shape(tmp_path, kind, shape):
 
 
 def test_every_known_dtype_is_tested():
-    """The table of the plugin is the table of this test, but for the packed dtypes."""
+    """The plugin has the same dtypes as this test, except for the packed ones."""
     readable = {kind: name for kind, (_, name) in OF_THE_PLUGIN.items() if name is not None}
     assert readable == DTYPES
 
@@ -155,7 +155,7 @@ def test_fortran_order(tmp_path):
 
 
 def test_names(tmp_path):
-    """Names of any alphabet; a trailing ':0' is dropped; the metadata is no array."""
+    """Names have any alphabet, a trailing ':0' is dropped, and the metadata is not an array."""
     names = ["fc/W", "a.b.weight", "naïve/сеть/层", "fc/b:0", "with space", "", "\N{GRINNING FACE}"]
     written = {name: np.array(i) for i, name in enumerate(names)}
     safetensors.numpy.save_file(written, tmp_path / "m.safetensors", metadata={"x": "y"})
@@ -175,7 +175,7 @@ def test_thousands_of_arrays(tmp_path):
 
 
 def test_no_arrays(tmp_path):
-    """A file without arrays is whole, and lists none."""
+    """A file without arrays opens, and lists no arrays."""
     safetensors.numpy.save_file({}, tmp_path / "m.safetensors")
     with initreg.open(tmp_path / "m.safetensors") as arrays:
         assert list(arrays) == []
@@ -268,7 +268,7 @@ def test_sharded(sharded, given_as):
 
 
 def test_one_part_alone(sharded):
-    """A part opens by its own path, index or not."""
+    """A part opens by its own path, with or without an index."""
     folder, expected = sharded
     found = initreg.load(folder / "model-00002-of-00002.safetensors")
     assert list(found) == ["b/w"]
@@ -292,7 +292,7 @@ def test_a_missing_part(sharded):
 
 
 def test_a_part_that_is_a_folder(sharded):
-    """A folder in the place of a part is no part."""
+    """A folder in the place of a part is an error."""
     folder, _ = sharded
     (folder / "model-00002-of-00002.safetensors").unlink()
     (folder / "model-00002-of-00002.safetensors").mkdir()
@@ -301,7 +301,7 @@ def test_a_part_that_is_a_folder(sharded):
 
 
 def test_an_array_that_its_part_lacks(sharded):
-    """An array that the index has and the part has not is an error, not a gap."""
+    """An array that is in the index but not in its part is an error."""
     folder, _ = sharded
     reindex(folder, lambda places: places.update({"c/w": "model-00001-of-00002.safetensors"}))
     with pytest.raises(DamagedFile, match=r"'c/w' should lie in part model-00001"):
@@ -309,7 +309,7 @@ def test_an_array_that_its_part_lacks(sharded):
 
 
 def test_an_array_that_the_index_lacks(sharded):
-    """An array that a part has and the index has not is an error: they are not of one save."""
+    """An array that is in a part but not in the index is an error."""
     folder, _ = sharded
     reindex(folder, lambda places: places.pop("a/w"))
     with pytest.raises(DamagedFile, match=r"'a/w' lies in part model-00001.*index has it nowhere"):
@@ -326,7 +326,7 @@ def test_an_array_in_another_part(sharded):
 
 @pytest.mark.parametrize("name", ["../m.safetensors", "/etc/passwd", "sub/m", "..", "", "a\\b"])
 def test_a_part_elsewhere(sharded, name):
-    """A part's name is a plain file name; the index cannot reach out of its folder."""
+    """The name of a part must be a plain file name, so that the index cannot leave its folder."""
     folder, _ = sharded
     reindex(folder, lambda places: places.update({"a/w": name}))
     with pytest.raises(RefusedFile, match="not a plain file name"):
@@ -334,7 +334,7 @@ def test_a_part_elsewhere(sharded, name):
 
 
 def test_a_part_that_links_out_of_the_folder(sharded, tmp_path):
-    """A part that is a link out of the folder is refused, one that stays inside is not."""
+    """A part that is a link out of the folder is refused. A link inside of it is followed."""
     folder, expected = sharded
     part = folder / "model-00002-of-00002.safetensors"
     part.rename(tmp_path / "elsewhere.safetensors")
@@ -383,7 +383,7 @@ def test_a_part_that_is_a_pipe(sharded):
     ],
 )
 def test_a_damaged_index(tmp_path, text, says):
-    """An index that is no index says what is wrong with it."""
+    """A damaged index is an error that says what is wrong."""
     (tmp_path / "m.safetensors.index.json").write_text(text)
     with pytest.raises(DamagedFile, match=says):
         initreg.open(tmp_path / "m.safetensors.index.json")
@@ -393,7 +393,7 @@ def test_a_damaged_index(tmp_path, text, says):
 
 
 def test_a_folder_with_one_file(tmp_path):
-    """A folder with one safetensors file, whatever else it holds, stands for that file."""
+    """A folder with one safetensors file opens as that file, whatever else it holds."""
     safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "weights.safetensors")
     (tmp_path / "config.json").write_text("{}")
     assert initreg.load(tmp_path)["a"].tolist() == [1, 1]
@@ -401,7 +401,7 @@ def test_a_folder_with_one_file(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".safetensors.index.json"])
 def test_a_folder_with_several(tmp_path, suffix):
-    """Which of several files is meant is not guessed; all are named."""
+    """A folder with several files is an error that names all of them."""
     for name in ("ema", "model"):
         safetensors.numpy.save_file({}, tmp_path / f"{name}{suffix}")
     with pytest.raises(InitregError, match=rf"ema{suffix}, model{suffix}"):
@@ -409,7 +409,8 @@ def test_a_folder_with_several(tmp_path, suffix):
 
 
 def test_other_folders(tmp_path):
-    """A folder without a safetensors file is not claimed; a checkpoint's folder only weakly."""
+    """A folder without a safetensors file is not claimed, and the folder of a checkpoint only as
+    CONTENT."""
     (tmp_path / "checkpoint").write_text("")
     assert plugin.initreg_claim(Source(tmp_path)) is None
     safetensors.numpy.save_file({}, tmp_path / "export.safetensors")
@@ -429,7 +430,7 @@ def test_a_folder_without_any_by_name(tmp_path):
 
 
 def test_claims(tmp_path):
-    """A plausible header is claimed exactly under any name; the suffix alone, by name."""
+    """A plausible header is claimed as EXACT under any name, the suffix alone as NAME."""
     safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "anything.bin")
     claim = plugin.initreg_claim(Source(tmp_path / "anything.bin"))
     assert claim is not None
@@ -445,7 +446,7 @@ def test_claims(tmp_path):
 
 
 def test_claiming_imports_no_numpy(sharded):
-    """probe knows a file, an index and a folder without numpy, and without safetensors."""
+    """probe recognises a file, an index and a folder without numpy and safetensors."""
     folder, _ = sharded
     code = (
         "import sys, initreg\n"
@@ -539,7 +540,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_bad_json(tmp_path, text):
-    """A header that is no JSON object of unique keys is a DamagedFile."""
+    """A header that is not a JSON object of unique keys is a DamagedFile."""
     header = TEXTS[text].replace(b"%(e)s", json.dumps(entry()).encode())
     path = write(tmp_path / "m.safetensors", header, bytes(8))
     with pytest.raises(DamagedFile, match=r"m\.safetensors"):

@@ -38,7 +38,7 @@ shapes = nps.array_shapes(min_dims=0, max_dims=4, min_side=0)
 
 @st.composite
 def arrays_of_bits(draw: st.DrawFn, kinds: list[str]) -> Array:
-    """Of one of these dtypes and any bits; of bool, those that it has."""
+    """Arrays of these dtypes with any bits. A bool has only two."""
     kind = draw(st.sampled_from(kinds))
     if kind == "?":
         return draw(nps.arrays("?", shapes))
@@ -71,7 +71,8 @@ def listing(folder: Path) -> list[str]:
 def test_the_library_and_initreg_read_what_is_saved(
     tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, Array]
 ) -> None:
-    """Any names, dtypes and shapes, in every bit; and initreg in the order of the arrays."""
+    """Any names, dtypes and shapes come back bit for bit, and in initreg in the order of the
+    arrays."""
     path = tmp_path_factory.mktemp("safetensors") / "m.safetensors"
     initreg.save(path, initreg.open(arrays))
     whole = safetensors.numpy.load_file(path)
@@ -89,7 +90,7 @@ def test_the_library_and_initreg_read_what_is_saved(
 @pytest.mark.newest
 @pytest.mark.parametrize("kind", OTHERS)
 def test_dtypes_that_numpy_lacks(tmp_path: Path, kind: str) -> None:
-    """All 256 bytes of each read back as they are, under the format's name of the dtype."""
+    """All 256 bytes of each come back unchanged, under the format's name of the dtype."""
     array = np.arange(256, dtype="u1").view(getattr(ml_dtypes, kind))
     path = initreg.save(tmp_path / "m.safetensors", {"a": array})
     check(initreg.load(path)["a"], array)
@@ -99,7 +100,7 @@ def test_dtypes_that_numpy_lacks(tmp_path: Path, kind: str) -> None:
 
 
 def test_tensorflow_reads_it(tmp_path: Path) -> None:
-    """The library's own loader of tf tensors."""
+    """The library's own loader for TensorFlow reads it."""
     arrays = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.ones(3, ml_dtypes.bfloat16)}
     path = initreg.save(tmp_path / "m.safetensors", arrays)
     found = safetensors.tensorflow.load_file(str(path))
@@ -110,7 +111,8 @@ def test_tensorflow_reads_it(tmp_path: Path) -> None:
 @pytest.mark.newest
 @given(st.lists(arrays_of_bits([*NUMPY, *OTHERS]), max_size=8))
 def test_arrays_are_aligned(tmp_path_factory: pytest.TempPathFactory, arrays: list[Array]) -> None:
-    """At 64 bytes if their length is a multiple of 64, for their dtype in any case."""
+    """Arrays whose length is a multiple of 64 bytes begin at such a multiple, the others are
+    aligned for their dtype."""
     path = tmp_path_factory.mktemp("safetensors") / "m.safetensors"
     given_ = {str(i): array for i, array in enumerate(arrays)}
     initreg.save(path, initreg.open(given_))
@@ -135,7 +137,7 @@ def test_a_saved_file_can_be_mapped(tmp_path: Path) -> None:
 
 
 def test_the_same_arrays_make_the_same_file(tmp_path: Path) -> None:
-    """Byte for byte, from whichever source they come."""
+    """Byte for byte, from any source."""
     arrays = {"b": np.arange(1000.0), "a": np.array(3), "c": np.ones(16, "f4")}
     one = initreg.save(tmp_path / "1.safetensors", arrays)
     two = initreg.convert(one, tmp_path / "2.safetensors")
@@ -153,14 +155,14 @@ def test_a_dtype_of_another_format_is_refused(tmp_path: Path, array: Array) -> N
 
 @pytest.mark.parametrize("name", ["__metadata__", "a\ud800"])
 def test_a_name_of_the_formats_own_is_refused(tmp_path: Path, name: str) -> None:
-    """Or one that is no text."""
+    """The format's own name, and a name that is not text, are refused."""
     with pytest.raises(InitregError, match=r"Rename it\. Nothing was written"):
         initreg.save(tmp_path / "m.safetensors", {name: np.ones(1)})
     assert listing(tmp_path) == []
 
 
 def test_compress_is_refused(tmp_path: Path) -> None:
-    """The format has no packed arrays."""
+    """The format has no packed arrays, and the error says so."""
     with pytest.raises(InitregError, match="Leave out compress, or save as"):
         initreg.save(tmp_path / "m.safetensors", {"a": np.ones(1)}, compress=True)
 
@@ -168,7 +170,7 @@ def test_compress_is_refused(tmp_path: Path) -> None:
 def test_a_header_that_nobody_reads_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reference refuses 100 MB and more; shards have a header each."""
+    """The reference refuses 100 MB and more. Each shard has a header of its own."""
     monkeypatch.setattr(writing, "LONGEST_HEADER", 1000)
     arrays = {f"layer{i}/kernel": np.ones(4, "f4") for i in range(20)}
     with pytest.raises(InitregError, match=r"20 arrays need a header of .* have at most 1,000"):
@@ -191,7 +193,7 @@ def equal(found: dict[str, Array], wanted: dict[str, Array]) -> bool:
 
 
 def test_a_model_above_shard_size_is_several_files(tmp_path: Path) -> None:
-    """Called, filled and indexed as Hugging Face does; the index is what opens it."""
+    """They are named, filled and indexed as Hugging Face does it, and the index opens them."""
     path = initreg.save(tmp_path / "m.safetensors", MODEL, shard_size="2kB")
     assert path == tmp_path / INDEX
     assert listing(tmp_path) == [*SHARDS, INDEX]
@@ -205,7 +207,7 @@ def test_a_model_above_shard_size_is_several_files(tmp_path: Path) -> None:
 
 
 def test_a_model_within_shard_size_is_one_file(tmp_path: Path) -> None:
-    """Up to the last byte."""
+    """This holds up to the last byte."""
     path = initreg.save(tmp_path / "m.safetensors", MODEL, shard_size=6000)
     assert (path, listing(tmp_path)) == (tmp_path / "m.safetensors", ["m.safetensors"])
 
@@ -223,7 +225,8 @@ def test_an_array_above_shard_size_has_a_file_of_its_own(tmp_path: Path) -> None
 def test_the_index_is_spelt_as_the_user_spells_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Relative, or through a link to a folder; a link to a file is followed to where it leads."""
+    """The returned path is relative, or leads through a link to a folder, as the user wrote it. A
+    link to a file is followed."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
@@ -242,7 +245,8 @@ def test_an_index_is_not_given_as_the_path(tmp_path: Path) -> None:
 
 
 def test_files_that_are_being_written_are_not_of_the_folder(tmp_path: Path) -> None:
-    """Those beside the final ones, which a save that was killed leaves for a while."""
+    """Temporary files beside the final ones, which a killed save leaves for a while, are not
+    listed."""
     initreg.save(tmp_path / "m.safetensors", MODEL, shard_size=2000)
     for name in listing(tmp_path):
         (tmp_path / f".initreg-0123abcd-{name}").write_bytes(b"")
@@ -250,7 +254,7 @@ def test_files_that_are_being_written_are_not_of_the_folder(tmp_path: Path) -> N
 
 
 def test_shards_with_names_beyond_ascii(tmp_path: Path) -> None:
-    """Of arrays and of the file."""
+    """Arrays and the file may have such names."""
     arrays = {"größe": np.ones(9), "模型": np.zeros(9), '\n"\\': np.ones(1)}
     path = initreg.save(tmp_path / "größe.safetensors", arrays, shard_size=70)
     assert equal(initreg.load(path), arrays)
@@ -260,7 +264,8 @@ def test_shards_with_names_beyond_ascii(tmp_path: Path) -> None:
 
 
 def test_shards_again_of_the_same_number(tmp_path: Path) -> None:
-    """The old ones keep their names until the new index stands, so the new have others, in turn."""
+    """The old shards keep their names until the new index is there, so the new ones have other
+    names."""
     for turn in range(4):
         arrays = {name: array + turn for name, array in MODEL.items()}
         path = initreg.save(tmp_path / "m.safetensors", arrays, shard_size=2000)
@@ -276,7 +281,8 @@ def test_shards_again_of_the_same_number(tmp_path: Path) -> None:
 def test_nothing_of_the_old_save_is_left(
     tmp_path: Path, first: int | None, second: int | None
 ) -> None:
-    """One file or some shards, replaced by one file or some others; the folder opens as one."""
+    """One file or some shards are replaced by one file or other shards, and the folder opens as one
+    model."""
     initreg.save(tmp_path / "m.safetensors", MODEL, shard_size=first)
     arrays = {name: array + 10 for name, array in MODEL.items()}
     path = initreg.save(tmp_path / "m.safetensors", arrays, shard_size=second)
@@ -288,7 +294,8 @@ def test_nothing_of_the_old_save_is_left(
 
 @pytest.mark.parametrize("size", [None, 3000])
 def test_other_files_are_left_alone(tmp_path: Path, size: int | None) -> None:
-    """Shards that the old index does not name, files that are no shards, and what lies outside."""
+    """Shards that the old index does not name, files that are not shards, and files outside
+    stay."""
     inside, outside = tmp_path / "in", tmp_path / "out-00001-of-00001.safetensors"
     inside.mkdir()
     outside.write_bytes(b"outside")
@@ -311,7 +318,7 @@ def test_other_files_are_left_alone(tmp_path: Path, size: int | None) -> None:
     "text", ["", "{", "[]", "7", '{"weight_map": 3}', '{"weight_map": {"a": []}}', "[" * 100_000]
 )
 def test_an_old_index_that_is_none_is_replaced(tmp_path: Path, text: str) -> None:
-    """It names no shards that could be removed."""
+    """A damaged old index names no shards, so none are removed."""
     (tmp_path / INDEX).write_text(text)
     (tmp_path / SHARDS[0]).write_bytes(b"old")
     path = initreg.save(tmp_path / "m.safetensors", MODEL, shard_size=2000)
@@ -322,7 +329,7 @@ def test_an_old_index_that_is_none_is_replaced(tmp_path: Path, text: str) -> Non
 
 @pytest.mark.parametrize("size", [None, 2000, 3000])
 def test_a_sharded_model_is_converted_onto_itself(tmp_path: Path, size: int | None) -> None:
-    """It is read from the old shards, which are gone afterwards."""
+    """It is read from the old shards, which are removed afterwards."""
     old = initreg.save(tmp_path / "m.safetensors", MODEL, shard_size=2000)
     new = initreg.convert(old, tmp_path / "m.safetensors", cast="float64", shard_size=size)
     found = initreg.load(new)
@@ -332,7 +339,7 @@ def test_a_sharded_model_is_converted_onto_itself(tmp_path: Path, size: int | No
 
 @pytest.mark.parametrize("size", [None, 2000])
 def test_a_save_that_fails_leaves_the_old_shards(tmp_path: Path, size: int | None) -> None:
-    """At the last array, when some new shards are written already."""
+    """The save fails at the last array, when some new shards are written already."""
 
     class Damaged:
         shape, dtype = (250,), np.dtype("f4")
@@ -353,7 +360,8 @@ def test_a_save_that_fails_leaves_the_old_shards(tmp_path: Path, size: int | Non
 def test_a_save_that_is_killed_leaves_the_old_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int | None, second: int | None
 ) -> None:
-    """At each change of the folder: whatever the old path or the new one opens is whole."""
+    """Killed at each change of the folder, the save leaves a complete model under the old path or
+    the new one."""
     new = {name: array + 10 for name, array in MODEL.items()}
     real = {name: getattr(os, name) for name in ("replace", "unlink")}
     for moment in range(30):

@@ -18,7 +18,7 @@ from initreg_formats.shared.zip_writing import ZipWriter
 
 @pytest.mark.slow
 def test_a_member_of_more_than_4_gb(tmp_path: Path) -> None:
-    """Packed zeros: zipfile reads its sizes, and initreg its shape; packed less than 1000-fold, as
+    """zipfile reads its sizes, and initreg its shape. It is packed less than 1000-fold, because
     more is refused by default."""
     count = (1 << 32) + 10
     with open(tmp_path / "m.npz", "wb") as file:
@@ -38,7 +38,7 @@ def test_a_member_of_more_than_4_gb(tmp_path: Path) -> None:
 
 
 def test_an_offset_of_more_than_4_gb(tmp_path: Path) -> None:
-    """A hole before the second member, of which zipfile and initreg find the bytes."""
+    """After a hole of 4 GB, zipfile and initreg find the bytes of the second member."""
     path = tmp_path / "m.npz"
     with open(path, "wb") as file:
         archive = ZipWriter(file)

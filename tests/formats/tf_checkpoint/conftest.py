@@ -1,4 +1,4 @@
-"""A writer of LevelDB tables of its own, so that a test can write what TensorFlow does not."""
+"""A writer of LevelDB tables for tests that need what TensorFlow does not write."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def footer(meta: bytes, index: bytes) -> bytes:
 def table(
     entries: Iterable[tuple[bytes, bytes]], snappy: bool = False, block_size: int = 1 << 18
 ) -> bytes:
-    """The bytes of a whole table."""
+    """The bytes of a complete table."""
     out = bytearray()
     index = []
     pending: list[tuple[bytes, bytes]] = []
@@ -111,7 +111,7 @@ def save(prefix: Path, tensors: Mapping[str, Any]) -> None:
 
 
 def same(found: Any, wanted: Any) -> bool:
-    """Whether two arrays are of one dtype and shape, and equal bit for bit."""
+    """Whether two arrays have the same dtype, shape and bits."""
     found, wanted = np.asarray(found), np.asarray(wanted)
     if found.dtype != wanted.dtype or found.shape != wanted.shape:
         return False

@@ -60,7 +60,7 @@ def session() -> Iterator[Any]:
 def assert_same(
     tables: SimpleNamespace, path: Path, prefix: Path | str, hidden: tuple[str, ...] = ()
 ) -> None:
-    """What initreg gives for ``path`` is what TensorFlow reads, but for the ``hidden`` names."""
+    """initreg gives for ``path`` what TensorFlow reads, except for the ``hidden`` names."""
     wanted = tables.by_tensorflow(prefix)
     for name in hidden:
         del wanted[name]
@@ -78,7 +78,7 @@ def assert_same(
 @pytest.mark.newest
 @pytest.mark.parametrize("dtype", [*NUMPY, *ML_DTYPES])
 def test_every_dtype(tables: SimpleNamespace, tmp_path: Path, dtype: str) -> None:
-    """Numbers of any bits come back with those bits."""
+    """Numbers with any bits come back unchanged."""
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     rng = np.random.default_rng(7)
     raw = rng.integers(0, 2 if dtype == "bool" else 256, (5, 3, kind.itemsize), np.uint8)
@@ -90,7 +90,7 @@ def test_every_dtype(tables: SimpleNamespace, tmp_path: Path, dtype: str) -> Non
 @pytest.mark.newest
 @pytest.mark.parametrize("dtype", SMALL)
 def test_dtypes_of_less_than_a_byte(tables: SimpleNamespace, tmp_path: Path, dtype: str) -> None:
-    """TensorFlow stores them in a byte each, and so they are read."""
+    """TensorFlow stores each element in one byte, and they are read so."""
     values = np.array([[0, 1, 0], [1, 1, 0]]).astype(getattr(ml_dtypes, dtype))
     tables.save(tmp_path / "m", {"x": values})
     assert_same(tables, tmp_path / "m", tmp_path / "m")
@@ -161,7 +161,7 @@ def test_name_based(tables: SimpleNamespace, session: Any, tmp_path: Path) -> No
 
 
 def test_partitioned(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
-    """The slices of a partitioned variable are one array, and not listed by themselves."""
+    """The slices of a partitioned variable are one array, and are not listed themselves."""
     thirds = v1.fixed_size_partitioner(3)
     with v1.variable_scope("part", partitioner=thirds):
         v1.get_variable("rows", (7, 2))
@@ -191,7 +191,7 @@ def test_slices_far_out(tables: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_slices_of_strings(tmp_path: Path) -> None:
-    """A partitioned tensor of strings, which TensorFlow writes but cannot read whole."""
+    """A partitioned tensor of strings, which TensorFlow writes but cannot read at once, is read."""
     tf.raw_ops.SaveV2(
         prefix=str(tmp_path / "m"),
         tensor_names=["x", "x"],
@@ -204,7 +204,7 @@ def test_slices_of_strings(tmp_path: Path) -> None:
 
 
 def test_several_data_files(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
-    """A sharded save has one data file for each device; a partitioned variable lies in both."""
+    """A sharded save has one data file for each device, and a partitioned variable lies in both."""
     with v1.device("/cpu:0"):
         v1.get_variable("a", initializer=np.arange(10.0))
     with v1.device("/cpu:1"):
@@ -290,7 +290,7 @@ def test_saved_model(tables: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_what_is_no_variable(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """Bookkeeping strings, and objects that are no arrays, are not listed; other strings are."""
+    """Bookkeeping strings, and objects that are not arrays, are not listed. Other strings are."""
     tables.save(
         tmp_path / "m",
         {
@@ -310,7 +310,8 @@ def test_what_is_no_variable(tables: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_full_name_of_two_variables(tmp_path: Path) -> None:
-    """Two variables of one full name both have it as an alias; matching drops it as ambiguous."""
+    """Two variables with the same full name both have it as an alias, and matching drops it as
+    ambiguous."""
     one, two = tf.Variable(1.0, name="v"), tf.Variable(2.0, name="v")
     prefix = tf.train.Checkpoint(a=one, b=two).write(str(tmp_path / "m"))
     with initreg.open(prefix) as arrays:
@@ -390,7 +391,7 @@ def to_big_endian(tables: SimpleNamespace, prefix: Path, arrays: dict[str, Any])
 
 
 def test_big_endian_bfloat16_is_refused(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """numpy has no big-endian bfloat16, so there is an error instead of wrong numbers."""
+    """numpy has no big-endian bfloat16, so it is an error, not wrong numbers."""
     arrays = {"x": np.ones(3, ml_dtypes.bfloat16)}
     tables.save(tmp_path / "m", arrays)
     to_big_endian(tables, tmp_path / "m", {"x": arrays["x"].view(np.uint16)})
@@ -399,7 +400,7 @@ def test_big_endian_bfloat16_is_refused(tables: SimpleNamespace, tmp_path: Path)
 
 
 def test_the_state_of_an_optimizer_is_a_list(tmp_path: Path) -> None:
-    """Its places also answer to the length of the list, by which another optimizer's is told."""
+    """An alias of each place contains the length of the list, which distinguishes optimizers."""
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
     model.compile("adam", "mse")
     model.fit(np.zeros((4, 3)), np.zeros((4, 2)), verbose=0)

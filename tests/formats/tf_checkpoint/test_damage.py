@@ -1,4 +1,5 @@
-"""A damaged checkpoint gives one error of ours, or what it held before: never a wrong array."""
+"""A damaged checkpoint gives one InitregError, or the arrays that it held before. It never gives a
+wrong array."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ def data_of(prefix: Path) -> Path:
 
 
 def test_the_whole_one(copy: Path) -> None:
-    """The checkpoint that the tests below damage is read whole."""
+    """The checkpoint that the tests below damage is read completely."""
     found = content(copy)
     assert sorted(found) == ["empty", "p", "s", "w"]
     assert found["w"][0] == ("kernel",)
@@ -83,7 +84,7 @@ def test_index_truncated_anywhere(copy: Path) -> None:
 
 
 def test_index_with_any_byte_changed(copy: Path) -> None:
-    """Whichever byte of the index is another, nothing wrong is read from it."""
+    """Whichever byte of the index changes, nothing wrong is read from it."""
     wanted = content(copy)
     whole = index_of(copy).read_bytes()
     caught = 0
@@ -100,7 +101,7 @@ def test_index_with_any_byte_changed(copy: Path) -> None:
 
 
 def test_index_with_any_byte_changed_unverified(copy: Path) -> None:
-    """With ``verify=False`` a changed byte may go unnoticed, but every error is one of ours."""
+    """With ``verify=False`` a changed byte may go unnoticed, but every error is an InitregError."""
     whole = index_of(copy).read_bytes()
     errors = unnoticed = 0
     for at in range(len(whole)):
@@ -115,7 +116,7 @@ def test_index_with_any_byte_changed_unverified(copy: Path) -> None:
 
 
 def test_index_of_noise(copy: Path) -> None:
-    """Bytes changed at random, several at once, and not verified: errors of ours alone."""
+    """If several random bytes change and nothing is verified, every error is an InitregError."""
     whole = index_of(copy).read_bytes()
     choose = random.Random(5)
     refused = 0
@@ -132,7 +133,7 @@ def test_index_of_noise(copy: Path) -> None:
 
 
 def test_any_byte_of_the_data_changed(copy: Path) -> None:
-    """Whichever byte of the data is another, the array that it belongs to is not read."""
+    """Whichever byte of the data changes, the array that it belongs to is not read."""
     wanted = content(copy)
     whole = data_of(copy).read_bytes()
     assert len(whole) > 50
@@ -156,7 +157,7 @@ def test_data_truncated(copy: Path) -> None:
 
 
 def test_names_the_array_and_its_checksums(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """A damaged array is named, and the others are read all the same; verify=False reads it."""
+    """A damaged array is named, and the others are still read. verify=False reads it, too."""
     tables.save(tmp_path / "m", {"bad": np.arange(4.0), "good": np.arange(3.0)})
     data = bytearray(data_of(tmp_path / "m").read_bytes())
     data[0] ^= 1
@@ -265,7 +266,7 @@ W = b"w/.ATTRIBUTES/VARIABLE_VALUE"
 def test_whole_index_that_lies(
     tables: SimpleNamespace, copy: Path, damage: Callable[[Entries], None], text: str
 ) -> None:
-    """An index whose checksums are right, but which says what cannot be."""
+    """An index with right checksums and impossible contents is an error."""
     entries: Entries = {}
     for key, value in tables.read(index_of(copy)).items():
         kind = tensor_bundle_pb2.BundleEntryProto if key else tensor_bundle_pb2.BundleHeaderProto
@@ -279,22 +280,22 @@ def test_whole_index_that_lies(
 
 
 def test_object_graph_that_is_none(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """An object graph that is no message is an error that says so."""
+    """A damaged object graph is an error that says so."""
     tables.save(tmp_path / "m", {"_CHECKPOINTABLE_OBJECT_GRAPH": tf.constant("\x0a\x7f")})
     with pytest.raises(DamagedFile, match="object graph is damaged"):
         initreg.open(tmp_path / "m")
 
 
 def test_no_variables(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """A checkpoint of bookkeeping alone is an empty map, not an error."""
+    """A checkpoint without variables is an empty map, not an error."""
     tf.train.Checkpoint().write(str(tmp_path / "m"))
     with initreg.open(tmp_path / "m") as arrays:
         assert len(arrays) == 0
 
 
 def test_a_graph_of_one_key(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """A key that the object graph gives a hundred thousand names is opened: its names are gone
-    through once, not once for each."""
+    """A key with a hundred thousand names in the object graph opens fast: its names are visited
+    once, not once for each."""
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     node = graph.nodes.add()
     for number in range(100_000):

@@ -44,7 +44,7 @@ def test_entry(
     size: int,
     crc: int,
 ) -> None:
-    """An entry is read as protobuf reads it, with fields that it does not know as well."""
+    """An entry is read as protobuf reads it, also with unknown fields."""
     message = tensor_bundle_pb2.BundleEntryProto(
         shard_id=shard, offset=offset, size=size, crc32c=tables.mask(crc)
     )
@@ -73,7 +73,7 @@ def test_slice(extents: list[tuple[int, int | None]]) -> None:
 
 
 def test_shapes_that_no_array_has() -> None:
-    """A negative axis, too many of them, too many elements, an unknown rank: refused."""
+    """A negative axis, too many axes, too many elements and an unknown rank are refused."""
     for sizes in ([-1], [2] * 33, [1 << 40, 1 << 40, 0], [1 << 62]):
         shape = tensor_shape_pb2.TensorShapeProto()
         for size in sizes:

@@ -1,4 +1,4 @@
-"""Reading LevelDB's tables, those of another writer and damaged ones."""
+"""Reading LevelDB's tables, written by another writer or damaged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_table(
     packed: bool,
     block_size: int,
 ) -> None:
-    """Whatever keys and values are written, in blocks of any size, are read in order."""
+    """Any keys and values, in blocks of any size, are read in order."""
     path = tmp_path_factory.getbasetemp() / "any.index"
     wanted = sorted(entries.items())
     path.write_bytes(tables.table(wanted, packed, block_size))
@@ -46,7 +46,7 @@ def opened(path: Path, data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def test_block_listed_many_times(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """An index that lists one block again and again does not make it read so often."""
+    """A block that the index lists many times is not read as often."""
     data = tables.stored(tables.block([(b"k%06d" % n, bytes(50)) for n in range(1000)]))
     meta = tables.stored(tables.block([]))
     index = tables.stored(
@@ -60,7 +60,7 @@ def test_block_listed_many_times(tables: SimpleNamespace, tmp_path: Path) -> Non
 
 
 def grown(tables: SimpleNamespace, values: Iterable[bytes]) -> bytes:
-    """A block whose keys share 100,000 bytes, which it spells once."""
+    """A block whose keys share 100,000 bytes, which it stores once."""
     raw = b""
     for n, value in enumerate(values):
         shared, own = (100_000, b"%06d" % n) if n else (0, b"k" * 100_000 + b"000000")
@@ -69,7 +69,7 @@ def grown(tables: SimpleNamespace, values: Iterable[bytes]) -> bytes:
 
 
 def test_keys_that_grow_without_bytes(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """A small block whose keys share a long beginning does not unfold to gigabytes."""
+    """A small block whose keys share a long beginning does not grow to gigabytes."""
     data = grown(tables, [b""] * 20_000)
     meta = tables.stored(tables.block([]))
     index = tables.stored(tables.block([(b"l", tables.handle(0, data))], 1))
@@ -84,7 +84,7 @@ def test_keys_that_grow_without_bytes(tables: SimpleNamespace, tmp_path: Path) -
 
 
 def test_list_of_blocks_that_grows_without_bytes(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """Nor does the list of the blocks, whose keys may share a beginning, too."""
+    """A list of blocks whose keys share a long beginning does not grow to gigabytes."""
     meta = tables.stored(tables.block([]))
     index = grown(tables, (tables.handle(n * len(meta), meta) for n in range(20_000)))
     at = 20_000 * len(meta)

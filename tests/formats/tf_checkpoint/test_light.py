@@ -1,4 +1,4 @@
-"""What opening a checkpoint does not cost: TensorFlow."""
+"""Opening a checkpoint does not import TensorFlow."""
 
 from __future__ import annotations
 

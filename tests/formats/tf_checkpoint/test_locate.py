@@ -1,4 +1,4 @@
-"""What a user may hand in for a checkpoint, and what is said when nothing can be opened."""
+"""Which checkpoint a path means, and the errors if nothing can be opened."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def state(folder: Path, stated: str, name: str = "checkpoint") -> Path:
 
 
 def value(path: Path | str) -> float:
-    """The one number in the checkpoint that ``path`` means, claimed as surely as can be."""
+    """The only number in the checkpoint that ``path`` means, which must be claimed as EXACT."""
     ((name, claim),) = initreg.probe(path).claims
     assert name == "tf_checkpoint"
     assert claim.confidence is Confidence.EXACT
@@ -52,7 +52,7 @@ def value(path: Path | str) -> float:
 
 
 def problem(path: Path | str) -> str:
-    """What opening a checkpoint says that is claimed, but cannot be opened."""
+    """The error for a checkpoint that is claimed, but cannot be opened."""
     ((name, claim),) = initreg.probe(path).claims
     assert name == "tf_checkpoint"
     assert claim.confidence < Confidence.EXACT
@@ -78,7 +78,7 @@ def test_meta_file(folder: Path) -> None:
 
 
 def test_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` is the user's home, for a prefix too, of which no file is called so."""
+    """``~`` is the user's home, also for a prefix, which is not a file."""
     monkeypatch.setenv("HOME", str(folder))
     assert value("~/model-1") == 1
     state(folder, "model-2")
@@ -97,13 +97,14 @@ def test_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("given", ["folder", "file"])
 @pytest.mark.parametrize("stated", ["model-1", "./model-1", "../run/model-1", "{folder}/model-1"])
 def test_state_file(folder: Path, stated: str, given: str) -> None:
-    """A state file, or its folder, means what it states: relative or absolute."""
+    """A state file, or its folder, means the checkpoint that it names, relative or absolute."""
     path = state(folder, stated.format(folder=folder))
     assert value(folder if given == "folder" else path) == 1
 
 
 def test_state_file_of_another_name(folder: Path) -> None:
-    """A state file is known by what it says, as ``latest_filename=`` may have named it."""
+    """A state file is recognised by its contents, because ``latest_filename=`` may give it any
+    name."""
     assert value(state(folder, "model-1", "latest")) == 1
 
 
@@ -111,12 +112,14 @@ def test_state_file_of_another_name(folder: Path) -> None:
     "stated", ["/gone/model-1", r"C:\\gone\\model-1", "gone/model-1", "/gone/../model-1"]
 )
 def test_moved_folder(folder: Path, stated: str) -> None:
-    """A state file whose path is gone means the checkpoint of that name beside it."""
+    """If the path in a state file does not exist, the checkpoint of that name beside it is
+    meant."""
     assert value(state(folder, stated)) == 1
 
 
 def test_copied_folder(folder: Path, tables: SimpleNamespace, tmp_path: Path) -> None:
-    """Where the stated path and the file beside it are both there, the one beside it is meant."""
+    """If the stated path and a checkpoint beside the state file both exist, the one beside it is
+    meant."""
     copy = tmp_path / "copy"
     state(folder, str(folder / "model-1"))
     shutil.copytree(folder, copy)
@@ -132,8 +135,8 @@ def test_copied_folder(folder: Path, tables: SimpleNamespace, tmp_path: Path) ->
 def test_state_file_that_points_out_of_its_folder(
     folder: Path, tables: SimpleNamespace, tmp_path: Path, stated: str
 ) -> None:
-    """A stranger's state file does not choose which of the user's files is read; links do not
-    either, but a folder below is its own."""
+    """A state file cannot choose a file outside of its folder, not even through a link. A folder
+    below its own is allowed."""
     (tmp_path / "other").mkdir()
     tables.save(tmp_path / "other" / "model-7", {"x": np.float32(7)})
     stated = stated.format(folder=folder).replace("model-1", "model-7")
@@ -148,7 +151,8 @@ def test_state_file_that_points_out_of_its_folder(
 
 
 def test_data_files_that_link_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
-    """Refused, unless the index leads there, too, or they are those of a Hugging Face snapshot."""
+    """They are refused, unless the index leads there too, or they belong to a Hugging Face
+    snapshot."""
     store = tmp_path / "store"
     store.mkdir()
     data, index = "model-1.data-00000-of-00001", "model-1.index"
@@ -179,7 +183,8 @@ def test_state_file_of_tensorflow(tmp_path: Path) -> None:
 
 
 def test_state_text() -> None:
-    """Quotes of both kinds and escapes are protobuf's; other fields are not mistaken for it."""
+    """Quotes of both kinds and escapes are read as protobuf reads them, and other fields are not
+    confused with it."""
     found = {
         b'model_checkpoint_path: "a"': "a",
         b"all_model_checkpoint_paths: 'b'\nmodel_checkpoint_path : 'a'": "a",
@@ -193,7 +198,7 @@ def test_state_text() -> None:
 
 
 def test_state_file_that_points_nowhere(folder: Path) -> None:
-    """The error says what is stated and what there is instead."""
+    """The error says what the file states and what exists instead."""
     path = state(folder, "model-3")
     for given in (folder, path):
         with pytest.raises(SourceNotFound) as caught:
@@ -206,7 +211,7 @@ def test_state_file_that_points_nowhere(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", 'all_model_checkpoint_paths: "a"', "nonsense"])
 def test_state_file_that_says_nothing(folder: Path, text: str) -> None:
-    """An empty or damaged state file is named; in a folder it counts as none."""
+    """An empty or damaged state file is an error with its name. In a folder it is ignored."""
     (folder / "checkpoint").write_text(text)
     assert "no model_checkpoint_path" in problem(folder / "checkpoint")
     assert "2 checkpoints" in problem(folder)
@@ -220,7 +225,8 @@ def test_binary_file_called_checkpoint(tmp_path: Path) -> None:
 
 
 def test_folder_of_one_and_of_several(folder: Path) -> None:
-    """Without a state file a folder means its only checkpoint; of several none is picked."""
+    """Without a state file a folder means its only checkpoint. If there are several, none is
+    chosen."""
     text = problem(folder)
     assert "2 checkpoints" in text
     assert "model-1, model-2" in text
@@ -243,7 +249,7 @@ def test_folder_with_another_index(folder: Path, tmp_path: Path) -> None:
 
 
 def test_prefix_that_is_also_a_folder(folder: Path) -> None:
-    """A folder of no checkpoint, beside an index of its name, means that index."""
+    """A folder without a checkpoint, beside an index of its name, means that index."""
     (folder / "model-1").mkdir()
     (folder / "model-1" / "notes.txt").write_text("nothing")
     assert value(folder / "model-1") == 1
@@ -282,14 +288,14 @@ def test_index_without_its_data(folder: Path) -> None:
 
 
 def test_index_under_another_name(folder: Path) -> None:
-    """An index that lost its name is known, and the error says what it needs."""
+    """An index with another name is recognised, and the error says which name it needs."""
     (folder / "model-1.index").rename(folder / "weights")
     with pytest.raises(DamagedFile, match=r"is not named <prefix>\.index"):
         initreg.open(folder / "weights")
 
 
 def test_nothing_there(folder: Path, tmp_path: Path) -> None:
-    """A prefix of no file is not found; the message names those that are near."""
+    """A prefix without files is not found, and the message gives similar names."""
     with pytest.raises(SourceNotFound, match="model-1"):
         initreg.open(folder / "model-")
     for format in (None, "tf_checkpoint"):
@@ -302,7 +308,7 @@ def test_nothing_there(folder: Path, tmp_path: Path) -> None:
 
 
 def test_asked_for_by_name(tmp_path: Path) -> None:
-    """``format="tf_checkpoint"`` for what is none gives an error of ours."""
+    """``format="tf_checkpoint"`` for something else is an InitregError."""
     (tmp_path / "a.txt").write_text("text")
     for thing in (tmp_path, tmp_path / "a.txt", {"x": 1}, 3):
         with pytest.raises(InitregError):
@@ -310,7 +316,7 @@ def test_asked_for_by_name(tmp_path: Path) -> None:
 
 
 def test_no_other_file_is_opened(folder: Path) -> None:
-    """A pipe in a data file's or an index's place is an error, and not waited for."""
+    """A pipe in the place of a data file or an index is an error, and is not waited for."""
     data = folder / "model-1.data-00000-of-00001"
     data.unlink()
     os.mkfifo(data)
@@ -343,7 +349,7 @@ def unprivileged() -> Iterator[Callable[[], None]]:
 def test_unreadable(
     tables: SimpleNamespace, public: Path, unprivileged: Callable[[], None]
 ) -> None:
-    """An index that may not be read gives one error that says so."""
+    """An index without read permission is one error that says so."""
     tables.save(public / "model-1", {"x": np.float32(1)})
     assert value(public / "model-1") == 1  # imports what is needed
     (public / "model-1.index").chmod(0)

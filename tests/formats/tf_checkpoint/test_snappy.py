@@ -25,7 +25,8 @@ def test_snappy(data: bytes) -> None:
 
 @given(WORDS, st.data())
 def test_snappy_that_is_damaged(data: bytes, draw: st.DataObject) -> None:
-    """Packed bytes with some changed or missing unpack as snappy does, or give Malformed."""
+    """Packed bytes with some changed or missing unpack as snappy unpacks them, or give
+    Malformed."""
     packed = bytearray(cramjam.snappy.compress_raw(data))
     for _ in range(draw.draw(st.integers(1, 3))):
         packed[draw.draw(st.integers(0, len(packed) - 1))] = draw.draw(st.integers(0, 255))
@@ -35,7 +36,7 @@ def test_snappy_that_is_damaged(data: bytes, draw: st.DataObject) -> None:
 
 @given(st.binary(max_size=80))
 def test_any_bytes_as_snappy(data: bytes) -> None:
-    """Any bytes at all unpack as snappy does, or give Malformed."""
+    """Any bytes unpack as snappy unpacks them, or give Malformed."""
     check_like_snappy(data)
 
 
@@ -54,7 +55,7 @@ def check_like_snappy(packed: bytes) -> None:
 
 def test_snappy_by_hand() -> None:
     """Each element of the format: literals with a length of 0 to 4 bytes, copies of 1, 2 and 4
-    bytes, one that repeats itself."""
+    bytes, and one that repeats itself."""
     assert snappy.decompress(b"\x05\x10abcde") == b"abcde"
     assert snappy.decompress(b"\x46\xf0\x45" + b"x" * 70) == b"x" * 70
     assert snappy.decompress(b"\x46\xf4\x45\x00" + b"x" * 70) == b"x" * 70
@@ -80,6 +81,6 @@ def test_snappy_by_hand() -> None:
     ],
 )
 def test_snappy_that_lies(packed: bytes) -> None:
-    """Streams that are wrong in one way each are refused."""
+    """Streams with one error each are refused."""
     with pytest.raises(Malformed):
         snappy.decompress(packed)

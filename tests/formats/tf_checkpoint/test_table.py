@@ -1,4 +1,4 @@
-"""The tables that initreg writes, which the reader of TensorFlow's takes back."""
+"""The tables that initreg writes, which its reader reads back."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def test_tables(
 
 @pytest.mark.parametrize("keys", [[b"b", b"a"], [b"a", b"a"], [b"ab", b"a"]])
 def test_keys_that_do_not_rise(keys: list[bytes]) -> None:
-    """Keys out of order, or equal ones, are refused: no reader would find them."""
+    """Keys that are out of order or equal are refused, because no reader would find them."""
     with pytest.raises(ValueError, match="comes after"):
         write_table(io.BytesIO(), [(key, b"") for key in keys])

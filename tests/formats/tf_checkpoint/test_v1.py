@@ -1,4 +1,4 @@
-"""V1 checkpoints, the single files of 2015 and 2016: read without TensorFlow, which wrote them."""
+"""V1 checkpoints, the single files of 2015 and 2016, are read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def check(tables: SimpleNamespace, path: Path | str) -> None:
 
 
 def test_every_kind(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
-    """Given as its file, its state file or its folder: numbers of all kinds, 0-d, and slices."""
+    """Numbers of all kinds, 0-d arrays and slices are read, given the file, its state file or its
+    folder."""
     path = save(session, tmp_path / "model.ckpt")
     operations = len(session.graph.get_operations())
     for given in (path, tmp_path, tmp_path / "checkpoint", f"{path}.meta"):
@@ -82,7 +83,7 @@ def test_every_kind(tables: SimpleNamespace, session: Any, tmp_path: Path) -> No
 
 
 def test_strings(tmp_path: Path) -> None:
-    """A V1 tensor of strings."""
+    """A V1 tensor of strings is read."""
     with tf.Graph().as_default(), v1.Session() as session:
         op = tf.raw_ops.Save(
             filename=str(tmp_path / "s"), tensor_names=["s"], data=[tf.constant(["a\0", ""])]
@@ -94,7 +95,8 @@ def test_strings(tmp_path: Path) -> None:
 
 
 def test_several_files(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
-    """A sharded one, given as its prefix, its pattern, one of its files, or its state file."""
+    """A sharded checkpoint opens by its prefix, its pattern, one of its files, or its state
+    file."""
     pattern = save(session, tmp_path / "model.ckpt", sharded=True)
     assert pattern.name == "model.ckpt-12-?????-of-00001"
     one = "model.ckpt-12-00000-of-00001"
@@ -108,7 +110,7 @@ def test_several_files(tables: SimpleNamespace, session: Any, tmp_path: Path) ->
 def test_path_that_looks_like_a_pattern(
     tables: SimpleNamespace, session: Any, tmp_path: Path
 ) -> None:
-    """TensorFlow takes a path for a pattern; the file of just that name is opened."""
+    """TensorFlow takes such a path for a pattern. initreg opens the file of just that name."""
     folder = tmp_path / "a[1]*?"
     folder.mkdir()
     shutil.copy(save(session, tmp_path / "model.ckpt"), folder / "m[0]")
@@ -118,15 +120,15 @@ def test_path_that_looks_like_a_pattern(
 def test_without_tensorflow(
     tables: SimpleNamespace, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where TensorFlow is missing it is read all the same."""
+    """It is read if TensorFlow is not installed."""
     path = save(session, tmp_path / "model.ckpt")
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     check(tables, path)
 
 
 def test_large(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """Variables of several blocks, integers of several lengths among them, and more of one array
-    than is unpacked at a time."""
+    """Variables of several blocks are read, with integers of several lengths, and one array larger
+    than what is unpacked at a time."""
     rng = np.random.default_rng(0)
     values = {
         "i": rng.integers(-(2**40), 2**40, 400_000) >> rng.integers(0, 40, 400_000),
@@ -146,7 +148,8 @@ def test_large(tables: SimpleNamespace, tmp_path: Path) -> None:
 def test_a_block_is_read_once_for_all_that_it_holds(
     tables: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Small variables share a block, which is not read again for each; a second time it is."""
+    """Small variables share a block, which is read once for all of them. Reading them again reads
+    it again."""
     names = [f"v{n:03d}" for n in range(200)]
     with tf.Graph().as_default(), v1.Session() as session:
         data = [np.full(2, n, np.float32) for n in range(200)]
@@ -162,7 +165,7 @@ def test_a_block_is_read_once_for_all_that_it_holds(
 
 
 def test_damage(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
-    """A byte changed anywhere, or an early end, is an error."""
+    """A changed byte anywhere, or an early end, is an error."""
     path = save(session, tmp_path / "model.ckpt")
     whole = path.read_bytes()
     metadata = 13  # bytes of the empty block before the index, which nobody reads
@@ -180,7 +183,7 @@ def test_damage(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
 
 
 def variable(shape: tuple[int, ...], dtype: int, *slices: tuple[tuple[int, int], ...]) -> bytes:
-    """What a header says of the variable "x"; of a slice, its begin and length on each axis."""
+    """What a header says about the variable "x". For a slice: its begin and length on each axis."""
     axes = b"".join(encode_bytes(2, encode_number(1, axis)) for axis in shape)
     message = encode_bytes(1, b"x") + encode_bytes(2, axes) + encode_number(3, dtype)
     for each in slices:
@@ -226,7 +229,7 @@ UNTRUE = {
 
 @pytest.mark.parametrize("what", UNTRUE)
 def test_untrue(tables: SimpleNamespace, tmp_path: Path, what: str) -> None:
-    """A file with right checksums that says what is not so."""
+    """A file with right checksums and impossible contents is an error."""
     shape, dtype, slices = UNTRUE[what]
     header = variable(shape, dtype, *(box for box, _ in slices))
     entries = [(b"", header), *sorted(stored(box, t) for box, t in slices if t is not None)]
@@ -240,7 +243,7 @@ def test_untrue(tables: SimpleNamespace, tmp_path: Path, what: str) -> None:
 
 
 def test_files_that_contradict(tables: SimpleNamespace, tmp_path: Path) -> None:
-    """Two files of one checkpoint that give a variable different shapes."""
+    """Two files of one checkpoint that give a variable different shapes are an error."""
     for number, size in enumerate((2, 3)):
         header = variable((size,), 1, ((0, size),))
         path = tmp_path / f"m-{number:05d}-of-00002"

@@ -1,4 +1,5 @@
-"""Checkpoints that initreg writes: TensorFlow reads them, and would have written the same bytes."""
+"""Checkpoints that initreg writes have the same bytes as TensorFlow's, and TensorFlow reads
+them."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ NEW = {"w": np.zeros(5, "float64")}
 
 
 class Unreadable:
-    """An array that is announced, and then cannot be read."""
+    """An array that is listed, but cannot be read."""
 
     shape = (4,)
     dtype = np.dtype("float32")
@@ -43,7 +44,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bits(dtype: str, count: int) -> np.ndarray[Any, Any]:
-    """Numbers of any bits, NaNs included, of a dtype of numpy or ml_dtypes."""
+    """Numbers with any bits, NaNs included, of a dtype of numpy or ml_dtypes."""
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     raw = np.random.default_rng(5).integers(0, 256, count * kind.itemsize, "uint8")
     if dtype == "bool" or kind.name[-2:] in ("t2", "t4"):
@@ -160,8 +161,8 @@ def test_every_array_is_aligned(tables: SimpleNamespace) -> None:
 
 
 def test_arrays_as_they_come(tables: SimpleNamespace) -> None:
-    """Arrays of any order of axes and bytes are stored in C order, the machine's own; the large
-    ones too, and those that no one may write to."""
+    """Arrays of any order of axes and bytes are stored in C order and native byte order, also large
+    ones and read-only ones."""
     large = bits("uint16", 3 << 20).reshape(3, 1 << 20)
     large.setflags(write=False)
     arrays = {
@@ -182,7 +183,7 @@ def test_arrays_as_they_come(tables: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("saves", [1, 2])
 def test_every_reader_of_tensorflow(saves: int) -> None:
-    """Saver, Checkpoint and both readers take it, also one that took the place of another."""
+    """Saver, Checkpoint and both readers read it, also if it replaced another checkpoint."""
     for _ in range(saves):
         prefix = str(initreg.save("m.ckpt", {**OLD, "step": np.array(7)}))
     assert prefix == "m.ckpt"
@@ -209,7 +210,7 @@ def test_every_reader_of_tensorflow(saves: int) -> None:
 
 
 def test_an_object_based_checkpoint(tables: SimpleNamespace) -> None:
-    """It becomes one by names: the keys without TensorFlow's ending, and no object graph."""
+    """It becomes name-based: the keys have no TensorFlow ending, and there is no object graph."""
     tf.train.Checkpoint(net=tf.Module(), w=tf.Variable([1.0, 2.0])).write("graph.ckpt")
     initreg.convert("graph.ckpt", "m.ckpt")
     assert_reads(tables, "m.ckpt", {"w": np.array([1, 2], "float32")})
@@ -219,8 +220,8 @@ def test_an_object_based_checkpoint(tables: SimpleNamespace) -> None:
 
 
 def test_overwriting(tables: SimpleNamespace) -> None:
-    """The new data file has another name than the old, which goes; all that the index counts are
-    there."""
+    """The new data file has another name than the old one, which is removed. All files that the
+    index counts exist."""
     for n in range(5):
         initreg.save("m.ckpt", {"w": np.full(3, n)})
         assert_reads(tables, "m.ckpt", {"w": np.full(3, n)})
@@ -239,7 +240,7 @@ def test_a_checkpoint_over_itself(tables: SimpleNamespace) -> None:
 
 
 def test_a_save_that_fails(tables: SimpleNamespace) -> None:
-    """When an array cannot be read midway, the old checkpoint is as it was."""
+    """If an array cannot be read midway, the old checkpoint is unchanged."""
     initreg.save("m.ckpt", OLD)
     before = files()
     with pytest.raises(DamagedFile, match="array 'x' cannot be read"):
@@ -252,7 +253,7 @@ def test_a_save_that_fails(tables: SimpleNamespace) -> None:
 def test_a_rename_that_fails(
     tables: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
-    """The index takes its place last: until then the old checkpoint is whole."""
+    """The index is renamed last, and until then the old checkpoint is complete."""
     initreg.save("m.ckpt", OLD)
     before = files()
     replace = os.replace
@@ -274,7 +275,7 @@ def test_a_rename_that_fails(
 
 
 def test_what_a_killed_save_left(tables: SimpleNamespace) -> None:
-    """Data files without an index are not written to, and go; those of other prefixes stay."""
+    """Data files without an index are removed and not overwritten. Those of other prefixes stay."""
     Path("m.ckpt.data-00000-of-00001").write_bytes(b"left")
     others = ["m.ckpt-1.data-00000-of-00001", "m.ckpt.data-1-of-1", "m.ckpt.meta"]
     for name in others:
@@ -299,14 +300,14 @@ def test_what_a_killed_save_left(tables: SimpleNamespace) -> None:
     ],
 )
 def test_the_prefix(tables: SimpleNamespace, given: str, format: str | None, prefix: str) -> None:
-    """The path is the prefix, or the index; what comes back is the prefix, which opens it."""
+    """The path is the prefix or the index. The prefix is returned, and opens the checkpoint."""
     assert initreg.save(given, OLD, format=format) == Path(prefix)
     assert files() == [f"{prefix}.data-00000-of-00001", f"{prefix}.index"]
     assert_reads(tables, prefix, OLD)
 
 
 def test_where_a_v1_checkpoint_stood(tables: SimpleNamespace) -> None:
-    """A checkpoint of one file, V1, gives way to the new one."""
+    """A V1 checkpoint in one file is replaced by the new one."""
     with tf.Graph().as_default(), v1.Session() as session:
         v1.get_variable("w", initializer=OLD["w"])
         session.run(v1.global_variables_initializer())
@@ -320,7 +321,7 @@ def test_where_a_v1_checkpoint_stood(tables: SimpleNamespace) -> None:
 
 
 def test_where_another_file_stands(tables: SimpleNamespace) -> None:
-    """A file that is called like the prefix stays, so the index is what opens the checkpoint."""
+    """A file with the name of the prefix stays, so the index opens the checkpoint."""
     Path("checkpoint").write_text('model_checkpoint_path: "m.ckpt-1"')
     result = initreg.save("checkpoint", NEW, format="tf_checkpoint")
     assert result == Path("checkpoint.index")
@@ -329,7 +330,7 @@ def test_where_another_file_stands(tables: SimpleNamespace) -> None:
 
 
 def test_links(tables: SimpleNamespace) -> None:
-    """A link that is the prefix is followed; one that is the index is refused."""
+    """A prefix that is a link is followed. An index that is a link is refused."""
     Path("real").mkdir()
     os.symlink("real/m.ckpt", "link.ckpt")
     result = initreg.save("link.ckpt", NEW)
@@ -344,7 +345,7 @@ def test_links(tables: SimpleNamespace) -> None:
 
 
 def test_a_folder_is_no_prefix() -> None:
-    """A folder is refused, with a path in it to give instead."""
+    """A folder is refused, and the error gives a path in it instead."""
     Path("logs.ckpt").mkdir()
     with pytest.raises(UnwritableFile, match=r"is a folder.*'logs\.ckpt/model\.ckpt'"):
         initreg.save("logs.ckpt", OLD)
@@ -356,7 +357,7 @@ def test_a_folder_is_no_prefix() -> None:
 
 @pytest.mark.newest
 def test_all_that_has_no_place() -> None:
-    """One error names every array that a checkpoint cannot hold, and why; nothing is written."""
+    """One error names every array that a checkpoint cannot store, and why. Nothing is written."""
     arrays = {
         "fine": np.ones(2),
         "when": np.array(["2026-01-01"], "datetime64[D]"),
@@ -394,7 +395,7 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_text_that_is_none() -> None:
-    """A string that UTF-8 cannot spell is refused, and nothing is written."""
+    """A string that is not valid Unicode is refused, and nothing is written."""
     with pytest.raises(
         InitregError, match=r"array 's' holds 'a\\udcff', which is not valid Unicode"
     ):
@@ -404,7 +405,7 @@ def test_text_that_is_none() -> None:
 
 @pytest.mark.newest
 def test_a_missing_string() -> None:
-    """An element that is no string is refused, and nothing is written."""
+    """An element that is not a string is refused, and nothing is written."""
     missing = np.array(["a", None], np.dtypes.StringDType(na_object=None))
     with pytest.raises(InitregError, match="array 's' holds None, which is neither bytes nor str"):
         initreg.save("m.ckpt", {"s": missing})
@@ -413,7 +414,7 @@ def test_a_missing_string() -> None:
 
 @pytest.mark.parametrize("option", [{"compress": True}, {"shard_size": "5GB"}])
 def test_options(option: dict[str, Any]) -> None:
-    """Neither compress nor shard_size is an option of a checkpoint."""
+    """compress and shard_size are refused, and the error names formats that have them."""
     with pytest.raises(InitregError, match=f"neither compressed nor split.*{next(iter(option))}"):
         initreg.save("m.ckpt", OLD, **option)
     assert files() == []

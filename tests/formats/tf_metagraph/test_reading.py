@@ -1,4 +1,4 @@
-"""Metagraphs, as TensorFlow writes them, and as nobody should."""
+"""Metagraphs that TensorFlow writes, and damaged ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Edit = Callable[[Any], None]
 
 
 def build() -> Any:
-    """A graph of every kind of variable that TF1 has, with a trained loss; returns the loss."""
+    """A graph with every kind of variable that TF1 has, and a trained loss. Returns the loss."""
     w = v1.get_variable("fc/w", [4, 3], use_resource=False)
     b = v1.get_variable("fc/b", [3], use_resource=True)
     parts = v1.get_variable("parts", [6, 3], partitioner=v1.fixed_size_partitioner(2))
@@ -53,7 +53,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 @pytest.fixture
 def edited(exported: tuple[Path, Any], tmp_path: Path) -> Callable[[Edit], Path]:
-    """Writes the metagraph again, as ``edit`` leaves it."""
+    """Write the metagraph again after ``edit`` has changed it."""
 
     def write(edit: Edit) -> Path:
         proto = v1.MetaGraphDef.FromString((exported[0] / "graph.meta").read_bytes())
@@ -74,7 +74,7 @@ def specs(path: Path, **options: Any) -> list[tuple[str, tuple[int, ...], str]]:
 
 
 def test_it_has_the_variables_of_its_graph(exported: tuple[Path, Any]) -> None:
-    """Names, shapes and dtypes are those that a session of the graph has, parts put together."""
+    """Names, shapes and dtypes are those that a session of the graph has. Parts are joined."""
     folder, graph = exported
     wanted = [(v.name, v.shape, v.dtype) for v in default_registry().target(graph).variables()]
     assert specs(folder / "graph.meta") == wanted
@@ -84,7 +84,7 @@ def test_it_has_the_variables_of_its_graph(exported: tuple[Path, Any]) -> None:
 
 
 def test_parameters_are_the_trainable_and_the_model_variables(exported: tuple[Path, Any]) -> None:
-    """Those of both collections that are global; rules rename them, and drop them, too."""
+    """These are the global variables in both collections. Rules rename and drop them, too."""
     with initreg.open(exported[0] / "graph.meta") as opened:
         assert opened.parameters == ("fc/w", "fc/b", "parts", "bn/mean")
         ruled = opened.drop("parts", "*/Adam*").rename({"fc/w": "w"}).prefix("net/")
@@ -95,7 +95,7 @@ def test_parameters_are_the_trainable_and_the_model_variables(exported: tuple[Pa
 
 
 def test_values_cannot_be_read(exported: tuple[Path, Any]) -> None:
-    """Reading one says why there is none, and where they are."""
+    """Reading one is an error that says where the values are."""
     with initreg.open(exported[0] / "graph.meta") as opened:
         with pytest.raises(InitregError, match=r"graph\.meta: a metagraph holds no values"):
             opened["fc/w"].read()
@@ -106,7 +106,7 @@ def test_values_cannot_be_read(exported: tuple[Path, Any]) -> None:
 
 
 def test_a_checkpoint_is_planned_onto_it(exported: tuple[Path, Any]) -> None:
-    """It stands for the model: every variable of it is in the checkpoint of the graph."""
+    """A checkpoint of the graph has every variable of the metagraph."""
     folder, _ = exported
     with initreg.open(folder / "graph.meta") as target:
         plan = initreg.SmartInit(folder / "model-7").plan(target)
@@ -115,7 +115,7 @@ def test_a_checkpoint_is_planned_onto_it(exported: tuple[Path, Any]) -> None:
 
 
 def test_unknown_ops_do_not_matter(edited: Callable[[Edit], Path], exported: Any) -> None:
-    """Of ops that are not installed, in the graph or of a variable itself, nothing is needed."""
+    """Ops that are not installed are ignored, in the graph and in a variable."""
 
     def edit(proto: Any) -> None:
         node(proto, "MatMul").op = "MatMulOfSomebodyElse"
@@ -130,7 +130,7 @@ def test_unknown_ops_do_not_matter(edited: Callable[[Edit], Path], exported: Any
 
 
 def test_without_collections_the_nodes_are_listed(edited: Callable[[Edit], Path]) -> None:
-    """Then local variables and parts are what the graph has, and nothing says what is a model's."""
+    """Local variables and parts are then listed as in the graph, and no parameters are known."""
     path = edited(lambda proto: proto.ClearField("collection_def"))
     with initreg.open(path) as opened:
         assert opened.parameters is None
@@ -154,7 +154,7 @@ def test_a_collection_of_names(edited: Callable[[Edit], Path]) -> None:
 
 
 def test_unknown_shapes_and_handles_are_left_out(edited: Callable[[Edit], Path]) -> None:
-    """What the graph leaves open is not listed, but may be a parameter; nor are handles arrays."""
+    """A variable of unknown shape is not listed, but may be a parameter. Handles are not arrays."""
 
     def edit(proto: Any) -> None:
         node(proto, "fc/w").attr["shape"].shape.dim[0].size = -1
@@ -168,7 +168,7 @@ def test_unknown_shapes_and_handles_are_left_out(edited: Callable[[Edit], Path])
 
 
 def test_beside_a_checkpoint_of_its_name_it_means_the_checkpoint(exported: Any) -> None:
-    """As ever; ``format=`` says what is meant instead, and does so of a file of any name."""
+    """``format=`` opens the metagraph instead, and a file of any name."""
     folder, _ = exported
     probe = initreg.probe(folder / "model-7.meta")
     assert probe.winner == "tf_checkpoint"
@@ -193,7 +193,7 @@ def test_beside_a_checkpoint_of_its_name_it_means_the_checkpoint(exported: Any) 
     ],
 )
 def test_other_files_of_that_ending_are_declined(content: bytes, tmp_path: Path) -> None:
-    """The bytes decide, not the name; who insists is told that it is none."""
+    """The bytes decide, not the name. With ``format=`` the error says that it is not one."""
     (tmp_path / "a.meta").write_bytes(content)
     with pytest.raises(UnknownFormat):
         initreg.open(tmp_path / "a.meta")
@@ -202,7 +202,7 @@ def test_other_files_of_that_ending_are_declined(content: bytes, tmp_path: Path)
 
 
 def test_text_form_is_named(tmp_path: Path) -> None:
-    """What ``as_text=True`` writes is refused with what to do."""
+    """A file from ``as_text=True`` is refused with a remedy."""
     with tf.Graph().as_default():
         v1.get_variable("w", [2])
         v1.train.export_meta_graph(str(tmp_path / "a.meta"), as_text=True)
@@ -211,7 +211,7 @@ def test_text_form_is_named(tmp_path: Path) -> None:
 
 
 def test_folders_are_refused(tmp_path: Path) -> None:
-    """A folder is none."""
+    """A folder is not a metagraph."""
     (tmp_path / "a.meta").mkdir()
     with pytest.raises(DamagedFile, match="single file"):
         initreg.open(tmp_path / "a.meta", format="tf_metagraph")
@@ -265,7 +265,7 @@ def contradict(proto: Any) -> None:
 def test_contradictions_are_damage(
     edit: Edit, message: str, edited: Callable[[Edit], Path]
 ) -> None:
-    """What no graph has is one error that names the file and what is wrong."""
+    """Contents that no graph has are one error, with the file and what is wrong."""
     path = edited(edit)
     with pytest.raises(DamagedFile, match=message) as caught:
         initreg.open(path, format="tf_metagraph")
@@ -281,7 +281,7 @@ def test_names_that_are_no_text(exported: tuple[Path, Any], tmp_path: Path) -> N
 
 
 def test_truncated(exported: tuple[Path, Any], tmp_path: Path) -> None:
-    """Cut anywhere, it is an error, or (between two fields) has no name that it did not have."""
+    """Cut anywhere, it is an error, or (between two fields) has only names that it had before."""
     data = (exported[0] / "graph.meta").read_bytes()
     names = {name for name, _, _ in specs(exported[0] / "graph.meta")}
     names |= {"seen", "parts/part_0", "parts/part_1"}  # without collections
@@ -298,7 +298,7 @@ def test_truncated(exported: tuple[Path, Any], tmp_path: Path) -> None:
 
 
 def test_changed_bytes(exported: tuple[Path, Any], tmp_path: Path) -> None:
-    """Whatever is flipped, it opens or is one InitregError."""
+    """Whatever bits change, it opens or is one InitregError."""
     data = (exported[0] / "graph.meta").read_bytes()
     rng = random.Random(0)
     refused = 0

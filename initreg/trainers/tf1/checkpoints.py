@@ -1,8 +1,8 @@
-"""Checkpoints of a TF1 session with their sidecars, whole or absent: for tensorpack, and for hooks.
+"""Writes checkpoints of a TF1 session, with sidecars, atomically: for tensorpack and for hooks.
 
-They are written by ``tf.compat.v1.train.Saver``, which saves partitioned variables and tables and
-holds no copy of the model, under a hidden name; then flushed to the disk and renamed, the sidecar
-first and the index last.
+``tf.compat.v1.train.Saver`` writes them under a hidden name. It saves partitioned variables and
+tables, and holds no copy of the model. Then they are flushed to disk and renamed, the sidecar first
+and the index last.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from initreg.api.resuming import remove_orphans, sidecar_of, sidecar_text
+from initreg.api.resuming import ResumePoint, sidecar_of, sidecar_text
 from initreg.api.saving import convert
-from initreg.api.states import give, taken
 from initreg.storage.output import written
-from initreg.trainers.keeping import Keeping
+from initreg.trainers.shared.folder import absolute, log_not_saved
+from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
+from initreg.trainers.shared.states import give_states
 
 logger = logging.getLogger("initreg")
 v1 = tf.compat.v1
 
-_OF_THE_SAVER = "ModelSaver"  # its name among the states
 _HIDDEN = ".initreg-"
-# What TensorFlow makes of an error of the file system. A full disk is RESOURCE_EXHAUSTED, a file
-# that grew too large OUT_OF_RANGE or UNKNOWN, a folder that is gone NOT_FOUND.
+# What TensorFlow raises for errors of the file system. A full disk is RESOURCE_EXHAUSTED, a file
+# that grew too large OUT_OF_RANGE or UNKNOWN, a missing folder NOT_FOUND.
 _OF_THE_DISK = (
     tf.errors.ResourceExhaustedError,
     tf.errors.PermissionDeniedError,
@@ -45,10 +46,17 @@ _OF_THE_DISK = (
 
 
 class CheckpointWriter:
-    """Saves the variables of a session as ``directory/NAME-STEP``, and removes old ones.
+    """Saves the variables of a session as ``directory/NAME-STEP``, and removes old checkpoints.
 
-    ``var_list`` as of ``tf.compat.v1.train.Saver``, whose ops it adds: make it before the graph is
-    finalized. ``max_to_keep``, ``every_n_hours``: see :class:`initreg.trainers.keeping.Keeping`.
+    It adds ops to the default graph, so make it before the graph is finalized.
+
+    Args:
+        directory: where to save. It is made if it is missing.
+        max_to_keep: how many of the newest are kept. None or 0 keeps all.
+        every_n_hours: how often one of the older ones is kept for good, see
+            :class:`initreg.trainers.shared.keeping.Keeping`.
+        name: how checkpoints are called.
+        var_list: as in ``tf.compat.v1.train.Saver``.
     """
 
     def __init__(
@@ -60,34 +68,40 @@ class CheckpointWriter:
         name: str = "model",
         var_list: Any = None,
     ) -> None:
-        self.directory = Path(os.path.abspath(os.path.expanduser(directory)))
+        self.directory = absolute(directory)
         self.saver = v1.train.Saver(var_list=var_list, max_to_keep=0, save_relative_paths=True)
         self._name = name
-        self._keeping = Keeping(max_to_keep, every_n_hours)
-        self._stand: list[str] = []  # what this run saved, for the state file
+        keeping = Keeping(max_to_keep, every_n_hours)
+        self._kept = KeptCheckpoints(self.directory, keeping, self._remove)
+        self._present: list[str] = []  # what this run saved and did not remove
 
     def save(
         self, session: Any, step: int, *, epoch: int | None, states: Mapping[str, Any]
     ) -> Path | None:
-        """Save; the prefix of the checkpoint. If the disk does not let it, the log says so, what
-        stood before stands, and it is None."""
+        """Save the session and the states.
+
+        Returns:
+            The prefix of the checkpoint. None if the disk refused it: then the log says so, and
+            the files are as they were.
+        """
         name = f"{self._name}-{step}"
-        saved_at = time.time()
-        own = {"name": name, "saved_at": saved_at, "keeping": self._keeping.state_dict()}
-        states = {**states, _OF_THE_SAVER: own}
+        own = self._kept.state_for(name)
+        states = {**states, OF_THE_SAVER: own}
         if not self._write(session, name, epoch=epoch, step=step, states=states):
             return None
-        self._stand = [*(each for each in self._stand if each != name), name]
-        for old in self._keeping.add(name, saved_at):
-            self._remove(old)
+        self._present = [*(each for each in self._present if each != name), name]
+        self._kept.saved(own)
         with contextlib.suppress(OSError):
             self._write_state()
-            remove_orphans(self.directory)
         return self.directory / name
 
     def save_as(self, session: Any, name: str) -> Path | None:
-        """Save under a name of its own, to be kept, with no sidecar: it is none to go on from.
-        What stands under that name does so until the new stands."""
+        """Save under a name of its own, to be kept. There is no sidecar: it is not for resuming.
+
+        Returns:
+            The prefix of the checkpoint. None if the disk refused it: then the log says so, and an
+            older checkpoint of this name is as it was.
+        """
         return self.directory / name if self._write(session, name) else None
 
     def _write(self, session: Any, name: str, **about: Any) -> bool:
@@ -96,13 +110,12 @@ class CheckpointWriter:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.saver.save(session, str(hidden), write_meta_graph=False, write_state=False)
             if not about and (self.directory / f"{name}.index").exists():
-                # Saver calls the data as they are called that stand; initreg finds a free name.
+                # Saver would overwrite the data files of this name. initreg takes an unused name.
                 convert(hidden, self.directory / f"{name}.index", verify=False)
             else:
                 self._rename(hidden, name, about)
         except (OSError, *_OF_THE_DISK) as error:
-            path = self.directory / name
-            logger.warning("%s was not saved, and training goes on: %s", path, _reason(error))
+            log_not_saved(self.directory / name, _reason(error))
             return False
         finally:
             _clear(self.directory, hidden.name)
@@ -117,27 +130,38 @@ class CheckpointWriter:
             for part in [*parts, f"{hidden.name}.index"]:
                 output.take(self.directory / part, name + part.removeprefix(hidden.name))
             output.flush()
-            # Of a checkpoint of this name, whose data are about to be replaced.
+            # An older checkpoint of this name ends here: its data files are about to be replaced.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.directory / f"{name}.index")
 
     def _remove(self, name: str) -> None:
-        """The index first: without it the rest is no checkpoint."""
-        self._stand = [each for each in self._stand if each != name]
+        """The index goes first: without it, the rest is not taken for a checkpoint."""
+        self._present = [each for each in self._present if each != name]
         parts = [path.name for path in self.directory.glob(f"{glob.escape(name)}.data-*")]
         for part in (f"{name}.index", sidecar_of(name).name, *parts):
             with contextlib.suppress(OSError):
                 (self.directory / part).unlink()
 
     def _write_state(self) -> None:
-        """The file ``checkpoint``, by which ``tf.train.latest_checkpoint`` finds the latest."""
-        lines = [f'model_checkpoint_path: "{self._stand[-1]}"']
-        lines += [f'all_model_checkpoint_paths: "{name}"' for name in self._stand]
+        """Write the file ``checkpoint``, in which ``tf.train.latest_checkpoint`` looks."""
+        lines = [f'model_checkpoint_path: "{self._present[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in self._present]
         with written(self.directory / "checkpoint") as output:
             output.file().write_text("\n".join(lines) + "\n", "utf-8")
 
-    def export_meta_graph(self, name: str, collections: Sequence[str] | None = None) -> Path | None:
-        """The graph as ``directory/NAME``; None, and a line in the log, if the disk refuses it."""
+    def export_meta_graph(
+        self, name: str | None = None, collections: Sequence[str] | None = None
+    ) -> Path | None:
+        """Write the default graph.
+
+        Args:
+            name: of the file, by default ``graph-DATE-TIME.meta``.
+            collections: which collections of the graph to write, by default all.
+
+        Returns:
+            The path. None if the disk refused it: then the log says so.
+        """
+        name = name or f"graph-{datetime.now():%m%d-%H%M%S}.meta"
         graph = v1.get_default_graph()
         meta = v1.train.export_meta_graph(
             graph=graph,
@@ -153,22 +177,21 @@ class CheckpointWriter:
             return None
         return self.directory / name
 
-    def go_on(self, states: Mapping[str, Any]) -> None:
-        """Take up the book of what is kept, from the states of the checkpoint that was restored."""
-        state = states.get(_OF_THE_SAVER)
-        if state is None:
-            return
-        with taken(_OF_THE_SAVER, str(self.directory)):
-            self._keeping.load_state_dict(state["keeping"])
-            gone = self._keeping.add(state["name"], state["saved_at"])
-        recent = [name for name, _ in self._keeping.state_dict()["recent"]]
-        self._stand = [name for name in recent if (self.directory / f"{name}.index").exists()]
-        for old in gone:
-            self._remove(old)
+    def go_on(self, point: ResumePoint, objects: Mapping[str, Any]) -> None:
+        """Resume from a checkpoint that was restored: give the objects their states, by name, and
+        take over the list of kept checkpoints.
+
+        Raises:
+            DamagedFile: a state does not fit.
+        """
+        give_states(objects, point.states, point.path)
+        self._kept.go_on(point.states, str(point.path))
+        recent = self._kept.recent
+        self._present = [name for name in recent if (self.directory / f"{name}.index").exists()]
 
 
 def _reason(error: Exception) -> str:
-    """TensorFlow says where the op was made and which it was, and the reason between the two."""
+    """The line of TensorFlow's message that gives the reason. Others say where the op was made."""
     if not isinstance(error, tf.errors.OpError):
         return str(error)
     lines = [each for each in error.message.splitlines() if each.strip() and "[[" not in each]
@@ -176,7 +199,7 @@ def _reason(error: Exception) -> str:
 
 
 def _clear(directory: Path, hidden: str) -> None:
-    """What is left of a save that failed; and of processes that were killed in one."""
+    """Remove the files of a save that failed, and old ones of processes that were killed."""
     now = time.time()
     try:
         entries = list(os.scandir(directory))
@@ -191,12 +214,3 @@ def _clear(directory: Path, hidden: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif entry.name.startswith(hidden):
                 os.unlink(entry.path)
-
-
-def give_states(states: Mapping[str, Any], objects: Mapping[str, Any], label: str) -> None:
-    """To each object its own; the log names those that have none."""
-    for name, each in objects.items():
-        if name in states:
-            give(each, states[name], name, label)
-        else:
-            logger.warning("%s has no state of %r, which begins anew", label, name)

@@ -1,26 +1,19 @@
-"""TF1 sessions: a hook that saves, and an ``init_fn`` that starts from weights, or goes on.
-
->>> saver = ModelSaver("run", every_n_steps=1000)  # doctest: +SKIP
->>> scaffold = tf.compat.v1.train.Scaffold(init_fn=init_fn("base.npz", saver))  # doctest: +SKIP
->>> with tf.compat.v1.train.MonitoredTrainingSession(  # doctest: +SKIP
-...     scaffold=scaffold, hooks=[saver], save_checkpoint_steps=None, save_checkpoint_secs=None
-... ) as session: ...
-"""
+"""The hook that saves a TF1 session, and the ``init_fn`` that resumes it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from initreg.api.resuming import ResumePoint, resume, states_of
+from initreg.api.resuming import ResumePoint, states_of
 from initreg.api.smart_init import SmartInit
-from initreg.errors import InitregError, SourceNotFound
-from initreg.trainers.tf1_saving import CheckpointWriter, give_states
+from initreg.errors import InitregError
+from initreg.trainers.shared.folder import absolute, newest
+from initreg.trainers.shared.states import with_states
+from initreg.trainers.tf1.checkpoints import CheckpointWriter
 
 v1 = tf.compat.v1
 
@@ -28,13 +21,26 @@ v1 = tf.compat.v1
 class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     """Saves the variables, the step and the states of ``objects``, and the graph once.
 
-    ``directory``: where, made if it is missing. Every ``every_n_steps`` steps or ``every_n_secs``
-    seconds, and at the end. ``max_to_keep``: how many of the newest stay; of those that would go,
-    one in ``keep_checkpoint_every_n_hours`` stays for good. ``objects``: by name, what has
-    ``state_dict()`` and ``load_state_dict(state)``: a position in the data, a
-    :class:`initreg.RandomStates`. ``var_list`` as of ``tf.compat.v1.train.Saver``.
+    It saves every so many steps or seconds, and at the end. The graph needs a global step. A save
+    that fails, as on a full disk, is logged, and training goes on.
 
-    The graph needs a global step. A save that the disk refuses is logged, and training goes on.
+    Args:
+        directory: where to save. It is made if it is missing.
+        every_n_steps: how often to save. Give either this or ``every_n_secs``.
+        every_n_secs: how often to save, in seconds.
+        max_to_keep: how many of the newest checkpoints to keep. None keeps all.
+        keep_checkpoint_every_n_hours: of the older checkpoints, one in so many hours is kept for
+            good. None keeps none of them.
+        objects: by name, what has ``state_dict()`` and ``load_state_dict(state)``, such as a
+            position in the data or a :class:`initreg.RandomStates`.
+        var_list: as in ``tf.compat.v1.train.Saver``. By default all variables that it saves.
+
+    Raises:
+        ValueError: neither ``every_n_steps`` nor ``every_n_secs`` is given, or both.
+        InitregError: an object has no ``state_dict()`` and ``load_state_dict(state)``.
+
+    >>> saver = ModelSaver("run", every_n_steps=1000, max_to_keep=5)  # doctest: +SKIP
+    >>> scaffold = v1.train.Scaffold(init_fn=init_fn("base.npz", saver))  # doctest: +SKIP
     """
 
     def __init__(
@@ -50,9 +56,8 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     ) -> None:
         if (every_n_steps is None) == (every_n_secs is None):
             raise ValueError("give either every_n_steps or every_n_secs")
-        self.directory = Path(os.path.abspath(os.path.expanduser(directory)))
-        self.objects = dict(objects or {})
-        states_of(self.objects)  # raises now, rather than at the first save
+        self.directory = absolute(directory)
+        self.objects = with_states(objects)
         self._timer = v1.train.SecondOrStepTimer(every_n_secs, every_n_steps)
         self._options = (max_to_keep, keep_checkpoint_every_n_hours, var_list)
         self._writer: CheckpointWriter | None = None
@@ -60,7 +65,7 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
         self._last: int | None = None
 
     def go_on(self, point: ResumePoint) -> None:
-        """Give the objects their states, and count on: called by :func:`init_fn`."""
+        """Resume from a checkpoint that :func:`init_fn` has restored, which calls this."""
         self._point = point
 
     def begin(self) -> None:
@@ -77,12 +82,11 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     def after_create_session(self, session: Any, coord: Any) -> None:
         assert self._writer is not None
         with session.graph.as_default():
-            self._writer.export_meta_graph(f"graph-{datetime.now():%m%d-%H%M%S}.meta")
+            self._writer.export_meta_graph()
         point, self._point = self._point, None
         self._last = None
         if point is not None:
-            give_states(point.states, self.objects, str(point.path))
-            self._writer.go_on(point.states)
+            self._writer.go_on(point, self.objects)
             self._last = point.step
         self._timer.reset()
         self._timer.update_last_triggered_step(session.run(self._step))
@@ -113,23 +117,31 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
 def init_fn(
     source: Any = None, saver: ModelSaver | None = None, *, verify: bool = False, **options: Any
 ) -> Callable[[Any, Any], None]:
-    """What ``tf.compat.v1.train.Scaffold(init_fn=...)`` takes: fill the session from ``source``,
-    or, if ``saver`` has a whole checkpoint, go on from that.
+    """An ``init_fn`` for ``tf.compat.v1.train.Scaffold``: start from weights, or resume.
 
-    It is called once the variables are initialised, so what the source does not have keeps its
-    initial value. ``options`` are those of :class:`initreg.SmartInit`, for ``source``; ``verify``:
-    check all bytes of a checkpoint before it is taken. Give MonitoredTrainingSession no
-    ``checkpoint_dir``: it would restore by itself, and call no ``init_fn``.
+    The session is filled from ``source``, or, if ``saver`` has a complete checkpoint, from that.
+    This happens after the variables are initialised, so a variable that the source does not have
+    keeps its initial value. Do not give MonitoredTrainingSession a ``checkpoint_dir``: it would
+    restore by itself, and never call ``init_fn``.
+
+    Args:
+        source: as in :class:`initreg.SmartInit`. None starts with the initial values.
+        saver: the hook that saves this session. Its ``objects`` get their states, too.
+        verify: whether to check all bytes of a checkpoint before it is taken.
+        options: those of :class:`initreg.SmartInit`, for ``source``.
+
+    Returns:
+        A function of a scaffold and a session. It raises InitregError as
+        :meth:`initreg.SmartInit.init` does, and DamagedFile for a state that an object does not
+        take.
+
+    >>> start = init_fn("base.npz", saver, on_missing="ignore")  # doctest: +SKIP
+    >>> scaffold = tf.compat.v1.train.Scaffold(init_fn=start)  # doctest: +SKIP
     """
     start = SmartInit(source, **options)
 
     def call(scaffold: Any, session: Any) -> None:
-        point = None
-        if saver is not None:
-            try:
-                point = resume(saver.directory, verify=verify)
-            except SourceNotFound:  # a first start
-                point = None
+        point = None if saver is None else newest(saver.directory, verify=verify)
         if point is None:
             if source is not None:
                 start.init(session)

@@ -1,7 +1,8 @@
-"""The writer of checkpoints with sidecars: what stood stands until the new stands."""
+"""The writer of checkpoints with sidecars: the old one stays until the new one is complete."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 import initreg
 from initreg import DamagedFile
-from initreg.trainers.tf1_saving import CheckpointWriter
+from initreg.trainers.tf1.checkpoints import CheckpointWriter
 
 v1 = tf.compat.v1
 
@@ -50,12 +51,12 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 def values(path: Path | None) -> list[float]:
-    """The values of v, which are one if it is no mixture; read with TensorFlow."""
+    """The different values in v, read with TensorFlow: one, unless two saves were mixed."""
     return sorted(set(tf.train.load_checkpoint(str(path)).get_tensor("v").tolist()))
 
 
 def test_a_name_that_is_taken(session: Session) -> None:
-    """The new takes the place of the old, of which nothing is left."""
+    """The new checkpoint replaces the old one, of which no file is left."""
     for value in (1.0, 2.0, 3.0):
         path = session.save_as(value, "best")
         assert values(path) == [value]
@@ -67,7 +68,7 @@ def test_a_name_that_is_taken(session: Session) -> None:
 def test_a_name_that_is_taken_and_a_full_disk(
     session: Session, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    """The old stands: nothing of it is touched before the new is whole."""
+    """The old checkpoint stays: its files are untouched until the new one is complete."""
     best, one = session.save_as(1.0, "best"), session.save(1.0, 1)
     before = {p.name: p.read_bytes() for p in session.writer.directory.iterdir()}
     with full_disk(200_000):
@@ -80,7 +81,7 @@ def test_a_name_that_is_taken_and_a_full_disk(
 
 
 def test_a_folder_that_was_removed(session: Session) -> None:
-    """It is made again."""
+    """The next save makes the folder again."""
     one = session.save(1.0, 1)
     assert one is not None
     for path in one.parent.iterdir():
@@ -89,18 +90,20 @@ def test_a_folder_that_was_removed(session: Session) -> None:
     assert values(session.save(2.0, 2)) == [2.0]
 
 
-def test_no_right_to_write(session: Session, caplog: pytest.LogCaptureFixture) -> None:
-    """Said in the log, with the path and the reason."""
-    session.writer.directory = Path("/proc/initreg")
-    with caplog.at_level(logging.WARNING, "initreg"):
-        assert session.save(1.0, 1) is None
-        assert session.writer.export_meta_graph("graph.meta") is None
+def test_no_right_to_write(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the path and the reason."""
+    with tf.Graph().as_default(), caplog.at_level(logging.WARNING, "initreg"):
+        made = Session(Path("/proc/initreg"))
+        assert made.save(1.0, 1) is None
+        assert made.writer.export_meta_graph("graph.meta") is None
+        made.session.close()
     assert "/proc/initreg/model-1 was not saved, and training goes on: " in caplog.text
     assert "/proc/initreg/graph.meta was not written: " in caplog.text
 
 
 def test_what_killed_processes_left_is_removed(session: Session) -> None:
-    """Once it is an hour old: a folder of TensorFlow's, and files; what is newer may be in use."""
+    """Their files and TensorFlow's folder are removed once they are an hour old. Newer ones may be
+    in use, and stay."""
     folder = session.writer.directory
     long_ago = time.time() - 7200
     for name in (".initreg-00000000-model-1", ".initreg-11111111-model-2"):
@@ -117,14 +120,14 @@ def test_what_killed_processes_left_is_removed(session: Session) -> None:
     ]
 
 
-def test_the_book_goes_on(tmp_path: Path) -> None:
-    """What a run kept is removed in its turn by the run that goes on with it."""
+def test_the_list_of_kept_checkpoints_goes_on(tmp_path: Path) -> None:
+    """A resumed run removes the checkpoints of the earlier run when their turn comes."""
     for steps in ((1, 2), (3,)):
         with tf.Graph().as_default():
             made = Session(tmp_path, max_to_keep=2)
             point = initreg.resume(tmp_path)
             if point is not None:
-                made.writer.go_on(point.states)
+                made.writer.go_on(point, {})
             for step in steps:
                 made.save(float(step), step)
             made.session.close()
@@ -135,8 +138,8 @@ def test_the_book_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../other", "*", "mo[d]el-1"])
-def test_the_book_of_a_stranger(tmp_path: Path, name: str) -> None:
-    """A sidecar that wants other files removed, with the checkpoints that are too many: none is."""
+def test_the_list_of_a_stranger(tmp_path: Path, name: str) -> None:
+    """A sidecar whose list of kept checkpoints names other files gets none of them removed."""
     others = ["other.index", "other.data-00000-of-00001", "run/x.data-00000-of-00001"]
     (tmp_path / "run").mkdir()
     for other in others:
@@ -148,19 +151,20 @@ def test_the_book_of_a_stranger(tmp_path: Path, name: str) -> None:
         assert point is not None
         states = json.loads(json.dumps(point.states))
         states["ModelSaver"]["keeping"]["recent"] = [[name, 0.0]]
+        point = dataclasses.replace(point, states=states)
         if name.startswith(".."):
             with pytest.raises(DamagedFile, match="'ModelSaver' does not accept the state"):
-                made.writer.go_on(states)
+                made.writer.go_on(point, {})
         else:
-            made.writer.go_on(states)
+            made.writer.go_on(point, {})
         made.save(2.0, 2)
         made.session.close()
     assert all((tmp_path / other).read_bytes() == b"precious" for other in others)
     assert [path.name for path in (tmp_path / "run").glob("*.index")] == ["model-2.index"]
 
 
-def test_the_state_file_names_what_stands(tmp_path: Path) -> None:
-    """Paths in it are relative, so that a folder can be moved."""
+def test_the_state_file_names_the_latest(tmp_path: Path) -> None:
+    """Its paths are relative, so that a folder can be moved."""
     with tf.Graph().as_default():
         made = Session(tmp_path / "run", max_to_keep=0, name="weights")
         for step in (1, 2):

@@ -10,9 +10,20 @@ from initreg.errors import DuplicateName, TargetError
 def parameters(session: Any = None) -> dict[str, Any]:
     """The global variables that are TRAINABLE or MODEL variables of the session's graph, by name.
 
-    ``session``: by default the default session. No op is added to the graph, which may be
-    finalized. The parts of a partitioned variable are put together under its name, as
-    tf.compat.v1.train.Saver saves them. Raises TargetError, DuplicateName.
+    No op is added to the graph, which may be finalized. The parts of a partitioned variable are
+    joined under its name, as ``tf.compat.v1.train.Saver`` saves them.
+
+    Args:
+        session: by default the default session. It may be a MonitoredSession.
+
+    Returns:
+        Arrays by name, without ``:0``.
+
+    Raises:
+        TargetError: there is no session, or its variables cannot be read.
+        DuplicateName: two variables have the same name.
+
+    >>> values = parameters(session)  # doctest: +SKIP
     """
     import tensorflow as tf
 
@@ -36,35 +47,48 @@ def parameters(session: Any = None) -> dict[str, Any]:
     except (RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
         text = " ".join(str(error).split())
         raise TargetError(f"TF1 session: its variables cannot be read: {text[:500]}") from error
-    return _whole(variables, values)
+    with session.graph.as_default():
+        slices = [_slice_of(variable) for variable in variables]
+    return _joined(variables, slices, values)
 
 
 def _plain(session: Any) -> Any:
-    """The session inside a monitored one, so that reading is no step of its training."""
+    """The session inside a monitored one, so that reading does not count as a training step."""
     if hasattr(session, "run_step_fn"):
         return session.run_step_fn(lambda step_context: step_context.session)
     return session
 
 
-def _whole(variables: list[Any], values: list[Any]) -> dict[str, Any]:
+def _slice_of(variable: Any) -> Any:
+    """Where a part of a partitioned variable belongs. None if the variable is not a part.
+
+    This is TensorFlow's ``SaveSliceInfoDef``. What has no proto is not a part.
+    """
+    try:
+        proto = variable.to_proto()
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
+    return proto.save_slice_info_def if proto.HasField("save_slice_info_def") else None
+
+
+def _joined(variables: list[Any], slices: list[Any], values: list[Any]) -> dict[str, Any]:
     import numpy as np
 
     found: dict[str, Any] = {}
     partitioned: set[str] = set()
-    for variable, value in zip(variables, values, strict=True):
-        info = getattr(variable, "_save_slice_info", None)
-        name = variable.name.removesuffix(":0") if info is None else info.full_name
-        if name in found and (info is None or name not in partitioned):
+    for variable, part, value in zip(variables, slices, values, strict=True):
+        name = variable.name.removesuffix(":0") if part is None else part.full_name
+        if name in found and (part is None or name not in partitioned):
             raise DuplicateName(f"TF1 session: two variables are called {name!r}")
-        if info is None:
+        if part is None:
             found[name] = value
             continue
         if name not in partitioned:
             partitioned.add(name)
-            found[name] = np.zeros([int(axis) for axis in info.full_shape], value.dtype)
+            found[name] = np.zeros(list(part.full_shape), value.dtype)
         box = tuple(
             slice(start, start + length)
-            for start, length in zip(info.var_offset, info.var_shape, strict=True)
+            for start, length in zip(part.var_offset, part.var_shape, strict=True)
         )
         found[name][box] = value
     return found

@@ -1,0 +1,191 @@
+"""The files of a checkpoint: ``NAME.weights.h5``, its sidecar, and ``NAME.best.npz``.
+
+``NAME.weights.h5`` is what ``model.load_weights`` takes. ``NAME.best.npz`` exists if an
+EarlyStopping holds the best weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from initreg import dtypes
+from initreg.api import chain, resuming
+from initreg.errors import TargetError, UnwritableFile
+from initreg.storage.output import Output
+from initreg.trainers.any_keras.models import is_keras3, optimizer_variables
+
+logger = logging.getLogger("initreg")
+
+ENDING = ".weights.h5"
+_BEST = ".best.npz"
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
+
+
+def remove(folder: Path, name: str) -> None:
+    """Remove the files of a checkpoint. ``name`` has no ending.
+
+    The sidecar goes first. Without it, the rest is not taken for a checkpoint.
+    """
+    weights = folder / f"{name}{ENDING}"
+    for path in (resuming.sidecar_of(weights), weights, folder / f"{name}{_BEST}"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+# --- the weights --------------------------------------------------------------------------------
+
+
+def write_weights(model: Any, output: Output) -> Path:
+    """Write to ``output`` the file that ``model.save_weights`` writes.
+
+    Args:
+        model: of Keras 3 or ``tf_keras``.
+        output: its path is the file.
+
+    Returns:
+        Where the file is written until ``output`` is committed.
+
+    Raises:
+        TargetError: the model is not built, or Keras would not save its optimizer.
+        UnwritableFile: the disk has too little space, or Keras failed.
+    """
+    _check(model)
+    content = _in_memory(model)
+    output.need(_size(model) if content is None else len(content))
+    path = output.file()
+    if content is None:
+        _by_keras(model, path)
+    else:
+        path.write_bytes(content)
+    return path
+
+
+def _check(model: Any) -> None:
+    optimizer = getattr(model, "optimizer", None)
+    if not model.built:
+        raise TargetError(f"Keras model {model.name!r}: it is not built, so it has no weights yet")
+    if optimizer is not None and ".legacy" in type(optimizer).__module__:
+        raise TargetError(
+            f"Keras does not save the state of {type(optimizer).__name__} of "
+            "tf_keras.optimizers.legacy in a .weights.h5 file: compile the model with the "
+            "optimizer of tf_keras.optimizers"
+        )
+
+
+def _in_memory(model: Any) -> bytes | None:
+    """The content of the file, written in memory. None if this Keras does not do that.
+
+    The public ``model.save_weights`` writes to disk only, through HDF5, which ends the process
+    (SIGSEGV) some time after a write failed because the disk was full. So this uses what
+    ``save_weights`` uses. These functions are private to Keras, and another version may have
+    renamed them: then, or if they fail for any other reason, :func:`_by_keras` writes the file.
+    """
+    archive = _Member()
+    try:
+        if is_keras3(model):
+            from keras.src.saving import saving_lib
+
+            visited = "visited_saveables"
+        else:
+            from tf_keras.src.saving import saving_lib
+
+            visited = "visited_trackables"
+        # A store that belongs to an archive is held in memory.
+        store = saving_lib.H5IOStore("model.weights.h5", archive=archive, mode="w")
+        saving_lib._save_state(
+            model, weights_store=store, assets_store=None, inner_path="", **{visited: set()}
+        )
+        store.close()
+    except Exception as error:
+        _log_fallback(f"{type(error).__name__}: {error}")
+        return None
+    if not archive.content.startswith(_HDF5):
+        _log_fallback("it wrote nothing")
+        return None
+    return archive.content
+
+
+class _Member:
+    """The one member of an archive."""
+
+    content = b""
+
+    def writestr(self, _name: str, content: bytes) -> None:
+        self.content = content
+
+
+@functools.cache
+def _log_fallback(reason: str) -> None:
+    """Once in a process for each reason."""
+    logger.warning(
+        "This version of Keras does not write weights in memory (%s). They are written with "
+        "model.save_weights, where a full disk may end the process",
+        reason,
+    )
+
+
+def _size(model: Any) -> int:
+    """About how many bytes the weights and the optimizer's state take."""
+    variables = [*model.weights, *optimizer_variables(getattr(model, "optimizer", None))]
+    return sum(
+        math.prod(each.shape) * (dtypes.itemsize(getattr(each.dtype, "name", each.dtype)) or 0)
+        for each in variables
+    )
+
+
+def _by_keras(model: Any, path: Path) -> None:
+    """Raises UnwritableFile for whatever ``model.save_weights`` raises: it runs the code of layers,
+    and one save that fails does not end a training."""
+    try:
+        model.save_weights(str(path))
+    except Exception as error:
+        raise UnwritableFile(
+            f"Keras does not save the weights of model {model.name!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    with open(path, "rb") as file:
+        if file.read(len(_HDF5)) != _HDF5:
+            raise UnwritableFile(
+                f"{path}: model.save_weights of {model.name!r} wrote no HDF5 file there"
+            )
+
+
+# --- the best weights ---------------------------------------------------------------------------
+
+
+def write_best(output: Output, weights: Mapping[str, Sequence[Any]]) -> dict[str, Path]:
+    """Write the weights that callbacks hold, by the callback's name, if there are any.
+
+    Returns:
+        By name, where the file is written until ``output`` is committed.
+    """
+    import numpy as np
+
+    arrays = {f"{key}/{i}": array for key, each in weights.items() for i, array in enumerate(each)}
+    if not arrays:
+        return {}
+    output.need(sum(array.nbytes for array in arrays.values()))
+    name = output.path.name.removesuffix(ENDING) + _BEST
+    path = output.file(name)
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+    return {name: path}
+
+
+def read_best(checkpoint: Path) -> dict[str, list[Any]]:
+    """The weights that :func:`write_best` wrote beside a checkpoint, by the callback's name.
+
+    Raises:
+        InitregError: the file is missing or damaged.
+    """
+    found: dict[str, list[Any]] = {}
+    best = checkpoint.with_name(checkpoint.name.removesuffix(ENDING) + _BEST)
+    for key, array in chain.load(best).items():
+        found.setdefault(key.rpartition("/")[0], []).append(array)
+    return found

@@ -1,0 +1,1 @@
+"""What the savers of all trainers have in common. Imports no framework."""
