@@ -257,6 +257,7 @@ class UnmetWarning(InitregWarning):
 # --- giving warnings --------------------------------------------------------------------------
 
 _HERE = os.path.join(os.fspath(Path(__file__).parent), "")
+_FRAMEWORKS = frozenset({"tensorflow", "keras", "tf_keras", "tensorpack"})
 
 
 def warn(message: str, category: type[InitregWarning]) -> None:
@@ -265,14 +266,16 @@ def warn(message: str, category: type[InitregWarning]) -> None:
 
 
 def _outside() -> int:
-    """The ``stacklevel`` of the frame that called into initreg first, seen from our caller.
+    """The ``stacklevel`` of the user's frame that called initreg, seen from our caller.
 
-    Frames of a plugin may lie in between, since initreg calls plugins and they call back. So the
-    outermost frame of initreg counts, not the innermost frame of anything else.
+    It is the caller of the outermost frame of initreg, because plugins call back into initreg, so
+    that their frames lie in between. A framework may have called that frame, as a hook or a
+    callback. Then it is the frame that called the framework.
     """
     frame, level, found = sys._getframe(1), 1, 1
     while frame.f_back is not None:
-        if frame.f_code.co_filename.startswith(_HERE):
+        root = frame.f_globals.get("__name__", "").partition(".")[0]
+        if frame.f_code.co_filename.startswith(_HERE) or (level == found and root in _FRAMEWORKS):
             found = level + 1
         frame, level = frame.f_back, level + 1
     return found

@@ -152,7 +152,7 @@ RAISED = {
     ),
     "SourceNotFound": (
         lambda f, m: (cut(f), initreg.open(f / "n.npz")),
-        ["n.npz", "no such file", "near it: m.npz"],
+        ["n.npz", "no such file", "Similar names: m.npz"],
     ),
     "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
     "UnwritableFile": (

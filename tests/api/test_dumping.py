@@ -144,7 +144,7 @@ def test_neither_is_an_error_that_says_what_to_type(run: Path, tmp_path: Path) -
         InitregError, match=r'dict of 1: it is not .* meta="graph\.meta", or pass inf'
     ):
         dump({"w": np.zeros(2)}, tmp_path / "a.ckpt")
-    with pytest.raises(InitregError, match="give one of them"):
+    with pytest.raises(InitregError, match="Pass one of them"):
         dump(run, tmp_path / "a.ckpt", meta=run / "graph-1.meta", inference=True)
 
 

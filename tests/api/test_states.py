@@ -171,7 +171,9 @@ def test_generators_of_other_names() -> None:
     before = random.getstate()
     random.seed(1)
     changed = random.getstate()
-    with pytest.raises(InitregError, match=r"generators \['mine'\] were saved, and there are \[\]"):
+    with pytest.raises(
+        InitregError, match=r"generators \['mine'\] were saved, but RandomStates has \[\]"
+    ):
         RandomStates().load_state_dict(state)
     assert random.getstate() == changed
     random.setstate(before)

@@ -122,7 +122,7 @@ def test_it_cannot_be_planned(capsys):
     assert "a name is renamed twice" in capsys.readouterr().err
     assert run("base.npz", "--onto", "modle.npz") == 2
     err = capsys.readouterr().err
-    assert "near it: model.npz" in err
+    assert "Similar names: model.npz" in err
     assert "or code as package.module:callable" in err
     for arguments in (
         ["base.npz"],

@@ -270,7 +270,7 @@ ONLY_IN_PYTHON = {
     ("initreg/arrays/map.py", " is not in memory: copy=False is not possible"),
     ("initreg/plugin/source.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
-    ("initreg/api/restore.py", ". With atomic=True all is read before anything is written"),
+    ("initreg/api/restore.py", ". With atomic=True, all is read before anything is "),
     ("initreg/plan/tables.py", " more: plan.to_text(limit=None)"),
     ("initreg/rules/renaming.py", "the same name if nothing is to be renamed. To leave an array"),
     ("initreg/rules/renaming.py", "rename="),

@@ -29,7 +29,7 @@ _REMEDY = "Compare what the file says with source.size, and raise DamagedFile"
 EXEMPTIONS = {
     "files": "the sources are objects in memory: every test about files",
     "lazy": "the arrays cannot be found without reading them all",
-    "truncation": "a shorter file may be a whole file with other arrays",
+    "truncation": "a shorter file may be a complete file with other arrays",
     "memory": "the memory taken cannot be kept in proportion to the file's size",
 }
 FOREIGN = "foreign "  # "foreign text" and so on: that file is one of the format's own

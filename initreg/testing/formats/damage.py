@@ -15,7 +15,7 @@ from initreg.testing.formats.files import lengths, mutations, without_root
 
 
 class DamageTests(Base):
-    """The part of the contract that is about files that are not whole."""
+    """The part of the contract that is about damaged files."""
 
     def test_missing_file_is_source_not_found(self, made: list[Sample], tmp_path: Path) -> None:
         """A path that names nothing raises SourceNotFound, which is a FileNotFoundError."""

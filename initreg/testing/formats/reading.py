@@ -1,4 +1,4 @@
-"""Does every way to read a whole source give what was saved?"""
+"""Does every way to read a source give what was saved?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THREADS = 8
 
 
 class ReadingTests(Base):
-    """The part of the contract that is about whole sources."""
+    """The part of the contract that is about reading complete sources."""
 
     def test_names_shapes_and_dtypes(self, made: list[Sample]) -> None:
         """Before anything is read, the map lists every array with its shape and dtype."""

@@ -1,4 +1,4 @@
-"""Does the format write what it reads, whole or not at all?"""
+"""Does the format write what it reads, and write it atomically?"""
 
 from __future__ import annotations
 
