@@ -267,7 +267,7 @@ ONLY_IN_PYTHON = {
     ("initreg/api/smart_init.py", "SmartInit("),  # and this is the code of a hint
     ("initreg/api/restore.py", "SmartInit("),
     ("initreg/plan/rows.py", "SmartInit("),
-    ("initreg/arrays/map.py", " is not in memory: copy=False is not possible"),
+    ("initreg/arrays/lazy.py", " is not in memory: copy=False is not possible"),
     ("initreg/plugin/source.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
     ("initreg/api/restore.py", ". With atomic=True, all is read before anything is "),
