@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from initreg.spelling import Spelt, option
+
 
 def printable(text: str, keep: str = "") -> str:
     """Escape control characters and unusual spaces, so that a name from a file cannot move the
@@ -25,6 +27,8 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
+    if isinstance(text, Spelt):
+        return text.mapped(lambda piece: printable(piece, keep))
     return "".join(
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
     )
@@ -127,8 +131,8 @@ class RefusedFile(InitregError):
             raise cls(
                 f"{what} unpacks from {size:,} bytes to {unpacked:,}, {times:,} times as many. At "
                 f"most {allowed:,g} times are allowed, since a small file could fill the memory. "
-                f"If you trust the file (an array of zeros packs this well), pass "
-                f"max_inflation={times}"
+                "If you trust the file (an array of zeros packs this well), pass "
+                + option("max_inflation", times)
             )
 
 
@@ -253,7 +257,7 @@ class MismatchWarning(InitregWarning):
 
 
 class ResumeWarning(InitregWarning):
-    """Incomplete checkpoints are skipped for an older one, or a save fails and training goes on."""
+    """Incomplete checkpoints are skipped for an older one, or there is no complete one."""
 
 
 class UnmetWarning(InitregWarning):
@@ -263,6 +267,7 @@ class UnmetWarning(InitregWarning):
 # --- giving warnings --------------------------------------------------------------------------
 
 _HERE = os.path.join(os.fspath(Path(__file__).parent), "")
+_FRAMEWORKS = frozenset({"tensorflow", "keras", "tf_keras", "tensorpack"})
 
 
 def warn(message: str, category: type[InitregWarning]) -> None:
@@ -271,13 +276,16 @@ def warn(message: str, category: type[InitregWarning]) -> None:
 
 
 def _outside() -> int:
-    """The ``stacklevel`` of the frame that called into initreg first, seen from our caller.
+    """The ``stacklevel`` of the user's frame that called initreg, seen from our caller.
 
-    Frames of a plugin may lie in between, since initreg calls plugins and they call back.
+    It is the caller of the outermost frame of initreg, because plugins call back into initreg, so
+    that their frames lie in between. A framework may have called that frame, as a hook or a
+    callback. Then it is the frame that called the framework.
     """
     frame, level, found = sys._getframe(1), 1, 1
     while frame.f_back is not None:
-        if frame.f_code.co_filename.startswith(_HERE):
+        root = frame.f_globals.get("__name__", "").partition(".")[0]
+        if frame.f_code.co_filename.startswith(_HERE) or (level == found and root in _FRAMEWORKS):
             found = level + 1
         frame, level = frame.f_back, level + 1
     return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg.errors import RuleError
+from initreg.spelling import option as option_text
 
 _ATTRIBUTE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MAGIC = re.compile(r"[*?\[]")
@@ -79,6 +80,7 @@ class Patterns:
         self.globs = tuple(dict.fromkeys(globs))
         self.option = option
         self._place = {glob: i for i, glob in enumerate(self.globs)}
+        self._clauses = {glob: option_text(option, glob) for glob in self.globs}
         self._exact: dict[str, list[str]] = {}
         self._compiled: list[tuple[re.Pattern[str], str]] = []
         for glob in self.globs:
@@ -97,7 +99,7 @@ class Patterns:
 
     def clause(self, glob: str) -> str:
         """A glob as the user typed it, with its option: ``drop='fc/*'``."""
-        return f"{self.option}={glob!r}"
+        return self._clauses[glob]
 
     def hits(self, *names: str) -> list[str]:
         """The globs that match an array, in the order in which they were given.

@@ -17,10 +17,11 @@ from initreg import dtypes, folding
 from initreg.errors import printable as printable
 from initreg.names import plain
 from initreg.specs import ArraySpec
+from initreg.spelling import either
 
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown
-MORE = "plan.to_text(limit=None) shows them all"
+MORE = either("plan.to_text(limit=None) shows them all", "--all shows them all")
 
 
 def shape_text(shape: Sequence[int | None] | None) -> str:
@@ -135,7 +136,7 @@ class Line:
 
     def text(self, gap: str = "  ") -> str:
         times = f"{self.count} x " if self.count > 1 else ""
-        return f"{self.names}{gap}{times}{printable(self.note)}" if self.note else self.names
+        return self.names + gap + times + printable(self.note) if self.note else self.names
 
 
 def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[list[Line], int]:
@@ -182,7 +183,7 @@ def names_text(
     lines, hidden = folded(entries, limit)
     shown = [line.text(gap) for line in lines]
     if hidden:
-        shown.append(f"... and {plural(hidden, 'name')} more: {more}")
+        shown.append(f"... and {plural(hidden, 'name')} more: " + more)
     return shown
 
 

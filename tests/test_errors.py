@@ -152,7 +152,7 @@ RAISED = {
     ),
     "SourceNotFound": (
         lambda f, m: (cut(f), initreg.open(f / "n.npz")),
-        ["n.npz", "no such file", "near it: m.npz"],
+        ["n.npz", "no such file", "Similar names: m.npz"],
     ),
     "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
     "UnwritableFile": (
@@ -211,7 +211,7 @@ RAISED = {
     ),
     "PartialRestoreError": (
         lambda f, m: init(flipped(f, 200_000), variables(200_000)),
-        ["m.npz", "'fc/b'", "crc32", "Not written: fc/b", "With atomic=True all is read before"],
+        ["m.npz", "'fc/b'", "crc32", "Not written: fc/b", "With atomic=True, all is read before"],
     ),
 }
 WARNED = {

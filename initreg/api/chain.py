@@ -1,4 +1,4 @@
-"""A chain: sources in order, each with how to open it, its rules and its policies."""
+"""A chain: sources in order, each with its options of opening, its rules and its policies."""
 
 from __future__ import annotations
 
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One source of a chain, with how to open it and what to do with it.
+    """One source of a chain, with its options.
 
-    ``rules`` are its own first, then those of the chains around it. ``typed`` holds the keywords
-    of each of them as the user typed them, for the code of a hint.
+    Args:
+        source: what the user passed.
+        opening: how it is opened.
+        rules: its own rules first, then those of the chains around it.
+        ignore_mismatch: whether arrays that do not fit are skipped.
+        on_unused: the policy for its arrays that no variable takes.
+        expected: names that are expected to be unused.
+        ignored: names that are not restored even though they match.
+        typed: the keywords of each of its rules as the user typed them, for the code of a hint.
     """
 
     source: Any
@@ -37,8 +44,11 @@ class Link:
     typed: tuple[Mapping[str, Any], ...] = ()
 
     def inside(self, outer: Link) -> Link:
-        """This link in a chain with options: its rules go first, and what it leaves at its default
-        is the chain's. How it is opened is its own."""
+        """This link in a chain that has options, too.
+
+        Its own rules are applied first. An option at its default becomes that of the chain. How it
+        is opened does not change.
+        """
         return replace(
             self,
             rules=self.rules + outer.rules,
@@ -51,14 +61,18 @@ class Link:
 
 
 class Chain:
-    """Links in order, which are a source again."""
+    """Links in order. A chain is a source, too, so that it can be part of another chain."""
 
     links: tuple[Link, ...]
 
 
 def flatten(source: Any, like: Link) -> Iterator[Link]:
-    """The links of a source: one, those of a list, none if there is nothing. Each that is plain
-    gets the options of ``like``."""
+    """The links of a source. A list has several, and an empty source has none.
+
+    Args:
+        source: what the user passed.
+        like: the options for each source that is not a chain of its own.
+    """
     if isinstance(source, Chain):
         yield from (link.inside(like) for link in source.links)
     elif isinstance(source, (list, tuple)):
@@ -71,14 +85,23 @@ def flatten(source: Any, like: Link) -> Iterator[Link]:
 
 
 def _holds(source: str | Mapping[str, Any]) -> bool:
-    """Whether there is something; an open map without arrays is a source that has none."""
+    """Whether it is a source. An open map is one even without arrays."""
     return isinstance(source, ArrayMap) or bool(source)
 
 
 def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
-    """The map of each link as its rules leave it; ``stack`` closes what was opened here.
+    """Open the links, and apply their rules.
 
-    Raises what opening raises, and RuleError: a rule must touch an array of some link it is for.
+    Args:
+        links: the links.
+        stack: it closes the sources that are opened here.
+
+    Returns:
+        One map for each link.
+
+    Raises:
+        InitregError: what :func:`initreg.open` raises.
+        RuleError: a rule matches no array of any link that it applies to.
     """
     maps = []
     touched: dict[int, set[str]] = {}
@@ -102,7 +125,7 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
 
 
 def merged(maps: Iterable[ArrayMap]) -> dict[str, LazyArray]:
-    """The arrays of a chain by name: of those of one name, the last."""
+    """The arrays of a chain by name. If several have the same name, the last one is used."""
     suppliers: dict[str, LazyArray] = {}
     for opened in maps:
         suppliers.update(opened.items())
@@ -113,7 +136,7 @@ def merged(maps: Iterable[ArrayMap]) -> dict[str, LazyArray]:
 def open(  # the name that people know from gzip, zipfile and safetensors
     source: Any, **options: Unpack[SourceOptions]
 ) -> ArrayMap:
-    """Open one source as a lazy map of its arrays; use it in a ``with``.
+    """Open one source as a lazy map of its arrays. Use it in a ``with``.
 
     Args:
         source: a path, a mapping of names to arrays, or an object that a format claims.
@@ -142,17 +165,17 @@ def open(  # the name that people know from gzip, zipfile and safetensors
 
 @spelt_out(SourceOptions)
 def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[Any, Any]]:
-    """Read all arrays of one source, or of a chain, into a dict; later sources win.
+    """Read all arrays of one source, or of a chain, into a dict. Later sources win.
 
     Args:
-        source: what :class:`initreg.SmartInit` takes.
+        source: anything that :class:`initreg.SmartInit` takes.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
             rules, as for :class:`initreg.SmartInit`. With ``mmap`` an array is a view of the file
             where that is possible. The file must then not change. Pages that are written become
             the process's own.
 
     Returns:
-        The arrays by name, each the caller's own: native byte order, C order, writable.
+        The arrays by name. They belong to the caller: native byte order, C order, writable.
 
     Raises:
         What :func:`initreg.open` raises.

@@ -1,4 +1,4 @@
-"""Publishing a model: of a checkpoint, what the model itself is made of."""
+"""Publish a model: write the variables of a checkpoint that belong to the model itself."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ from initreg.plugin.training import inference, parameter_files
 from initreg.rules.options import Rules
 from initreg.rules.rule import Entry, Outcome
 from initreg.specs import ArraySpec
+from initreg.spelling import either, join, option
 from initreg.wording import code_text, names_text, plural, shape_text
 
 
 @dataclass(frozen=True, slots=True)
 class Dumped:
-    """What :func:`dump` wrote. ``path``: what to open it by. ``kept``: the arrays in it.
-    ``dropped``: the names of the others, each with the reason. ``meta``: the metagraph that said
-    which are the model's own, None if the checkpoint itself did."""
+    """What :func:`dump` wrote.
+
+    Args:
+        path: the path to open the result with.
+        kept: the arrays in it.
+        dropped: the names of the arrays that were left out, each with the reason.
+        meta: the metagraph that says which arrays belong to the model, or None if there was none.
+    """
 
     path: Path
     kept: tuple[ArraySpec, ...]
@@ -36,6 +42,7 @@ class Dumped:
     meta: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as plain dicts, lists and strings."""
         return {
             "path": str(self.path),
             "meta": None if self.meta is None else str(self.meta),
@@ -55,11 +62,11 @@ class Dumped:
         """What was kept and what was dropped, each in at most ``limit`` folded lines."""
         what = [(spec.name, _note(spec)) for spec in self.kept]
         lines = [f"  {len(self.kept):,} kept"]
-        lines += [f"    {line}" for line in names_text(what, limit, more=_MORE)]
+        lines += ["    " + line for line in names_text(what, limit, more=_MORE)]
         if self.dropped:
             lines.append(f"  {len(self.dropped):,} dropped")
-            lines += [f"    {line}" for line in names_text(self.dropped.items(), limit, more=_MORE)]
-        return "\n".join(lines)
+            lines += ["    " + line for line in names_text(self.dropped.items(), limit, more=_MORE)]
+        return join("\n", lines)
 
 
 def _note(spec: ArraySpec) -> str:
@@ -67,7 +74,7 @@ def _note(spec: ArraySpec) -> str:
     return note if spec.name == spec.origin else f"{note}, under another name"
 
 
-_MORE = "they are in .kept and .dropped, and --json prints them all"
+_MORE = either("they are in .kept and .dropped", "--all shows them all")
 
 
 @spelt_out(ReadingOptions)
@@ -84,25 +91,41 @@ def dump(
     progress: Progress | None = None,
     **options: Unpack[ReadingOptions],
 ) -> Dumped:
-    """Write the model that is in a checkpoint, without what only its training needs.
+    """Write the model of a checkpoint, without the variables that only training needs.
 
-    ``checkpoint``: any source that :func:`initreg.open` takes; of a folder, the newest checkpoint.
-    ``meta``: the metagraph whose TRAINABLE and MODEL variables are the model; of a folder, by
-    default the newest ``*.meta`` in it. ``inference=True``: there is no metagraph; optimiser slots
-    and the bookkeeping of training are dropped by what the checkpoint itself shows, and all else
-    is kept; averages of weights are. What is no more than a number in a list of an object-based
-    checkpoint is published under the name that its program had for it. The other options are those
-    of :func:`initreg.convert`.
+    Args:
+        checkpoint: any source that :func:`initreg.open` takes. If it is a folder, the newest
+            checkpoint in it is used.
+        out: the file to write, or the prefix of a checkpoint.
+        meta: the metagraph whose TRAINABLE and MODEL variables are the model. If ``checkpoint`` is
+            a folder, the default is the newest ``*.meta`` in it.
+        inference: work without a metagraph. Optimiser slots and the bookkeeping of training are
+            recognised from the checkpoint itself and dropped. Everything else is kept, averages of
+            weights too. A variable that is only a number in a list of an object-based checkpoint
+            gets the name that its program had for it.
+        to: as for :func:`initreg.convert`.
+        compress: as for :func:`initreg.save`.
+        shard_size: as for :func:`initreg.save`.
+        manifest: as for :func:`initreg.save`.
+        progress: as for :func:`initreg.save`.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle`` and ``max_inflation``, as for
+            :class:`initreg.SmartInit`. They are about the checkpoint.
 
-    Raises MissingError for a parameter that the checkpoint lacks, MismatchError for one of another
-    shape than in the metagraph, and what opening and saving raise; nothing is written then.
+    Returns:
+        A :class:`Dumped`: the path, what was kept, and what was dropped and why.
+
+    Raises:
+        MissingError: the checkpoint lacks a parameter of the metagraph. Nothing is written.
+        MismatchError: a parameter has another shape than in the metagraph. Nothing is written.
+        InitregError: what :func:`initreg.open` and :func:`initreg.save` raise, or it is not known
+            which arrays belong to the model. Nothing is written.
 
     >>> initreg.dump("train_log/run", "model.npz")  # doctest: +SKIP
     """
     opening = opening_of(options, "dump")
     if inference and meta is not None:
         raise InitregError(
-            "meta= names what the model is made of, inference=True finds it out: give one of them"
+            "meta= names the metagraph, and inference=True works without one. Pass one of them"
         )
     graph = None if meta is None else Path(meta)
     if graph is None and not inference:
@@ -117,8 +140,8 @@ def dump(
             kept, dropped = _by_plugins(opened)
         if not kept:
             raise InitregError(
-                f"{opened.label}: nothing would be left: all of {plural(len(opened), 'array')} "
-                f"belong to the training{'' if graph is None else f', says {graph}'}"
+                f"{opened.label}: nothing would be left. All arrays ({len(opened):,}) belong to "
+                f"the training{'' if graph is None else f', according to {graph}'}"
             )
         chosen = RuledMap(opened, Rules([_Chosen(kept)]))
         path = convert(
@@ -134,7 +157,7 @@ def dump(
 
 
 class _Chosen:
-    """The rule that keeps these arrays, under these names."""
+    """The rule that keeps these arrays, and gives them these names."""
 
     clauses: Sequence[str] = ()
 
@@ -155,20 +178,20 @@ class _Chosen:
 
 
 def _by_plugins(opened: ArrayMap) -> tuple[dict[str, str], dict[str, str]]:
-    """The same as :func:`_by_metagraph`, by what the plugins know of optimisers and trainings."""
+    """The same as :func:`_by_metagraph`, from what plugins know about optimisers and training."""
     found = inference(default_registry(), opened.specs())
     kept = {name: found.renamed.get(name, name) for name in opened if name not in found.dropped}
     for new, count in Counter(kept.values()).items():
-        if count > 1:  # two plugins, or one that did not look
+        if count > 1:  # by two plugins, or by one that does not check
             names = ", ".join(repr(old) for old, name in kept.items() if name == new)
             raise InitregError(f"{opened.label}: {names} would all be published as {new!r}")
     return kept, dict(found.dropped)
 
 
 def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The names of what is kept, each with the name that the graph has for it, and what is not.
+    """The arrays that are kept, each with its name in the graph, and those that are not.
 
-    An object-based checkpoint that a graph wrote knows the graph's names as aliases.
+    In an object-based checkpoint that was saved from a graph, the names of the graph are aliases.
     """
     parameters, shapes = _parameters(path)
     by_alias: dict[str, list[str]] = {}
@@ -186,8 +209,8 @@ def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[st
     if missing:
         lines = "".join(f"\n  {line}" for line in names_text([(n, "") for n in missing], None))
         raise MissingError(
-            f"{opened.label}: lacks {plural(len(missing), 'parameter')} that {path} names, and "
-            f"nothing was written:{lines}\nIs it the metagraph of this checkpoint?"
+            f"{opened.label}: lacks {plural(len(missing), 'parameter')} of {path}, and nothing was "
+            f"written:{lines}\nIs it the metagraph of this checkpoint?"
         )
     wrong = [
         (name, f"shape {shape_text(opened[origin].shape)}, in the graph {shape_text(shapes[name])}")
@@ -197,7 +220,7 @@ def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[st
     if wrong:
         lines = "".join(f"\n  {line}" for line in names_text(wrong, None, gap=": "))
         raise MismatchError(
-            f"{opened.label}: {plural(len(wrong), 'parameter')} of another shape than in {path}, "
+            f"{opened.label}: {plural(len(wrong), 'parameter')} with another shape than in {path}, "
             f"and nothing was written:{lines}\nIs it the metagraph of this checkpoint?"
         )
     others = {n: "neither TRAINABLE nor MODEL in the graph" for n in opened if n not in kept}
@@ -205,10 +228,10 @@ def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[st
 
 
 def _parameters(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """What the metagraph calls its parameters, and the shapes that it has for its variables.
+    """The names of the parameters in a metagraph, and the shapes of its variables.
 
-    Beside a checkpoint of its name a metagraph is claimed as one of that checkpoint's files: each
-    format that claims it is asked, until one says which arrays are parameters.
+    A checkpoint may have the name of the metagraph, so that its format claims the metagraph as one
+    of its files. Each format that claims it is therefore asked, until one knows the parameters.
     """
     registry = default_registry()
     source = Source(path)
@@ -225,13 +248,18 @@ def _parameters(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]
     if failure is not None:
         raise failure
     raise InitregError(
-        f"{path}: does not say which variables are the model's: it is no metagraph, or one without "
-        "the collections TRAINABLE_VARIABLES and MODEL_VARIABLES. Without one, pass inference=True"
+        f"{path}: does not say which variables belong to the model. It is not a metagraph, or it "
+        "lacks the collections TRAINABLE_VARIABLES and MODEL_VARIABLES. Without a metagraph, pass "
+        + option("inference", True)
     )
 
 
 def _newest_metagraph(checkpoint: Any) -> Path:
-    """The newest metagraph of the folder that is given. Raises InitregError if there is none."""
+    """The newest metagraph in a folder.
+
+    Raises:
+        InitregError: there is none, or ``checkpoint`` is not a folder.
+    """
     is_path = isinstance(checkpoint, (str, os.PathLike))
     path = Path(os.path.expanduser(os.fspath(checkpoint))) if is_path else None
     folder = path if path is not None and path.is_dir() else path.parent if path else None
@@ -247,9 +275,13 @@ def _newest_metagraph(checkpoint: Any) -> Path:
         beside = [path.with_name(path.name + ending) for ending in endings]
         example = str(next((file for file in beside if file in there), there[-1]))
     raise InitregError(
-        f"{label}: it is not known which arrays belong to the model. Give the metagraph that was "
-        f"written with the checkpoint, meta={code_text(example)}, or pass inference=True to drop "
-        "what the checkpoint itself shows to belong to the optimiser and the training"
+        f"{label}: it is not known which arrays belong to the model. Pass the metagraph that was "
+        "written with the checkpoint, "
+        + option("meta", example, f"meta={code_text(example)}")
+        + ", or pass "
+        + option("inference", True)
+        + " to drop the arrays that the checkpoint itself shows to belong to the optimiser and the "
+        "training"
     )
 
 

@@ -13,6 +13,7 @@ from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.rules.options import RuleOptions, Rules
+from initreg.spelling import option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,9 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 class OpeningOptions(TypedDict, total=False):
     """What may be opened, as keywords.
 
-    ``format``: the format's name, where the source does not show it. ``allow_pickle``: open
-    pickles, **which can run any code**; only for files that you made. ``max_inflation``: how many
-    times their size packed arrays of 64 MB and more may unpack to.
+    Args:
+        format: the name of the format, for a source that does not show it.
+        allow_pickle: open pickles, **which can run any code**. Only for files that you made.
+        max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is
+            always allowed.
     """
 
     format: str | None
@@ -33,9 +36,10 @@ class OpeningOptions(TypedDict, total=False):
 class ReadingOptions(OpeningOptions, total=False):
     """What may be opened, and how it is read, as keywords.
 
-    ``verify``: check the checksums that the format carries. ``mmap``: let arrays be views of the
-    mapped file where that is possible, which takes neither time nor memory. The file **must not
-    change** while they are in use.
+    Args:
+        verify: check the checksums of the format while reading.
+        mmap: let arrays be views of the mapped file where that is possible. That takes neither
+            time nor memory. The file **must not change** while they are in use.
     """
 
     verify: bool
@@ -47,8 +51,13 @@ class SourceOptions(ReadingOptions, RuleOptions, total=False):
 
 
 def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
-    """A decorator for a function that takes the keywords of ``allowed``, a TypedDict, as
-    ``**options``: ``help()`` and completion in notebooks then show each of them."""
+    """Decorate a function that takes the keywords of a TypedDict as ``**options``.
+
+    ``help()``, and completion in notebooks, then show each keyword.
+
+    Args:
+        allowed: the TypedDict.
+    """
     defaults = {"format": None} | {each.name: each.default for each in fields(OpenOptions)}
     defaults |= {n: each.default for n, each in inspect.signature(Rules.of).parameters.items()}
 
@@ -73,29 +82,34 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How one source is opened: by which format, and with which options."""
+    """How one source is opened.
+
+    Args:
+        format: the name of the format, or None to ask all formats.
+        options: the options of opening and reading.
+    """
 
     format: str | None = None
     options: OpenOptions = field(default_factory=OpenOptions)
 
     def open(self, source: Any) -> ArrayMap:
-        """The map of a source. Raises what opening it raises."""
+        """Open a source as a map of its arrays. Raises what :func:`initreg.open` raises."""
         return default_registry().open(Source(source), self.options, self.format)
 
     def typed(self) -> dict[str, Any]:
-        """The options that are not at their defaults, as keywords: for the code of a hint."""
+        """The options that are not at their defaults, as keywords, for the code of a hint."""
         found: dict[str, Any] = {} if self.format is None else {"format": self.format}
-        for option in fields(OpenOptions):
-            value = getattr(self.options, option.name)
-            if value != option.default:
-                found[option.name] = value
+        for each in fields(OpenOptions):
+            value = getattr(self.options, each.name)
+            if value != each.default:
+                found[each.name] = value
         return found
 
 
 def opening_of(
     options: Mapping[str, Any], caller: str, allowed: type[Any] = ReadingOptions
 ) -> Opening:
-    """The opening that keywords ask for; what is not given is at its default.
+    """The opening that keywords ask for.
 
     Args:
         options: the keywords.
@@ -104,22 +118,24 @@ def opening_of(
 
     Raises:
         TypeError: a keyword is not one of these.
-        InitregError: a value cannot be what it is given for.
+        InitregError: a keyword has a value that it cannot have.
     """
     for name in options:
         if name not in allowed.__annotations__:
             raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
     most = options.get("max_inflation", 1)
     if isinstance(most, bool) or not isinstance(most, (int, float)) or not most > 0:
-        raise InitregError(f"max_inflation={most!r}: give a number greater than 0")
+        raise InitregError(option("max_inflation", most) + ": give a number greater than 0")
     others = {name: value for name, value in options.items() if name != "format"}
     return Opening(options.get("format"), OpenOptions(**others))
 
 
 def split(options: Mapping[str, Any], caller: str) -> tuple[Opening, RuleOptions]:
-    """Keywords of :class:`SourceOptions` as an opening and the rules.
+    """The opening and the rules that keywords of :class:`SourceOptions` ask for.
 
-    Raises TypeError for a keyword that is neither, as if ``caller`` had raised it.
+    Raises:
+        TypeError: a keyword is neither, as if ``caller`` had raised it.
+        InitregError: a keyword has a value that it cannot have.
     """
     rules = {k: v for k, v in options.items() if k in RuleOptions.__annotations__}
     others = {k: v for k, v in options.items() if k not in rules}

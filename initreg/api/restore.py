@@ -1,4 +1,4 @@
-"""One run: the maps of a chain, the target, the plan, then the writes."""
+"""One restore: open the chain, plan for the target, then read and write."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
 from initreg.rules.changes import cast_values
 from initreg.specs import VariableSpec
+from initreg.spelling import join, said
 from initreg.wording import code_text, names_text, options_text, plural
 
 if TYPE_CHECKING:
@@ -46,12 +47,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("initreg")
 
-_FEW_NAMES = 50  # on one side only, among which a misspelt one is worth looking for
+_FEW_NAMES = 50  # on one side only: a misspelt name is looked for among at most so many
 _MOST_HINTS = 3
 
 
 class Restore:
-    """Opens the links and plans; ``stack`` closes what was opened. Raises what either does."""
+    """A restore that is planned, and that can be carried out.
+
+    Args:
+        links: the sources, in order.
+        target: the target, as the user passed it.
+        stack: it closes the sources that are opened here.
+        on_missing: the policy for variables that no source supplies.
+        expect_missing: names of variables that are expected to be missing.
+
+    Raises:
+        InitregError: a source cannot be opened, no target takes the object, or a rule is wrong.
+    """
 
     def __init__(
         self,
@@ -64,7 +76,7 @@ class Restore:
     ) -> None:
         self._target: Target = default_registry().target(target)
         self._maps = open_chain(links, stack)
-        # By what the source itself calls each, as the rows of a plan do.
+        # By the names in the source itself, as in the rows of a plan.
         self._arrays = [{array.spec.origin: array for array in m.values()} for m in self._maps]
         variables = list(self._target.variables())
         self._variables = {normalise(v.name): v for v in variables}
@@ -92,7 +104,7 @@ class Restore:
         self.plan = plan.with_hints(self._hints(plan, sources, variables))
 
     def warn(self) -> None:
-        """One warning for each kind of thing that the user should know of."""
+        """Give one warning for each kind of row that the user should know of."""
         plan = self.plan
         cast = [row for row in plan if row.is_cast and row.kind is not Kind.RESHAPED]
         told: list[tuple[Sequence[Row], type[InitregWarning], str]] = [
@@ -111,20 +123,26 @@ class Restore:
             if rows:
                 text = warning_text(plan, rows, what)
                 if category in (MissingWarning, UnusedWarning, MismatchWarning):
-                    text, hints = text + hints, ""  # once
+                    text, hints = text + hints, ""  # hints are shown once
                 warn(text, category)
         if plan.unmet:
-            clauses = ", ".join(plan.unmet)
+            clauses = join(", ", plan.unmet)
             warn(
-                f"{route_text(plan)}: nothing met {clauses}: is a name misspelt, or has it been "
-                "restored?",
+                f"{route_text(plan)}: nothing matches "
+                + clauses
+                + ". Is a name misspelt, or has it been restored?",
                 UnmetWarning,
             )
 
     def write(self, *, atomic: bool = False) -> None:
         """Read, change and write every restored variable, in the order of the files.
 
-        ``atomic``: read all of them before the first is written.
+        Args:
+            atomic: read all of them before the first is written.
+
+        Raises:
+            PartialRestoreError: it failed after some variables were written.
+            InitregError: it failed before. Nothing was written.
         """
         rows = sorted(self.plan.restored, key=self._position)
         written: list[str] = []
@@ -132,8 +150,8 @@ class Restore:
         try:
             pairs: Iterable[tuple[VariableSpec, Any]] = self._read(rows)
             if atomic or any(hasattr(self._array(row).value, "assign") for row in rows):
-                # Variables as a source may be the target's own, and must be read before they are
-                # written: a swap would otherwise give both the same value.
+                # Variables of the target may be a source, too. They are read before any is
+                # written, or else a swap would give both the same value.
                 pairs = _given_away(list(pairs))
             for name in self._target.write(pairs):
                 logger.debug("Restored %s", name)
@@ -149,25 +167,27 @@ class Restore:
             left = sorted({row.name for row in rows} - set(written))
             names = "; ".join(names_text(((n, "") for n in left), more="see error.not_written"))
             raise PartialRestoreError(
-                f"{self.plan.target}: {plural(len(written), 'variable')} written, then: {error}. "
-                f"Not written: {names}. With atomic=True all is read before anything is written",
+                f"{self.plan.target}: {plural(len(written), 'variable')} written, then: "
+                + said(error)
+                + f". Not written: {names}. With atomic=True, all is read before anything is "
+                "written",
                 written,
                 left,
             ) from error
         logger.info("Restored %s", plural(len(written), "variable"))
 
     def _array(self, row: Row) -> LazyArray:
-        """The array of a row that has a source."""
+        """The array of a row. The row has a source, or this is a bug."""
         if row.source is None or row.array is None:
             raise ValueError(f"{row.name!r} has no source")
         return self._arrays[row.source][row.array]
 
     def _position(self, row: Row) -> tuple[int, str, int]:
-        """Where the array lies: sources in order, then file and offset."""
+        """Where the array is read: by source, then by file and offset."""
         return (row.source or 0, *position(self._array(row)))
 
     def _read(self, rows: Sequence[Row]) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
-        """What is written, read ahead of the target; nothing of it is kept here."""
+        """Read what is written, ahead of the target. None of it is kept here."""
         for index, array in stream([self._array(r) for r in rows], ALIGNMENT, self._room(rows)):
             variable = self._variables[rows[index].name]
             if rows[index].kind is Kind.RESHAPED:
@@ -182,7 +202,10 @@ class Restore:
     def _room(
         self, rows: Sequence[Row]
     ) -> Callable[[int, tuple[int, ...], int], np.ndarray[Any, Any] | None] | None:
-        """Where the target would have an array read that goes into its variable as it is stored."""
+        """The memory that the target offers for arrays, None if it has no ``room``.
+
+        It is offered for arrays that go into their variables as they are stored.
+        """
         room = getattr(self._target, "room", None)
         if room is None:
             return None
@@ -200,7 +223,7 @@ class Restore:
     def _hints(
         self, plan: Plan, sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec]
     ) -> list[Hint]:
-        """What would help where a source matches little, or what does not fit is transposed."""
+        """Hints for a source that matches little, or whose arrays fit in another order of axes."""
         found: list[Hint] = []
         of_source: list[list[Row]] = [[] for _ in sources]
         for row in plan:
@@ -220,7 +243,7 @@ class Restore:
         return found[:_MOST_HINTS] or self._misspelt(plan)
 
     def _misspelt(self, plan: Plan) -> list[Hint]:
-        """A name on either side only that is like one of the other side."""
+        """Hints for names on one side only that look like a name on the other side."""
         missing = {row.name for row in plan.of(Kind.ONLY_IN_TARGET) if not row.expected}
         found: list[Hint] = []
         for number in range(len(plan.sources)):
@@ -235,8 +258,10 @@ class Restore:
         return found[:_MOST_HINTS]
 
     def _code(self, number: int) -> str:
-        """What to type for a source, with the options that it has: ``"zoo.npy", allow_pickle=True``
-        or, if it has rules already, ``SmartInit("base.npz", drop="head/*")``."""
+        """The code that names a source, with its options: ``"zoo.npy", allow_pickle=True``.
+
+        If it has rules already, it is ``SmartInit("base.npz", drop="head/*")``.
+        """
         link = self._links[number]
         path = isinstance(link.source, (str, os.PathLike))
         code = code_text(os.fspath(link.source)) if path else "source"
@@ -247,7 +272,7 @@ class Restore:
 
 
 def _given_away(pairs: list[Any]) -> Iterable[Any]:
-    """Each pair, and no longer held here: what is written need not stay in memory twice."""
+    """Each pair, which is then no longer held here, so that no value is in memory twice."""
     pairs.reverse()
     while pairs:
         yield pairs.pop()

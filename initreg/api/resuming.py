@@ -1,8 +1,8 @@
-"""Where a training run can go on: the newest checkpoint that is whole, and what it does not hold.
+"""Where a training run can continue: the newest complete checkpoint, and the state beside it.
 
-A checkpoint holds variables. What else a run needs, the epoch, the step and states of callbacks and
-generators, lies beside it in a *sidecar*, a small JSON file. The sidecar becomes visible first,
-its checkpoint last, so that a checkpoint never stands without what belongs to it.
+A checkpoint holds variables. A run also needs the epoch, the step, and the states of callbacks and
+random generators. They are in a *sidecar*, a small JSON file beside the checkpoint. The sidecar is
+written first and the checkpoint last, so that no checkpoint is ever without its sidecar.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import re
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,28 +21,43 @@ from initreg.api.chain import open as open_source
 from initreg.api.states import from_json, give, offers_state, to_json
 from initreg.arrays import checksums
 from initreg.arrays.saved import Saved
-from initreg.errors import DamagedFile, InitregError, ResumeWarning, SourceNotFound, UnreadableFile
+from initreg.errors import (
+    DamagedFile,
+    InitregError,
+    ResumeWarning,
+    SourceNotFound,
+    UnreadableFile,
+    warn,
+)
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
+from initreg.spelling import said
 from initreg.storage import small_files
 from initreg.storage.output import written
-from initreg.wording import plural
+from initreg.wording import plural, printable
 
 ENDING = ".resume.json"
 _VERSION = 1
 _LARGEST = 64 << 20  # bytes of a sidecar
-_STEP = re.compile(r".+-(\d+)", re.ASCII)  # what savers that write no sidecars call a checkpoint
+_STEP = re.compile(r".+-(\d+)", re.ASCII)  # the name of a checkpoint without a sidecar
 _CHUNK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where a run can go on.
+    """Where a run can continue.
 
-    ``path``: the checkpoint, as SmartInit opens it. ``epoch``: how many epochs are done, which is
-    Keras's ``initial_epoch``; ``step``: the global step; each None if nothing says it. ``states``:
-    what ``state_dict()`` of each object gave, by the object's name. ``skipped``: newer checkpoints
-    that are not whole, each with the reason.
+    Args:
+        path: the checkpoint, as :class:`initreg.SmartInit` opens it.
+        epoch: how many epochs are done, None if that is not known. It is Keras's
+            ``initial_epoch``.
+        step: the global step, None if it is not known.
+        states: the result of ``state_dict()`` of each object, by the object's name.
+        skipped: newer checkpoints that are not complete, each with the reason.
+
+    >>> point = initreg.resume("run")  # doctest: +SKIP
+    >>> point.path, point.epoch, point.step  # doctest: +SKIP
+    (PosixPath('run/model-1000'), 4, 1000)
     """
 
     path: Path
@@ -53,8 +67,17 @@ class ResumePoint:
     skipped: tuple[tuple[Path, str], ...] = ()
 
     def load_states(self, objects: Mapping[str, Any]) -> list[str]:
-        """Give each object its state; returns the names of those that have none here. Raises
-        DamagedFile for a state that its object does not take."""
+        """Pass each object its state, with ``load_state_dict``.
+
+        Args:
+            objects: the objects, by the names under which their states were saved.
+
+        Returns:
+            The names of the objects that have no state here.
+
+        Raises:
+            DamagedFile: an object does not accept its state.
+        """
         missing = [name for name in objects if name not in self.states]
         for name, each in objects.items():
             if name in self.states:
@@ -62,6 +85,7 @@ class ResumePoint:
         return missing
 
     def to_dict(self) -> dict[str, Any]:
+        """The point as plain dicts, lists and strings."""
         return {
             "path": str(self.path),
             "epoch": self.epoch,
@@ -75,13 +99,17 @@ class ResumePoint:
 
 
 def sidecar_of(checkpoint: str | os.PathLike[str]) -> Path:
-    """Where the sidecar of a checkpoint lies."""
+    """The path of the sidecar of a checkpoint."""
     path = Path(checkpoint)
     return path.with_name(path.name + ENDING)
 
 
 def states_of(objects: Mapping[str, Any]) -> dict[str, Any]:
-    """``state_dict()`` of each object, by name. Raises InitregError for one that has none."""
+    """``state_dict()`` of each object, by name.
+
+    Raises:
+        InitregError: an object has no ``state_dict`` or no ``load_state_dict``.
+    """
     for name, each in objects.items():
         if not offers_state(each):
             raise InitregError(
@@ -99,8 +127,19 @@ def sidecar_text(
     states: Mapping[str, Any],
     files: Mapping[str, Path] | None = None,
 ) -> str:
-    """The content of a sidecar. ``files``: those of the checkpoint by name, and where they lie now:
-    their sizes and checksums are kept, for formats that have none of their own."""
+    """The content of a sidecar.
+
+    Args:
+        checkpoint: the file name of the checkpoint.
+        epoch: how many epochs are done.
+        step: the global step.
+        states: the states, by name.
+        files: the files of the checkpoint by name, each with the path that it has now. Their sizes
+            and checksums are recorded, because some formats have no checksums.
+
+    Raises:
+        InitregError: JSON cannot hold a state.
+    """
     content = {
         "initreg": _VERSION,
         "checkpoint": checkpoint,
@@ -120,11 +159,23 @@ def save_states(
     step: int | None = None,
     objects: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the sidecar of a checkpoint that is about to be written; returns its path.
+    """Write the sidecar of a checkpoint. Call this *before* the checkpoint is written.
 
-    ``objects``: by name, what has ``state_dict()`` and ``load_state_dict()``. Write it *before* the
-    checkpoint: without one a sidecar means nothing, while a checkpoint without its sidecar would be
-    taken for one that never had any.
+    A sidecar without a checkpoint is ignored. A checkpoint without its sidecar would be taken for
+    one that never had a sidecar.
+
+    Args:
+        checkpoint: the path of the checkpoint that is about to be written.
+        epoch: how many epochs are done.
+        step: the global step.
+        objects: objects with ``state_dict()`` and ``load_state_dict()``, by name.
+
+    Returns:
+        The path of the sidecar.
+
+    Raises:
+        InitregError: an object has no such methods, or JSON cannot hold its state.
+        UnwritableFile: the sidecar cannot be written.
 
     >>> initreg.save_states("run/model-100.npz", epoch=3, step=100)  # doctest: +SKIP
     >>> initreg.save("run/model-100.npz", arrays)  # doctest: +SKIP
@@ -138,7 +189,12 @@ def save_states(
 
 
 def remove_orphans(folder: str | os.PathLike[str], keep: Iterable[str] = ()) -> None:
-    """Remove sidecars whose checkpoints are gone, but those of the names in ``keep``."""
+    """Remove the sidecars whose checkpoints no longer exist.
+
+    Args:
+        folder: the folder.
+        keep: names of checkpoints whose sidecars are kept, though they do not exist.
+    """
     names = set(os.listdir(folder))
     known = checkpoints(default_registry(), names)
     for name in names:
@@ -164,12 +220,23 @@ def _crc32c(path: Path) -> int:
 
 
 def resume(directory: str | os.PathLike[str], *, verify: bool = False) -> ResumePoint | None:
-    """The newest checkpoint in ``directory`` that is whole; None if there is none.
+    """Find the newest complete checkpoint in a folder.
 
-    Whole: its sidecar and its index parse, and each of its files has its length; with ``verify``,
-    the checksums of all bytes are right. What is newer and not whole is passed over with a
-    ResumeWarning. Checkpoints without sidecars count if they are called as training names them,
-    ``model-1000.index``. Raises SourceNotFound if there is no such directory.
+    A checkpoint is complete if its sidecar and its index can be read, and each of its files has
+    the size that was saved. Newer checkpoints that are not complete are skipped, with a
+    ResumeWarning. A checkpoint without a sidecar needs a name as training gives it:
+    ``model-1000.index``.
+
+    Args:
+        directory: the folder.
+        verify: read all bytes and check their checksums, too.
+
+    Returns:
+        A :class:`ResumePoint`, or None if there is no complete checkpoint.
+
+    Raises:
+        SourceNotFound: the folder does not exist.
+        UnreadableFile: the folder cannot be listed.
 
     >>> point = initreg.resume("run")  # doctest: +SKIP
     >>> if point is not None:  # doctest: +SKIP
@@ -178,7 +245,7 @@ def resume(directory: str | os.PathLike[str], *, verify: bool = False) -> Resume
     """
     found, skipped = find(directory, verify=verify)
     if skipped:
-        warnings.warn(passed_over(directory, found, skipped), ResumeWarning, stacklevel=2)
+        warn(passed_over(directory, found, skipped), ResumeWarning)
     return found
 
 
@@ -187,23 +254,23 @@ def passed_over(
     found: ResumePoint | None,
     skipped: Sequence[tuple[Path, str]],
 ) -> str:
-    """What is said of checkpoints that are not whole."""
-    where = f"going on from {found.path}" if found else "there is nothing to go on from"
+    """The text of a warning about checkpoints that are not complete."""
+    where = f"continuing from {found.path}" if found else "there is nothing to continue from"
     lines = "".join(f"\n  {reason}" for _, reason in skipped)
-    count = plural(len(skipped), "checkpoint")
-    return f"{os.fspath(directory)}: {count} passed over, {where}:{lines}"
+    count = plural(len(skipped), "incomplete checkpoint")
+    return f"{os.fspath(directory)}: {count} skipped, {where}:{lines}"
 
 
 def find(
     directory: str | os.PathLike[str], *, verify: bool = False
 ) -> tuple[ResumePoint | None, tuple[tuple[Path, str], ...]]:
-    """As :func:`resume`, without a warning: the point, and what was passed over on the way."""
+    """The point that :func:`resume` returns, and the checkpoints that were skipped. No warning."""
     skipped: list[tuple[Path, str]] = []
     for candidate in sorted(_candidates(Path(directory)), key=lambda c: c.age, reverse=True):
         try:
             found = candidate.point(verify)
         except InitregError as error:
-            skipped.append((candidate.path, str(error)))
+            skipped.append((candidate.path, printable(said(error))))
         else:
             return replace(found, skipped=tuple(skipped)), tuple(skipped)
     return None, tuple(skipped)
@@ -211,8 +278,14 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A checkpoint that may be whole. ``sidecar``: its content, None if it has none, or the error
-    of reading it."""
+    """A checkpoint that may be complete.
+
+    Args:
+        path: the checkpoint.
+        saved_at: when it was saved, in seconds since the epoch.
+        step: the global step, if it is known.
+        sidecar: the content of the sidecar, the error of reading it, or None without a sidecar.
+    """
 
     path: Path
     saved_at: float
@@ -224,7 +297,7 @@ class _Candidate:
         return self.saved_at, self.step or 0
 
     def point(self, verify: bool) -> ResumePoint:
-        """Raises InitregError if it is not whole."""
+        """The point. Raises InitregError if the checkpoint is not complete."""
         if isinstance(self.sidecar, InitregError):
             raise self.sidecar
         files = self.sidecar["files"] if self.sidecar else {}
@@ -239,7 +312,7 @@ class _Candidate:
         sidecar = sidecar_of(self.path)
         states = from_json(self.sidecar["states"], str(sidecar))
         if not isinstance(states, dict) or not all(isinstance(name, str) for name in states):
-            raise DamagedFile(f"{sidecar}: its states are no dict by name")
+            raise DamagedFile(f"{sidecar}: its states are not a dict by name")
         return ResumePoint(self.path, self.sidecar["epoch"], self.step, states)
 
 
@@ -250,10 +323,10 @@ def _check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
     except OSError as error:
         raise SourceNotFound(f"{path}: {error.strerror}") from error
     if size != digest["size"]:
-        raise DamagedFile(f"{path}: has {size:,} bytes of the {digest['size']:,} that were saved")
+        raise DamagedFile(f"{path}: has {size:,} bytes, but {digest['size']:,} were saved")
     if found != digest["crc32c"]:
         raise DamagedFile(
-            f"{path}: fails its crc32c: {digest['crc32c']} was saved, its bytes give {found}"
+            f"{path}: fails its crc32c: {digest['crc32c']} was saved, but its bytes give {found}"
         )
 
 
@@ -264,13 +337,13 @@ def _candidates(folder: Path) -> Iterator[_Candidate]:
         raise SourceNotFound(f"{folder}: there is no such folder to resume from") from None
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
-    # Hidden files are those of a save that is going on, or was killed.
+    # Hidden files belong to a save that is running, or was killed.
     names = {name for name in names if not name.startswith(".")}
     known = checkpoints(default_registry(), names)
     sidecars = {n.removesuffix(ENDING): folder / n for n in names if n.endswith(ENDING)}
     for name, path in sidecars.items():
         if name not in names and name not in known:
-            continue  # the checkpoint does not exist yet, or no longer
+            continue  # the checkpoint is not written yet, or was deleted
         try:
             content = _read_sidecar(path)
             yield _Candidate(folder / name, content["saved_at"], content["step"], content)
@@ -292,7 +365,7 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(small_files.content(path, _LARGEST, "a sidecar"))
         if content["initreg"] != _VERSION:
-            raise DamagedFile(f"{path}: was written by another version of initreg")
+            raise DamagedFile(f"{path}: this was written by another version of initreg")
         valid = (
             isinstance(content["saved_at"], float)
             and all(type(content[key]) in (int, type(None)) for key in ("epoch", "step"))
@@ -300,13 +373,19 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
             and all(_is_digest(*item) for item in content["files"].items())
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DamagedFile(f"{path}: is no sidecar: {type(error).__name__}: {error}") from error
+        raise DamagedFile(
+            f"{path}: this is not a sidecar: {type(error).__name__}: {error}"
+        ) from error
     if not valid:
-        raise DamagedFile(f"{path}: is no sidecar: it has values of wrong types")
+        raise DamagedFile(f"{path}: this is not a sidecar: it has values of wrong types")
     return content  # type: ignore[no-any-return]
 
 
 def _is_digest(name: str, digest: Any) -> bool:
-    """Of a file in the same folder. Raises ValueError for a name that leads elsewhere."""
+    """Whether this describes a file in the same folder.
+
+    Raises:
+        ValueError: the name leads to another folder.
+    """
     small_files.plain_name(name)
     return type(digest["size"]) is int and isinstance(digest["crc32c"], str)

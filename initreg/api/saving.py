@@ -1,4 +1,7 @@
-"""Arrays into a file of any format, whole or not at all; and any format into any other."""
+"""Write arrays into a file of any format, and convert files from one format to another.
+
+A save is atomic: the file is complete, or nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening import SourceOptions, spelt_out, split
@@ -16,13 +19,11 @@ from initreg.errors import InitregError, UnknownFormat
 from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
 from initreg.rules.options import Rules
+from initreg.spelling import option
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output, written
 
-if TYPE_CHECKING:
-    pass
-
-_STEP = re.compile(r"-\d+$")  # of training: "model.ckpt-1000"
+_STEP = re.compile(r"-\d+$")  # the step of a training: "model.ckpt-1000"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", 1)}
 
@@ -37,25 +38,28 @@ def save(
     manifest: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Write arrays to ``path``. A file that was there is replaced at the end, or not at all.
+    """Write arrays to a file. The save is atomic: an existing file is replaced at the end.
 
     Args:
-        path: the file, or a checkpoint's prefix.
-        arrays: a dict by name, nested or not, or an open map.
-        format: by default that of the path's ending, ``.npz``, ``.safetensors``, ``.h5`` or
-            ``.ckpt`` (a TF checkpoint, whose files are ``path.index`` and ``path.data-...``).
-        compress: pack what can be packed; of npz and h5.
-        shard_size: the most bytes of one file, as a number or as ``"5GB"``; of safetensors.
-        manifest: write the digests of files and arrays beside it, for :func:`initreg.verify`.
-        progress: is called with the bytes done and the bytes in all.
+        path: the file, or the prefix of a checkpoint.
+        arrays: arrays by name, in a dict that may be nested, or an open map.
+        format: the name of the format. By default the extension of the path decides:
+            ``.npz``, ``.safetensors``, ``.h5``, or ``.ckpt`` for a TensorFlow checkpoint with the
+            files ``path.index`` and ``path.data-...``.
+        compress: compress the arrays. For npz and HDF5 only.
+        shard_size: the largest size of one file, as a number of bytes or as ``"5GB"``. For
+            safetensors only.
+        manifest: write the digests of the files and arrays beside the file, for
+            :func:`initreg.verify`.
+        progress: a function that is called with the bytes that are done, and with all bytes.
 
     Returns:
-        The path to open it by.
+        The path to open the result with.
 
     Raises:
-        UnwritableFile: the system does not let it be written.
-        UnknownFormat: no format has this ending, or this name.
-        InitregError: the format cannot hold one of the arrays. Nothing is changed then.
+        UnwritableFile: the system cannot write the file.
+        UnknownFormat: no format has this extension or this name.
+        InitregError: the format cannot store one of the arrays. Nothing is changed then.
 
     >>> initreg.save("model.npz", {"fc/W": w})  # doctest: +SKIP
     """
@@ -82,21 +86,24 @@ def convert(
     progress: Progress | None = None,
     **options: Unpack[SourceOptions],
 ) -> Path:
-    """Write the arrays of ``source`` into one file, as :func:`save` does; a chain is merged.
+    """Write the arrays of a source into one file, as :func:`save` does. A chain is merged.
 
-    Arrays are streamed: a few of them are in memory at a time. The names that a checkpoint has are
-    kept; aliases are not written.
+    Arrays are streamed, so that only a few of them are in memory at a time. Names are kept.
+    Aliases are not written.
 
     Args:
-        source: what :class:`initreg.SmartInit` takes.
-        path: the file, or a checkpoint's prefix.
-        to: the format to write, by default that of the path's ending.
-        compress, shard_size, manifest, progress: as for :func:`save`.
+        source: anything that :class:`initreg.SmartInit` takes.
+        path: the file, or the prefix of a checkpoint.
+        to: the name of the format to write. By default the extension of the path decides.
+        compress: as for :func:`save`.
+        shard_size: as for :func:`save`.
+        manifest: as for :func:`save`.
+        progress: as for :func:`save`.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
-            rules, as for :class:`initreg.SmartInit`.
+            rules, as for :class:`initreg.SmartInit`. They are about the source.
 
     Returns:
-        The path to open it by.
+        The path to open the result with.
 
     Raises:
         What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
@@ -118,7 +125,7 @@ def convert(
 
 
 def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] | None) -> None:
-    """Take away what manifest is there of what is replaced, and write one if there are digests."""
+    """Remove the manifests of the files that are replaced, and write one if there are digests."""
     real = output.path.name if output.result == Path(output.label) else output.result.name
     for name in {output.path.name, real, *output.obsolete_names}:
         output.outdate(f"{name}{ENDING}")
@@ -134,25 +141,36 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
 
 
 def saver_for(path: str | os.PathLike[str]) -> str:
-    """The format that a path's ending asks for. A training step is no part of it:
-    ``model.ckpt-1000`` ends in ``.ckpt``. Raises UnknownFormat."""
+    """The format that the extension of a path asks for.
+
+    A training step is not part of the extension: that of ``model.ckpt-1000`` is ``.ckpt``.
+
+    Raises:
+        UnknownFormat: no format has this extension.
+    """
     endings = default_registry().endings()
     name = _STEP.sub("", Path(path).name.lower())
     fitting = [ending for ending in endings if name.endswith(ending)]
     if not fitting:
         raise UnknownFormat(
-            f"{os.fspath(path)}: no format is saved under such a name. End it in "
-            f"{' or '.join(endings)}, or name one of {', '.join(sorted(set(endings.values())))}"
+            f"{os.fspath(path)}: no format has this file extension. Use {' or '.join(endings)}, "
+            f"or name the format: {', '.join(sorted(set(endings.values())))}"
         )
     return endings[max(fitting, key=len)]
 
 
 def size_in_bytes(size: int | str | None) -> int | None:
-    """``"5GB"`` is 5,000,000,000, ``"5GiB"`` 5 x 1024**3. Raises InitregError."""
+    """A size in bytes. ``"5GB"`` is 5,000,000,000, and ``"5GiB"`` is 5 x 1024**3.
+
+    Raises:
+        InitregError: it is not a size.
+    """
     if size is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?|)B?", str(size).strip().upper())
     count = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if count <= 0:
-        raise InitregError(f"shard_size={size!r} is no size; give a number of bytes, or '5GB'")
+        raise InitregError(
+            option("shard_size", size) + " is not a size: give a number of bytes, or '5GB'"
+        )
     return count

@@ -1,4 +1,4 @@
-"""SmartInit: a chain of sources, what to make of it, and a target to write into."""
+"""SmartInit: restore a target from a chain of sources, with options and rules."""
 
 from __future__ import annotations
 
@@ -23,37 +23,58 @@ logger = logging.getLogger("initreg")
 class SmartInit(Chain):
     """Initialise variables from weights that somebody else saved, each from the array of its name.
 
-    ``source``: a path (``str`` or ``Path``), a mapping of names to arrays, an open ``ArrayMap``,
-    another ``SmartInit``, or a list of these, nested as you like: a chain, in which the last
-    source that has a name supplies it. ``None``, ``""``, ``{}`` and ``[]`` restore nothing, and
-    the log says so.
+    A rule that matches no array is a RuleError.
 
-    ``format``: the format's name, where the source does not show it. ``ignore_mismatch``: pass
-    over an array that does not fit its variable, with a warning, instead of raising. ``atomic``:
-    read and check all arrays before the first variable is written, which takes the whole model's
-    size in memory once more. ``mmap``: let variables be views of the mapped file where that is
-    possible (TensorFlow's, of arrays that lie at a multiple of 64 bytes), which takes neither time
-    nor memory; the model then depends on the file, **which must not change while it is in use**.
-    ``verify``: check the checksums that the format carries.
-    ``allow_pickle``: open pickles, **which can run any code**; only for files that you made.
-    ``max_inflation``: how many times their size packed arrays, of 64 MB and more, may unpack to.
+    A SmartInit can be a source of another one. It keeps its options then. The rules of the outer
+    one are applied after its own, and the options that it leaves at their defaults become those of
+    the outer one. ``on_missing``, ``expect_missing`` and ``atomic`` are about the target, so only
+    the outermost one can have them.
 
-    ``on_missing``, ``on_unused``: what to do about variables that no source supplies, and about
-    arrays that no variable takes: ``"warn"``, ``"error"`` or ``"ignore"``. ``expect_missing``,
-    ``expect_unused``: names or globs (``"head/*"``) of which that is expected, so that they are
-    not complained of. ``ignore``: names or globs that are not restored though they match.
+    Args:
+        source: a path (``str`` or ``Path``), a mapping of names to arrays, an open ``ArrayMap``,
+            another ``SmartInit``, or a list of these, which may be nested. A list is a chain: if
+            several sources have a name, the last one supplies it. ``None``, ``""``, ``{}`` and
+            ``[]`` restore nothing, and the log says so.
 
-    Rules, in the order in which they are applied, each to the names that the one before left:
-    ``keep`` and ``drop``: globs. ``strip_prefix``: taken from the names that have it. ``rename``: a
-    dict of exact names, ``(regex, replacement)`` pairs, or a function of the name. ``prefix``: put
-    before every name. ``transpose``: globs of arrays whose axes are reversed. ``permute``:
-    ``{glob: axes}``. ``slice``: ``{glob: (axis, start, stop)}``. ``pad``:
-    ``{glob: (axis, length)}`` or ``(axis, length, fill)``, ``fill`` a number or ``"mean"``.
-    ``cast``: a dtype for all floats, or ``{glob: dtype}``. A rule that touches nothing is a
-    RuleError.
+        format: the name of the format, for a source that does not show it.
+        verify: check the checksums of the format while reading.
+        mmap: let variables be views of the mapped file where that is possible, which takes neither
+            time nor memory. It is possible for TensorFlow's variables, if the array begins at a
+            multiple of 64 bytes. The model then depends on the file, **which must not change while
+            it is in use**.
+        allow_pickle: open pickles, **which can run any code**. Only for files that you made.
+        max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is always
+            allowed.
+        atomic: read and check all arrays before the first variable is written. That needs memory
+            for the whole model once more.
 
-    As a link of a chain it keeps its options; rules of the chain follow those of the link, and
-    what the link leaves at its default is as in the chain.
+        ignore_mismatch: skip an array that does not fit its variable, with a warning. Otherwise it
+            is an error.
+        on_missing: what to do about variables that no source supplies: ``"warn"``, ``"error"`` or
+            ``"ignore"``.
+        on_unused: the same for arrays that no variable takes.
+        expect_missing: names or globs, such as ``"head/*"``, of variables that no source needs to
+            supply. They are not reported.
+        expect_unused: the same for arrays that no variable needs to take.
+        ignore: names or globs of variables and arrays that are not restored even though they match.
+
+        keep: globs of the arrays to keep. All others are left out. This and the following are
+            rules. They are applied in this order, and each sees the names that the one before it
+            left.
+        drop: globs of the arrays to leave out.
+        strip_prefix: text that is removed from the beginning of the names that have it.
+        rename: a dict of exact names, ``(regex, replacement)`` pairs, or a function that takes a
+            name and returns one.
+        prefix: text that is put before every name.
+        transpose: globs of the arrays whose axes are reversed.
+        permute: ``{glob: axes}``, the axes in their new order.
+        slice: ``{glob: (axis, start, stop)}``, a slice of one axis.
+        pad: ``{glob: (axis, length)}`` or ``{glob: (axis, length, fill)}``, which makes one axis
+            longer. ``fill`` is a number or ``"mean"``.
+        cast: a dtype for all floats, or ``{glob: dtype}``.
+
+    Raises:
+        RuleError: an option has a value that it cannot have.
 
     >>> SmartInit(["base.npz", {"head/b": zeros}]).init(session)  # doctest: +SKIP
     >>> SmartInit("base.npz", strip_prefix="model/", drop="head/*").init(session)  # doctest: +SKIP
@@ -94,19 +115,30 @@ class SmartInit(Chain):
         self.links = tuple(flatten(source, like))
         if rules and not self.links and isinstance(source, Mapping):
             raise RuleError(
-                f"SmartInit({source!r}): no array is touched by {' or '.join(rules.clauses)}, "
-                "because there is none"
+                f"SmartInit({source!r}): {' and '.join(rules.clauses)} "
+                f"{'matches' if len(rules.clauses) == 1 else 'match'} no array, because the source "
+                "is empty"
             )
 
     def __repr__(self) -> str:
         return f"SmartInit({self.source!r})"
 
     def plan(self, target: Any) -> Plan:
-        """What :meth:`init` would do, having read names, shapes and dtypes and written nothing.
+        """Plan what :meth:`init` would do. Nothing is written, and no values are read.
 
-        ``target``: as for :meth:`init`, or an open map, which stands for a model of its names,
-        shapes and dtypes. Raises what opening the sources raises, and RuleError; a plan that
-        cannot be carried out is returned, with what is wrong in ``plan.error()``.
+        Args:
+            target: as for :meth:`init`. It may also be an open map, for a model with its names,
+                shapes and dtypes.
+
+        Returns:
+            The plan. If it cannot be carried out, ``plan.error()`` says why.
+
+        Raises:
+            InitregError: what :func:`initreg.open` raises for a source.
+            UnknownTarget: no target takes the object.
+            RuleError: a rule matches nothing, or does not apply.
+
+        >>> print(SmartInit("base.npz").plan(model))  # doctest: +SKIP
         """
         if self._is_nothing:
             return Plan((), (), type(target).__name__)
@@ -114,13 +146,26 @@ class SmartInit(Chain):
             return self._restore(target, stack).plan
 
     def init(self, target: Any) -> Plan:
-        """Write each variable of ``target`` that a source has an array for; return the plan.
+        """Write each variable of ``target`` that a source has an array for.
 
-        ``target``: a TF1 session, ``tf.Variable``s, a ``tf.Module``, a Keras model, or a dict of
-        numpy arrays, filled in place. Warns, once for each kind, of names on one side only and of
-        arrays that are cast, reshaped or passed over. Raises MismatchError, NothingMatched,
-        MissingError, UnusedError and RuleError with nothing written; PartialRestoreError if a file
-        turns out to be damaged midway, which ``atomic`` finds before.
+        There is one warning for each kind of thing to know: names on one side only, and arrays
+        that are cast, reshaped or skipped.
+
+        Args:
+            target: a TF1 session, ``tf.Variable``s, a ``tf.Module``, a Keras model, or a dict of
+                numpy arrays, which are filled in place.
+
+        Returns:
+            The plan that was carried out.
+
+        Raises:
+            MismatchError, NothingMatched, MissingError, UnusedError, RuleError: nothing was
+                written.
+            PartialRestoreError: a file turned out to be damaged midway. ``atomic`` finds that
+                before anything is written.
+            InitregError: what :meth:`plan` raises.
+
+        >>> plan = SmartInit("base.npz").init(model)  # doctest: +SKIP
         """
         if self._is_nothing:
             logger.warning("No source (%r): nothing is restored", self.source)
@@ -136,7 +181,7 @@ class SmartInit(Chain):
 
     @property
     def _is_nothing(self) -> bool:
-        """Whether there is nothing to restore, and nobody demanded that there be something."""
+        """Whether there is no source, and ``on_missing`` allows that."""
         return not self.links and self.on_missing is not Policy.ERROR
 
     def _restore(self, target: Any, stack: ExitStack) -> Restore:
@@ -157,7 +202,7 @@ def _policy(given: Any, option: str) -> Policy:
 
 
 def _refuse_inner(source: Any) -> None:
-    """Raise RuleError if a link has options that only a whole chain can have."""
+    """Raise RuleError if a link has options that only the outermost SmartInit can have."""
     if isinstance(source, (list, tuple)):
         for each in source:
             _refuse_inner(each)
@@ -169,19 +214,19 @@ def _refuse_inner(source: Any) -> None:
         ):
             if is_given:
                 raise RuleError(
-                    f"{source!r} is a link of a chain, and {name}= speaks of the target, which "
-                    f"the whole chain fills: give {name}= to the outer SmartInit"
+                    f"{source!r} is a part of a chain, and {name}= is about the target of the "
+                    f"whole chain. Pass {name}= to the outer SmartInit"
                 )
 
 
 @contextmanager
 def _gc_paused() -> Iterator[None]:
-    """No automatic collection inside, unless other code switches it on.
+    """No automatic garbage collection inside, unless other code switches it on.
 
-    The specs and rows of a plan are no garbage and in no cycles, and arrays that are let go of are
-    freed all the same; but making 10,000 of each sets off full collections, each of which walks all
-    that TensorFlow has made, a million objects: half of the time that a restore of 10,000 small
-    variables took. For all threads, since Python knows no other way.
+    A plan creates 10,000 specs and rows at once, which are not garbage. That starts full
+    collections, and each of them walks through the million objects of TensorFlow. It took half of
+    the time of a restore of 10,000 small variables. Arrays are freed without it, because they are
+    in no cycles. It is off for all threads, because Python offers nothing else.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,7 +1,7 @@
-"""The states of callbacks, schedules and random generators as JSON: exactly, and without pickles.
+"""The states of callbacks, schedules and random generators as JSON: exact, and without pickles.
 
-What JSON has no word for is an object with one key between double underscores: a tuple, bytes, an
-array, a float that is not finite, a dict whose keys are not all plain strings.
+JSON has no tuples, bytes, arrays, floats that are not finite, or dicts with other keys than plain
+strings. Each of these is stored as an object with one key between double underscores.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Any
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, InitregError
+from initreg.spelling import said
 
-_DEEPEST = 100  # levels; no state is nested as deep, and one that holds itself is deeper
+_DEEPEST = 100  # levels: no real state is nested that deeply, but one that contains itself is
 
 
 def offers_state(obj: Any) -> bool:
-    """Whether it has ``state_dict()`` and ``load_state_dict(state)``."""
+    """Whether an object has ``state_dict()`` and ``load_state_dict(state)``."""
     return all(callable(getattr(obj, f"{verb}state_dict", None)) for verb in ("", "load_"))
 
 
 def by_class(objects: Iterable[Any]) -> dict[str, Any]:
-    """Objects by the names that a sidecar gives them: ``MinSaver``, ``MinSaver_1``, ..."""
+    """Objects by their names in a sidecar: ``MinSaver``, ``MinSaver_1``, ..."""
     found: dict[str, Any] = {}
     for each in objects:
         name, count = type(each).__name__, 0
@@ -37,13 +38,19 @@ def by_class(objects: Iterable[Any]) -> dict[str, Any]:
 
 
 def to_json(state: Any, what: str = "state", depth: int = 0) -> Any:
-    """``state`` as JSON has it: None, bool, int, float, str, bytes, list, tuple, dict, numpy arrays
-    and scalars, and what ``np.asarray`` takes that has a shape and a dtype.
+    """Convert a state to what JSON can hold.
 
-    Raises InitregError for anything else, naming it by ``what``.
+    Args:
+        state: None, bool, int, float, str, bytes, list, tuple, dict, a numpy array or scalar, or
+            anything with a shape and a dtype that ``np.asarray`` takes. They may be nested.
+        what: what to call it in an error.
+        depth: how deeply it is nested.
+
+    Raises:
+        InitregError: it is, or contains, something else.
     """
     if depth > _DEEPEST:
-        raise InitregError(f"{what[:80]}: nested more than {_DEEPEST} levels deep")
+        raise InitregError(f"{what[:80]}: is nested more than {_DEEPEST} levels deep")
     if state is None or type(state) in (bool, int, str):
         return state
     if type(state) is float:
@@ -66,7 +73,7 @@ def to_json(state: Any, what: str = "state", depth: int = 0) -> Any:
     if hasattr(state, "dtype") and hasattr(state, "shape") and hasattr(state, "__array__"):
         return _array_to_json(state, what)
     raise InitregError(
-        f"{what} is a {type(state).__name__}, which JSON cannot hold: give numbers, strings, "
+        f"{what} is a {type(state).__name__}, which JSON cannot hold. Use numbers, strings, "
         "lists, dicts and numpy arrays"
     )
 
@@ -86,36 +93,53 @@ def _array_to_json(state: Any, what: str) -> Any:
 
 
 def from_json(data: Any, label: str = "a sidecar") -> Any:
-    """What :func:`to_json` was given. Raises DamagedFile."""
+    """The state that :func:`to_json` converted.
+
+    Args:
+        data: the parsed JSON.
+        label: what to call the file in an error.
+
+    Raises:
+        DamagedFile: :func:`to_json` does not produce this.
+    """
     try:
         return _from_json(data)
-    except Exception as error:  # whatever numpy makes of what somebody else wrote
+    except Exception as error:  # numpy may raise anything for data that somebody else wrote
         raise DamagedFile(
             f"{label}: a state is damaged: {type(error).__name__}: {error}"
         ) from error
 
 
 def give(obj: Any, state: Any, name: str, label: str) -> None:
-    """``obj.load_state_dict(state)``, of a sidecar that anybody may have written. Raises
-    DamagedFile for what the object makes of a state that is not its own."""
+    """Pass an object its state, with ``load_state_dict``. Anybody may have written the state.
+
+    Args:
+        obj: the object.
+        state: the state from a sidecar.
+        name: the name of the object, for an error.
+        label: what to call the checkpoint in an error.
+
+    Raises:
+        DamagedFile: the object does not accept the state.
+    """
     with taken(name, label):
         obj.load_state_dict(state)
 
 
 @contextlib.contextmanager
 def taken(name: str, label: str) -> Iterator[None]:
-    """An exception in the block, which takes the state of ``name``, is an InitregError."""
+    """Turn exceptions in a block that loads the state of ``name`` into InitregErrors."""
     try:
         yield
     except InitregError as error:
         if type(error) is not InitregError:
             raise
-        raise InitregError(f"{label}: {error}") from error
+        raise InitregError(f"{label}: " + said(error)) from error
     except Exception as error:
         raise DamagedFile(
-            f"{label}: {name!r} does not take the state that was saved of it: "
-            f"{type(error).__name__}: {error}. Go on from another checkpoint, or take the sidecar "
-            "away to begin without states"
+            f"{label}: {name!r} does not accept the state that was saved for it: "
+            f"{type(error).__name__}: {error}. Continue from another checkpoint, or remove the "
+            "sidecar to begin without states"
         ) from error
 
 
@@ -149,9 +173,11 @@ def _array_from_json(name: str, shape: list[int] | None, text: str) -> Any:
 
 
 class RandomStates:
-    """The states of the random generators of Python and of numpy, as an object that a saver saves.
+    """The states of the random generators of Python and numpy, as an object for a saver.
 
-    ``generators``: those of one's own, ``numpy.random.Generator`` or ``random.Random``, by name.
+    Args:
+        **generators: your own generators by name, each a ``numpy.random.Generator`` or a
+            ``random.Random``.
 
     >>> saver = ModelSaver("run", objects={"random": RandomStates(data=rng)})  # doctest: +SKIP
     """
@@ -160,6 +186,7 @@ class RandomStates:
         self._generators = generators
 
     def state_dict(self) -> dict[str, Any]:
+        """The states of all generators."""
         import numpy as np
 
         return {
@@ -169,18 +196,25 @@ class RandomStates:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises InitregError if a generator is missing on either side, and what Python and numpy
-        raise for a state that is none; then nothing is changed."""
+        """Set the states of all generators. After an error, no generator is changed.
+
+        Args:
+            state: the result of :meth:`state_dict`.
+
+        Raises:
+            InitregError: the generators have other names than those that were saved.
+            Exception: what Python and numpy raise for an invalid state.
+        """
         import numpy as np
 
         saved = state["generators"]
         if saved.keys() != self._generators.keys():
             raise InitregError(
-                f"the states of generators {sorted(saved)} were saved, and there are "
-                f"{sorted(self._generators)}: give RandomStates the same names"
+                f"the states of the generators {sorted(saved)} were saved, but RandomStates has "
+                f"{sorted(self._generators)}. Give it the same names"
             )
         random.Random().setstate(state["python"])
-        # Which kind it is np.random.set_bit_generator() says.
+        # Users may replace it, with np.random.set_bit_generator().
         bits = copy.deepcopy(np.random.get_bit_generator())  # type: ignore[attr-defined]
         np.random.RandomState(bits).set_state(_checked(type(bits), state["numpy"]))
         for name, generator in self._generators.items():
@@ -191,19 +225,19 @@ class RandomStates:
             _set(generator, saved[name])
 
 
-# How many numbers a bit generator has at hand, by its name, and what says which is the next: numpy
-# takes any place for one, and reads there.
+# By the name of a bit generator: the key of its position in its buffer of numbers, and the largest
+# position. numpy accepts any position, and would read beyond the buffer.
 _PLACES = {"MT19937": ("pos", 624), "Philox": ("buffer_pos", 4)}
 
 
 def _checked(kind: type, state: Any) -> Any:
-    """The state of a bit generator. Raises ValueError for one that leads out of its numbers."""
+    """The state of a bit generator. Raises ValueError if its position is beyond the buffer."""
     if not isinstance(state, Mapping):
-        raise ValueError(f"the state of a {kind.__name__} is no dict")
+        raise ValueError(f"the state of a {kind.__name__} is not a dict")
     for key, most in [_PLACES[each.__name__] for each in kind.__mro__ if each.__name__ in _PLACES]:
         place = {**state, **state["state"]}[key]
         if type(place) is not int or not 0 <= place <= most:
-            raise ValueError(f"{key} is {place!r}, and not in 0..{most}")
+            raise ValueError(f"{key} is {place!r}, but must be from 0 to {most}")
     return state
 
 

@@ -1,4 +1,4 @@
-"""Whether a file is what it was, and fit to be used: every byte of every array is read."""
+"""Verify a file: read every byte of every array, and report what is wrong."""
 
 from __future__ import annotations
 
@@ -25,24 +25,32 @@ from initreg.errors import (
 )
 from initreg.plugin.source import Source
 from initreg.specs import Extent, SlicedExtent
+from initreg.spelling import Spelt, either, join, option, said
 from initreg.storage import manifests
 from initreg.wording import names_text, plural, printable, shape_text, size_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-_CHUNK = 1 << 20  # elements that are looked at in one go
-# What opening may find wrong with the file itself: an answer. Anything else keeps from having one.
+_CHUNK = 1 << 20  # elements that are checked at a time
+# Errors of opening that say what is wrong with the file, so they are part of the answer. After any
+# other error the file could not be checked.
 _WRONG = (DamagedFile, DuplicateName, RefusedFile, UnknownFormat)
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found out about one array.
+    """The result for one array.
 
-    ``has_checksum``: whether the format has one for it, which was compared; ``in_manifest``:
-    whether a manifest has its digest, which was compared. ``nan`` and ``inf`` count the values that
-    are none and those that are infinite. ``problem``: why it is not as it should be, or "".
+    Args:
+        name: its name.
+        shape: its shape.
+        dtype: its dtype, a name as in :mod:`initreg.dtypes`.
+        has_checksum: whether the format has a checksum for it. It was compared.
+        in_manifest: whether the manifest has its digest. It was compared.
+        nan: how many values are NaN.
+        inf: how many values are infinite.
+        problem: what is wrong with it, "" if nothing is.
     """
 
     name: str
@@ -57,9 +65,16 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The answer of :func:`verify`. ``format``: what opened it, None if it could not be opened.
-    ``manifest``: the one that it was compared with, if there was any. ``nbytes``: of all arrays in
-    memory. ``problems``: of the file as a whole; those of ``arrays`` are with them."""
+    """The result of :func:`verify`.
+
+    Args:
+        source: what messages call the source.
+        format: the format that opened it, None if it could not be opened.
+        manifest: the manifest that it was compared with, None if there was none.
+        arrays: the result for each array, with its own problem.
+        nbytes: the size of all arrays in memory.
+        problems: the problems of the file as a whole.
+    """
 
     source: str
     format: str | None
@@ -70,10 +85,11 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no problem at all."""
+        """Whether there are no problems."""
         return not self.problems and not any(array.problem for array in self.arrays)
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as plain dicts, lists and strings."""
         return {
             "source": self.source,
             "ok": self.ok,
@@ -108,17 +124,19 @@ class Verification:
         else:
             what = f"{self.format}, {plural(len(self.arrays), 'array')}, {size_text(self.nbytes)}"
             lines = [f"{self.source}: {plural(count, 'problem') if count else 'fine'} ({what})"]
-        lines += [f"  {printable(problem)}" for problem in self.problems]
-        lines += [f"  {line}" for line in names_text(wrong, limit, gap=": ", more=_MORE)]
+        lines += ["  " + printable(problem) for problem in self.problems]
+        lines += ["  " + line for line in names_text(wrong, limit, gap=": ", more=_MORE)]
         if self.format is not None:
-            lines += [f"  checked  {line}" for line in self._checked()]
-        return "\n".join(lines)
+            lines += ["  checked  " + line for line in self._checked()]
+        return join("\n", lines)
 
     def _checked(self) -> Iterator[str]:
         total = plural(len(self.arrays), "array")
         summed = sum(array.has_checksum for array in self.arrays)
-        none = "" if summed or self.manifest else ": save with manifest=True to have some"
-        yield f"the format's checksums of {summed:,} of {total}{none}"
+        text = f"the format's checksums of {summed:,} of {total}"
+        if not summed and not self.manifest:
+            text += ". To have digests, save with " + option("manifest", True)
+        yield text
         if self.manifest is not None:
             known = sum(array.in_manifest for array in self.arrays)
             yield f"the digests of {known:,} of {total} in {self.manifest.name}"
@@ -126,7 +144,7 @@ class Verification:
         yield f"all values: {nan:,} NaN, {inf:,} infinite"
 
 
-_MORE = "they are in .arrays, and --json prints them all"
+_MORE = either("they are in .arrays and .problems", "--all shows them all")
 
 
 @spelt_out(OpeningOptions)
@@ -137,19 +155,29 @@ def verify(
     finite: bool = True,
     **options: Unpack[OpeningOptions],
 ) -> Verification:
-    """Read all of a source, and say whether it is what it was: returns a :class:`Verification`.
+    """Read all of a source, and report whether it is as it was saved.
 
-    What the format itself can tell is checked: that every part is there, and the checksums that it
-    carries. So are the digests of the source's manifest, which ``save(..., manifest=True)`` wrote
-    beside it, or of ``manifest``, which must be there then. Values that are NaN or infinite are
-    counted, and are a problem unless ``finite=False``. The other options are those of
-    :func:`initreg.open`. One array at a time for each thread is in memory.
+    Every part of the file must be there, and the checksums of the format must match. So must the
+    digests of the manifest, if there is one. Each thread has one array in memory at a time.
 
-    What is wrong with the file is in the answer. What keeps from having one is raised, unless the
-    manifest has one: SourceNotFound, UnreadableFile, AmbiguousSource, MissingLibrary.
+    A manifest that came with the file shows only accidental changes. To know that nobody changed
+    the file on purpose, get the manifest from a place that you trust, and pass it.
 
-    A manifest that came with the file shows what happened to both by accident. To know that nobody
-    changed the file on purpose, get the manifest from where you trust it, and name it.
+    Args:
+        source: any source that :func:`initreg.open` takes.
+        manifest: the manifest, which must exist. By default it is the one beside the source, which
+            ``save(..., manifest=True)`` wrote, if there is one.
+        finite: whether values that are NaN or infinite are a problem. They are counted anyway.
+        options: ``format``, ``allow_pickle`` and ``max_inflation``, as for
+            :class:`initreg.SmartInit`.
+
+    Returns:
+        A :class:`Verification`. Everything that is wrong with the file is in it.
+
+    Raises:
+        SourceNotFound, UnreadableFile, AmbiguousSource, MissingLibrary: the source cannot be
+            checked, and the manifest shows no problem either. A manifest that was passed and does
+            not exist is a SourceNotFound, too.
 
     >>> initreg.verify("model.safetensors").ok  # doctest: +SKIP
     """
@@ -165,8 +193,8 @@ def verify(
         changed = _files_problems(found)[1] if found is not None else []
         if not changed and not isinstance(error, _WRONG):
             raise
-        said = (_without(str(error), label), *changed)
-        return Verification(label, None, found, (), 0, said)
+        problem = _without(printable(said(error)), label)
+        return Verification(label, None, found, (), 0, (problem, *changed))
     with opened:
         return _verification(opened, source, given, finite)
 
@@ -192,8 +220,9 @@ def _verification(opened: ArrayMap, source: Any, given: Path | None, finite: boo
 
 
 def _without(message: str, label: str) -> str:
-    """An error that names what the answer names already, without that."""
-    return message.removeprefix(label).lstrip(": ")
+    """The message of an error without the name that it begins with."""
+    left = message.removeprefix(label).lstrip(": ")
+    return message.after(len(message) - len(left)) if isinstance(message, Spelt) else left
 
 
 # --- the manifest -------------------------------------------------------------------------------
@@ -213,7 +242,7 @@ def _files_of(array: LazyArray) -> Iterator[Path]:
 
 
 def _files_problems(path: Path) -> tuple[Mapping[str, manifests.ArrayDigest], list[str]]:
-    """The digests of arrays in a manifest, and what of its files is not as it says."""
+    """The digests of arrays in a manifest, and the problems of the files that it lists."""
     try:
         known = manifests.read(path)
     except InitregError as error:
@@ -242,8 +271,11 @@ def _files_problems(path: Path) -> tuple[Mapping[str, manifests.ArrayDigest], li
 def _all(
     arrays: list[LazyArray], digests: Mapping[str, manifests.ArrayDigest] | None, finite: bool
 ) -> Iterator[Verified]:
-    """Each array, checked by one of several threads; what is no extent, whose library may not be
-    made for that, by this one."""
+    """Each array, checked by one of several threads.
+
+    Arrays that a library reads are checked by the calling thread, because the library may not
+    support threads.
+    """
     running: deque[Future[Verified]] = deque()
     with ThreadPoolExecutor(threads := thread_count(), "initreg-verify") as pool:
         for array in arrays:
@@ -267,7 +299,7 @@ def _checked(
     nan = inf = 0
     problem = ""
     if digests is not None and expected is None:
-        problem = "is in no manifest"
+        problem = "is not in the manifest"
     elif expected is not None and (expected.shape, expected.dtype) != (spec.shape, spec.dtype):
         problem = (
             f"{shape_text(spec.shape)} {spec.dtype}, in the manifest "
@@ -281,7 +313,7 @@ def _checked(
         if is_comparable and expected is not None and found != expected.sha256:
             problem = "its SHA-256 is not the manifest's: its values changed"
     except InitregError as error:
-        problem = _without(_without(str(error), label), f"array {array.name!r}")
+        problem = _without(_without(printable(said(error)), label), f"array {array.name!r}")
     except (MemoryError, TypeError, ValueError) as error:
         problem = f"cannot be read: {type(error).__name__}: {error}"
     if finite and not problem and (nan or inf):
@@ -301,7 +333,7 @@ def _has_checksum(value: Any) -> bool:
 
 
 def _not_finite(values: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """How many values are NaN and how many infinite, those in the fields of structures too."""
+    """How many values are NaN and how many are infinite, including those in structures."""
     import numpy as np
 
     if values.dtype.names:
@@ -315,7 +347,7 @@ def _not_finite(values: np.ndarray[Any, Any]) -> tuple[int, int]:
         chunk = flat[start : start + _CHUNK]
         try:
             odd = chunk[~np.isfinite(chunk)]
-        except TypeError:  # raw bytes, or a dtype of ml_dtypes that has neither
+        except TypeError:  # raw bytes, or a dtype of ml_dtypes without NaN and infinity
             return 0, 0
         if odd.size:
             none = int(np.isnan(odd).sum())

@@ -1,32 +1,29 @@
-"""The command line: parse, call, print. One module a verb; ``VERBS`` is the table of contents.
+"""The command line: parse, call, print. One module a verb. ``VERBS`` is the table of contents.
 
-Parsing imports no more than the verbs' own modules, which import what they need when they run.
+Parsing imports only the modules of the verbs, and they import what they need when they run.
 Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from initreg.cli import convert, dump, ls, plan, plugins, probe, resume, verify
-from initreg.errors import InitregError
+from initreg.cli.flags import message
+from initreg.errors import InitregError, InitregWarning
 
 VERBS = (probe, plugins, ls, plan, verify, convert, dump, resume)
-# What errors say of keywords, as it is typed here.
-_TYPED = {
-    "allow_pickle=True": "--allow-pickle",
-    "inference=True": "--inference",
-    "max_inflation=": "--max-inflation ",
-    ' meta="': ' --meta "',
-}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """The parser of the whole command line."""
     top = argparse.ArgumentParser(
         prog="initreg",
         description="Initialise TensorFlow variables from weights that somebody else saved.",
@@ -36,16 +33,23 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(metavar="VERB", title="verbs")
     for module in VERBS:
         name = module.__name__.rsplit(".", 1)[-1]
-        summary = (module.__doc__ or "").strip().splitlines()[0]
-        verb = verbs.add_parser(name, help=summary, description=module.__doc__)
-        verb.add_argument("--json", action="store_true", help="print JSON, for machines")
+        # Not the docstring of the module, which `python -OO` removes.
+        verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
+        verb.add_argument("--json", action="store_true", help="print the result as JSON")
         module.add_arguments(verb)
         verb.set_defaults(run=module.run)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return its exit code."""
+    """Run one verb.
+
+    Args:
+        arguments: the arguments, by default those of the process.
+
+    Returns:
+        The exit code.
+    """
     options = parser().parse_args(arguments)
     if options.version:
         import initreg
@@ -55,30 +59,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser().print_help()
         return 2
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a file's name may be no text
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
-        code: int = options.run(options)
+        with _warnings_on_stderr():
+            code: int = options.run(options)
         sys.stdout.flush()
         return code
     except InitregError as error:
         if options.json:
             import json
 
-            kind = type(error).__name__
-            print(json.dumps({"error": kind, "message": str(error)}, ensure_ascii=False))
+            answer = {"error": type(error).__name__, "message": message(error)}
+            print(json.dumps(answer, ensure_ascii=False))
         else:
-            text = str(error)
-            for keyword, typed in _TYPED.items():
-                text = text.replace(keyword, typed)
-            print(f"initreg: {text}", file=sys.stderr)
+            print(f"initreg: {message(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `initreg ls model.npz | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+@contextlib.contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Print initreg's warnings as one message each. There is no line of the user to show."""
+    with warnings.catch_warnings():
+        others: Callable[..., None] = warnings.showwarning
+
+        def show(warning: Warning | str, *others_need: Any) -> None:
+            if isinstance(warning, InitregWarning):
+                print(f"initreg: warning: {message(warning)}", file=sys.stderr)
+            else:
+                others(warning, *others_need)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

@@ -1,4 +1,4 @@
-"""Write what sources hold into one file, of any format that is saved."""
+"""The verb ``convert``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from typing import Any
 from initreg.cli.rules import add_opening, add_rules, opening_of, rules_of
 from initreg.errors import SourceNotFound
 
+SUMMARY = "Write the arrays of one or more sources into one file, of any format that can be saved."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="a file, folder or checkpoint's prefix; of several, the later one wins",
+        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
+        "one wins",
     )
     parser.add_argument(
         "destination",
         metavar="DESTINATION",
-        help="the file or checkpoint's prefix to write; its ending says the format",
+        help="the file or the prefix of the checkpoint to write; its extension decides the format",
     )
     add_opening(parser)
     add_saving(parser)
@@ -33,23 +36,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_saving(parser: argparse.ArgumentParser) -> None:
-    """How the result is written."""
-    parser.add_argument("--to", metavar="FORMAT", help="the format to write, whatever the ending")
-    parser.add_argument("--compress", action="store_true", help="pack what can be packed")
+    """Add the options of saving."""
     parser.add_argument(
-        "--shard-size", metavar="SIZE", help="at most so many bytes in one file: 5GB"
+        "--to", metavar="FORMAT", help="the format to write, whatever the extension"
     )
     parser.add_argument(
-        "--manifest", action="store_true", help="write digests beside it, for 'initreg verify'"
+        "--compress", action="store_true", help="compress the arrays (npz and HDF5 only)"
+    )
+    parser.add_argument(
+        "--shard-size",
+        metavar="SIZE",
+        help="the largest size of one file, such as 5GB (safetensors only)",
+    )
+    parser.add_argument(
+        "--manifest",
+        action="store_true",
+        help="write digests beside the file, for 'initreg verify'",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """0, or 2 if it cannot be done; nothing is written then."""
+    """Run the verb. Returns 0. After an error, nothing is written."""
     from initreg.api.saving import convert
 
     if "" in options.sources:
-        raise SourceNotFound("'': an empty path names nothing")
+        raise SourceNotFound("'': the path is empty")
     with progress_bar() as progress:
         path = convert(
             options.sources,
@@ -71,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def written_to(path: Path, format: str | None) -> dict[str, Any]:
-    """What was written: the path to open it by, how many arrays, and how many bytes on the disk."""
+    """What was written: the path to open, the number of arrays, and the bytes on disk."""
     from initreg.api.chain import open as open_source
 
     with open_source(path, format=format) as opened:
@@ -90,7 +101,7 @@ def written_text(found: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """What to tell how many bytes are done, and of how many; None where nobody watches."""
+    """A function that shows the bytes done and all bytes, or None if stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""Write the model that is in a checkpoint, without what only its training needs."""
+"""The verb ``dump``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import argparse
 import json
 
 from initreg.cli.convert import add_saving, progress_bar, written_text, written_to
+from initreg.cli.flags import typed
 from initreg.cli.rules import add_opening, opening_of
 from initreg.errors import SourceNotFound
+
+SUMMARY = "Write the model of a checkpoint, without the variables that only its training needs."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="a checkpoint's prefix or file, or a folder, for its newest checkpoint and metagraph",
+        help="a checkpoint's prefix or file, or a folder with checkpoints and metagraphs, of which "
+        "the newest are used",
     )
     parser.add_argument(
-        "out", metavar="OUT", help="what to write: model.npz; its ending says the format"
+        "out", metavar="OUT", help="the file to write; its extension decides the format"
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -28,21 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--inference",
         action="store_true",
-        help="without a metagraph: drop what the checkpoint itself shows to be its training's",
+        help="without a metagraph: drop the variables that the checkpoint itself shows to belong "
+        "to the training",
     )
     parser.add_argument(
-        "--all", action="store_true", help="show every name, folded, however long that gets"
+        "--all", action="store_true", help="show every name, however many there are"
     )
     add_opening(parser)
     add_saving(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """0, or 2 if it cannot be done; nothing is written then."""
+    """Run the verb. Returns 0. After an error, nothing is written."""
     from initreg.api.dumping import dump
 
     if options.meta == "":
-        raise SourceNotFound("--meta '': an empty path names nothing")
+        raise SourceNotFound("--meta '': the path is empty")
     with progress_bar() as progress:
         done = dump(
             options.checkpoint,
@@ -65,5 +70,5 @@ def run(options: argparse.Namespace) -> int:
         from initreg.wording import printable
 
         print(f"  by {printable(str(done.meta))}")
-    print(done.to_text(None if options.all else 20))
+    print(typed(done.to_text(None if options.all else 20)))
     return 0

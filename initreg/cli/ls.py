@@ -1,4 +1,4 @@
-"""List the arrays of a source: names, shapes, dtypes and sizes."""
+"""The verb ``ls``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import json
 
 from initreg.cli.rules import add_opening, opening_of
 
+SUMMARY = "List the arrays of a source: names, shapes, dtypes and sizes."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="a file, folder or checkpoint's prefix")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a file, a folder or a checkpoint's prefix"
+    )
     add_opening(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """0, or 2 if the source cannot be opened."""
+    """Run the verb. Returns 0."""
     from initreg.api.chain import open as open_source
     from initreg.wording import listing_text
 

@@ -1,4 +1,4 @@
-"""What ``--onto`` names: a source, for its names and shapes, or code that builds a model."""
+"""The target that ``--onto`` names: a source, or code that builds a model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,29 @@ from typing import Any
 from initreg.api.chain import open as open_source
 from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownFormat, UnknownTarget
 from initreg.plugin.installed import default_registry
+from initreg.spelling import said
 
 _DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _IN_A_MODULE = re.compile(rf"({_DOTTED}):({_DOTTED})")
 _IN_A_FILE = re.compile(rf"(.*\.py):({_DOTTED})")
-_MODULE = "__onto__"  # the name of a file that is loaded; like __main__, it hides no other module
+_MODULE = "__onto__"  # the name of a loaded file; like __main__, it is no other module's
 
 
 def target_of(text: str, stack: ExitStack, **opening: Any) -> Any:
-    """The target: an open map, which ``stack`` closes, or what the named code gives.
+    """The target: an open map, or what the named code builds.
 
-    Code is named as ``package.module:callable`` or as ``path/to/file.py:callable``. Modules are
-    looked for in the working folder, too. A path that exists is a source, though it could be read
-    as code. Raises what opening a source raises, SourceNotFound if there is no such file, and
-    TargetError if the code cannot be imported, fails, or gives nothing.
+    Modules are also looked for in the working folder. If a path exists, it is a source, even if it
+    could be the name of code.
+
+    Args:
+        text: a source, ``package.module:callable`` or ``path/to/file.py:callable``.
+        stack: it closes the map.
+        **opening: how a source is opened.
+
+    Raises:
+        SourceNotFound: the file does not exist.
+        TargetError: the code cannot be imported, fails, or returns None.
+        InitregError: what :func:`initreg.open` raises.
     """
     if not os.path.exists(text):
         if match := _IN_A_FILE.fullmatch(text):
@@ -41,21 +50,21 @@ def target_of(text: str, stack: ExitStack, **opening: Any) -> Any:
         return stack.enter_context(open_source(text, **opening))
     except SourceNotFound as error:
         raise SourceNotFound(
-            f"{error}. --onto takes a source, or code as package.module:callable or as "
+            said(error) + ". --onto takes a source, or code as package.module:callable or as "
             "file.py:callable"
         ) from error
     except UnknownFormat as error:
         if not text.endswith(".py"):
             raise
         raise UnknownFormat(
-            f"{error}. If it is code, name what builds the model: --onto {text}:callable"
+            said(error) + f". If it is code, name what builds the model: --onto {text}:callable"
         ) from error
 
 
 def _from_module(name: str, path: str) -> Any:
     where = f"--onto {name}:{path}"
     if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does, and the installed script does not
+        sys.path.insert(0, os.getcwd())  # as `python -m` does, but not the installed script
     with _foreign(f"{where}: {name} cannot be imported", name):
         module = importlib.import_module(name)
     return _build(module, name, path)
@@ -66,11 +75,11 @@ def _from_file(name: str, path: str) -> Any:
     file = Path(os.path.expanduser(name))
     if not file.exists():
         raise SourceNotFound(f"{where}: there is no file {name}")
-    with _importable(file.resolve().parent):  # while it builds, too: functions may import
+    with _importable(file.resolve().parent):  # also while it builds, since functions may import
         with _foreign(f"{where}: {name} cannot be imported", name):
             module = ModuleType(_MODULE)
             module.__file__ = str(file.absolute())
-            sys.modules[_MODULE] = module  # where dataclasses, for one, look for it
+            sys.modules[_MODULE] = module  # dataclasses, for example, look for it there
             code = compile(file.read_bytes(), module.__file__, "exec", dont_inherit=True)
             exec(code, vars(module))
         return _build(module, name, path)
@@ -88,7 +97,16 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _build(module: ModuleType, name: str, path: str) -> Any:
-    """What ``path`` in the module is, or returns; ``name`` is what the user calls the module."""
+    """What the named code is, or returns if it is called.
+
+    Args:
+        module: the module.
+        name: what the user calls the module.
+        path: the name in the module, which may have dots.
+
+    Raises:
+        TargetError: there is no such name, calling it fails, or it returns None.
+    """
     where = f"--onto {name}:{path}"
     found: Any = module
     try:
@@ -105,14 +123,14 @@ def _build(module: ModuleType, name: str, path: str) -> Any:
         built = found()
     if built is None:
         raise TargetError(
-            f"{where} returned None: let it return what it builds, which may be a model, a "
-            "session, a graph, variables or a dict of arrays"
+            f"{where} returned None. It must return what it builds: a model, a session, a graph, "
+            "variables or a dict of arrays"
         )
     return built
 
 
 def _is_builder(found: Any) -> bool:
-    """Whether it is to be called; a model that is there already may be callable, too."""
+    """Whether it must be called to get the target. A model that exists may be callable, too."""
     if inspect.isroutine(found) or inspect.isclass(found):
         return True
     if not callable(found):
@@ -128,8 +146,16 @@ def _is_builder(found: Any) -> bool:
 
 @contextlib.contextmanager
 def _foreign(failure: str, program: str) -> Iterator[None]:
-    """Run the user's code: what it prints goes to stderr, for stdout has the plan; it finds no
-    arguments of ours; and whatever it raises is a TargetError, so that leaving is no success."""
+    """Run the user's code.
+
+    What it prints goes to stderr, because stdout has the plan. It does not see the arguments of
+    this program. Whatever it raises becomes a TargetError, so that ``sys.exit()`` in it is no
+    success.
+
+    Args:
+        failure: how the message of the error begins.
+        program: the name of the program that it sees.
+    """
     arguments = sys.argv
     sys.argv = [program]
     try:

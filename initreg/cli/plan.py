@@ -1,4 +1,4 @@
-"""Show what restoring sources onto a target would do, without writing anything."""
+"""The verb ``plan``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from initreg.cli.rules import add_opening, add_rules, flags, follows, opening_of, rules_of
+from initreg.cli.flags import flags, message, typed
+from initreg.cli.rules import add_opening, add_rules, follows, opening_of, rules_of
 from initreg.errors import MissingLibrary, SourceNotFound
 
 if TYPE_CHECKING:
@@ -16,24 +17,27 @@ if TYPE_CHECKING:
 
 _POLICIES = ("warn", "error", "ignore")  # initreg.plan.Policy, which parsing does not import
 
+SUMMARY = "Show what restoring sources onto a target would do, without writing anything."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="a file, folder or checkpoint's prefix; of several, the later one wins",
+        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
+        "one wins",
     )
     parser.add_argument(
         "--onto",
         metavar="TARGET",
         required=True,
-        help="a source, for its names and shapes, or package.module:callable or file.py:callable "
-        "that builds a model",
+        help="a source, for its names and shapes, or code that builds a model: "
+        "package.module:callable or file.py:callable",
     )
     add_opening(parser)
     parser.add_argument(
-        "--ignore-mismatch", action="store_true", help="pass over arrays that do not fit"
+        "--ignore-mismatch", action="store_true", help="skip arrays that do not fit"
     )
     parser.add_argument("--on-missing", choices=_POLICIES, default="warn", help="default: warn")
     parser.add_argument("--on-unused", choices=_POLICIES, default="warn", help="default: warn")
@@ -44,18 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(option, metavar="GLOB", action="append", default=[], help=what)
     parser.add_argument(
-        "--all", action="store_true", help="show every name, folded, however long that gets"
+        "--all", action="store_true", help="show every name, however many there are"
     )
     add_rules(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 if it would load, 1 if it would fail, 2 if it cannot be planned."""
+    """Run the verb. Returns 0 if it would load, and 1 if it would fail."""
     from initreg.api.smart_init import SmartInit
     from initreg.cli.onto import target_of
+    from initreg.plan.rows import Hint
 
     if "" in options.sources:
-        raise SourceNotFound("'': an empty path names nothing")
+        raise SourceNotFound("'': the path is empty")
     rules = rules_of(options)
     smart_init = SmartInit(
         options.sources,
@@ -69,35 +74,38 @@ def run(options: argparse.Namespace) -> int:
         **rules,
     )
     with ExitStack() as stack:
-        # The format is that of the source; the target shows its own.
+        # --format is that of the sources. The format of the target is recognised.
         target = target_of(options.onto, stack, **{**opening_of(options), "format": None})
         plan = smart_init.plan(target)
-    error = plan.error()
+    # Options apply to all sources, in an order of their own. A hint that needs something else ends
+    # in Python code.
+    hints = []
+    for hint in plan.hints:
+        fits = len(options.sources) == 1 and follows(hint.options, rules)
+        remedy = flags(hint.options) if fits else hint.code
+        hints.append(f"{hint.words}: {remedy}" if hint.options else hint.words)
+    error = plan.with_hints([Hint(text, {}, "") for text in hints]).error()
     if options.json:
         answer = plan.to_dict()
         if error is not None:
-            answer |= {"error": type(error).__name__, "message": str(error)}
+            answer |= {"error": type(error).__name__, "message": message(error)}
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        _show(plan, None if options.all else 20)
-        # The options hold for all sources, and are applied in an order of their own: where that
-        # would not do what the hint says, it ends in Python.
-        for hint in plan.hints:
-            fits = len(options.sources) == 1 and follows(hint.options, rules)
-            remedy = flags(hint.options) if fits else hint.code
-            print(f"hint: {hint.words}" + (f": {remedy}" if hint.options else ""))
-        print("it would load" if error is None else f"it would fail: {plan.verdict}")
+        _show(plan.with_hints(()), None if options.all else 20)
+        for text in hints:
+            print(f"hint: {text}")
+        verdict = typed(plan.verdict)
+        print("it would load" if error is None else f"it would fail: {verdict}")
     return 0 if error is None else 1
 
 
 def _show(plan: Plan, limit: int | None) -> None:
-    """With colours on a terminal, if rich is there; as plain text otherwise."""
-    bare = plan.with_hints(())  # they are told as what is typed here
+    """Print the plan: on a terminal as a table with colours if rich is installed, else as text."""
     if sys.stdout.isatty():
         try:
             from initreg.plan.terminal import rich_table
 
-            shown = rich_table(bare, limit)
+            shown = rich_table(plan, limit, typed)
         except MissingLibrary:
             pass
         else:
@@ -105,4 +113,4 @@ def _show(plan: Plan, limit: int | None) -> None:
 
             rich_print(shown)
             return
-    print(bare.to_text(limit))
+    print(typed(plan.to_text(limit)))

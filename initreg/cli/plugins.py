@@ -1,4 +1,4 @@
-"""List the plugins that are installed, from which distribution, and what each can do."""
+"""The verb ``plugins``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import json
 from initreg.cli.probe import broken_text, lacking_text
 from initreg.plugin.installed import default_registry
 
+SUMMARY = "List the installed plugins: what each provides, and which distribution it is from."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No arguments besides --json."""
+    """Add no arguments. There is only --json."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 if every plugin works, 1 if one is broken."""
+    """Run the verb. Returns 0, or 1 if a plugin is broken."""
     from initreg.wording import table
 
     records = default_registry().records

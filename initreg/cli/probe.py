@@ -1,4 +1,4 @@
-"""Show which format claims a file, how surely and why, and who else was asked."""
+"""The verb ``probe``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 import json
 from typing import Any
 
+from initreg.cli.flags import flags, message
 from initreg.plugin.installed import default_registry
 from initreg.plugin.loading import PluginRecord
 from initreg.plugin.registry import Probe
 from initreg.plugin.source import Source
+
+SUMMARY = "Show which format claims a file, with its confidence and reason, and what others say."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 claimed, 1 claimed by nobody; ambiguous is 2, as is what raises."""
+    """Run the verb. Returns 0 if a format claims it, 1 if none does, 2 if it is ambiguous."""
     probe = default_registry().probe(Source(options.path))
     if options.json:
         answer: dict[str, Any] = probe.to_dict()
         error = probe.error()
         if error is not None:
-            answer |= {"error": type(error).__name__, "message": str(error)}
+            answer |= {"error": type(error).__name__, "message": message(error)}
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         print(text(probe))
@@ -33,14 +36,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def text(probe: Probe) -> str:
-    """The answer first, then who else was asked."""
+    """The answer first, then what the other formats said."""
     lines: list[str] = []
     claims = dict(probe.claims)
     if probe.winner is not None:
         claim = claims[probe.winner]
         lines.append(f"{probe.source}: {probe.winner} ({claim.confidence.name}: {claim.reason})")
     elif probe.tied:
-        lines.append(f"{probe.source}: ambiguous; choose with format={probe.tied[0]!r}, or:")
+        choice = flags({"format": probe.tied[0]})
+        lines.append(f"{probe.source}: ambiguous. Choose one of these, such as {choice}:")
         lines += [
             f"  {name} ({claims[name].confidence.name}: {claims[name].reason})"
             for name in probe.tied

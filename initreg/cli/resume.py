@@ -1,9 +1,13 @@
-"""Show where a training run can go on: the newest checkpoint of a folder that is whole."""
+"""The verb ``resume``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+
+from initreg.cli.flags import typed
+
+SUMMARY = "Show where a training run can continue: the newest complete checkpoint of a folder."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,17 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0, 1 if no checkpoint is whole, or 2 if the folder cannot be read."""
+    """Run the verb. Returns 0, or 1 if there is no complete checkpoint."""
     from initreg.api.resuming import find
 
     point, skipped = find(options.directory, verify=options.verify)
     if options.json:
-        passed = [{"path": str(path), "reason": reason} for path, reason in skipped]
-        answer = point.to_dict() if point is not None else {"path": None, "skipped": passed}
+        left = [{"path": str(path), "reason": reason} for path, reason in skipped]
+        answer = point.to_dict() if point is not None else {"path": None, "skipped": left}
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0 if point is not None else 1
     if point is None:
-        print(f"{options.directory}: no whole checkpoint")
+        print(f"{options.directory}: there is no complete checkpoint")
     else:
         known = {"epoch": point.epoch, "step": point.step}
         print(point.path)
@@ -34,5 +38,5 @@ def run(options: argparse.Namespace) -> int:
         if point.states:
             print(f"  states {', '.join(point.states)}")
     for _, reason in skipped:
-        print(f"passed over  {reason}")
+        print(f"skipped  {typed(reason)}")
     return 0 if point is not None else 1

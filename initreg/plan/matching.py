@@ -16,6 +16,7 @@ from initreg.plan.expectations import Expectations, SourceSpecs
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Kind, Policy, Row
 from initreg.specs import ArraySpec, VariableSpec
+from initreg.spelling import either
 
 # Takes the names on one side only and the names of the restored variables, and returns the variable
 # of each name that is a slot.
@@ -157,7 +158,8 @@ def _refuse_contradiction(
     raise DuplicateName(
         f"{label}: two arrays may be meant for {name!r}: the array of this name, with the "
         f"{aliases}, and the array {other.name!r}, with the alias "
-        f"{name!r}. To match by primary names alone, pass initreg.load(source)"
+        f"{name!r}. To match by primary names alone, "
+        + either("pass initreg.load(source)", "convert the source first, with 'initreg convert'")
     )
 
 

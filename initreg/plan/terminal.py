@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from initreg.errors import MissingLibrary
@@ -10,8 +11,13 @@ from initreg.plan.text import Section, heading, sections
 from initreg.wording import plural, printable
 
 
-def rich_table(plan: Rows, limit: int | None = 20) -> Any:
+def rich_table(plan: Rows, limit: int | None = 20, spell: Callable[[str], str] = str) -> Any:
     """The plan as a table for ``rich``.
+
+    Args:
+        plan: the plan.
+        limit: at most so many lines for each kind of row, or None for all.
+        spell: gives a text with its options as the reader types them, by default as in Python.
 
     Raises:
         MissingLibrary: rich is not installed.
@@ -35,7 +41,7 @@ def rich_table(plan: Rows, limit: int | None = 20) -> Any:
             table.add_row(names, Text(count, style="dim"), Text(printable(line.note)))
         if section.hidden:
             table.add_row(Text(f"  ... and {plural(section.hidden, 'name')} more", style="dim"))
-    notes = [Text(f"unmatched pattern: {clause}", style="yellow") for clause in plan.unmet]
+    notes = [Text(spell("unmatched pattern: " + clause), style="yellow") for clause in plan.unmet]
     notes += [Text(f"hint: {hint}", style="cyan") for hint in plan.hints]
     return Group(Text(heading(plan), style="bold"), table, *notes)
 

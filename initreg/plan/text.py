@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from initreg.plan.rows import Kind, Row, Rows
+from initreg.spelling import join, option
 from initreg.wording import (
     MORE,
     Line,
@@ -109,12 +110,12 @@ def plan_text(plan: Rows, limit: int | None = 20) -> str:
     lines = [heading(plan)]
     for section in sections(plan, limit):
         lines.append(f"  {section.count:,} {section.title}")
-        lines += [f"    {line.text()}" for line in section.lines]
+        lines += ["    " + line.text() for line in section.lines]
         if section.hidden:
-            lines.append(f"    ... and {plural(section.hidden, 'name')} more: {MORE}")
-    lines += [f"  unmatched pattern: {clause}" for clause in plan.unmet]
+            lines.append(f"    ... and {plural(section.hidden, 'name')} more: " + MORE)
+    lines += ["  unmatched pattern: " + clause for clause in plan.unmet]
     lines += [f"  hint: {hint}" for hint in plan.hints]
-    return "\n".join(lines)
+    return join("\n", lines)
 
 
 def _notes(rows: Sequence[Row], plan: Rows) -> list[tuple[str, str]]:
@@ -205,11 +206,13 @@ def verdict_text(plan: Rows) -> str:
         texts.append(f"{plural(len(mismatched), 'array')} {_verb(mismatched, 'do')} not fit")
     if missing:
         count = f"{plural(len(missing), 'variable')} {_verb(missing, 'are')}"
-        texts.append(f"{count} supplied by no source, which on_missing='error' does not allow")
+        forbids = option("on_missing", "error") + " does not allow"
+        texts.append(f"{count} supplied by no source, which " + forbids)
     if unused:
         count = f"{plural(len(unused), 'array')} {_verb(unused, 'are')}"
-        texts.append(f"{count} taken by no variable, which on_unused='error' does not allow")
-    return "; ".join(texts)
+        forbids = option("on_unused", "error") + " does not allow"
+        texts.append(f"{count} taken by no variable, which " + forbids)
+    return join("; ", texts)
 
 
 def _verb(rows: Sequence[Row], verb: str) -> str:
@@ -221,7 +224,7 @@ def failure_text(plan: Rows) -> str:
     if plan.matches_nothing:
         return _nothing_matched_text(plan)
     mismatched, missing, unused = plan.faults
-    text = f"{route_text(plan)}: {verdict_text(plan)}, and nothing was written:"
+    text = f"{route_text(plan)}: " + verdict_text(plan) + ", and nothing was written:"
     entries = [(row.name, mismatch_text(row) + source_note(row, plan)) for row in mismatched]
     for line in names_text(entries, limit=None, gap=": "):
         text += f"\n  {line}"
@@ -230,19 +233,20 @@ def failure_text(plan: Rows) -> str:
     for hint in plan.hints:
         text += f"\n  {hint}"
     if mismatched:
-        text += (
-            f"\nPass ignore={_some_code(mismatched)} to leave these variables as they are, or "
-            "ignore_mismatch=True to restore all others"
-        )
-    for rows, option in ((missing, "expect_missing"), (unused, "expect_unused")):
+        text += "\nPass " + _naming("ignore", mismatched) + " to leave these variables as they are"
+        text += ", or " + option("ignore_mismatch", True) + " to restore all others"
+    for rows, name in ((missing, "expect_missing"), (unused, "expect_unused")):
         if rows:
-            text += f"\nPass {option}={_some_code(rows)} if that is expected"
+            text += "\nPass " + _naming(name, rows) + " if that is expected"
     return text
 
 
-def _some_code(rows: Sequence[Row]) -> str:
+def _naming(name: str, rows: Sequence[Row]) -> str:
+    """An option that takes the names of the rows, or globs if they are too many to be shown."""
     names = list(dict.fromkeys(row.name for row in rows))
-    return code_text(names) if len(names) <= 3 else "[names or globs]"
+    if len(names) > 3:
+        return option(name, ["GLOB"], f"{name}=[names or globs]")
+    return option(name, names, f"{name}={code_text(names)}")
 
 
 def _nothing_matched_text(plan: Rows) -> str:
@@ -250,16 +254,15 @@ def _nothing_matched_text(plan: Rows) -> str:
     have = plan.of(Kind.ONLY_IN_SOURCE)
     want = [row for row in plan if row.in_target]
     dropped = len(plan.of(Kind.DROPPED))
-    text = f"{verdict_text(plan)}, and nothing was written"
+    text = verdict_text(plan) + ", and nothing was written"
     if dropped:
-        text += f"\n  {plural(dropped, 'array')} dropped by rules or ignore=" + (
-            "" if have else ", and none is left"
-        )
+        text += f"\n  {plural(dropped, 'array')} dropped by rules or " + option("ignore")
+        text += "" if have else ", and none is left"
     for hint in plan.hints:
         text += f"\n  {hint}"
     have_text = _some([f"{printable(r.name)} {shape_text(r.array_shape)}" for r in have])
     want_text = _some([f"{printable(r.name)} {shape_text(r.shape)}" for r in want])
-    return f"{text}\n  the source has {have_text}; the target has {want_text}"
+    return text + f"\n  the source has {have_text}; the target has {want_text}"
 
 
 def _some(names: Sequence[str]) -> str:

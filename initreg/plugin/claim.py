@@ -1,4 +1,4 @@
-"""A format's answer to "is this yours?"."""
+"""What a format answers when it is asked whether it reads a source."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from enum import IntEnum
 
 
 class Confidence(IntEnum):
-    """How sure a format is. The highest claim wins; a tie is an error, never a guess."""
+    """How sure a format is. The highest claim wins. A tie is an error, and never a guess."""
 
-    NAME = 1  # the name fits; nothing was read
-    CONTENT = 2  # the bytes fit, but others may share them
-    EXACT = 3  # nothing else looks like this
+    NAME = 1  # the name fits, and nothing was read
+    CONTENT = 2  # the bytes fit, but those of other formats may, too
+    EXACT = 3  # no other format looks like this
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """``Claim(Confidence.EXACT, "zip archive whose members are all .npy")``.
+    """A format claims a source.
 
-    The reason is shown to people: by ``initreg probe``, and when two formats claim one source.
+    Args:
+        confidence: how sure the format is.
+        reason: why, in words. ``initreg probe`` shows it, and so does the error if two formats
+            claim a source.
+
+    >>> Claim(Confidence.EXACT, "zip archive whose members are all .npy").confidence.name
+    'EXACT'
     """
 
     confidence: Confidence

@@ -1,4 +1,4 @@
-"""The registry of the plugins that are installed: made once, by the first call that needs it."""
+"""The registry of the installed plugins. The first call that needs it makes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def default_registry() -> Registry:
 
 
 def plugin_manager() -> pluggy.PluginManager:
-    """The pluggy manager of the installed plugins: to monitor and trace calls, and add wrappers.
+    """The pluggy manager of the installed plugins. Use it to monitor and trace calls, and to add
+    wrappers.
 
     >>> initreg.plugin_manager().add_hookcall_monitoring(before, after)  # doctest: +SKIP
     """
@@ -51,7 +52,7 @@ def probe(source: Any) -> Probe:
         A :class:`Probe`: the winner, all claims, who declined, and which plugins are broken.
 
     Raises:
-        SourceNotFound, UnreadableFile, RefusedFile: the file cannot be looked at.
+        SourceNotFound, UnreadableFile, RefusedFile: the file cannot be read.
 
     >>> initreg.probe("model.npz").winner  # doctest: +SKIP
     'npz'
@@ -60,10 +61,10 @@ def probe(source: Any) -> Probe:
 
 
 def _refuse_own_import() -> None:
-    """Raise PluginError if the call comes from the import of a plugin, by whomever it is imported.
+    """Raise PluginError if the call comes from the import of a plugin, whoever imports it.
 
-    A thread that such an import starts is not recognised. It waits like any other thread, and the
-    import is given up if it waits for that thread.
+    A thread that such an import starts is not recognised. It waits like any other thread. If the
+    import waits for that thread, the import is given up.
     """
     if loading.is_here():
         raise PluginError(
@@ -79,8 +80,8 @@ def _refuse_own_import() -> None:
                 )
 
 
-# A child process has none of the other threads. It must not be made while one of them loads plugins
-# and holds locks; a plugin that forks in its own import cannot wait for that.
+# A child process has no other threads. It must not be created while one of them loads plugins and
+# holds locks. A plugin that forks in its own import cannot wait for that.
 
 
 def _before_fork() -> None:

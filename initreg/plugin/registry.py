@@ -39,6 +39,7 @@ from initreg.plugin.loading import (
 from initreg.plugin.source import Source
 from initreg.plugin.target import Blueprint, Target
 from initreg.specs import VariableSpec
+from initreg.spelling import option
 
 if TYPE_CHECKING:
     from initreg.arrays.saved import Saved
@@ -106,7 +107,7 @@ class Probe:
             )
             return AmbiguousSource(
                 f"{self.source}: {len(self.tied)} formats claim it alike: {rivals}. "
-                f"Choose one: format={self.tied[0]!r}"
+                "Choose one: " + option("format", self.tied[0])
             )
         message = f"{self.source}: no installed format claims it"
         if self.hint:

@@ -1,4 +1,4 @@
-"""What the caller handed in, with what every format needs to recognise it."""
+"""A source as formats see it: what the user passed, with all that is needed to recognise it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from typing import Any, BinaryIO
 
 from initreg.errors import InitregError, RefusedFile, SourceNotFound, UnreadableFile
 
-HEAD_BYTES = 4096  # an HDF5 signature may stand at 0, 512, 1024 or 2048
+HEAD_BYTES = 4096  # an HDF5 signature may begin at 0, 512, 1024 or 2048
 
-# What people try to open and no format reads: (first bytes, what it is, "torch" or "pickle").
+# Files that people try to open, but no format reads: first bytes, what it is, "torch" or "pickle".
 _FOREIGN = (
-    (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file of before 1.6", "torch"),
+    (
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19",
+        "a PyTorch file from before version 1.6",
+        "torch",
+    ),
     (b"\x80", "a Python pickle", "pickle"),
     (b"PK\x03\x04", "a zip archive", ""),
     (b"PK\x05\x06", "an empty zip archive", ""),
@@ -27,18 +31,18 @@ _FOREIGN = (
     (b"BZh", "bzip2-compressed: unpack it first", ""),
     (b"(\xb5/\xfd", "zstd-compressed: unpack it first", ""),
 )
-# What stands in a file's place under its name, when the file itself did not come.
+# What a failed download leaves under the name of a file.
 _STAND_INS = (
     (b"<!doctype html", "an HTML page: the download gave a web page, not the file"),
     (b"<html", "an HTML page: the download gave a web page, not the file"),
     (b"version https://git-lfs", "a git-lfs pointer: run 'git lfs pull' to get the file"),
 )
 _BY_SUFFIX = {
-    ".onnx": "an ONNX model: a graph, whose weights have other names than the variables they were",
+    ".onnx": "an ONNX model: a graph, whose weights have lost the names of their variables",
     ".pb": "a frozen graph: its weights are constants, not variables",
 }
 _CONVERT = (
-    "; if you trust it, convert it where it was made: "
+    ". If you trust it, convert it where it was made: "
     "safetensors.torch.save_file(%s, 'weights.safetensors')"
 )
 
@@ -46,8 +50,16 @@ _CONVERT = (
 class Source:
     """A path, or any other object, that a format may claim.
 
-    ``obj``: what the caller handed in. ``path``: the absolute path, with ``~`` expanded, or None if
-    the source is no path. ``suffix``: the lower-case suffix of the path with its dot, or ``""``.
+    Args:
+        obj: what the user passed.
+
+    Attributes:
+        obj: what the user passed.
+        path: the absolute path, with ``~`` expanded, or None if the source is not a path.
+        suffix: the lower-case suffix of the path with its dot, or ``""``.
+
+    Raises:
+        SourceNotFound: the path is empty, or is bytes.
     """
 
     def __init__(self, obj: Any) -> None:
@@ -58,10 +70,10 @@ class Source:
             if not isinstance(text, str):
                 raise SourceNotFound(f"{obj!r}: a path is a str or a pathlib.Path, not bytes")
             if not text:
-                raise SourceNotFound("'': an empty path names nothing")
+                raise SourceNotFound("'': the path is empty")
             self._shown = Path(os.path.expanduser(text))
-            # Arrays may be read after the program has gone to another folder.
-            with contextlib.suppress(FileNotFoundError):  # the working folder is gone
+            # Arrays may be read after the program has changed its working folder.
+            with contextlib.suppress(FileNotFoundError):  # the working folder was deleted
                 self.path = self._shown.absolute()
             self.path = self.path or self._shown
         self.suffix = self.path.suffix.lower() if self.path is not None else ""
@@ -85,7 +97,7 @@ class Source:
             return None
         try:
             return self.path.stat()
-        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in it
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
             return None
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
@@ -94,7 +106,7 @@ class Source:
 
     @property
     def exists(self) -> bool:
-        """Whether the path names a file or folder; a checkpoint's prefix does not."""
+        """Whether the path is that of a file or folder. The prefix of a checkpoint is not."""
         return self._stat is not None
 
     @property
@@ -107,16 +119,18 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Bytes of the file; 0 of anything else."""
+        """The size of the file in bytes. It is 0 for anything else."""
         return self._stat.st_size if self._stat is not None and self.is_file else 0
 
     @functools.cached_property
     def head(self) -> bytes:
-        """The first bytes of the file, at most ``HEAD_BYTES``: read once, for all formats.
+        """The first bytes of the file, at most ``HEAD_BYTES``. They are read once, for all formats.
 
-        Empty for a folder, for a path that names nothing, and for a source that is no path.
-        Raises UnreadableFile if the system does not let it be read, RefusedFile for a pipe or a
-        device.
+        They are empty for a folder, for a path that does not exist, and for any other object.
+
+        Raises:
+            UnreadableFile: the system cannot read the file.
+            RefusedFile: it is a pipe or a device.
         """
         if self._stat is None or self.is_dir:
             return b""
@@ -126,7 +140,7 @@ class Source:
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """The names in the folder, sorted; empty if the source is no folder."""
+        """The names in the folder, sorted. It is empty if the source is not a folder."""
         if not self.is_dir:
             return ()
         assert self.path is not None
@@ -137,7 +151,10 @@ class Source:
 
     @functools.cached_property
     def members(self) -> tuple[str, ...] | None:
-        """The names in the zip archive, read once for all formats; None if it is no whole one."""
+        """The names in the zip archive, read once for all formats.
+
+        None if the source is not a complete zip archive.
+        """
         import zipfile
 
         if not self.head.startswith(b"PK"):
@@ -149,53 +166,66 @@ class Source:
             return None
 
     def open(self) -> BinaryIO:
-        """The file, opened for reading bytes. Raises UnreadableFile."""
+        """Open the file for reading bytes.
+
+        Raises:
+            UnreadableFile: the system cannot open it.
+            InitregError: the source is not a path.
+        """
         if self.path is None:
-            raise InitregError(f"{self.label} is no file")
+            raise InitregError(f"{self.label} is not a file")
         try:
             return open(self.path, "rb")
         except OSError as error:
             raise UnreadableFile(f"{self.label}: cannot be read: {error.strerror}") from error
 
     def read(self, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes from ``offset``; from the end of the file if it is negative."""
+        """At most ``length`` bytes from ``offset``. A negative offset counts from the end.
+
+        Raises:
+            UnreadableFile: the system cannot read them.
+        """
         with self.open() as file:
             try:
                 start = offset if offset >= 0 else max(0, self.size + offset)
                 file.seek(start)
-                # Never more than there is: read() allocates what it is asked for before it looks.
+                # Never more than the file has, because read() allocates the memory first.
                 return file.read(max(0, min(length, self.size - start)))
             except OSError as error:
                 raise UnreadableFile(f"{self.label}: cannot be read: {error.strerror}") from error
 
     def not_found(self) -> SourceNotFound:
-        """The error for a path that names nothing, with the nearest names of its folder."""
+        """The error for a path that does not exist, with similar names from its folder."""
         assert self.path is not None
         folder = self.path.parent
         try:
             names = os.listdir(folder)
         except (OSError, ValueError):
-            return SourceNotFound(f"{self.label}: no such file, and no folder {str(folder)!r}")
+            return SourceNotFound(f"{self.label}: no such file, and no such folder {str(folder)!r}")
         near = difflib.get_close_matches(self.path.name, names[:10_000], n=3, cutoff=0.6)
         near += sorted(n for n in names if n.startswith(self.path.name) and n not in near)[:3]
-        hint = f"; near it: {', '.join(near)}" if near else ""
+        hint = f". Similar names: {', '.join(near)}" if near else ""
         return SourceNotFound(f"{self.label}: no such file or checkpoint{hint}")
 
     def stand_in(self) -> str:
-        """What came instead of the file: a web page, a git-lfs pointer; "" if it may be itself."""
+        """What a download left instead of the file: a web page, a git-lfs pointer, or "" for
+        neither."""
         start = self.head.lstrip()[:64].lower()
         return next((what for magic, what in _STAND_INS if start.startswith(magic)), "")
 
     def looks_like(self) -> str:
-        """What an unclaimed source seems to be, and what to do with it; "" if that is unknown."""
+        """What a source seems to be that no format claims, and what to do with it.
+
+        It is "" if that is unknown.
+        """
         if self.path is None:
             kind = type(self.obj).__name__
             if isinstance(self.obj, (list, tuple)):
-                return f"a {kind} is a chain: give it to SmartInit or initreg.load"
-            return f"initreg opens paths, mappings and lists of them; this is of type {kind}"
+                return f"a {kind} is a chain. Pass it to SmartInit or initreg.load"
+            return f"this is a {kind}, and initreg opens paths, mappings and lists of them"
         if self.is_dir:
             shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
-            return f"a folder with {shown}: give a file in it" if self.names else "an empty folder"
+            return f"a folder with {shown}. Pass a file in it" if self.names else "an empty folder"
         if not self.head:
             return "the file is empty"
         if self.stand_in():

@@ -1,4 +1,4 @@
-"""What the arrays go into."""
+"""The contract of a target: what arrays are written into."""
 
 from __future__ import annotations
 
@@ -16,33 +16,42 @@ if TYPE_CHECKING:
 class Target(Protocol):
     """Something with named variables that can be written.
 
-    ``label`` says what it is, for people: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
+    A target may also have a method ``room(variable, shape, nbytes)``. It offers the memory that an
+    array of this shape, with the dtype of the variable, is read into. It returns a numpy array
+    whose values do not matter, or None if it has no such memory. It is called before the array is
+    taken from ``arrays``, which then yields this memory, filled.
 
-    A target may also have ``room(variable, shape, nbytes)``, which is asked where an array of that
-    shape and of the variable's dtype is best read to. It returns uninitialised memory, a numpy
-    array, or None if it has none. It is called before the array is drawn from ``arrays``, which
-    then gives this memory, filled.
+    Attributes:
+        label: what messages call it: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
     """
 
     label: str
 
     def variables(self) -> Sequence[VariableSpec]:
-        """Every variable that a restore may write. Nothing is created, run or written."""
+        """All variables that a restore may write. This must not create, run or write anything."""
         ...
 
     def write(self, arrays: Iterable[tuple[VariableSpec, np.ndarray[Any, Any]]]) -> Iterator[str]:
-        """Write each array into its variable; yield the variable's name once that has happened.
+        """Write each array into its variable, and yield the variable's name when that is done.
 
-        Every array has the shape and dtype of its variable, and nobody else holds its memory: the
-        target may keep it. One that is not writable is a view of a file that the user asked to have
-        mapped, which may be kept as well. ``arrays`` is lazy: drawing the next pair reads it from
-        the file, and may raise. A target that writes in batches yields after each batch.
+        A target that writes in batches yields after each batch.
+
+        Args:
+            arrays: each variable with its array, which has the shape and dtype of the variable.
+                The target may keep the array, because nobody else has its memory. An array that is
+                not writable is a view of a mapped file, because the user passed ``mmap``. It may
+                be kept, too. Taking the next pair reads it from the file, and may raise.
         """
         ...
 
 
 class Blueprint:
-    """Names, shapes and dtypes alone: a target to plan for, that cannot be written."""
+    """A target that can be planned for, but not written: it has names, shapes and dtypes alone.
+
+    Args:
+        label: what messages call it.
+        variables: its variables.
+    """
 
     def __init__(self, label: str, variables: Sequence[VariableSpec]) -> None:
         self.label = label
@@ -53,6 +62,6 @@ class Blueprint:
 
     def write(self, arrays: Iterable[tuple[VariableSpec, np.ndarray[Any, Any]]]) -> Iterator[str]:
         raise TargetError(
-            f"{self.label} is a source, which can be planned for and not written: give init() a "
+            f"{self.label} is a source, which can be planned for, but not written. Pass init() a "
             "session, variables, a model or a dict of arrays"
         )

@@ -1,4 +1,4 @@
-"""What the plugins know about training, together: checkpoints, slots, what inference needs."""
+"""What all plugins together know about training: checkpoints, slots, and what inference needs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,30 @@ logger = logging.getLogger("initreg")
 
 
 def checkpoints(registry: Registry, names: Collection[str]) -> dict[str, str]:
-    """The checkpoints among the files of a folder that are not called as a file of it.
+    """The checkpoints of a folder that are prefixes of files, and not files themselves.
+
+    Args:
+        registry: the plugins.
+        names: the names of the files in the folder.
 
     Returns:
-        The name of each, with the name of the file that is written last.
+        The name of each checkpoint, with the name of its file that is written last.
 
     Raises:
-        PluginError: a plugin failed. A run must not resume from an older checkpoint than it has.
+        PluginError: a plugin failed. Otherwise a run might resume from an older checkpoint.
     """
     return _merged(_answers(registry, "initreg_checkpoints", names=names).values())
 
 
 def slots(registry: Registry, names: Collection[str], variables: Collection[str]) -> dict[str, str]:
-    """Which of ``names`` are slots of an optimiser, each with its variable.
+    """The slots of an optimiser, each with its variable.
 
-    A plugin that fails is logged, and its slots are rows as any others: a plan is right without.
+    If a plugin fails, that is logged. Its slots are then ordinary rows, and the plan is right.
+
+    Args:
+        registry: the plugins.
+        names: names that may be those of slots.
+        variables: names of variables.
     """
     failed: dict[str, str] = {}
     found = registry.calls.ask_each(
@@ -41,10 +50,14 @@ def slots(registry: Registry, names: Collection[str], variables: Collection[str]
 
 
 def inference(registry: Registry, arrays: Sequence[ArraySpec]) -> Inference:
-    """What of a checkpoint is not needed to use its model, by all plugins.
+    """The arrays of a checkpoint that are not needed to use its model, according to all plugins.
+
+    Args:
+        registry: the plugins.
+        arrays: the arrays of the checkpoint.
 
     Raises:
-        PluginError: a plugin failed. What it knows must not be published unseen.
+        PluginError: a plugin failed. Otherwise arrays that it knows might be published.
     """
     found = _answers(registry, "initreg_inference", _inference, arrays=arrays).values()
     names = {spec.name for spec in arrays}
@@ -57,7 +70,7 @@ def inference(registry: Registry, arrays: Sequence[ArraySpec]) -> Inference:
 
 
 def parameter_files(registry: Registry) -> tuple[str, ...]:
-    """The endings of files that say which arrays of another file are a model's parameters."""
+    """The extensions of files that say which arrays of another file are a model's parameters."""
     found: list[str] = []
     for record in registry.records:
         plugin = registry.manager.get_plugin(record.name)
@@ -93,7 +106,7 @@ def _inference(answer: Any) -> Inference:
 
 
 def _merged(answers: Any) -> dict[str, str]:
-    """One dict; of two answers about one name, that of the plugin that comes first by its name."""
+    """One dict. If two answers are about one name, that of the first plugin by name counts."""
     found: dict[str, str] = {}
     for answer in answers:
         found = {**answer, **found}

@@ -1,12 +1,12 @@
 """Hooks about training. Any plugin may implement them, and no format or target has to.
 
-What libraries call the checkpoints of a run, the slots of an optimiser and the counters of a
-training is knowledge about these libraries. It is in plugins, so that others can add theirs.
+Each library has its own names for the checkpoints of a run, the slots of an optimiser and the
+counters of training. Plugins know them, so that others can add theirs.
 
-A plugin whose files say which arrays of *another* file are a model's parameters, as a metagraph
-does for a checkpoint, sets their endings: ``initreg_parameter_files = (".meta",)``. The mapping
-that its ``initreg_open`` returns has ``.parameters`` then. :func:`initreg.dump` uses the newest of
-these files in a folder.
+Some files say which arrays of *another* file are a model's parameters, as a metagraph does for a
+checkpoint. A plugin that reads such files sets their extensions:
+``initreg_parameter_files = (".meta",)``. The mapping that its ``initreg_open`` returns then has
+``.parameters``. :func:`initreg.dump` uses the newest of these files in a folder.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ class Inference:
 
 @hookspec(firstresult=True)
 def initreg_checkpoints(names: Collection[str]) -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Return the checkpoints of a folder that are not called as a file of it.
+    """Return the checkpoints of a folder that are prefixes of files, and not files themselves.
 
-    ``names`` are the names of the files in the folder. Map the name of each checkpoint, which a
-    source would be, to the file of it that is written last. A checkpoint of TensorFlow is the
-    prefix of its files: ``{"model-100": "model-100.index"}``.
+    Args:
+        names: the names of the files in the folder.
+
+    Returns:
+        The name of each checkpoint, as a user would open it, with the name of its file that is
+        written last. For TensorFlow: ``{"model-100": "model-100.index"}``.
     """
 
 
@@ -46,14 +49,24 @@ def initreg_checkpoints(names: Collection[str]) -> Mapping[str, str]:  # type: i
 def initreg_slots(  # type: ignore[empty-body]
     names: Collection[str], variables: Collection[str]
 ) -> Mapping[str, str]:
-    """Return which of ``names`` are slots of an optimiser, each with the one of ``variables`` that
-    it belongs to: ``{"fc/W/Adam": "fc/W"}``. A plan counts them on a line of their own."""
+    """Return which names are slots of an optimiser. A plan counts them on a line of their own.
+
+    Args:
+        names: names that may be those of slots.
+        variables: the names of variables.
+
+    Returns:
+        The name of each slot, with the variable that it belongs to: ``{"fc/W/Adam": "fc/W"}``.
+    """
 
 
 @hookspec(firstresult=True)
 def initreg_inference(arrays: Sequence[ArraySpec]) -> Inference | None:
-    """Return what of a checkpoint with these arrays is not needed to use its model.
+    """Return which arrays of a checkpoint are not needed to use its model.
 
-    Names alone are not enough: a slot needs its variable in the same checkpoint, with the same
-    shape. What you do not recognise belongs to the model.
+    Names alone are not enough. A slot needs its variable in the same checkpoint, with the same
+    shape. An array that you do not recognise belongs to the model.
+
+    Args:
+        arrays: the arrays of the checkpoint.
     """

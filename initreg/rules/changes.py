@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
 from initreg.errors import CastWarning, RuleError, warn
+from initreg.spelling import option
 from initreg.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Pad:
         if self.length < shape[axis]:
             raise ValueError(
                 f"axis {self.axis} of shape {shape_text(shape)} is already longer than "
-                f"{self.length}: shorten it with slice="
+                f"{self.length}: shorten it with " + option("slice")
             )
         if self.fill == "mean" and not (dtypes.is_float(dtype) and shape[axis]):
             raise ValueError(

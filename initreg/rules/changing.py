@@ -16,6 +16,8 @@ from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
 from initreg.rules.rule import Entry, Outcome, Rule
+from initreg.spelling import either, said
+from initreg.spelling import option as option_text
 
 
 class ChangeByGlob:
@@ -44,7 +46,7 @@ def _changed(entry: Entry, change: Change, clause: str) -> Entry:
     try:
         shape, dtype = change.announce(spec.shape, spec.dtype)
     except ValueError as error:
-        raise RuleError(f"{clause}: array {spec.name!r}: {error}") from error
+        raise RuleError(clause + f": array {spec.name!r}: " + said(error)) from error
     text = change.text(spec.shape, spec.dtype)
     if not text:
         return entry
@@ -58,14 +60,14 @@ def change_by_glob(option: str, given: Any) -> Rule:
         raise RuleError(f"{option}={given!r}: give a dict that says what to do for each glob")
 
     def clause(glob: str) -> str:
-        return f"{option}={ {glob: given[glob]} }"
+        return option_text(option, {glob: given[glob]})
 
     changes: dict[str, Change] = {}
     for glob, value in given.items():
         try:
             changes[glob] = make(*value)
         except (TypeError, ValueError) as error:
-            raise RuleError(f"{clause(glob)}: give {usage}") from error
+            raise RuleError(clause(glob) + ": give " + usage) from error
     return ChangeByGlob(option, changes, clause)
 
 
@@ -88,9 +90,27 @@ def _pad(axis: int, length: int, fill: Any = 0) -> Change:
 
 # The function that makes a change from the value of a glob, and the value that it takes, in words.
 _MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
-    "permute": (_permute, "the axes in their new order, as in (2, 3, 1, 0)"),
-    "slice": (_slice, "(axis, start, stop), where a stop of None is the end of the axis"),
-    "pad": (_pad, "(axis, length) or (axis, length, fill), where fill is a number or 'mean'"),
+    "permute": (
+        _permute,
+        either(
+            "the axes in their new order, as in (2, 3, 1, 0)",
+            "the axes in their new order, as in --permute 'conv*=2,3,1,0'",
+        ),
+    ),
+    "slice": (
+        _slice,
+        either(
+            "(axis, start, stop), where a stop of None is the end of the axis",
+            "AXIS,START,STOP, where an empty STOP is the end of the axis",
+        ),
+    ),
+    "pad": (
+        _pad,
+        either(
+            "(axis, length) or (axis, length, fill), where fill is a number or 'mean'",
+            "AXIS,LENGTH or AXIS,LENGTH,FILL, where FILL is a number or mean",
+        ),
+    ),
 }
 
 
@@ -110,10 +130,10 @@ class _CastFloats:
 
 def cast_rule(given: str | Mapping[str, str]) -> Rule:
     if isinstance(given, str):
-        return _CastFloats(given, f"cast={given!r}")
+        return _CastFloats(given, option_text("cast", given))
 
     def clause(glob: str) -> str:
-        return f"cast={ {glob: given[glob]} }"
+        return option_text("cast", {glob: given[glob]})
 
     return ChangeByGlob("cast", {glob: Cast(dtype) for glob, dtype in given.items()}, clause)
 
@@ -121,8 +141,10 @@ def cast_rule(given: str | Mapping[str, str]) -> Rule:
 def dtype_names(given: Any) -> str | dict[str, str]:
     """The value of ``cast=`` with its dtypes as names. Raises RuleError."""
     if isinstance(given, Mapping):
-        return {glob: _dtype(dtype, f"cast={ {glob: dtype} }") for glob, dtype in given.items()}
-    return _dtype(given, f"cast={given!r}")
+        return {
+            glob: _dtype(dtype, option_text("cast", {glob: dtype})) for glob, dtype in given.items()
+        }
+    return _dtype(given, option_text("cast", given))
 
 
 def _dtype(given: Any, clause: str) -> str:
@@ -134,5 +156,5 @@ def _dtype(given: Any, clause: str) -> str:
         return dtypes.name_of(dtypes.to_numpy(str(name)))
     except TypeError as error:
         raise RuleError(
-            f"{clause}: {given!r} is not a dtype. Give a name such as 'float32'"
+            clause + f": {given!r} is not a dtype. Give a name such as 'float32'"
         ) from error

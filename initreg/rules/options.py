@@ -19,6 +19,7 @@ from initreg.rules.changing import ChangeByGlob, cast_rule, change_by_glob, dtyp
 from initreg.rules.renaming import Renaming, put_before, renames, strip
 from initreg.rules.rule import Entry, Outcome, Rule
 from initreg.rules.selecting import Select
+from initreg.spelling import join, said
 from initreg.wording import plural, printable
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Rules:
             try:
                 rule.apply(outcome)
             except RuleError as error:
-                raise RuleError(f"{label}: {error}") from error.__cause__
+                raise RuleError(f"{label}: " + said(error)) from error.__cause__
         return outcome
 
     def refuse_untouched(self, touched: Collection[str], names: Sequence[str], label: str) -> None:
@@ -177,8 +178,8 @@ class Rules:
         near = _near(idle[0], names)
         hint = f"Similar names: {near}" if near else f"Arrays: {_some(names)}"
         raise RuleError(
-            f"{label}: {' and '.join(idle)} {'matches' if len(idle) == 1 else 'match'} no array "
-            f"(a rule must match at least one). {hint}"
+            f"{label}: " + join(" and ", idle) + f" {'matches' if len(idle) == 1 else 'match'} no "
+            f"array (a rule must match at least one). {hint}"
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.errors import RuleError
 from initreg.names import normalise
+from initreg.spelling import option
 
 if TYPE_CHECKING:
     from initreg.rules.rule import Outcome
@@ -40,12 +41,12 @@ class Rename:
         for old, new in zip(outcome.entries, entries, strict=True):
             name = new.spec.name
             if not name:
-                raise RuleError(f"{by[new.index]} makes the name {old.spec.name!r} empty")
+                raise RuleError(by[new.index] + f" makes the name {old.spec.name!r} empty")
             if name in holders:
                 first = outcome.entries[holders[name]].spec.name
                 clause = by[new.index] or by[entries[holders[name]].index]
                 raise RuleError(
-                    f"{clause} gives two arrays the same name: {first!r} and {old.spec.name!r} "
+                    clause + f" gives two arrays the same name: {first!r} and {old.spec.name!r} "
                     f"would both be called {name!r}. Drop one of them first"
                 )
             holders[name] = len(holders)
@@ -70,13 +71,13 @@ class Rename:
 
 def put_before(prefix: str) -> Rename:
     """The rule of ``prefix=``."""
-    clause = f"prefix={prefix!r}"
+    clause = option("prefix", prefix)
     return Rename([clause], lambda name: (prefix + name, clause))
 
 
 def strip(prefix: str) -> Rename:
     """The rule of ``strip_prefix=``."""
-    clause = f"strip_prefix={prefix!r}"
+    clause = option("strip_prefix", prefix)
     return Rename(
         [clause],
         lambda name: (name.removeprefix(prefix), clause) if name.startswith(prefix) else None,
@@ -127,24 +128,24 @@ def _is_pair(given: Any) -> bool:
 def _exact(given: Mapping[str, str]) -> Rename:
     if not all(isinstance(text, str) for item in given.items() for text in item):
         raise _wrong_type(given)
-    new = {normalise(old): (to, f"rename={ {old: to} }") for old, to in given.items()}
+    new = {normalise(old): (to, option("rename", {old: to})) for old, to in given.items()}
     return Rename([clause for _, clause in new.values()], new.get)
 
 
 def _pattern(regex: str | re.Pattern[str], replacement: Any) -> Rename:
     text = regex if isinstance(regex, str) else regex.pattern
-    clause = f"rename=({text!r}, {replacement!r})"
+    clause = option("rename", [(text, replacement)], f"rename=({text!r}, {replacement!r})")
     try:
         compiled = re.compile(regex)
     except re.error as error:
-        raise RuleError(f"{clause}: {text!r} is not a valid regex: {error}") from error
+        raise RuleError(clause + f": {text!r} is not a valid regex: {error}") from error
 
     def to(name: str) -> tuple[str, str] | None:
         try:
             new, count = compiled.subn(replacement, name)
         except (re.error, IndexError) as error:
             reason = f"{replacement!r} is not a valid replacement: {error}"
-            raise RuleError(f"{clause}: {reason}") from error
+            raise RuleError(clause + f": {reason}") from error
         return (new, clause) if count else None
 
     return Rename([clause], to)

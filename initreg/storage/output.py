@@ -44,7 +44,7 @@ class Output:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         given = os.path.expanduser(os.fspath(path))
         if not given:
-            raise UnwritableFile("'': an empty path names nothing")
+            raise UnwritableFile("'': the path is empty")
         # A link stays a link, and the file that it points to is replaced.
         self.path = Path(os.path.realpath(given))
         self.label = given

@@ -1,9 +1,9 @@
 """The conformance kits: tests for the authors of formats and of targets.
 
 :class:`FormatContract` has the tests that every format should pass, and :class:`TargetContract`
-those for every target. Subclass one of them in a test module of your own; their modules,
-``initreg.testing.formats`` and ``initreg.testing.targets``, show how. The kits are for test suites
-alone. They import pytest, and nothing else in initreg imports them.
+those for every target. Subclass one of them in a test module of your own. The modules
+``initreg.testing.formats`` and ``initreg.testing.targets`` show how. The kits are for test suites
+only. They import pytest, and nothing else in initreg imports them.
 """
 
 from __future__ import annotations

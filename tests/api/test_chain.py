@@ -87,7 +87,7 @@ def test_a_link_has_its_own_policy_for_what_is_unused():
 def test_what_speaks_of_the_target_is_the_outermosts(options):
     """Such an option of a link would be dropped in silence, so it is an error that says where."""
     (name,) = options
-    with pytest.raises(RuleError, match=f"give {name}= to the outer SmartInit"):
+    with pytest.raises(RuleError, match=f"Pass {name}= to the outer SmartInit"):
         SmartInit([[SmartInit(arrays(a=(1,)), **options)]])
 
 

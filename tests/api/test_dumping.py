@@ -144,7 +144,7 @@ def test_neither_is_an_error_that_says_what_to_type(run: Path, tmp_path: Path) -
         InitregError, match=r'dict of 1: it is not .* meta="graph\.meta", or pass inf'
     ):
         dump({"w": np.zeros(2)}, tmp_path / "a.ckpt")
-    with pytest.raises(InitregError, match="give one of them"):
+    with pytest.raises(InitregError, match="Pass one of them"):
         dump(run, tmp_path / "a.ckpt", meta=run / "graph-1.meta", inference=True)
 
 
@@ -228,7 +228,7 @@ def test_what_is_left_of_keras_fits_the_model(models: dict[str, Any], tmp_path: 
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     """A checkpoint of bookkeeping alone is not published."""
-    with pytest.raises(InitregError, match="nothing would be left: all of 1 array belong"):
+    with pytest.raises(InitregError, match=r"nothing would be left\. All arrays \(1\) belong"):
         dump({"global_step": np.int64(3)}, tmp_path / "a.ckpt", inference=True)
     assert os.listdir(tmp_path) == []
 

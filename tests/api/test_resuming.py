@@ -142,7 +142,7 @@ def test_what_is_torn_is_passed_over_and_said(
     assert [w.category for w in caught] == ([] if gone else [ResumeWarning])
     if not gone:
         assert str(caught[0].message).startswith(
-            f"{tmp_path}: 1 checkpoint passed over, going on from {tmp_path / 'model-20'}"
+            f"{tmp_path}: 1 incomplete checkpoint skipped, continuing from {tmp_path / 'model-20'}"
         )
         assert [skipped for skipped, _ in point.skipped] == [path]
         assert "model-30" in point.skipped[0][1]
@@ -172,7 +172,7 @@ def test_all_are_torn(tmp_path: Path) -> None:
     """None, and a warning that names each."""
     for step in (10, 20):
         damaged(save(tmp_path, step, at=float(step)), "cut")
-    with pytest.warns(ResumeWarning, match="2 checkpoints passed over, there is nothing"):
+    with pytest.warns(ResumeWarning, match="2 incomplete checkpoints skipped, there is nothing"):
         assert initreg.resume(tmp_path) is None
     assert [path.name for path, _ in find(tmp_path)[1]] == ["model-20.npz", "model-10.npz"]
 
@@ -201,7 +201,7 @@ def test_a_sidecar_that_is_none(tmp_path: Path, content: str) -> None:
     save(tmp_path, 10, at=10.0)
     path = save(tmp_path, 20)
     sidecar_of(path).write_text(content)
-    with pytest.warns(ResumeWarning, match="1 checkpoint passed over"):
+    with pytest.warns(ResumeWarning, match="1 incomplete checkpoint skipped"):
         point = initreg.resume(tmp_path)
     assert point is not None
     assert point.step == 10

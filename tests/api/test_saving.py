@@ -170,7 +170,7 @@ def test_sizes(given: Any, size: int | None) -> None:
 @pytest.mark.parametrize("given", ["", "5XB", "-1", "0", 0, -5, "GB", "1e9", "5 apples", True])
 def test_sizes_that_are_none(given: Any) -> None:
     """They are an error, not a guess."""
-    with pytest.raises(InitregError, match="is no size"):
+    with pytest.raises(InitregError, match="is not a size"):
         size_in_bytes(given)
 
 

@@ -161,7 +161,7 @@ def test_numpy_with_a_generator_of_ones_choice() -> None:
         assert np.random.rand() == wanted
     finally:
         np.random.set_bit_generator(before)
-    with pytest.raises(DamagedFile, match="'random' does not take the state"):
+    with pytest.raises(DamagedFile, match="'random' does not accept the state"):
         give(RandomStates(), state, "random", "run/model-3")
 
 
@@ -171,7 +171,9 @@ def test_generators_of_other_names() -> None:
     before = random.getstate()
     random.seed(1)
     changed = random.getstate()
-    with pytest.raises(InitregError, match=r"generators \['mine'\] were saved, and there are \[\]"):
+    with pytest.raises(
+        InitregError, match=r"generators \['mine'\] were saved, but RandomStates has \[\]"
+    ):
         RandomStates().load_state_dict(state)
     assert random.getstate() == changed
     random.setstate(before)
@@ -220,7 +222,8 @@ def test_no_state_leads_out_of_a_generator(place: tuple[str, ...], state: Any) -
     draws(*bits.values())
     before = to_json(named.state_dict())
     with pytest.raises(
-        DamagedFile, match=r"^run/model-3: 'random' does not take the state that was saved of it: "
+        DamagedFile,
+        match=r"^run/model-3: 'random' does not accept the state that was saved for it: ",
     ):
         give(named, through(saved), "random", "run/model-3")
     assert to_json(named.state_dict()) == before

@@ -125,7 +125,7 @@ def test_what_is_missing_and_what_is_more(tmp_path: Path) -> None:
     assert problems(found) == {
         "b": "(2, 1) float64, in the manifest (2,) float64",
         "c": "(3,) float32, in the manifest (3,) float64",
-        "d": "is in no manifest",
+        "d": "is not in the manifest",
     }
 
 

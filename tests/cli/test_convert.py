@@ -44,11 +44,11 @@ def test_json(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{base}", "{out}.docx"], "no format is saved under such a name"),
-        (["{base}", "{out}.ckpt", "--drop", "typo/*"], "drop='typo/*'"),
-        (["{base}", "{out}.ckpt", "--shard-size", "large"], "is no size"),
+        (["{base}", "{out}.docx"], "no format has this file extension"),
+        (["{base}", "{out}.ckpt", "--drop", "typo/*"], "--drop 'typo/*'"),
+        (["{base}", "{out}.ckpt", "--shard-size", "large"], "is not a size"),
         (["{base}", "{out}.ckpt", "--to", "nothing"], "format 'nothing' is not saved"),
-        (["", "{out}.ckpt"], "an empty path names nothing"),
+        (["", "{out}.ckpt"], "the path is empty"),
         (["{out}/gone.npz", "{out}.ckpt"], "gone.npz"),
     ],
 )

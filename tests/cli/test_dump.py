@@ -76,7 +76,7 @@ def test_the_remedy_is_what_is_typed_here(
     """Neither option, and not a folder: the error says both as options."""
     assert main(["dump", str(run / "model-1"), str(tmp_path / "a.ckpt")]) == 2
     said = capsys.readouterr().err
-    assert f'--meta "{run / "graph.meta"}", or pass --inference' in said
+    assert f"--meta {run / 'graph.meta'}, or pass --inference" in said
 
 
 def test_what_cannot_be_done(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_code_that_builds_a_model(path, source, heading, capsys):
 @pytest.mark.parametrize(
     ("onto", "message"),
     [
-        ("models_of_this_test:nothing", "returned None: let it return what it builds"),
+        ("models_of_this_test:nothing", "returned None. It must return what it builds"),
         ("models_of_this_test:failing", "calling it failed: ValueError: no data set here"),
         ("models_of_this_test:leaving", "calling it failed: SystemExit: 0"),
         ("models_of_this_test:arays", "arays. It has BUILDER, Callable_, Zoo, argued, arrays"),

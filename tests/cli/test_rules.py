@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 from initreg import SmartInit
+from initreg.cli.flags import flags, quote
 from initreg.cli.plan import _POLICIES
-from initreg.cli.rules import add_rules, flags, quote, rules_of
+from initreg.cli.rules import add_rules, rules_of
 from initreg.plan.rows import Policy
 from initreg.rules.options import RuleOptions
 

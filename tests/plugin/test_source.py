@@ -97,10 +97,10 @@ def test_not_found_names_what_is_near(tmp_path):
     """A misspelt name, and a prefix that is only the beginning of one, are answered."""
     for name in ("model_final.npz", "model-100.index", "other"):
         (tmp_path / name).touch()
-    assert "near it: model_final.npz" in str(Source(tmp_path / "model_fnal.npz").not_found())
+    assert "Similar names: model_final.npz" in str(Source(tmp_path / "model_fnal.npz").not_found())
     assert "model-100.index" in str(Source(tmp_path / "model-1").not_found())
     error = Source(tmp_path / "deep" / "x").not_found()
-    assert str(error) == f"{tmp_path}/deep/x: no such file, and no folder '{tmp_path}/deep'"
+    assert str(error) == f"{tmp_path}/deep/x: no such file, and no such folder '{tmp_path}/deep'"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_folder_and_an_object_are_described(tmp_path):
     for i in range(7):
         (tmp_path / f"f{i}").touch()
     assert (
-        Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, ...: give a file in it"
+        Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, .... Pass a file in it"
     )
     assert "give it to SmartInit" in Source(["a.npz"]).looks_like()
     assert "of type int" in Source(3).looks_like()

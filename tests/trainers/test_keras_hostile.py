@@ -142,7 +142,7 @@ def test_the_sidecar_of_a_stranger(run: Run) -> None:
     for place, value in HOSTILE:
         run.write(place, value)
         if place == ("states",) or place[0] == "files":
-            with pytest.warns(ResumeWarning, match="1 checkpoint passed over"):
+            with pytest.warns(ResumeWarning, match="1 incomplete checkpoint skipped"):
                 assert run.trainers.resume(model, run.callbacks()).point is None
         else:
             with pytest.raises(InitregError, match=re.escape(str(run.folder))):

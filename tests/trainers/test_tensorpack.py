@@ -414,7 +414,7 @@ def test_an_incomplete_checkpoint_is_skipped(log: Path) -> None:
     config = config_of([ModelSaver(), Stat(1, 2, 3)], monitors=[tp.JSONWriter()], max_epoch=3)
     assert (config.session_init.path, config.starting_epoch) == (str(log / "model-2"), 2)
     said = (log / "log.log").read_text()
-    assert "1 checkpoint passed over, going on from" in said
+    assert "1 incomplete checkpoint skipped, continuing from" in said
     train(config)
     rows = json.loads((log / "stats.json").read_text())
     assert [(row["epoch_num"], row["global_step"]) for row in rows] == [(1, 2), (2, 4), (3, 6)]

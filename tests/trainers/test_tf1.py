@@ -154,13 +154,16 @@ def test_the_newest_so_many_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_checkpoint_is_skipped(tmp_path: Path) -> None:
-    """The one before it is taken, with a warning."""
+    """The one before it is taken, with a warning that points at the user's line, though it is
+    TensorFlow that calls init_fn."""
     train(4, [ModelSaver(tmp_path, every_n_steps=2)])
     (data,) = tmp_path.glob("model-4.data*")
     data.write_bytes(data.read_bytes()[:-1])
     saver = ModelSaver(tmp_path, every_n_steps=2)
-    with pytest.warns(ResumeWarning, match=r"1 checkpoint passed over, going on from .*model-2"):
+    said = r"1 incomplete checkpoint skipped, continuing from .*model-2"
+    with pytest.warns(ResumeWarning, match=said) as caught:
         assert train(2, [saver], init_fn(None, saver)) == (2, 1.0)
+    assert [each.filename for each in caught if each.category is ResumeWarning] == [__file__]
     assert value(tmp_path / "model-4") == 1.0  # the new one has taken its place
     with warnings.catch_warnings():
         warnings.simplefilter("error")

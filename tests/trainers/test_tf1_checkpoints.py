@@ -153,7 +153,7 @@ def test_the_list_of_a_stranger(tmp_path: Path, name: str) -> None:
         states["ModelSaver"]["keeping"]["recent"] = [[name, 0.0]]
         point = dataclasses.replace(point, states=states)
         if name.startswith(".."):
-            with pytest.raises(DamagedFile, match="'ModelSaver' does not take the state"):
+            with pytest.raises(DamagedFile, match="'ModelSaver' does not accept the state"):
                 made.writer.go_on(point, {})
         else:
             made.writer.go_on(point, {})

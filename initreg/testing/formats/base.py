@@ -1,4 +1,4 @@
-"""What the tests of the kit stand on: samples, their copies, and what to compare and to say."""
+"""What the tests of the kit share: samples, copies of them, comparisons, and messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REMEDY = "Compare what the file says with source.size, and raise DamagedFile"
 EXEMPTIONS = {
     "files": "the sources are objects in memory: every test about files",
     "lazy": "the arrays cannot be found without reading them all",
-    "truncation": "a shorter file may be a whole file with other arrays",
+    "truncation": "a shorter file may be a complete file with other arrays",
     "memory": "the memory taken cannot be kept in proportion to the file's size",
 }
 FOREIGN = "foreign "  # "foreign text" and so on: that file is one of the format's own
@@ -37,13 +37,15 @@ FOREIGN = "foreign "  # "foreign text" and so on: that file is one of the format
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One source and every array that reading it gives.
+    """One source, with every array that reading it gives.
 
-    ``source``: a path inside the folder that ``samples`` was given, or an object. ``arrays``: what
-    ``np.asarray`` gives for each name, in dtype, shape and every bit. ``files``: those whose bytes
-    make up the source, if they are not the source itself, the files of that folder, or (of a
-    prefix) the files whose names begin with it and a dot. Keep them below 100 kB: they are damaged
-    and opened a few hundred times.
+    Keep the files below 100 kB, because they are damaged and opened a few hundred times.
+
+    Args:
+        source: a path inside the folder that ``samples`` was given, or an object.
+        arrays: the expected result of ``np.asarray`` for each name, in dtype, shape and every bit.
+        files: the files that make up the source. By default they are the source itself, the files
+            in that folder, or for a prefix the files whose names begin with it and a dot.
     """
 
     source: Any
@@ -67,7 +69,7 @@ class Base:
 
     @pytest.fixture
     def made(self, tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-        """The samples, written once for a class. A test that changes a file copies it first."""
+        """The samples. They are written once for a class. A test that changes a file copies it."""
         cls = type(self)
         if "_made" not in cls.__dict__:
             folder = tmp_path_factory.mktemp(f"{self.format}-samples")
@@ -79,7 +81,7 @@ class Base:
     _made: ClassVar[tuple[Path, list[Sample]]]
 
     def _skip_if_exempt(self, topic: str) -> None:
-        """Skip the test if the author gave a reason for it; the report shows that reason."""
+        """Skip the test if the author gave a reason. The report shows the reason."""
         if topic in self.exempt:
             pytest.skip(f"{self.format!r} is exempt from {topic!r}: {self.exempt[topic]}")
 
@@ -167,7 +169,7 @@ class Base:
 
 
 def same(a: Array, b: Array) -> bool:
-    """Whether two arrays are equal in dtype, shape and every bit; NaN equals itself."""
+    """Whether two arrays are equal in dtype, shape and every bit. NaN equals itself."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     if a.dtype.hasobject:
@@ -188,7 +190,7 @@ def check(sample: Sample, found: Mapping[str, Any], when: str) -> None:
 def pairs(
     sample: Sample, arrays: initreg.ArrayMap
 ) -> Iterator[tuple[str, initreg.LazyArray, Array]]:
-    """Each array of ``sample``: its name, what the open map has for it, and what it should be."""
+    """Each array of ``sample``: its name, the array of the open map, and the expected array."""
     for name, expected in sample.arrays.items():
         if name not in arrays:
             fail(f"{what(sample)}: there is no array {name!r}; there are {sorted(arrays)}")
@@ -196,7 +198,7 @@ def pairs(
 
 
 def fail(text: str) -> NoReturn:
-    """Fail the test, with no traceback: the text is for an author who did not write the test."""
+    """Fail the test without a traceback, because its author did not write the test."""
     pytest.fail(text, pytrace=False)
 
 
@@ -232,7 +234,7 @@ def what(sample: Sample) -> str:
 
 
 def suffix_of(sample: Sample) -> str:
-    """The suffix of a sample that is a file; a folder's and a prefix's say nothing."""
+    """The suffix of a sample that is a file, "" for a folder or a prefix."""
     is_file = is_path(sample) and Path(sample.source).is_file()
     return Path(sample.source).suffix if is_file else ""
 

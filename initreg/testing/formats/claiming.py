@@ -1,4 +1,4 @@
-"""Is the format installed, and does it claim what is its own and nothing else?"""
+"""Is the format installed, and does it claim its own files and no others?"""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ClaimingTests(Base):
                 fail(f"plugin {self.format!r} lacks {dict(record.missing)}: install it to test")
 
     def test_exemptions_are_known_and_have_reasons(self) -> None:
-        """``exempt`` holds nothing but what the kit knows, each with a reason in words."""
+        """``exempt`` has only keys that the kit knows, each with a reason in words."""
         known = {*EXEMPTIONS, *(FOREIGN + name for name in foreign_contents())}
         for topic, reason in self.exempt.items():
             if topic not in known:
@@ -69,7 +69,7 @@ class ClaimingTests(Base):
                 fail(f"exempt[{topic!r}] must say why, in words, not {reason!r}")
 
     def test_samples_are_claimed(self, made: list[Sample]) -> None:
-        """The format wins each sample against all that are installed, with a reason in words."""
+        """Among all installed formats, this one wins each sample, with a reason in words."""
         for sample in made:
             probe = initreg.probe(sample.source)
             if self.format in probe.failed:
@@ -122,7 +122,7 @@ class ClaimingTests(Base):
     def test_foreign_files_under_its_suffix_are_errors(
         self, made: list[Sample], tmp_path: Path
     ) -> None:
-        """Content of another format, or no content, named like a sample: one InitregError."""
+        """A file named like a sample, with other content or none, gives one InitregError."""
         self._skip_if_exempt("files")
         suffixes = {suffix_of(sample) for sample in made} - {""}
         for suffix in sorted(suffixes):

@@ -15,10 +15,10 @@ from initreg.testing.formats.files import lengths, mutations, without_root
 
 
 class DamageTests(Base):
-    """The part of the contract that is about files that are not whole."""
+    """The part of the contract that is about damaged files."""
 
     def test_missing_file_is_source_not_found(self, made: list[Sample], tmp_path: Path) -> None:
-        """A path that names nothing raises SourceNotFound, which is a FileNotFoundError."""
+        """A path that does not exist raises SourceNotFound, which is a FileNotFoundError."""
         self._skip_if_exempt("files")
         for suffix in sorted({suffix_of(sample) for sample in made}):
             for choice in ({}, {"format": self.format}):
@@ -26,7 +26,7 @@ class DamageTests(Base):
                     self._open(tmp_path / f"nothing{suffix}", **choice)
 
     def test_truncated_files_are_noticed(self, made: list[Sample], tmp_path: Path) -> None:
-        """Cut off anywhere, a file gives an InitregError, or arrays that lost nothing by it."""
+        """A file that is cut off anywhere gives an InitregError, or arrays that are complete."""
         self._skip_if_exempt("files")
         exact = "truncation" not in self.exempt
         for sample, files in self._copies(made, tmp_path):
@@ -41,7 +41,7 @@ class DamageTests(Base):
                 file.write_bytes(whole)
 
     def test_changed_bytes_do_no_harm(self, made: list[Sample], tmp_path: Path) -> None:
-        """With bytes changed at random: an InitregError, or arrays as announced, nothing else."""
+        """A file with random changes gives an InitregError, or arrays as announced."""
         self._skip_if_exempt("files")
         for sample, files in self._copies(made, tmp_path):
             for file in files:
@@ -55,12 +55,12 @@ class DamageTests(Base):
                 file.write_bytes(whole)
 
     def test_unreadable_file_is_an_error(self, made: list[Sample]) -> None:
-        """A file that may not be read gives an InitregError, not a PermissionError."""
+        """A file without permission to read gives an InitregError, not a PermissionError."""
         self._skip_if_exempt("files")
         with tempfile.TemporaryDirectory() as folder:
             os.chmod(folder, 0o755)
             for sample, files in self._copies(made, Path(folder)):
-                self._read_all(sample.source)  # what is imported late must be by now
+                self._read_all(sample.source)  # so that late imports have happened
                 for file in files:
                     mode = file.stat().st_mode
                     file.chmod(0)

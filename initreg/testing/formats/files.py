@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 _TRUNCATIONS = 30
-_ENDS = 512  # bytes at either end where headers and directories lie
+_ENDS = 512  # bytes at either end, where headers and directories are
 _NOBODY = 65534
 
 
 def foreign_contents() -> dict[str, tuple[str, bytes]]:
-    """``{name: (suffix, content)}`` of small files, each of a kind that users have lying about."""
+    """Small files of kinds that users often have: ``{name: (suffix, content)}``."""
     npy, npz = io.BytesIO(), io.BytesIO()
     np.save(npy, np.arange(4.0))
     np.savez(npz, a=np.arange(4.0))
@@ -39,7 +39,10 @@ def foreign_contents() -> dict[str, tuple[str, bytes]]:
 
 
 def write_foreign(folder: Path, suffix: str = "") -> Iterator[tuple[Path, str]]:
-    """Each of them in ``folder``, with its own suffix or with ``suffix``: its path and name."""
+    """Write each of them into ``folder``, and yield its path and name.
+
+    ``suffix``: the suffix to use instead of the file's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, (natural, content) in foreign_contents().items():
         path = folder / f"{name}{suffix or natural}"
@@ -73,10 +76,10 @@ def mutations(whole: bytes, count: int, rng: random.Random) -> Iterator[tuple[by
 
 
 def held_files() -> set[str]:
-    """The files that this process has open or mapped, where the system tells (Linux)."""
+    """The files that this process has open or mapped, on systems that tell (Linux)."""
     held: set[str] = set()
     for number in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        with contextlib.suppress(OSError):  # the descriptor that listed the folder is gone
+        with contextlib.suppress(OSError):  # the descriptor that listed the folder is closed
             held.add(os.readlink(f"/proc/self/fd/{number}"))
     if os.path.exists("/proc/self/maps"):
         for line in Path("/proc/self/maps").read_text().splitlines():
@@ -86,7 +89,7 @@ def held_files() -> set[str]:
 
 @contextlib.contextmanager
 def without_root() -> Iterator[None]:
-    """Give up, for a while, root's right to read what nobody may read."""
+    """Give up, for a while, the right of root to read every file."""
     if os.geteuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""Does every way to read a whole source give what was saved?"""
+"""Does every way to read a source give what was saved?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THREADS = 8
 
 
 class ReadingTests(Base):
-    """The part of the contract that is about whole sources."""
+    """The part of the contract that is about reading complete sources."""
 
     def test_names_shapes_and_dtypes(self, made: list[Sample]) -> None:
         """Before anything is read, the map lists every array with its shape and dtype."""
@@ -58,7 +58,7 @@ class ReadingTests(Base):
                         fail(f"{where}: m[name][1:3] is not that slice")
 
     def test_arrays_share_no_memory(self, made: list[Sample]) -> None:
-        """What was read may be changed: the next read gives the source's values again."""
+        """An array that was read may be changed. The next read gives the values of the source."""
         for sample in made:
             with self._open(sample.source) as arrays:
                 for name, lazy, _ in pairs(sample, arrays):
@@ -73,7 +73,7 @@ class ReadingTests(Base):
                         fail(f"{what(sample)}: {name!r} is shared with what was read earlier")
 
     def test_opening_is_lazy(self, made: list[Sample], tmp_path: Path) -> None:
-        """Opening reads names and shapes alone: bytes that change afterwards are seen."""
+        """Opening reads only names and shapes, so that later changes to the bytes are seen."""
         self._skip_if_exempt("files")
         self._skip_if_exempt("lazy")
         for sample, files in self._copies(made, tmp_path):
@@ -108,7 +108,7 @@ class ReadingTests(Base):
                     arrays["no array has this name"]
 
     def test_closing_lets_the_file_go(self, made: list[Sample], tmp_path: Path) -> None:
-        """After close, arrays that were read stay, reading is an InitregError, no file is open."""
+        """After close, arrays that were read stay valid, reading raises, and no file is open."""
         for sample in made:
             arrays = self._open(sample.source)
             read = {name: np.asarray(array) for name, array in arrays.items()}
@@ -170,7 +170,7 @@ class ReadingTests(Base):
     def test_path_may_be_a_str_with_any_characters(
         self, made: list[Sample], tmp_path: Path
     ) -> None:
-        """A path with blanks, '%', '#' and letters beyond ASCII, given as str, is as good."""
+        """A path with blanks, '%', '#' and letters beyond ASCII, given as str, works."""
         self._skip_if_exempt("files")
         for sample, _ in self._copies(made, tmp_path / "größe 100% #1 模型"):
             check(sample, self._read_all(str(sample.source)), f"of {sample.source}")

@@ -1,4 +1,4 @@
-"""Does the format write what it reads, whole or not at all?"""
+"""Does the format write what it reads, and write it atomically?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from initreg.errors import DamagedFile, InitregError, PluginError
 from initreg.plugin.installed import default_registry
 from initreg.testing.formats.base import Array, Base, Sample, fail, is_path, plain, same, what
 
-_TEMPORARY = ".initreg-"  # how the names of files begin that are not visible yet
+_TEMPORARY = ".initreg-"  # how the names of temporary files begin
 _DTYPES = [
     "bool",
     *(f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64)),
@@ -47,11 +47,11 @@ _NAMES = [
 
 
 class SavingTests(Base):
-    """The part of the contract that is about writing. Skipped for a format that has no
-    ``initreg_save``.
+    """The part of the contract that is about writing, for formats that have ``initreg_save``.
 
-    A format may have no place for an array, or for an option: then it says so, in an InitregError
-    that names the array or the option's remedy. What it does write reads back in every bit.
+    A format may be unable to store an array, or to honour an option. Then it raises an
+    InitregError that names the array, or says what to do about the option. Everything that it
+    writes reads back in every bit.
     """
 
     @pytest.fixture
@@ -70,7 +70,7 @@ class SavingTests(Base):
         return save
 
     def test_samples_are_saved(self, saved: Callable[..., Path], made: list[Sample]) -> None:
-        """The arrays of each sample, numbers of whatever names and shapes, read back the same."""
+        """The arrays of each sample, if they are numbers, read back the same."""
         for sample in made:
             arrays = {name: array for name, array in sample.arrays.items() if plain(array)}
             self._round_trip(saved, arrays, what(sample))
@@ -90,23 +90,25 @@ class SavingTests(Base):
                     fail(f"{what(sample)}, converted: {name!r} is\n{found[name]!r}")
 
     def test_saved_file_is_claimed(self, saved: Callable[..., Path]) -> None:
-        """What was saved is the format's own to everybody, by the path that save returns."""
+        """The format claims the path that save returns, among all installed formats."""
         winner = initreg.probe(saved({"w": _W})).winner
         if winner != self.format:
             fail(f"what initreg_save wrote goes to {winner}, not to {self.format!r}")
 
     def test_every_dtype_is_exact_or_refused(self, saved: Callable[..., Path]) -> None:
-        """An array of each dtype, of any bits, reads back the same, or an error names the array."""
+        """An array of each dtype, with any bits, reads back the same, or an error names it."""
         rng = np.random.default_rng(0)
         for dtype in map(to_numpy, _DTYPES):
             values: Array = rng.integers(0, 2, (3, 5)).astype(dtype)
-            if "int4" not in dtype.name and dtype.kind != "b":  # whose bytes have unused bits
+            if (
+                "int4" not in dtype.name and dtype.kind != "b"
+            ):  # these have unused bits in their bytes
                 bits = rng.integers(0, 256, 15 * dtype.itemsize, np.uint8)
                 values = bits.view(dtype).reshape(3, 5)
             self._round_trip(saved, {"w": _W, "kind/of/w": values}, dtype.name, "kind/of/w")
 
     def test_every_shape_is_exact_or_refused(self, saved: Callable[..., Path]) -> None:
-        """No axis, an axis of 0, many axes; and arrays that lie in memory in unusual ways."""
+        """Arrays without axes, with an axis of 0, with many axes, and of unusual memory layout."""
         grid = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
         frozen = _W.copy()
         frozen.flags.writeable = False
@@ -149,7 +151,7 @@ class SavingTests(Base):
             fail("an array that is read late is saved wrong")
 
     def test_what_fails_midway_changes_nothing(self, saved: Callable[..., Path]) -> None:
-        """An array that cannot be read: the old files stand, and no temporary one is left."""
+        """If an array cannot be read, the old files stay, and no temporary file is left."""
 
         def fault() -> None:
             raise DamagedFile("somewhere: array 'z' is damaged")
@@ -178,12 +180,12 @@ class SavingTests(Base):
                 fail(f"saved again, there are the arrays {sorted(found)}")
             left = sorted(os.listdir(path.parent))
             counts.append(len(left))
-            # Their names may take turns, so that the old ones stand until the new ones do.
+            # Their names may alternate, so that the old files stay until the new ones are complete.
             if counts[-1] > max(counts[:2]) or any(name.startswith(_TEMPORARY) for name in left):
                 fail(f"saved again and again, there are {left}: output.obsolete() removes one")
 
     def test_modes_of_files(self, saved: Callable[..., Path]) -> None:
-        """A new file is as the umask wants it; one that takes another's place, as that was."""
+        """A new file has the mode of the umask. One that replaces a file has the mode of that."""
         previous = os.umask(_UMASK)
         try:
             folder = saved({"w": _W}).parent
@@ -249,7 +251,7 @@ class _Watched:
 
 
 def _contents(folder: Path, hidden: bool = False) -> dict[str, bytes]:
-    """The files that are there; those that are not to be seen yet, if ``hidden``."""
+    """The files in the folder: the visible ones, or with ``hidden`` the temporary ones."""
     names = [name for name in os.listdir(folder) if hidden or not name.startswith(_TEMPORARY)]
     return {name: (folder / name).read_bytes() for name in names}
 

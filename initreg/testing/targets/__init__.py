@@ -33,13 +33,16 @@ from initreg.testing.targets.writing import WritingTests
 class TargetContract(AskingTests, WritingTests, FailingTests):
     """Subclass it as ``TestSomething``, set ``target``, and write ``make``, ``values``, ``change``.
 
-    ``target``: the name of the target's entry point. ``dtypes``: those that your variables can
-    have, as :mod:`initreg.dtypes` names them; by default numpy's numbers and bool. Add
-    ``"bfloat16"`` or ``"string"`` if you have them. ``exempt``: what the target cannot have, and
-    why, in words. The keys are ``"change"``, ``"order"``, and ``"stranger NAME"`` for an object of
-    the kit's own that rightly is one of yours (``initreg.testing.targets.asking.strangers``).
+    Write ``named``, ``aliases``, ``make_open``, ``strangers``, ``unwritable`` and ``failing``, too,
+    if your target has such things. The plugin must be installed (``pip install -e .``), because it
+    is found as users will find it.
 
-    Write ``named``, ``aliases``, ``make_open``, ``strangers``, ``unwritable`` and ``failing`` where
-    your target has such things. The plugin must be installed (``pip install -e .``), because it is
-    found as users will find it.
+    Attributes:
+        target: the name of the target's entry point.
+        dtypes: the dtypes that your variables can have, as :mod:`initreg.dtypes` names them. By
+            default they are numpy's numbers and bool. Add ``"bfloat16"`` or ``"string"`` if you
+            have them.
+        exempt: what the target cannot have, each with the reason in words. The keys are
+            ``"change"``, ``"order"``, and ``"stranger NAME"`` for an object of the kit's own that
+            rightly is one of yours (``initreg.testing.targets.asking.strangers``).
     """

@@ -144,7 +144,7 @@ class AskingTests(TargetBase):
                 fail(f"{name}: initreg_target accepts it. Return None for what is not yours")
 
     def test_no_other_target_wants_the_object(self) -> None:
-        """Of all targets that are installed, this one alone accepts the object."""
+        """Among all installed targets, only this one accepts the object."""
         obj = self._make({name: zeros() for name in NAMES})
         try:
             target = default_registry().target(obj)

@@ -98,7 +98,7 @@ class TargetBase:
     # --- what the tests use -----------------------------------------------------------------
 
     def _skip_if_exempt(self, topic: str) -> None:
-        """Skip the test if the author gave a reason for it; the report shows that reason."""
+        """Skip the test if the author gave a reason. The report shows the reason."""
         if topic in self.exempt:
             pytest.skip(f"{self.target!r} is exempt from {topic!r}: {self.exempt[topic]}")
 

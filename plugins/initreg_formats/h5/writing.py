@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from initreg import InitregError, Output, Saved, SaveOptions
+from initreg.spelling import option
 from initreg_formats.h5.calm_file import CalmFile
 from initreg_formats.shared.refusing import name_problem, refuse
 
@@ -40,7 +41,9 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
     label = output.label
     if options.shard_size is not None:
         raise InitregError(
-            f"{label}: HDF5 is always one file. Leave out shard_size, or save as .safetensors"
+            f"{label}: HDF5 is always one file. Leave out "
+            + option("shard_size", python="shard_size")
+            + ", or save as .safetensors"
         )
     if output.path.name.lower().endswith(_OF_KERAS):
         raise InitregError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions
+from initreg.spelling import option
 from initreg_formats.shared.npy_header import make_header
 from initreg_formats.shared.refusing import name_problem, refuse
 from initreg_formats.shared.zip_writing import LONGEST_NAME, ZipWriter
@@ -35,7 +36,9 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
     label = output.label
     if options.shard_size is not None:
         raise InitregError(
-            f"{label}: an .npz is always one file. Leave out shard_size, or save as .safetensors"
+            f"{label}: an .npz is always one file. Leave out "
+            + option("shard_size", python="shard_size")
+            + ", or save as .safetensors"
         )
     refuse({name: _problem(name, array, arrays) for name, array in arrays.items()}, ".npz", label)
     with open(output.file(), "wb", _BUFFER) as file:
@@ -56,7 +59,7 @@ def _problem(name: str, array: LazyArray, arrays: Saved) -> str:
     if dtype not in _DTYPES:
         return (
             f"its dtype is {dtype}, which numpy's files have no name for. Save as .safetensors or "
-            ".ckpt, or cast it, as cast='float32' does"
+            ".ckpt, or cast it, as " + option("cast", "float32") + " does"
         )
     if "\0" in name or "\\" in name or name.startswith("/") or ".." in name.split("/"):
         return "its name is not a relative path that every system reads alike. Rename it"

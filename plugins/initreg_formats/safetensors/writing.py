@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initreg import ArraySpec, InitregError, Output, Saved, SaveOptions
+from initreg.spelling import option
 from initreg_formats.safetensors.claiming import INDEX_SUFFIX, LONGEST_HEADER, SUFFIX
 from initreg_formats.safetensors.dtypes import NAMES
 from initreg_formats.shared.parts import LONGEST_INDEX
@@ -36,13 +37,16 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
     name = output.path.name
     if options.compress:
         raise InitregError(
-            f"{output.label}: safetensors are never compressed. Leave out compress, or save as .npz"
+            f"{output.label}: safetensors are never compressed. Leave out "
+            + option("compress", python="compress")
+            + ", or save as .npz"
         )
     if name.lower().endswith(INDEX_SUFFIX):
         base = name[: -len(INDEX_SUFFIX)]
         raise InitregError(
             f"{output.label}: an index is not saved by itself. Give {base + SUFFIX!r} with a "
-            "shard_size, and the index gets this name"
+            + option("shard_size", python="shard_size")
+            + ", and the index gets this name"
         )
     specs = [array.spec for array in arrays.values()]
     refuse({spec.name: _problem(spec) for spec in specs}, SUFFIX, output.label)
@@ -169,7 +173,9 @@ def _write(arrays: Saved, specs: Sequence[ArraySpec], path: Path, label: str) ->
     if len(text) > LONGEST_HEADER:
         raise InitregError(
             f"{label}: {len(specs):,} arrays need a header of {len(text):,} bytes, and safetensors "
-            f"have at most {LONGEST_HEADER:,}. Give shard_size, or save as .ckpt"
+            f"have at most {LONGEST_HEADER:,}. Give "
+            + option("shard_size", python="shard_size")
+            + ", or save as .ckpt"
         )
     begin = at = 8 + len(text)
     with open(path, "wb", _BUFFER) as file:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from initreg import DamagedFile, RefusedFile
+from initreg.spelling import option
 
 
 class ReadByNumpy:
@@ -57,5 +58,5 @@ def refused_pickle(what: str) -> RefusedFile:
     """The error for a pickle that the user did not allow."""
     return RefusedFile(
         f"{what}: holds a pickle, which can run any code when it is opened. If you made the file "
-        "yourself or trust who did, pass allow_pickle=True"
+        "yourself or trust who did, pass " + option("allow_pickle", True)
     )

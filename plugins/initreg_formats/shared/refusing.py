@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from initreg import InitregError
+from initreg.spelling import join
 
 _SHOWN = 10
 
@@ -17,15 +18,15 @@ def refuse(problems: Mapping[str, str], kind: str, label: str) -> None:
         kind: what the format is called.
         label: what messages call the output.
     """
-    lines = [f"array {name!r}: {problem}" for name, problem in problems.items() if problem]
+    lines = [f"array {name!r}: " + problem for name, problem in problems.items() if problem]
     if not lines:
         return
     if len(lines) == 1:
-        raise InitregError(f"{label}: {kind} cannot store {lines[0]}. Nothing was written")
+        raise InitregError(f"{label}: {kind} cannot store " + lines[0] + ". Nothing was written")
     more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
     raise InitregError(
         f"{label}: {kind} cannot store {len(lines):,} of the arrays. Nothing was written:\n  "
-        + "\n  ".join(lines[:_SHOWN] + more)
+        + join("\n  ", lines[:_SHOWN] + more)
     )
 
 

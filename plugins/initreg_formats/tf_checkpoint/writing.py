@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from initreg import InitregError, Source, UnwritableFile
+from initreg.spelling import option
 from initreg_formats.shared.protobuf import encode_bytes, encode_number, encode_varint
 from initreg_formats.shared.refusing import name_problem, refuse
 from initreg_formats.shared.tf_dtypes import DTYPES, STRING
@@ -46,11 +47,12 @@ def save_bundle(arrays: Saved, output: Output, options: SaveOptions) -> None:
     Raises InitregError for names and dtypes that a checkpoint does not have.
     """
     if options.compress or options.shard_size is not None:
-        asked = "compress" if options.compress else "shard_size"
+        name = "compress" if options.compress else "shard_size"
         other = ".npz" if options.compress else ".safetensors"
         raise InitregError(
             f"{output.label}: a TensorFlow checkpoint is neither compressed nor split. Leave out "
-            f"{asked}, or save as {other}"
+            + option(name, python=name)
+            + f", or save as {other}"
         )
     stem = _stem(output)
     problems = {n: _problem(n, array.spec.dtype, array.ndim) for n, array in arrays.items()}
