@@ -101,7 +101,7 @@ def written_text(found: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A function that shows the bytes done and all bytes, or None if stderr is no terminal."""
+    """A function that shows the bytes done and all bytes, or None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
