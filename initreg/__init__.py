@@ -43,7 +43,7 @@ _HOME = {
     "Hint": "plan.rows",
     "Dumped": "api.dumping",
     "Probe": "plugin.registry",
-    "RandomStates": "api.states",
+    "RandomStates": "api.training_states",
     "ResumePoint": "api.resuming",
     "Verification": "api.verifying",
     "Verified": "api.verifying",

@@ -10,7 +10,7 @@ from initreg.api.saving import convert as convert
 from initreg.api.saving import save as save
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
-from initreg.api.states import RandomStates as RandomStates
+from initreg.api.training_states import RandomStates as RandomStates
 from initreg.api.verifying import Verification as Verification
 from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify

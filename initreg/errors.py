@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from initreg.spelling import Spelt, option
+from initreg.option_spelling import Spelt, option
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg.errors import RuleError
-from initreg.spelling import option as option_text
+from initreg.option_spelling import option as option_text
 
 _ATTRIBUTE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MAGIC = re.compile(r"[*?\[]")

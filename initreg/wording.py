@@ -16,8 +16,8 @@ from typing import Any
 from initreg import dtypes, folding
 from initreg.errors import printable as printable
 from initreg.names import plain
+from initreg.option_spelling import either
 from initreg.specs import ArraySpec
-from initreg.spelling import either
 
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown

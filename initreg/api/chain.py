@@ -12,7 +12,7 @@ from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.arrays.lazy_array import LazyArray
 from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.rows import Policy
-from initreg.rules.options import Rules
+from initreg.rules.keywords import Rules
 
 if TYPE_CHECKING:
     pass

@@ -15,13 +15,13 @@ from initreg.api.saving import convert
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.arrays.saved import Progress
 from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
+from initreg.option_spelling import either, join, option
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.plugin.training import inference, parameter_files
-from initreg.rules.options import Rules
+from initreg.rules.keywords import Rules
 from initreg.rules.rule import Entry, Outcome
 from initreg.specs import ArraySpec
-from initreg.spelling import either, join, option
 from initreg.wording import code_text, names_text, plural, shape_text
 
 

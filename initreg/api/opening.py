@@ -9,7 +9,7 @@ from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.streaming import position, stream
-from initreg.rules.options import Rules
+from initreg.rules.keywords import Rules
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,11 +9,11 @@ from typing import Any, TypedDict, TypeVar
 
 from initreg.arrays.array_map import ArrayMap
 from initreg.errors import InitregError
+from initreg.option_spelling import option
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
-from initreg.rules.options import RuleOptions, Rules
-from initreg.spelling import option
+from initreg.rules.keywords import RuleOptions, Rules
 
 F = TypeVar("F", bound=Callable[..., Any])
 

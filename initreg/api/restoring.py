@@ -28,6 +28,7 @@ from initreg.errors import (
     warn,
 )
 from initreg.names import Patterns, normalise
+from initreg.option_spelling import join, said
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import nearest, renamings, transposes
 from initreg.plan.matching import match
@@ -39,7 +40,6 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
 from initreg.rules.changes import cast_values
 from initreg.specs import VariableSpec
-from initreg.spelling import join, said
 from initreg.wording import code_text, names_text, options_text, plural
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 from initreg.api.opening import open as open_source
 from initreg.api.sidecars import ENDING, check_file, read_sidecar, sidecar_of
-from initreg.api.states import from_json, give, to_json
+from initreg.api.training_states import from_json, give, to_json
 from initreg.arrays.saved import Saved
 from initreg.errors import (
     DamagedFile,
@@ -21,9 +21,9 @@ from initreg.errors import (
     UnreadableFile,
     warn,
 )
+from initreg.option_spelling import said
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
-from initreg.spelling import said
 from initreg.wording import plural, printable
 
 _STEP = re.compile(r".+-(\d+)", re.ASCII)  # the name of a checkpoint without a sidecar

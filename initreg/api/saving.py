@@ -16,10 +16,10 @@ from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.arrays.saved import Progress, Saved
 from initreg.errors import InitregError, UnknownFormat
+from initreg.option_spelling import option
 from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
-from initreg.rules.options import Rules
-from initreg.spelling import option
+from initreg.rules.keywords import Rules
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output, written
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from initreg.api.states import offers_state, to_json
+from initreg.api.training_states import offers_state, to_json
 from initreg.arrays import checksums
 from initreg.errors import (
     DamagedFile,

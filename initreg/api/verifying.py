@@ -23,9 +23,9 @@ from initreg.errors import (
     SourceNotFound,
     UnknownFormat,
 )
+from initreg.option_spelling import Spelt, either, join, option, said
 from initreg.plugin.source import Source
 from initreg.specs import Extent, SlicedExtent
-from initreg.spelling import Spelt, either, join, option, said
 from initreg.storage import manifests
 from initreg.wording import names_text, plural, printable, shape_text, size_text
 

@@ -14,8 +14,8 @@ from initreg.names import normalise
 from initreg.specs import ArraySpec, Extent, SlicedExtent
 
 if TYPE_CHECKING:
-    from initreg.rules.options import Globs, RuleOptions, Rules
-    from initreg.rules.renaming import Renaming
+    from initreg.rules.keywords import Globs, RuleOptions, Rules
+    from initreg.rules.rename_rules import Renaming
 
 
 class ArrayMap(Mapping[str, LazyArray]):
@@ -166,7 +166,7 @@ class ArrayMap(Mapping[str, LazyArray]):
             RuleError: a rule matches no array, gives two arrays the same name, or cannot be
                 applied to its array.
         """
-        from initreg.rules.options import Rules
+        from initreg.rules.keywords import Rules
 
         made = Rules.of(**rules)
         ruled = RuledMap(self, made)

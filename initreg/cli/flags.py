@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from initreg.errors import InitregError, InitregWarning, printable
-from initreg.spelling import said, spell
+from initreg.option_spelling import said, spell
 
 
 def message(said_by: InitregError | InitregWarning) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 
 from initreg.api.opening import open as open_source
 from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownFormat, UnknownTarget
+from initreg.option_spelling import said
 from initreg.plugin.installed import default_registry
-from initreg.spelling import said
 
 _DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _IN_A_MODULE = re.compile(rf"({_DOTTED}):({_DOTTED})")

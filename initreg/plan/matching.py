@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from initreg import dtypes
 from initreg.errors import DuplicateName
 from initreg.names import NO_PATTERNS, Patterns, normalise
+from initreg.option_spelling import either
 from initreg.plan.expectations import Expectations, SourceSpecs
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Kind, Policy, Row
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.spelling import either
 
 # Takes the names on one side only and the names of the restored variables, and returns the variable
 # of each name that is a slot.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from initreg.option_spelling import join, option
 from initreg.plan.rows import Kind, Row, Rows
-from initreg.spelling import join, option
 from initreg.wording import (
     MORE,
     Line,

@@ -20,6 +20,7 @@ from initreg.errors import (
     UnknownFormat,
     UnknownTarget,
 )
+from initreg.option_spelling import option
 from initreg.plugin import hookspecs, training_hookspecs
 from initreg.plugin.calling import FAULTS, Calls, brief
 from initreg.plugin.claim import Claim
@@ -39,7 +40,6 @@ from initreg.plugin.loading import (
 from initreg.plugin.source import Source
 from initreg.plugin.target import Blueprint, Target
 from initreg.specs import VariableSpec
-from initreg.spelling import option
 
 if TYPE_CHECKING:
     from initreg.arrays.saved import Saved

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
 from initreg.errors import CastWarning, RuleError, warn
-from initreg.spelling import option
+from initreg.option_spelling import option
 from initreg.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 import initreg
 from initreg.arrays.array_map import RuledMap
 from initreg.errors import DamagedFile, DuplicateName, InitregError
-from initreg.rules.options import Rules
+from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec
 
 

@@ -13,7 +13,7 @@ from initreg.cli.flags import flags, quote
 from initreg.cli.options import add_rules, rules_of
 from initreg.cli.verbs.plan import _POLICIES
 from initreg.plan.rows import Policy
-from initreg.rules.options import RuleOptions
+from initreg.rules.keywords import RuleOptions
 
 
 def parsed(*arguments):

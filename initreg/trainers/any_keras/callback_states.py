@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from initreg.api.states import by_class, offers_state
+from initreg.api.training_states import by_class, offers_state
 
 # What Keras's own callbacks count with, and set in ``on_train_begin``, in Keras 3.15
 # (``keras/src/callbacks/``) and tf_keras 2.21 (``tf_keras/src/callbacks.py``). Two are private, and

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg.api.resuming import ResumePoint
-from initreg.api.states import taken
+from initreg.api.training_states import taken
 from initreg.trainers.any_keras import callback_states
 from initreg.trainers.any_keras.files import read_best
 

@@ -11,15 +11,15 @@ from typing import Any
 from initreg.api import opening
 from initreg.api.resuming import ResumePoint
 from initreg.api.smart_init import SmartInit
-from initreg.api.states import taken
+from initreg.api.training_states import taken
 from initreg.errors import InitregError, MismatchError, NothingMatched, TargetError
 from initreg.trainers.any_keras import callback_states
 from initreg.trainers.any_keras.model_state import ModelState
 from initreg.trainers.any_keras.models import optimizer_variables
 from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.savers import OF_THE_MODEL, ModelSaver
-from initreg.trainers.shared.folder import newest
 from initreg.trainers.shared.keeping import OF_THE_SAVER
+from initreg.trainers.shared.run_folder import newest
 from initreg.trainers.shared.states import log_missing
 
 logger = logging.getLogger("initreg")

@@ -19,8 +19,8 @@ from initreg.trainers.any_keras.model_state import ModelState
 from initreg.trainers.any_keras.models import step_of
 from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.shared import best
-from initreg.trainers.shared.folder import absolute, log_not_saved
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
+from initreg.trainers.shared.run_folder import absolute, log_not_saved
 from initreg.trainers.shared.states import check_names
 
 logger = logging.getLogger("initreg")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from initreg.api.sidecars import remove_orphans
-from initreg.api.states import taken
+from initreg.api.training_states import taken
 from initreg.storage.small_files import plain_name
 
 OF_THE_SAVER = "ModelSaver"  # the name of the saver's own state in a sidecar

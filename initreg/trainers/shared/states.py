@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from initreg.api.sidecars import states_of
-from initreg.api.states import give
+from initreg.api.training_states import give
 from initreg.errors import InitregError
 
 logger = logging.getLogger("initreg")

@@ -17,7 +17,7 @@ from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
 from initreg.errors import InitregError
 from initreg.trainers.shared import best
-from initreg.trainers.shared.folder import absolute
+from initreg.trainers.shared.run_folder import absolute
 from initreg.trainers.shared.states import check_names, with_states
 from initreg.trainers.tensorpack import states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter

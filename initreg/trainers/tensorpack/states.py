@@ -10,7 +10,7 @@ from typing import Any
 
 from tensorpack.callbacks import Callback, ObjAttrParam, StatMonitorParamSetter
 
-from initreg.api.states import by_class, offers_state
+from initreg.api.training_states import by_class, offers_state
 from initreg.errors import InitregError
 
 _HISTORY = 1000  # the latest values of each statistic that are saved

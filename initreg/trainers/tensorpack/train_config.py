@@ -14,7 +14,7 @@ from tensorpack.train import TrainConfig
 from tensorpack.utils import logger
 
 from initreg.storage.output import written
-from initreg.trainers.shared.folder import newest
+from initreg.trainers.shared.run_folder import newest
 from initreg.trainers.tensorpack import states
 from initreg.trainers.tensorpack.savers import ModelSaver, directory_of
 from initreg.trainers.tensorpack.session_init import SaverRestore

@@ -25,8 +25,8 @@ from initreg.api.resuming import ResumePoint
 from initreg.api.saving import convert
 from initreg.api.sidecars import sidecar_of, sidecar_text
 from initreg.storage.output import written
-from initreg.trainers.shared.folder import absolute, log_not_saved
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
+from initreg.trainers.shared.run_folder import absolute, log_not_saved
 from initreg.trainers.shared.states import give_states
 
 logger = logging.getLogger("initreg")

@@ -12,7 +12,7 @@ from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
 from initreg.api.smart_init import SmartInit
 from initreg.errors import InitregError
-from initreg.trainers.shared.folder import absolute, newest
+from initreg.trainers.shared.run_folder import absolute, newest
 from initreg.trainers.shared.states import with_states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from initreg import InitregError, Output, Saved, SaveOptions
-from initreg.spelling import option
+from initreg.option_spelling import option
 from initreg_formats.h5.calm_file import CalmFile
 from initreg_formats.shared.refusing import name_problem, refuse
 

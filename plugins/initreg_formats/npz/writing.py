@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions
-from initreg.spelling import option
+from initreg.option_spelling import option
 from initreg_formats.shared.npy_header import make_header
 from initreg_formats.shared.refusing import name_problem, refuse
 from initreg_formats.shared.zip_writing import LONGEST_NAME, ZipWriter

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initreg import ArraySpec, InitregError, Output, Saved, SaveOptions
-from initreg.spelling import option
+from initreg.option_spelling import option
 from initreg_formats.safetensors.claiming import INDEX_SUFFIX, LONGEST_HEADER, SUFFIX
 from initreg_formats.safetensors.dtypes import NAMES
 from initreg_formats.shared.parts import LONGEST_INDEX

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from initreg import DamagedFile, RefusedFile
-from initreg.spelling import option
+from initreg.option_spelling import option
 
 
 class ReadByNumpy:

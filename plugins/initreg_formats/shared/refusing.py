@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from initreg import InitregError
-from initreg.spelling import join
+from initreg.option_spelling import join
 
 _SHOWN = 10
 

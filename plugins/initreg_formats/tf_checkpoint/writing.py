@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from initreg import InitregError, Source, UnwritableFile
-from initreg.spelling import option
+from initreg.option_spelling import option
 from initreg_formats.shared.protobuf import encode_bytes, encode_number, encode_varint
 from initreg_formats.shared.refusing import name_problem, refuse
 from initreg_formats.shared.tf_dtypes import DTYPES, STRING

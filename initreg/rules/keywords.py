@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg.errors import RuleError
 from initreg.names import Patterns, plain
+from initreg.option_spelling import join, said
+from initreg.rules.change_rules import ChangeByGlob, cast_rule, change_by_glob, dtype_names
 from initreg.rules.changes import Permute
-from initreg.rules.changing import ChangeByGlob, cast_rule, change_by_glob, dtype_names
-from initreg.rules.renaming import Renaming, put_before, renames, strip
+from initreg.rules.rename_rules import Renaming, put_before, renames, strip
 from initreg.rules.rule import Entry, Outcome, Rule
-from initreg.rules.selecting import Select
-from initreg.spelling import join, said
+from initreg.rules.select_rules import Select
 from initreg.wording import plural, printable
 
 if TYPE_CHECKING:

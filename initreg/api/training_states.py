@@ -16,7 +16,7 @@ from typing import Any
 
 from initreg import dtypes
 from initreg.errors import DamagedFile, InitregError
-from initreg.spelling import said
+from initreg.option_spelling import said
 
 _DEEPEST = 100  # levels: no real state is nested that deeply, but one that contains itself is
 

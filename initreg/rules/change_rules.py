@@ -14,10 +14,10 @@ from typing import Any
 from initreg import dtypes
 from initreg.errors import RuleError
 from initreg.names import Patterns
+from initreg.option_spelling import either, said
+from initreg.option_spelling import option as option_text
 from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
 from initreg.rules.rule import Entry, Outcome, Rule
-from initreg.spelling import either, said
-from initreg.spelling import option as option_text
 
 
 class ChangeByGlob:

@@ -15,7 +15,7 @@ import pytest
 
 import initreg
 from initreg import RuleError, SmartInit
-from initreg.rules.options import Rules
+from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec
 from initreg.wording import options_text
 

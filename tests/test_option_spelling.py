@@ -20,10 +20,10 @@ import pytest
 import initreg
 from initreg.cli import VERBS, main, parser
 from initreg.cli.flags import message, typed
+from initreg.option_spelling import either, join, option
 from initreg.plugin.registry import Registry
-from initreg.spelling import either, join, option
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # The keywords that the verbs have as options, and those that only functions have.
 KEYWORDS = (
     "format|allow_pickle|max_inflation|verify|mmap|to|compress|shard_size|manifest|meta|inference|"
@@ -272,9 +272,12 @@ ONLY_IN_PYTHON = {
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
     ("initreg/api/restoring.py", ". With atomic=True, all is read before anything is "),
     ("initreg/plan/html.py", " more: plan.to_text(limit=None)"),
-    ("initreg/rules/renaming.py", "the same name if nothing is to be renamed. To leave an array"),
-    ("initreg/rules/renaming.py", "rename="),
-    ("initreg/rules/selecting.py", "keep=() would keep no array. Give names or globs, or None"),
+    (
+        "initreg/rules/rename_rules.py",
+        "the same name if nothing is to be renamed. To leave an array",
+    ),
+    ("initreg/rules/rename_rules.py", "rename="),
+    ("initreg/rules/select_rules.py", "keep=() would keep no array. Give names or globs, or None"),
 }
 
 

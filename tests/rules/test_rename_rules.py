@@ -1,4 +1,4 @@
-"""initreg.rules.renaming: rename, prefix and strip_prefix."""
+"""initreg.rules.rename_rules: rename, prefix and strip_prefix."""
 
 import re
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initreg.errors import RuleError
-from initreg.rules.options import Rules
+from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.errors import RuleError
 from initreg.names import normalise
-from initreg.spelling import option
+from initreg.option_spelling import option
 
 if TYPE_CHECKING:
     from initreg.rules.rule import Outcome

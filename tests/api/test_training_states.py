@@ -1,4 +1,4 @@
-"""initreg.api.states: states become JSON and come back as they were."""
+"""initreg.api.training_states: states become JSON and come back as they were."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import initreg
 from initreg import DamagedFile, InitregError, RandomStates
-from initreg.api.states import by_class, from_json, give, offers_state, to_json
+from initreg.api.training_states import by_class, from_json, give, offers_state, to_json
 
 
 def through(state: Any) -> Any:
