@@ -36,8 +36,8 @@ _HOME = {
     "save_states": "api.resuming",
     "verify": "api.verifying",
     # what these return and take
-    "ArrayMap": "arrays.map",
-    "LazyArray": "arrays.lazy",
+    "ArrayMap": "arrays.array_map",
+    "LazyArray": "arrays.lazy_array",
     "Plan": "plan.plan",
     "Row": "plan.rows",
     "Hint": "plan.rows",

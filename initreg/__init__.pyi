@@ -14,8 +14,8 @@ from initreg.api.states import RandomStates as RandomStates
 from initreg.api.verifying import Verification as Verification
 from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
-from initreg.arrays.lazy import LazyArray as LazyArray
-from initreg.arrays.map import ArrayMap as ArrayMap
+from initreg.arrays.array_map import ArrayMap as ArrayMap
+from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
 from initreg.errors import AmbiguousSource as AmbiguousSource
 from initreg.errors import CastWarning as CastWarning

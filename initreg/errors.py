@@ -68,7 +68,8 @@ class AmbiguousSource(InitregError):
     """Two formats claim the source with the same confidence. Choose one with ``format=``."""
 
 
-# RFC 1951: at best, two bits unpack to 258 bytes.
+# How many times its size a deflate stream can unpack to. Source: RFC 1951, by which 2 bits give at
+# most 258 bytes.
 _DEFLATE_RATIO = 1032
 
 
@@ -84,10 +85,19 @@ class DamagedFile(InitregError):
         spare: int = 0,
         remedy: str = "Download or copy the file again",
     ) -> None:
-        """Raise if deflate cannot pack ``unpacked`` bytes into ``size`` bytes.
+        """Refuse a size that deflate cannot reach.
 
-        ``spare`` bytes are always allowed. For formats whose library unpacks; initreg itself makes
-        this check for every ``Extent``.
+        This is for formats whose library unpacks. initreg checks each ``Extent`` itself.
+
+        Args:
+            what: the file and the array, as the message is to begin.
+            size: bytes as they are packed.
+            unpacked: bytes after unpacking.
+            spare: how many more bytes are always allowed.
+            remedy: how the message is to end.
+
+        Raises:
+            DamagedFile: deflate cannot pack ``unpacked`` bytes into ``size`` bytes.
         """
         if unpacked > size * _DEFLATE_RATIO + spare:
             raise cls(

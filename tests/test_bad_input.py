@@ -56,7 +56,7 @@ def test_files_that_are_no_weights(tmp_path, suffix, content):
 
 @suffixes
 def test_missing_files(tmp_path, suffix):
-    """A path that names nothing is a FileNotFoundError."""
+    """A path that does not exist is a FileNotFoundError."""
     assert isinstance(refuse(tmp_path / f"model{suffix}"), FileNotFoundError)
 
 
@@ -72,7 +72,7 @@ def test_folders(tmp_path, suffix):
 
 @suffixes
 def test_the_content_decides_and_not_the_suffix(tmp_path, suffix):
-    """An npz of any name is opened as the npz that it is."""
+    """An npz is opened as an npz, whatever its name."""
     np.savez(tmp_path / "m.npz", a=np.ones(3))
     path = (tmp_path / "m.npz").rename(tmp_path / f"other{suffix}")
     with initreg.open(path) as arrays:
@@ -102,7 +102,7 @@ def unprivileged():
 
 @suffixes
 def test_unreadable_files(public_folder, suffix, request):
-    """A file without the right to read it is an OSError that says so."""
+    """A file without read permission is an OSError that says so."""
     path = public_folder / f"model{suffix}"
     np.savez(public_folder / "m.npz", a=np.ones(3))
     (public_folder / "m.npz").rename(path)
@@ -115,7 +115,7 @@ def test_unreadable_files(public_folder, suffix, request):
 
 
 def test_unreadable_folders(public_folder, request):
-    """A folder that cannot be listed is an error of the same kind."""
+    """A folder that cannot be listed is an error of the same class."""
     folder = public_folder / "model"
     folder.mkdir(mode=0)
     initreg.load({"a": 1})
@@ -125,7 +125,7 @@ def test_unreadable_folders(public_folder, request):
 
 @pytest.mark.parametrize("source", [3, 2.5, object(), {1, 2}, np.zeros(3), b"bytes"])
 def test_objects_that_are_no_source(source):
-    """Numbers, sets and bare arrays are refused by the name of their type."""
+    """Numbers, sets and bare arrays are refused, with the name of their type."""
     name = type(source).__name__
     with pytest.raises(InitregError, match=rf"^{name}\b.*; this is of type {name}\."):
         SmartInit(source).init({"a": np.zeros(3)})
@@ -141,7 +141,7 @@ def test_objects_that_are_no_source(source):
     ids=["git-lfs", "html"],
 )
 def test_what_came_instead_of_the_file(tmp_path, suffix, content, remedy):
-    """A pointer or a web page under the name of a model is told as what it is."""
+    """A Git LFS pointer or a web page in place of a model is recognised, and the error says so."""
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     assert remedy in str(refuse(path))

@@ -13,7 +13,7 @@ ML = ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m
 
 @pytest.mark.parametrize("name", NUMPY + ML)
 def test_name_and_numpy_dtype_are_inverse(name):
-    """A name gives the numpy dtype that has this name, of the item size that initreg says."""
+    """to_numpy and name_of are inverse, and the item sizes agree."""
     dtype = dtypes.to_numpy(name)
     assert dtypes.name_of(dtype) == name
     assert dtypes.itemsize(name) == dtype.itemsize
@@ -22,12 +22,12 @@ def test_name_and_numpy_dtype_are_inverse(name):
 @pytest.mark.parametrize("name", NUMPY)
 @pytest.mark.parametrize("order", "<>")
 def test_type_strings_name_the_dtype_without_its_byte_order(name, order):
-    """'<f4' and '>f4' are both float32: the order of bytes is no property of the values."""
+    """'<f4' and '>f4' are both float32."""
     assert dtypes.name_of_descr(np.dtype(name).newbyteorder(order).str) == name
 
 
 def test_a_dtype_without_a_kind_goes_by_its_name():
-    """A dtype of another library, which has a name and no kind, is no string."""
+    """A dtype of another library is known by its name, and is not a string."""
 
     class DType:
         name = "float32"
@@ -57,7 +57,7 @@ def _range(name):
 @pytest.mark.parametrize("source", [n for n in NUMPY + ML if "int" in n])
 @pytest.mark.parametrize("target", [n for n in NUMPY + ML if "int" in n])
 def test_integers_are_cast_where_every_value_fits(source, target):
-    """An integer is cast exactly to the integers whose range holds all of its own."""
+    """An integer dtype is cast to those that have all of its values, and to no other."""
     (low, high), (to_low, to_high) = _range(source), _range(target)
     assert dtypes.can_cast(source, target) == (to_low <= low and high <= to_high)
 
@@ -86,7 +86,7 @@ def test_every_float_is_cast_to_every_float(source, target):
     ],
 )
 def test_nothing_else_is_cast(source, target):
-    """Between kinds nothing is cast: an int32 restored as float32 would be a silent surprise."""
+    """Nothing is cast between floats, integers and other kinds."""
     assert not dtypes.can_cast(source, target)
 
 
@@ -99,5 +99,5 @@ def test_unknown_names_are_no_dtype():
 
 
 def test_ml_dtypes_is_what_tensorflow_uses():
-    """bfloat16 is ml_dtypes' own type, so that TensorFlow takes the arrays as they are."""
+    """TensorFlow uses the bfloat16 of ml_dtypes, so that it takes the arrays as they are."""
     assert dtypes.to_numpy("bfloat16").type is ml_dtypes.bfloat16

@@ -35,7 +35,7 @@ def test_every_warning_is_an_initreg_warning(kind):
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda c: c.__name__)
 def test_every_class_is_public_and_documented(kind):
-    """What can be raised can be imported from initreg, and says what it is for."""
+    """Every error and warning is a public name of initreg with a docstring."""
     assert getattr(initreg, kind.__name__) is kind
     assert kind.__doc__
 
@@ -49,7 +49,7 @@ def test_python_knows_some_of_them_too():
 
 
 def test_a_missing_library_ends_in_the_command_that_installs_it():
-    """The message is the whole remedy."""
+    """The message ends with the install command."""
     error = errors.MissingLibrary("format 'h5'", "h5py", "pip install h5py")
     assert str(error) == "format 'h5' needs h5py: pip install h5py"
     assert (error.library, error.remedy) == ("h5py", "pip install h5py")
@@ -239,7 +239,7 @@ BASES = {"PlanError", "InitregWarning"}  # of those that follow; neither is rais
     ],
 )
 def test_each_error_says_where_what_and_what_to_do(tmp_path, monkeypatch, name):
-    """Provoked for real: the file or source, the array, what was found and what helps."""
+    """Each error, really raised, names the file or source, what was found and what helps."""
     provoke, said = RAISED[name]
     with pytest.raises(initreg.InitregError) as caught:
         provoke(tmp_path, monkeypatch)
@@ -250,7 +250,7 @@ def test_each_error_says_where_what_and_what_to_do(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize("name", WARNED)
 def test_each_warning_says_of_what(name):
-    """And names source, variable or rule."""
+    """Each warning names the source, the variable or the rule."""
     provoke, said = WARNED[name]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -261,7 +261,7 @@ def test_each_warning_says_of_what(name):
 
 
 def test_every_class_is_raised_and_documented():
-    """No kind of error that is not provoked above, none without a row in docs/matching.md."""
+    """Each class is raised above, and has a row in docs/matching.md."""
     root = Path(__file__).parents[1]
     names = {kind.__name__ for kind in CLASSES} - BASES
     assert names - {*RAISED, *WARNED} == {"ResumeWarning"}  # that takes a training: test_resuming
@@ -271,8 +271,7 @@ def test_every_class_is_raised_and_documented():
 
 
 def test_only_these_are_raised():
-    """The kernel and the plugins raise no plain exception at users: only classes of errors.py, or
-    what an API of Python's asks for."""
+    """The code raises only classes of errors.py, and what an API of Python asks for."""
     root = Path(__file__).parents[1]
     ours = {kind.__name__ for kind in CLASSES}
     pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}

@@ -20,7 +20,7 @@ EVIL = "\x1b]0;title\x07\x1b[31mred\r\x9b2J\u202e"
 
 
 def test_printable() -> None:
-    """Text stays as it is; what moves, colours, reverses or ends a line is spelt out, or kept."""
+    """Characters that move the cursor, colour, reverse or end a line are escaped, unless kept."""
     assert printable("conv1/卷积 [é]") == "conv1/卷积 [é]"
     assert printable("\x1b[1m\r\n\t\x7f\u202e\u2028\x9b\ud800") == (
         r"\x1b[1m\r\n\t\x7f\u202e\u2028\x9b\ud800"
@@ -33,7 +33,7 @@ KINDS = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_error_and_no_warning_has_control_characters(kind: type[Exception]) -> None:
-    """Whatever a message quotes; the lines of those that have several stay lines."""
+    """Messages have no control characters, and messages of several lines keep their lines."""
     message = f"{EVIL}\n  second line"
     arguments: dict[type[Exception], tuple[object, ...]] = {
         errors.MissingLibrary: (EVIL, EVIL, f"\n  {EVIL}"),
@@ -46,7 +46,7 @@ def test_no_error_and_no_warning_has_control_characters(kind: type[Exception]) -
 
 
 def test_a_warning_as_it_is_shown() -> None:
-    """Python shows a warning by its text."""
+    """A warning is escaped when Python shows it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.warn(EVIL, InitregWarning, stacklevel=1)
@@ -98,7 +98,7 @@ def sources(folder: Path) -> dict[str, Path]:
 
 
 def test_what_is_printed_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No verb prints a control character, of whatever text in a file."""
+    """No verb prints a control character, whatever text a file contains."""
     made = sources(tmp_path)
     model = tmp_path / "model.npz"
     np.savez(model, a=np.zeros((2, 2), "f4"), b=np.zeros(1))
@@ -126,7 +126,7 @@ def test_what_is_printed_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_part_is_not_called_so(tmp_path: Path) -> None:
-    """An index that names a file with control characters is refused: one that is there, too."""
+    """An index that names a file with control characters is refused, even if the file exists."""
     name = "a\x1b[31m.safetensors"
     header(tmp_path / name, {"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}})
     index = tmp_path / "model.safetensors.index.json"

@@ -37,7 +37,7 @@ def texts(names):
     ],
 )
 def test_folds(names, lines):
-    """Ranges have no holes, products are complete, special and control characters are escaped."""
+    """Ranges have no gaps, products are complete, and special characters are escaped."""
     assert texts(names) == lines
 
 
@@ -58,7 +58,7 @@ names = st.lists(st.tuples(segments, numbers, segments).map("/".join), max_size=
 
 
 def test_a_long_line_is_split_where_it_has_a_brace():
-    """No line is longer than the width if a brace can be split, and none is lost."""
+    """A line longer than the width is split at a brace, and no name is lost."""
     names = [f"p/{word * 3}/{part}" for word in string.ascii_lowercase for part in "kb"]
     lines = fold(names, 40)
     assert max(len(line.text) for line in lines) <= 40
@@ -76,7 +76,7 @@ def test_a_long_line_is_split_where_it_has_a_brace():
 @example(["1..3", "1..4"], None)
 @example(["\n", "\\n", "\\", "x0a", "\x0a1"], None)
 def test_expanding_gives_back_exactly_the_names(names, width):
-    """Whatever the names, the lines stand for them and for nothing else, each once."""
+    """For any names, the lines expand to exactly these names, each once."""
     lines = fold(names, width)
     expanded = [name for line in lines for name in expand(line.text)]
     assert sorted(expanded) == sorted(names)
@@ -84,8 +84,7 @@ def test_expanding_gives_back_exactly_the_names(names, width):
 
 
 def test_names_of_strangers_are_told_whole_and_at_once():
-    """Names of 40,000 parts, of 5,000 digits or of spaces stand in lines of their own, unfolded;
-    merging them took minutes, and Python makes no number of so many digits."""
+    """Extremely long names, which took minutes, get lines of their own at once."""
     odd = ["/".join("ab") * 20_000 + str(i) for i in range(50)]
     odd += ["1" * 5_000, "2" * 5_000, " " * 600, "{" * 513, "\n" * 513]
     lines = fold([*odd, "l0/w", "l1/w"], 120)
@@ -95,7 +94,7 @@ def test_names_of_strangers_are_told_whole_and_at_once():
 
 
 def test_merging_ends_where_there_is_too_much_to_compare(monkeypatch):
-    """What is not merged has its own line: nothing is lost."""
+    """Names that are not merged have their own lines, and none is lost."""
     monkeypatch.setattr(folding, "_COMPARED", 1_000)
     names = [f"{a}/{b}" for a in range(30) for b in string.ascii_lowercase]
     lines = fold(names)
@@ -104,7 +103,7 @@ def test_merging_ends_where_there_is_too_much_to_compare(monkeypatch):
 
 
 def test_the_first_lines_come_without_the_others():
-    """Who shows one line of very many pays for the text of one: a hundred would take 4 MB."""
+    """The first line of very many takes only the memory of its own text, not 4 MB."""
     names = [f"{i:03}" + "\n" * 20_000 for i in range(100)]
     tracemalloc.start()
     try:

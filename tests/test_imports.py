@@ -40,12 +40,12 @@ GROUND_FLOOR = {
     "names": {"errors", "spelling"},
     "folding": {"errors"},
     "specs": {"dtypes"},
-    "text": {"dtypes", "errors", "folding", "names", "specs", "spelling"},
+    "wording": {"dtypes", "errors", "folding", "names", "specs", "spelling"},
     "plugin.claim": set[str](),
     "plugin.source": {"errors"},
 }
 # What `initreg probe` must not pay for: rooms, and the modules on the ground floor, by name.
-NOT_FOR_PROBE = ("rules", "plan", "api", "storage", "text", "folding")
+NOT_FOR_PROBE = ("rules", "plan", "api", "storage", "wording", "folding")
 
 
 def runtime_imports(path: Path) -> Iterator[tuple[str, str | None]]:
@@ -156,7 +156,9 @@ def test_a_plugin_imports_public_names_only(path: Path) -> None:
         if module == "initreg":
             assert name is None or name in public, f"{name} is not public"
         elif module.startswith("initreg."):
-            assert module.split(".")[1] in ("dtypes", "spelling", "testing"), f"{module} is not public"
+            assert module.split(".")[1] in ("dtypes", "spelling", "testing"), (
+                f"{module} is not public"
+            )
 
 
 # --- what a process has imported -----------------------------------------------------------------
@@ -237,7 +239,7 @@ def test_probe_reads_no_arrays(samples: list[str]) -> None:
         "from initreg.cli import main\n"
         "assert main(['probe', sys.argv[1]]) == 0\n"
         "found = {m for m in sys.modules if m.startswith('initreg.arrays.')}\n"
-        "assert found == {'initreg.arrays.lazy', 'initreg.arrays.map'}, found"
+        "assert found == {'initreg.arrays.lazy_array', 'initreg.arrays.array_map'}, found"
     )
     imported_by(code, samples[0])
 

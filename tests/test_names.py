@@ -46,7 +46,7 @@ def test_globs(glob, name, matches):
 
 
 def test_hits_are_all_globs_that_match_any_name_in_their_order():
-    """An array is meant by each of its names; the globs come back as they were given."""
+    """Any name of an array can match, and the globs come back in their order."""
     patterns = Patterns(["*", "b", "a*", "c"], "drop")
     assert patterns.hits("a/1", "b") == ["*", "b", "a*"]
     assert list(patterns) == ["*", "b", "a*", "c"]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening import Opening, SourceOptions, spelt_out, split
-from initreg.arrays.lazy import LazyArray
-from initreg.arrays.map import ArrayMap, RuledMap
+from initreg.arrays.array_map import ArrayMap, RuledMap
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position, stream
 from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.rows import Policy
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 
 if TYPE_CHECKING:
     import numpy as np

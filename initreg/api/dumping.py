@@ -12,17 +12,17 @@ from typing import Any, Unpack
 
 from initreg.api.opening import ReadingOptions, opening_of, spelt_out
 from initreg.api.saving import convert
-from initreg.arrays.map import ArrayMap, RuledMap
+from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.arrays.saved import Progress
 from initreg.errors import InitregError, MismatchError, MissingError, UnreadableFile
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.plugin.training import inference, parameter_files
+from initreg.rules.options import Rules
 from initreg.rules.rule import Entry, Outcome
-from initreg.rules.rules import Rules
 from initreg.specs import ArraySpec
 from initreg.spelling import either, join, option
-from initreg.text import code_text, names_text, plural, shape_text
+from initreg.wording import code_text, names_text, plural, shape_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 
-from initreg.arrays.map import ArrayMap
+from initreg.arrays.array_map import ArrayMap
 from initreg.errors import InitregError
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
-from initreg.rules.rules import RuleOptions, Rules
+from initreg.rules.options import RuleOptions, Rules
 from initreg.spelling import option
 
 F = TypeVar("F", bound=Callable[..., Any])

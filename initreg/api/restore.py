@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.api.chain import Link, open_chain
-from initreg.arrays.lazy import LazyArray
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (
@@ -40,7 +40,7 @@ from initreg.plugin.target import Target
 from initreg.rules.changes import cast_values
 from initreg.specs import VariableSpec
 from initreg.spelling import join, said
-from initreg.text import code_text, names_text, options_text, plural
+from initreg.wording import code_text, names_text, options_text, plural
 
 if TYPE_CHECKING:
     import numpy as np

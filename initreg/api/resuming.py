@@ -34,7 +34,7 @@ from initreg.plugin.training import checkpoints
 from initreg.spelling import said
 from initreg.storage import small_files
 from initreg.storage.output import written
-from initreg.text import plural, printable
+from initreg.wording import plural, printable
 
 ENDING = ".resume.json"
 _VERSION = 1

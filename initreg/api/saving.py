@@ -18,7 +18,7 @@ from initreg.arrays.saved import Progress, Saved
 from initreg.errors import InitregError, UnknownFormat
 from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 from initreg.spelling import option
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output, written

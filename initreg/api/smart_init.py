@@ -15,7 +15,7 @@ from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Policy
-from initreg.rules.rules import Globs, Rules
+from initreg.rules.options import Globs, Rules
 
 logger = logging.getLogger("initreg")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening import OpeningOptions, opening_of, spelt_out
-from initreg.arrays.lazy import LazyArray
-from initreg.arrays.map import ArrayMap
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position
 from initreg.arrays.threads import thread_count
 from initreg.errors import (
@@ -27,7 +27,7 @@ from initreg.plugin.source import Source
 from initreg.specs import Extent, SlicedExtent
 from initreg.spelling import Spelt, either, join, option, said
 from initreg.storage import manifests
-from initreg.text import names_text, plural, printable, shape_text, size_text
+from initreg.wording import names_text, plural, printable, shape_text, size_text
 
 if TYPE_CHECKING:
     import numpy as np

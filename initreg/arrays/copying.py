@@ -12,7 +12,7 @@ from initreg.errors import DamagedFile, InitregError
 if TYPE_CHECKING:
     import numpy as np
 
-    from initreg.arrays.lazy import LazyArray
+    from initreg.arrays.lazy_array import LazyArray
     from initreg.arrays.regions import Box
 
     Array = np.ndarray[Any, Any]

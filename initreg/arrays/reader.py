@@ -4,8 +4,8 @@ Formats only say where the bytes are. A large array is read in chunks, by severa
 arrays that lie side by side are read in one go. A packed array is unpacked by one thread. The
 thread that reads a chunk also computes its checksum, while the chunk is in its cache.
 
-:mod:`initreg.arrays.streaming` reads many arrays. :mod:`initreg.arrays.checking` checks extents
-when a file is opened, and the errors that only the bytes can show are found here.
+:mod:`initreg.arrays.streaming` reads many arrays. :mod:`initreg.arrays.extent_checks` checks
+extents when a file is opened. The errors that only the bytes can show are found here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from initreg import dtypes
 from initreg.arrays import checksums, memory
-from initreg.arrays.checking import Stamp
 from initreg.arrays.copying import owned
-from initreg.arrays.deflate import BadStream, inflate
-from initreg.arrays.lazy import LazyArray
+from initreg.arrays.extent_checks import Stamp
+from initreg.arrays.inflating import BadStream, inflate
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.regions import Box, box_of, runs
 from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile, InitregError, UnreadableFile

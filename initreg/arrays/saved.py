@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from initreg.arrays.lazy import LazyArray
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position, stream
 from initreg.storage.manifests import digest_of_array
 

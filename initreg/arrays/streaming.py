@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from initreg.arrays.lazy import LazyArray
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.threads import Job, pool_for, thread_count
 from initreg.errors import InitregError
 from initreg.specs import Extent

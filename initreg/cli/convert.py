@@ -93,7 +93,7 @@ def written_to(path: Path, format: str | None) -> dict[str, Any]:
 
 
 def written_text(found: dict[str, Any]) -> str:
-    from initreg.text import plural, printable, size_text
+    from initreg.wording import plural, printable, size_text
 
     path, count, nbytes = printable(found["path"]), found["arrays"], found["nbytes"]
     return f"{path}: {plural(count, 'array')}, {size_text(nbytes)}"

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print(written_text(found))
     if done.meta is not None:
-        from initreg.text import printable
+        from initreg.wording import printable
 
         print(f"  by {printable(str(done.meta))}")
     print(typed(done.to_text(None if options.all else 20)))

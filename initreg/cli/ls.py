@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0."""
     from initreg.api.chain import open as open_source
-    from initreg.text import listing_text
+    from initreg.wording import listing_text
 
     with open_source(options.source, **opening_of(options)) as arrays:
         specs = arrays.specs()

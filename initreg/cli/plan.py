@@ -103,7 +103,7 @@ def _show(plan: Plan, limit: int | None) -> None:
     """Print the plan: on a terminal as a table with colours if rich is installed, else as text."""
     if sys.stdout.isatty():
         try:
-            from initreg.plan.tables import rich_table
+            from initreg.plan.terminal import rich_table
 
             shown = rich_table(plan, limit, typed)
         except MissingLibrary:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0, or 1 if a plugin is broken."""
-    from initreg.text import table
+    from initreg.wording import table
 
     records = default_registry().records
     broken = [record for record in records if record.broken is not None]

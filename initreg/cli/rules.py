@@ -11,7 +11,7 @@ from initreg.errors import RuleError
 
 if TYPE_CHECKING:
     from initreg.api.opening import OpeningOptions
-    from initreg.rules.rules import RuleOptions
+    from initreg.rules.options import RuleOptions
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +129,7 @@ def _cast(given: Sequence[str] | None) -> Any:
 
 def follows(options: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
     """Whether these options, if they are added, are applied after those that are typed already."""
-    from initreg.rules.rules import ORDER
+    from initreg.rules.options import ORDER
 
     last = max(map(ORDER.index, typed), default=-1)
     several = ("rename", "transpose", "permute")  # these may be given again, and are applied last

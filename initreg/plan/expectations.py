@@ -50,17 +50,17 @@ class Expectations:
             for patterns in (self._missing, *(p for s in sources for p in (s.expected, s.ignored)))
             for glob in patterns
         ]
-        self._met: set[str] = set()
+        self._matched: set[str] = set()
         self._ignored_pairs: dict[tuple[int, int], str] = {}
 
     def unmet(self) -> list[str]:
         """The patterns that matched nothing, as they were typed."""
-        return [clause for clause in dict.fromkeys(self._clauses) if clause not in self._met]
+        return [clause for clause in dict.fromkeys(self._clauses) if clause not in self._matched]
 
     def _hits(self, patterns: Patterns, *names: str) -> str:
         """The first clause that matches, "" if none does."""
         clauses = [patterns.clause(glob) for glob in patterns.hits(*names)] if patterns else ()
-        self._met.update(clauses)
+        self._matched.update(clauses)
         return clauses[0] if clauses else ""
 
     def without_ignored(
@@ -88,7 +88,7 @@ class Expectations:
                 return replace(row, expected=True, reason=clause)
         return row
 
-    def passed(self, row: Row, variable: VariableSpec) -> Row:
+    def skipped(self, row: Row, variable: VariableSpec) -> Row:
         """Mark the row of a skipped array whose variable no other array is restored to."""
         if not self._hits(self._missing, *_all_names(variable)):
             return row

@@ -14,7 +14,7 @@ from initreg import dtypes
 from initreg.names import Patterns, normalise
 from initreg.plan.rows import Hint, Kind, Row
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.text import plural, shared
+from initreg.wording import plural, shared
 
 _MOST = 3
 _TRIED = 4  # renamings of each sort whose matches are counted among all names

@@ -18,7 +18,8 @@ from initreg.plan.rows import Kind, Policy, Row
 from initreg.specs import ArraySpec, VariableSpec
 from initreg.spelling import either
 
-# Names on one side only and the names of the variables -> which are slots, each with its variable.
+# Takes the names on one side only and the names of the restored variables, and returns the variable
+# of each name that is a slot.
 SlotFinder = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 
 
@@ -201,7 +202,7 @@ def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
 
 
 def no_slots(names: Collection[str], variables: Collection[str]) -> Mapping[str, str]:
-    """The slots of an optimiser among the names, each with its variable: there are none."""
+    """A :data:`SlotFinder` that finds no slots."""
     return {}
 
 
@@ -224,8 +225,8 @@ def match(
         variables: the variables of the target.
         target: the label of the target.
         on_missing: the policy for variables that no source supplies.
-        slots: tells which names are slots of an optimiser; by default none is.
         expect_missing: names of variables that are expected to be missing.
+        slots: finds the slots of an optimiser among names. The default finds none.
 
     Raises:
         DuplicateName: two variables have the same name, or the names of arrays contradict their
@@ -253,7 +254,7 @@ def match(
             row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
             rows.append(expectations.of_variable(row, variable))
         elif all(row.kind is Kind.PASSED_OVER for row in of_variable):
-            rows[-len(of_variable) :] = [expectations.passed(r, variable) for r in of_variable]
+            rows[-len(of_variable) :] = [expectations.skipped(r, variable) for r in of_variable]
         for row in of_variable:
             if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
                 supplier = row.source or 0

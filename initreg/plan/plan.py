@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from initreg.errors import MismatchError, MissingError, NothingMatched, PlanError, UnusedError
-from initreg.plan import tables, text
+from initreg.plan import text
 from initreg.plan.rows import Hint, Rows
 
 
@@ -88,8 +88,12 @@ class Plan(Rows):
 
     def _repr_html_(self) -> str:
         """The plan as HTML, which a notebook shows."""
-        return tables.html(self)
+        from initreg.plan.html import html
+
+        return html(self)
 
     def __rich__(self) -> Any:
         """The plan as ``rich.print(plan)`` shows it. Only rich calls this."""
-        return tables.rich_table(self)
+        from initreg.plan.terminal import rich_table
+
+        return rich_table(self)

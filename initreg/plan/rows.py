@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from initreg.text import options_text
+from initreg.wording import options_text
 
 
 class Kind(StrEnum):
@@ -208,8 +208,8 @@ class Rows(Sequence[Row]):
         found = self.of(Kind.ONLY_IN_TARGET)
         if self.on_missing is Policy.ERROR:
             supplied = {row.name for row in self.restored}
-            passed = {row.name: row for row in self.of(Kind.PASSED_OVER)}
-            found += tuple(row for name, row in passed.items() if name not in supplied)
+            skipped = {row.name: row for row in self.of(Kind.PASSED_OVER)}
+            found += tuple(row for name, row in skipped.items() if name not in supplied)
         return tuple(row for row in found if not row.expected)
 
     def unused(self, policy: Policy | str) -> tuple[Row, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from initreg.plan.rows import Kind, Row, Rows
 from initreg.spelling import join, option
-from initreg.text import (
+from initreg.wording import (
     MORE,
     Line,
     code_text,
@@ -37,6 +37,12 @@ _TITLES = {
 }
 
 
+# The kinds of rows that a user should look at, unless they are expected.
+_ATTENTION = frozenset(
+    {Kind.MISMATCHED, Kind.PASSED_OVER, Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """All rows of one kind, those that are expected apart from the others.
@@ -56,6 +62,11 @@ class Section:
     title: str
     lines: Sequence[Line]
     hidden: int
+
+    @property
+    def asks_for_attention(self) -> bool:
+        """Whether the user should look at it: a notebook shows it open, a terminal in yellow."""
+        return self.kind in _ATTENTION and not self.expected
 
 
 def sections(plan: Rows, limit: int | None = 20) -> list[Section]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from initreg.arrays.map import ArrayMap
+from initreg.arrays.array_map import ArrayMap
 from initreg.errors import (
     AmbiguousSource,
     DamagedFile,
@@ -246,7 +246,7 @@ class Registry:
             PluginError: the format breaks the contract, or a wrapper failed.
             InitregError: what :meth:`probe` raises, and what the format says about the file.
         """
-        from initreg.arrays import checking, reader
+        from initreg.arrays import extent_checks, reader
 
         options = options or OpenOptions()
         name = self._choose(source, format)
@@ -255,7 +255,7 @@ class Registry:
         arrays = self._open_with(name, source, options)
         label = source.label
         try:
-            stamps = checking.check(arrays.items(), label, options.max_inflation)
+            stamps = extent_checks.check(arrays.items(), label, options.max_inflation)
             reads = reader.Reader(label, verify=options.verify, mmap=options.mmap, stamps=stamps)
             return ArrayMap(arrays, label=label, format=name, reader=reads)
         except BaseException as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from initreg import dtypes
 from initreg.errors import CastWarning, RuleError, warn
 from initreg.spelling import option
-from initreg.text import plural, printable, shape_text
+from initreg.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
     import numpy as np

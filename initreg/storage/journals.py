@@ -27,13 +27,13 @@ _LARGEST = 16 << 20  # bytes
 
 @contextlib.contextmanager
 def journal(
-    folder: Path, whole: str, parts: Iterable[tuple[str, Path]], obsolete: Iterable[str]
+    folder: Path, index: str, parts: Iterable[tuple[str, Path]], obsolete: Iterable[str]
 ) -> Iterator[None]:
     """Keep a journal while the block runs, if one is needed.
 
     Args:
         folder: where the files are.
-        whole: the hidden name that the index, the last file, has until it is renamed.
+        index: the hidden name that the index has until it is renamed, as the last file.
         parts: for each data file, the name that it gets, and the path that it has until then.
         obsolete: the names of files of the previous save, which are removed last.
 
@@ -46,7 +46,7 @@ def journal(
         yield
         return
     path = folder / f".initreg-{secrets.token_hex(4)}-journal"
-    content = {"initreg_journal": 1, "whole": whole, "new": new, "old": old}
+    content = {"initreg_journal": 1, "whole": index, "new": new, "old": old}
     with open(path, "x", encoding="utf-8") as file:
         _hold(file.fileno())
         json.dump(content, file)

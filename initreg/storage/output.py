@@ -55,7 +55,7 @@ class Output:
         self._outdated: list[str] = []
         self._last: list[str] = []
         self._lock = contextlib.ExitStack()
-        self._has_turn = False
+        self._is_locked = False
 
     @property
     def folder(self) -> Path:
@@ -145,14 +145,14 @@ class Output:
         Raises:
             UnwritableFile: another save holds the lock of the folder for too long.
         """
-        self._enter()
+        self._lock_folder()
         return self._is_free(name)
 
-    def _enter(self) -> None:
+    def _lock_folder(self) -> None:
         """Lock the folder until the output is closed."""
-        if not self._has_turn:
+        if not self._is_locked:
             self._lock.enter_context(locked(self.folder))
-            self._has_turn = True
+            self._is_locked = True
             journals.recover(self.folder)
 
     def _is_free(self, name: str) -> bool:
@@ -202,24 +202,24 @@ class Output:
             self.flush()
         except OSError as error:
             raise self.unwritable(error) from error
-        self._enter()
+        self._lock_folder()
         found = [(name, file) for name, file in self.files.items() if name not in self._last]
         new = [(name, file) for name, file in found[:-1] if self._is_free(name)]
-        whole = found[-1][1].name if found else ""
+        index = found[-1][1].name if found else ""
         try:
-            with journals.journal(self.folder, whole, new, self._going()):
+            with journals.journal(self.folder, index, new, self._to_remove()):
                 self._name_files()
         except OSError as error:
             if isinstance(error, InitregError):
                 raise
             raise self.unwritable(error) from error
 
-    def _going(self) -> list[str]:
+    def _to_remove(self) -> list[str]:
         return [name for name in self._obsolete if name not in self._files]
 
     def _name_files(self) -> None:
         named: list[str] = []
-        stood = [name for name in self._files if not self._is_free(name)]
+        existed = [name for name in self._files if not self._is_free(name)]
         aside: dict[str, Path] = {}
         try:
             for name in self._outdated:
@@ -234,7 +234,7 @@ class Output:
             _sync_folder(self.folder)
         except OSError as error:
             for name in named:
-                if name not in stood:  # it would be a data file without an index
+                if name not in existed:  # it would be a data file without an index
                     with contextlib.suppress(OSError):
                         os.unlink(self.folder / name)
             for name, hidden in aside.items():
@@ -245,7 +245,7 @@ class Output:
         for hidden in aside.values():
             with contextlib.suppress(OSError):
                 os.unlink(hidden)
-        for name in self._going():
+        for name in self._to_remove():
             with contextlib.suppress(OSError):
                 os.unlink(self.folder / name)
 
@@ -260,7 +260,7 @@ class Output:
             _ours.discard(beside)
         self._files.clear()
         self._lock.close()
-        self._has_turn = False
+        self._is_locked = False
         _remove_stale(self.folder)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from initreg import Claim, Confidence, OpenOptions, Source, hookimpl
+from initreg import Claim, Confidence, InitregError, OpenOptions, Source, hookimpl
 from initreg_formats.shared.flattening import flatten
 
 
@@ -21,4 +21,9 @@ def initreg_claim(source: Source) -> Claim | None:
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    if not isinstance(source.obj, Mapping):
+        raise InitregError(
+            f"{source.label}: the mapping format opens mappings of names to arrays, and this is of "
+            f"type {type(source.obj).__name__}"
+        )
     return flatten(source.obj, source.label)

@@ -21,6 +21,7 @@ from initreg_formats.shared.numpy_reading import (
     refused_pickle,
     structured_dtype,
 )
+from initreg_formats.shared.paths import file_of
 
 
 @hookimpl
@@ -34,7 +35,7 @@ def initreg_claim(source: Source) -> Claim | None:
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
-    assert source.path is not None
+    path = file_of(source, "npy")
     what = source.label
     size = header_size(source.head, what)
     header = parse_header(source.read(0, size), what)
@@ -42,7 +43,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
         if not options.allow_pickle:
             raise refused_pickle(what)
         return _open_pickle(source)
-    name = source.path.stem
+    name = path.stem
     if isinstance(header.descr, list):
         dtype = structured_dtype(header.descr, what)
         nbytes = math.prod(header.shape) * dtype.itemsize
@@ -54,7 +55,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
         return {name: ReadByNumpy(header.shape, dtype, lambda: _load(source))}
     return {
         name: Extent(
-            file=source.path,
+            file=path,
             offset=header.size,
             length=source.size - header.size,
             shape=header.shape,

@@ -28,7 +28,7 @@ pieces = st.binary(max_size=300) | st.builds(
 
 
 def test_the_kinds_are_those_that_have_a_reference() -> None:
-    """What these tests compare with is all that there is."""
+    """There is a reference implementation for each kind of checksum."""
     assert set(REFERENCES) == KINDS
 
 
@@ -47,7 +47,7 @@ def test_the_kinds_are_those_that_have_a_reference() -> None:
     ],
 )
 def test_known_values(kind: str, data: bytes, value: int) -> None:
-    """The check values of both polynomials, and the examples of RFC 3720."""
+    """The checksums are those of the standards: check values, and the examples of RFC 3720."""
     assert checksum(kind, data) == value
     halves = data[: len(data) // 2], data[len(data) // 2 :]
     sums = [checksum(kind, half) for half in halves]
@@ -56,14 +56,14 @@ def test_known_values(kind: str, data: bytes, value: int) -> None:
 
 @given(kinds, pieces, pieces)
 def test_a_checksum_goes_on_where_the_one_before_ended(kind: str, a: bytes, b: bytes) -> None:
-    """``before`` is the checksum of what came before."""
+    """``before`` continues the checksum of the data that came before."""
     assert checksum(kind, a) == REFERENCES[kind](a)
     assert checksum(kind, b, checksum(kind, a)) == REFERENCES[kind](a + b)
 
 
 @given(kinds, st.lists(pieces, max_size=8))
 def test_the_sums_of_the_pieces_make_the_sum_of_the_whole(kind: str, parts: list[bytes]) -> None:
-    """However the data is cut, into pieces of no bytes too."""
+    """The joined checksums of any pieces, also empty ones, are the checksum of all data."""
     total = 0
     for part in parts:
         total = joined(kind, total, checksum(kind, part), len(part))
@@ -74,7 +74,7 @@ def test_the_sums_of_the_pieces_make_the_sum_of_the_whole(kind: str, parts: list
 def test_it_does_not_matter_which_pieces_are_joined_first(
     kind: str, a: bytes, b: bytes, c: bytes
 ) -> None:
-    """Joining is associative, as concatenating is."""
+    """Joining checksums is associative."""
     x, y, z = (checksum(kind, part) for part in (a, b, c))
     left = joined(kind, joined(kind, x, y, len(b)), z, len(c))
     assert left == joined(kind, x, joined(kind, y, z, len(c)), len(b + c))
@@ -91,7 +91,7 @@ def test_it_does_not_matter_which_pieces_are_joined_first(
     ids=str,
 )
 def test_pieces_of_megabytes(kind: str, lengths: tuple[int, ...]) -> None:
-    """As they come of a large array."""
+    """The joined checksums of pieces as large as the reader's are right."""
     data = np.random.default_rng(0).bytes(sum(lengths))
     cuts = np.cumsum((0, *lengths))
     parts = [data[a:b] for a, b in pairwise(cuts)]
@@ -103,7 +103,8 @@ def test_pieces_of_megabytes(kind: str, lengths: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("kind", sorted(REFERENCES))
 def test_lengths_beyond_any_memory(kind: str) -> None:
-    """A terabyte of zeros: doubling a length is joining a sum to itself."""
+    """The checksum of a terabyte of zeros is right: doubling a length joins a checksum to
+    itself."""
     parts = [(checksum(kind, b"\0"), 1)]
     for _ in range(40):
         half, length = parts[-1]
@@ -128,7 +129,7 @@ def test_lengths_beyond_any_memory(kind: str) -> None:
     ids=["bytes", "read-only array", "array", "part of an array"],
 )
 def test_whatever_holds_the_bytes(kind: str, wrap: Callable[[bytes], Any]) -> None:
-    """Bytes are summed where they lie, whether they may be written or not; none at all as well."""
+    """Bytes, memoryviews and arrays are accepted, writable or not, also empty ones."""
     for data in (b"some bytes" * 20, b""):
         assert checksum(kind, wrap(data)) == REFERENCES[kind](data)
         assert checksum(kind, wrap(data), 12345) == checksum(kind, data, 12345)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import initreg
+from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.copying import owned
-from initreg.arrays.map import ArrayMap
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.regions import Box, box_of
@@ -115,7 +115,7 @@ kinds = pytest.mark.parametrize(
 @held
 @kinds
 def test_what_is_held_becomes_ones_own(array: Array, kind: Any) -> None:
-    """A plain array in C order and native byte order, with the same values, to be written to."""
+    """The copy is a writable, plain array in C order and native byte order with the same values."""
     for found, wanted in zip(
         whole_and_part(kind(array)), (array, array[:1] if array.ndim else array), strict=True
     ):
@@ -131,7 +131,7 @@ def test_what_is_held_becomes_ones_own(array: Array, kind: Any) -> None:
 
 @kinds
 def test_neither_side_sees_the_others_edits(kind: Any) -> None:
-    """Nor does one that was read before see what is edited in one that was read after."""
+    """Edits of the copy, of the original or of another copy are not seen elsewhere."""
     mine = np.arange(12.0).reshape(3, 4)
     value = kind(mine)
     found = [*whole_and_part(value), *whole_and_part(value)]
@@ -144,8 +144,7 @@ def test_neither_side_sees_the_others_edits(kind: Any) -> None:
 
 
 def test_one_that_copies_now_and_then() -> None:
-    """A type is not trusted because it was once seen to copy: it may convert one and hand on
-    another, as ``np.asarray(self.data, "float32")`` does."""
+    """A type that copied once may share its memory the next time, and is copied each time."""
 
     class Converting(Holder):
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -160,14 +159,14 @@ def test_one_that_copies_now_and_then() -> None:
 
 
 def test_one_that_converts_only_what_is_large() -> None:
-    """Seen first with no elements, then with some."""
+    """A type that copied an empty array may share its memory for another one."""
     for array in (np.zeros(0), np.zeros((0, 3)), np.ones(3), np.ones((200, 200))):
         assert not np.shares_memory(own(Careless(array)), array)
         assert not np.shares_memory(own(Sliced(array)), array)
 
 
 def test_what_is_large_is_aligned() -> None:
-    """So that TensorFlow can take it over."""
+    """A large copy is aligned, so that TensorFlow can use it without a copy."""
     found = own(np.ones((300, 300)))
     assert address(found) % ALIGNMENT == 0
     assert (found == 1).all()
@@ -181,7 +180,7 @@ def test_what_is_large_is_aligned() -> None:
     st.data(),
 )
 def test_any_array_and_any_box(array: Array, data: st.DataObject) -> None:
-    """Bit for bit, NaNs too, whole and cut."""
+    """Copies of whole arrays and of boxes are equal bit for bit, also NaNs."""
     index = data.draw(arrays_of.basic_indices(array.shape, allow_ellipsis=False))
     box = box_of(index, array.shape)
     assert box is not None
@@ -198,7 +197,7 @@ def test_any_array_and_any_box(array: Array, data: st.DataObject) -> None:
 
 
 def test_a_value_with_slices_is_asked_for_the_box() -> None:
-    """For nothing else, and once; the whole of it is asked for by ``__array__``."""
+    """A value that can be sliced is asked for the box once, and for nothing else."""
     value = Sliced(np.arange(20.0).reshape(4, 5))
     box = box_of(np.s_[1:3, -1], (4, 5))
     assert own(value, box).tolist() == [[9], [14]]
@@ -208,7 +207,7 @@ def test_a_value_with_slices_is_asked_for_the_box() -> None:
 
 
 def test_a_value_without_slices_is_cut() -> None:
-    """Into memory that holds no more than the box."""
+    """A box of a value that cannot be sliced keeps no more memory than the box needs."""
     array = np.arange(20_000.0).reshape(400, 50)
     for value in (Holder(array), Careless(array), Old(array)):
         found = own(value, box_of(np.s_[1:3, 4], (400, 50)))
@@ -220,7 +219,7 @@ def test_a_value_without_slices_is_cut() -> None:
 
 
 def test_a_value_that_answers_a_slice_with_all_of_it_is_cut() -> None:
-    """What comes is told by its shape."""
+    """A value that ignores the slice and returns everything is cut to the box."""
 
     class Deaf(Sliced):
         def __getitem__(self, index: Any) -> Any:
@@ -234,7 +233,7 @@ def test_a_value_that_answers_a_slice_with_all_of_it_is_cut() -> None:
 
 @pytest.mark.parametrize("part", [np.zeros((2, 5)), np.zeros((1, 5), "f4"), np.zeros(5), 3])
 def test_a_slice_that_is_not_as_announced_is_refused(part: Any) -> None:
-    """Of another shape or dtype than the box has."""
+    """A slice with another shape or dtype than the box is refused."""
 
     class Wrong(Sliced):
         def __getitem__(self, index: Any) -> Any:
@@ -265,7 +264,7 @@ def test_a_slice_that_is_not_as_announced_is_refused(part: Any) -> None:
 )
 @pytest.mark.parametrize("kind", [Holder, Careless, Old])
 def test_what_is_not_as_announced_is_refused(kind: Any, array: Array, found: str) -> None:
-    """Shape and dtype of what is read are those that were announced, or it is an error."""
+    """An array with another shape or dtype than announced is refused."""
     value = kind(array, (3,), np.dtype("f4"))
     message = rf"the label: array 'x' was announced as \(3,\) float32, but reads as {found}"
     with pytest.raises(DamagedFile, match=message):
@@ -275,7 +274,7 @@ def test_what_is_not_as_announced_is_refused(kind: Any, array: Array, found: str
 @pytest.mark.parametrize("error", [RuntimeError, OSError, KeyError, MemoryError, TypeError])
 @pytest.mark.parametrize("box", [None, Box((0,), (1,), ())])
 def test_what_cannot_be_read_is_damaged(error: Any, box: Box | None) -> None:
-    """Whatever a library makes of bad bytes is one error that names the array and says it all."""
+    """Any error of a library becomes one DamagedFile with the array and the library's message."""
 
     class Broken(Holder):
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -288,7 +287,7 @@ def test_what_cannot_be_read_is_damaged(error: Any, box: Box | None) -> None:
 
 
 def test_an_error_of_ours_is_passed_on() -> None:
-    """A format says best what is wrong."""
+    """An InitregError of a format is raised unchanged."""
 
     class Refusing(Holder):
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -300,7 +299,7 @@ def test_an_error_of_ours_is_passed_on() -> None:
 
 
 def test_ctrl_c_is_not_swallowed() -> None:
-    """What is no error is none of ours."""
+    """KeyboardInterrupt is raised unchanged."""
 
     class Interrupted(Holder):
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -323,7 +322,7 @@ def test_ctrl_c_is_not_swallowed() -> None:
     ids=lambda a: a.dtype.kind,
 )
 def test_strings(array: Array) -> None:
-    """Of fixed width, and objects; the list that holds them is one's own."""
+    """Strings of fixed width and of objects are copied into an array of their own."""
     with initreg.open({"x": array}) as opened:
         assert opened["x"].spec.dtype == "string"
         found, part = opened["x"].read(), opened["x"][1:]
@@ -349,7 +348,7 @@ def file(tmp_path: Path) -> Iterator[h5py.File]:
 
 @pytest.mark.parametrize("name", ["plain", "packed", "big"])
 def test_datasets_of_h5py(file: h5py.File, name: str) -> None:
-    """Whole, and cut by HDF5 itself."""
+    """Datasets are read whole, and sliced by HDF5."""
     wanted = np.arange(20, dtype="f4").reshape(4, 5)
     found, part = own(file[name]), own(file[name], box_of(np.s_[1:3, ::2], (4, 5)))
     assert found.dtype == part.dtype == np.float32
@@ -364,7 +363,7 @@ def test_datasets_of_h5py(file: h5py.File, name: str) -> None:
 
 
 def test_a_dataset_reads_no_more_than_the_box(tmp_path: Path) -> None:
-    """A chunk that is damaged does not matter to who wants another one."""
+    """A damaged chunk outside of the box is not read."""
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
         values = np.arange(4000.0).reshape(4, 1000)
@@ -382,7 +381,7 @@ def test_a_dataset_reads_no_more_than_the_box(tmp_path: Path) -> None:
 
 
 def test_a_closed_file_is_an_error_of_ours(tmp_path: Path) -> None:
-    """The user closed it; which array was asked for is said."""
+    """Reading from a closed HDF5 file is an InitregError that names the array."""
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["x"] = np.zeros(3)
         opened = initreg.open({"x": file["x"]})

@@ -50,7 +50,7 @@ def root(array: np.ndarray[Any, Any]) -> Any:
     ],
 )
 def test_from_64_kib_on_memory_is_aligned(nbytes: int, dtype: np.dtype[Any]) -> None:
-    """Of the shape and dtype asked for, in C order, to be written to, from first to last byte."""
+    """An array of 64 KiB or more is aligned, writable, in C order, and has its shape and dtype."""
     count = nbytes // dtype.itemsize
     array = empty((count,), dtype)
     assert (array.shape, array.dtype, array.nbytes) == ((count,), dtype, nbytes)
@@ -72,7 +72,7 @@ def test_from_64_kib_on_memory_is_aligned(nbytes: int, dtype: np.dtype[Any]) -> 
 )
 @pytest.mark.parametrize("dtype", [np.dtype("f4"), BFLOAT16], ids=str)
 def test_memory_of_any_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Its strides are those of C order."""
+    """The strides of any shape are those of C order."""
     array = empty(shape, dtype)
     like = np.empty(shape, dtype)
     assert (array.shape, array.strides, array.dtype) == (like.shape, like.strides, like.dtype)
@@ -83,7 +83,7 @@ def test_memory_of_any_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 5), (7,), (64 * KIB // 8 - 1,)], ids=str)
 def test_less_is_numpys_own(shape: tuple[int, ...]) -> None:
-    """Below 64 KiB an array is a plain one, of no axes and of no elements as well."""
+    """Below 64 KiB it is a plain numpy array, also without axes or elements."""
     array = empty(shape, np.dtype("f8"))
     assert (array.shape, array.dtype) == (shape, np.float64)
     assert array.flags.owndata
@@ -91,7 +91,7 @@ def test_less_is_numpys_own(shape: tuple[int, ...]) -> None:
 
 
 def test_no_two_arrays_share_memory() -> None:
-    """Each has its own, however large."""
+    """Arrays of any size share no memory."""
     arrays = [empty((n,), np.dtype("u1")) for n in (10, 64 * KIB, 64 * KIB, 3 * MIB, 3 * MIB)]
     for i, array in enumerate(arrays):
         array[:] = i
@@ -103,13 +103,13 @@ def test_no_two_arrays_share_memory() -> None:
 @pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no huge pages")
 @pytest.mark.parametrize("nbytes", [2 * MIB, 2 * MIB + 1, 5 * MIB])
 def test_a_large_array_begins_at_a_huge_page(nbytes: int) -> None:
-    """Of 2 MiB, so that as few pages as possible are filled."""
+    """A large array begins at a huge page of 2 MiB, so that few pages are filled."""
     assert address(empty((nbytes,), np.dtype("u1"))) % (2 * MIB) == 0
 
 
 @pytest.mark.parametrize("nbytes", [64 * KIB, 3 * MIB])
 def test_a_part_of_an_array_keeps_its_memory(nbytes: int) -> None:
-    """The memory is there as long as any view of it is."""
+    """The memory stays as long as any view of the array exists."""
     array = empty((nbytes,), np.dtype("u1"))
     array[:] = 7
     part = array[nbytes // 2 :].reshape(2, -1)
@@ -123,7 +123,7 @@ def test_a_part_of_an_array_keeps_its_memory(nbytes: int) -> None:
 @linux
 @pytest.mark.parametrize("count", [1, 4, 10])
 def test_large_memory_is_given_back(count: int) -> None:
-    """To the system, as soon as the arrays are let go of, each by itself."""
+    """The memory of a large array goes back to the system when the array is deleted."""
     total = 20 * MIB
     before = resident()
     for _ in range(5):
@@ -139,7 +139,7 @@ def test_large_memory_is_given_back(count: int) -> None:
 
 @linux
 def test_memory_of_middling_arrays_is_used_again() -> None:
-    """What malloc keeps of them does not grow from one round to the next."""
+    """malloc reuses the memory of medium arrays, so that it does not grow in each round."""
     peaks = []
     for _ in range(6):
         arrays = [empty((200 * KIB,), np.dtype("u1")) for _ in range(100)]
@@ -152,7 +152,7 @@ def test_memory_of_middling_arrays_is_used_again() -> None:
 
 @linux
 def test_no_page_is_filled_that_holds_none_of_the_array() -> None:
-    """What lies before the start, and the rest of the last huge page, are address space alone."""
+    """The bytes before the array and after it in its last huge page take no memory."""
     before = resident()
     array = empty((4 * MIB + 4 * KIB,), np.dtype("u1"))
     array[:] = 1
@@ -184,7 +184,7 @@ def test_no_page_is_filled_that_holds_none_of_the_array() -> None:
     ids=lambda shape: str(shape)[:40],
 )
 def test_what_cannot_be_had_is_said_as_numpy_says_it(shape: tuple[int, ...]) -> None:
-    """A ValueError or a MemoryError, and nothing else."""
+    """An impossible array is a ValueError or a MemoryError."""
     with pytest.raises((ValueError, MemoryError)):
         np.empty(shape, "f4")
     with pytest.raises((ValueError, MemoryError)):
@@ -192,7 +192,7 @@ def test_what_cannot_be_had_is_said_as_numpy_says_it(shape: tuple[int, ...]) -> 
 
 
 def test_addresses() -> None:
-    """Of the first byte, wherever the array begins in its memory."""
+    """The address is that of the first byte, also for a part of an array."""
     array = np.zeros(10, "f8")
     assert address(array) == array.ctypes.data
     assert address(array[3:]) - address(array) == 24
@@ -200,7 +200,8 @@ def test_addresses() -> None:
 
 
 def test_no_more_is_held_than_the_array_needs() -> None:
-    """Up to the alignment where it is small, up to a huge page of addresses where it is large."""
+    """A small array holds up to 64 bytes more than it needs, a large one up to 2 MiB of
+    addresses."""
     for nbytes in (64 * KIB, 2 * MIB - 1):
         held = root(empty((nbytes,), np.dtype("u1")))
         assert nbytes <= held.nbytes <= nbytes + ALIGNMENT

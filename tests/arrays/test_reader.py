@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays.checking import check
-from initreg.arrays.map import ArrayMap
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.extent_checks import check
 from initreg.arrays.reader import Reader
 from initreg.errors import DamagedFile
 from initreg.specs import Extent, SlicedExtent
@@ -50,7 +50,7 @@ ARRAYS = [
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
 def test_raw_bytes(file, array):
-    """Every dtype and shape reads as its bytes say, into memory of its own."""
+    """Every dtype and shape is read with the right values, into memory of its own."""
     found = read(raw(file(array.tobytes()), array))
     assert found.dtype == array.dtype
     assert found.shape == array.shape
@@ -100,14 +100,14 @@ def test_a_deflated_member_of_another_length_is_damaged(file, change):
 
 
 def test_a_deflated_member_that_is_rubbish_is_damaged(file):
-    """zlib's complaint is passed on in our words."""
+    """An error of zlib becomes a DamagedFile."""
     with pytest.raises(DamagedFile, match="'x' cannot be unpacked"):
         read(raw(file(b"\xff" * 100), np.zeros(10), codec="deflate"))
 
 
 @pytest.mark.parametrize(("kind", "of"), [("crc32", zlib.crc32), ("crc32c", google_crc32c.value)])
 def test_a_flipped_bit_is_found_by_the_checksum(file, kind, of):
-    """One bit of a megabyte is enough, in the skipped bytes as well; verify=False lets it be."""
+    """One flipped bit is found, also in skipped bytes, unless verify=False is passed."""
     array = np.arange(250_000, dtype="f4")
     data = bytearray(b"head" + array.tobytes())
     checksum = (kind, of(bytes(data)))
@@ -173,20 +173,20 @@ def test_slices_that_do_not_cover_the_array_are_damaged(file, boxes):
     ],
 )
 def test_lies_are_found_before_anything_is_allocated(file, fields, message):
-    """What the file's own size contradicts is refused when the file is opened."""
+    """Extents that contradict the size of the file are refused when it is opened."""
     base = {"file": file(b"x" * 100), "offset": 0, "length": 100, "shape": (100,), "dtype": "int8"}
     with pytest.raises(DamagedFile, match=message):
         check([("x", Extent(**(base | fields)))], "f", 1000)
 
 
 def test_a_missing_part_is_named(tmp_path):
-    """An extent in a file that is not there says which file."""
+    """If the file of an extent is missing, the error names it."""
     with pytest.raises(DamagedFile, match=r"is in .*part-2, which cannot be read"):
         check([("x", Extent(tmp_path / "part-2", 0, 1, (1,), "int8"))], "f", 1000)
 
 
 def test_a_file_that_shrinks_meanwhile_is_noticed(file):
-    """The end that is suddenly missing is an error, never zeros."""
+    """A file that shrinks while it is open is an error, and gives no zeros."""
     array = np.arange(1000, dtype="f4")
     extent = raw(file(array.tobytes()), array)
     reader = Reader("f")
@@ -197,7 +197,7 @@ def test_a_file_that_shrinks_meanwhile_is_noticed(file):
 
 
 def test_a_replaced_file_goes_on_being_read(file, tmp_path):
-    """The file that was opened first stays the one that is read."""
+    """After its path is replaced, the file that was opened is still read."""
     array = np.arange(1000, dtype="f4")
     extent = raw(file(array.tobytes()), array)
     with ArrayMap({"x": extent}, label="f", format="t", reader=Reader("f")) as arrays:
@@ -208,7 +208,7 @@ def test_a_replaced_file_goes_on_being_read(file, tmp_path):
 
 
 def test_eight_threads_read_at_once(file):
-    """Readers share one file and do not disturb each other."""
+    """Eight threads read from one file without disturbing each other."""
     arrays = [np.full(5000, i, dtype="i4") for i in range(32)]
     path = file(b"".join(a.tobytes() for a in arrays))
     extents = {f"x{i}": Extent(path, i * 20_000, 20_000, (5000,), "int32") for i in range(32)}
@@ -240,7 +240,7 @@ class Liar:
 
 @pytest.mark.parametrize("array", [np.zeros(4, "f4"), np.zeros(3, "f8"), np.zeros((), "f4")])
 def test_a_value_that_is_not_as_announced_is_refused(array):
-    """A plugin that lies about shape or dtype never gets a wrong array into a variable."""
+    """A value with another shape or dtype than announced never gets into a variable."""
     with pytest.raises(DamagedFile, match=r"was announced as \(3,\) float32, but reads as"):
         read(Liar(array))
 
@@ -264,7 +264,7 @@ class New(Old):
 
 @pytest.mark.parametrize("kind", [Old, New, np.asarray])
 def test_a_value_that_shares_its_memory_is_copied(kind):
-    """Whatever an array-like knows of copies, what is read is nobody else's, and nothing warns."""
+    """An array-like that returns its own memory is copied, without a warning."""
     mine = np.zeros(3, "f4")
     found = read(kind(mine))
     mine[:] = 1
@@ -283,7 +283,7 @@ class Careless(Old):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_array_that_only_says_that_it_copies_is_copied(order):
-    """numpy believes an __array__ that takes copy=True; the user's memory is never handed on."""
+    """An __array__ that accepts copy=True and does not copy still shares no memory."""
     for array in (np.zeros(0), np.zeros((3, 4), order=order), np.ones((3, 4))):
         with initreg.open({"w": Careless(array)}) as arrays:
             for found in (arrays["w"].read(), arrays.cast("float64")["w"].read()):
@@ -295,7 +295,7 @@ def test_an_array_that_only_says_that_it_copies_is_copied(order):
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("how", ["replaced", "written to", "shortened"])
 def test_a_file_that_changed_before_it_was_first_read(tmp_path, how, mmap):
-    """What was listed is not where it was: an error, which names the file, and no values."""
+    """A file that changed between listing and reading is an error that names it."""
     path = tmp_path / "m.npz"
     np.savez(path, x=np.arange(1000.0))
     with initreg.open(path, mmap=mmap) as opened:

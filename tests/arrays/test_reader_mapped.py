@@ -60,7 +60,7 @@ def test_every_format_gives_the_same_with_and_without(tmp_path: Path) -> None:
 
 
 def test_an_aligned_array_is_a_view_that_cannot_be_written(path: Path) -> None:
-    """Not by way of its base either."""
+    """An aligned array is a read-only view, and its base is read-only, too."""
     (array,) = initreg.load(path, mmap=True).values()
     assert is_mapped(array)
     np.testing.assert_array_equal(array, VALUES)
@@ -71,14 +71,14 @@ def test_an_aligned_array_is_a_view_that_cannot_be_written(path: Path) -> None:
 
 
 def test_without_it_nothing_is_mapped(path: Path) -> None:
-    """An array is one's own."""
+    """Without mmap=True, arrays own their memory."""
     (array,) = initreg.load(path).values()
     array[:] = 0
     np.testing.assert_array_equal(np.load(path), VALUES)
 
 
 def test_views_outlive_the_map_and_the_path(path: Path) -> None:
-    """Closing the map does not take the file from those that use it, nor does removing it."""
+    """A view stays valid after the map is closed and after the file is removed."""
     with initreg.open(path, mmap=True) as opened:
         (array,) = (each.read() for each in opened.values())
         part = np.asarray(array[3:5])
@@ -89,7 +89,7 @@ def test_views_outlive_the_map_and_the_path(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what is mapped")
 def test_the_file_is_let_go_of_with_its_last_view(path: Path) -> None:
-    """No mapping stays, and no descriptor."""
+    """After the last view is deleted, no mapping and no descriptor is left."""
     with initreg.open(path, mmap=True) as opened:
         array = next(iter(opened.values())).read()
     assert Path("/proc/self/maps").read_text().count(str(path)) == 1
@@ -98,7 +98,7 @@ def test_the_file_is_let_go_of_with_its_last_view(path: Path) -> None:
 
 
 def test_a_file_that_is_replaced_does_not_change_what_is_open(path: Path) -> None:
-    """As a program that saves well does: written beside, then renamed."""
+    """Views do not change if the file is replaced by a rename."""
     with initreg.open(path, mmap=True) as opened:
         lazy = next(iter(opened.values()))
         first = lazy[0:1]
@@ -109,7 +109,7 @@ def test_a_file_that_is_replaced_does_not_change_what_is_open(path: Path) -> Non
 
 
 def test_a_file_that_shrank_before_it_was_mapped(path: Path) -> None:
-    """It is an error, not the end of the program."""
+    """A file that shrank is an error, and does not crash the program."""
     with initreg.open(path, mmap=True) as opened:
         next(iter(opened.values()))[0]
         os.truncate(path, path.stat().st_size - 4)
@@ -118,7 +118,7 @@ def test_a_file_that_shrank_before_it_was_mapped(path: Path) -> None:
 
 
 def test_an_emptied_file(path: Path) -> None:
-    """Nothing of it can be mapped."""
+    """A file that has become empty is an error."""
     with initreg.open(path, mmap=True) as opened:
         next(iter(opened.values()))[0]
         os.truncate(path, 0)
@@ -127,7 +127,7 @@ def test_an_emptied_file(path: Path) -> None:
 
 
 def test_a_flipped_bit_is_found_in_what_is_mapped(tmp_path: Path) -> None:
-    """The crc32 of a stored member is that of the mapped bytes; verify=False leaves it out."""
+    """The crc32 of a mapped member is verified, unless verify=False is passed."""
     path = tmp_path / "m.npz"
     member = tmp_path / "x.npy"
     np.save(member, VALUES)
@@ -144,7 +144,7 @@ def test_a_flipped_bit_is_found_in_what_is_mapped(tmp_path: Path) -> None:
 
 
 def test_a_view_may_be_a_source(path: Path) -> None:
-    """What is restored from it is copied, although it cannot be written."""
+    """A read-only view can be a source, and what is restored from it is a copy."""
     (array,) = initreg.load(path, mmap=True).values()
     model = {"x": np.zeros((50, 100), "f4")}
     initreg.SmartInit({"x": array}).init(model)

@@ -82,7 +82,7 @@ def only(opened: initreg.ArrayMap) -> initreg.LazyArray:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_rows_are_read_and_nothing_else(folder: Path, counted: list[int], name: str) -> None:
-    """In one read, of just as many bytes; and a single element of so many."""
+    """Rows are read in one read of exactly their bytes, and so is a single element."""
     with initreg.open(folder / name) as opened:
         array = only(opened)
         counted.clear()
@@ -97,7 +97,7 @@ def test_rows_are_read_and_nothing_else(folder: Path, counted: list[int], name: 
 
 
 def test_of_a_fortran_array_the_last_axis_is_read(folder: Path, counted: list[int]) -> None:
-    """What lies together there are the elements of the first axis."""
+    """In Fortran order, a slice of the last axis is one read, as the first axis is contiguous."""
     with initreg.open(folder / "f.npy") as opened:
         array = only(opened)
         counted.clear()
@@ -107,7 +107,7 @@ def test_of_a_fortran_array_the_last_axis_is_read(folder: Path, counted: list[in
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_rule_reads_no_more(folder: Path, counted: list[int], name: str) -> None:
-    """``slice=`` on the way into a dict, with the array as it lies in the file."""
+    """``slice=`` reads only the bytes of the slice."""
     with initreg.open(folder / name) as opened:
         (x,) = opened
         counted.clear()
@@ -120,7 +120,7 @@ def test_the_rule_reads_no_more(folder: Path, counted: list[int], name: str) -> 
 @pytest.mark.parametrize("name", WRITERS)
 @given(index=shapes.basic_indices(ARRAY.shape, allow_ellipsis=True, allow_newaxis=True))
 def test_any_index_is_that_of_numpy(folder: Path, name: str, index: Any) -> None:
-    """Of any format: same values, shape and dtype, in memory of its own."""
+    """In every format, any index gives the values that numpy gives, in memory of its own."""
     with initreg.open(folder / name) as opened:
         found = only(opened)[index]
     wanted = ARRAY[index]
@@ -132,14 +132,14 @@ def test_any_index_is_that_of_numpy(folder: Path, name: str, index: Any) -> None
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("index", [40, (0, -51), (0, 0, 0, 0), "x"])
 def test_an_index_that_is_none(folder: Path, name: str, index: Any) -> None:
-    """An IndexError, as numpy says it."""
+    """An invalid index is the IndexError that numpy raises."""
     with initreg.open(folder / name) as opened, pytest.raises(IndexError):
         only(opened)[index]
 
 
 @given(st.integers(0, 39), st.integers(1, 40))
 def test_a_file_that_shrank(folder: Path, start: int, count: int) -> None:
-    """Rows that are still there are read, others are an error that names the array."""
+    """Rows that are still in the file are read; others are an error that names the array."""
     path = folder / "shrunk.npy"
     _npy(path)
     with initreg.open(path) as opened:

@@ -52,7 +52,7 @@ def cases(draw: st.DrawFn) -> tuple[Shape, Any]:
 
 @given(cases())
 def test_the_box_and_what_is_left_to_do_are_the_index(case: tuple[Shape, Any]) -> None:
-    """Cutting out the box and applying the rest of the index gives what numpy gives."""
+    """Taking the box and applying the residual index gives what numpy gives."""
     shape, index = case
     array = numbered(shape)
     box = box_of(index, shape)
@@ -65,7 +65,7 @@ def test_the_box_and_what_is_left_to_do_are_the_index(case: tuple[Shape, Any]) -
 
 @given(cases())
 def test_the_box_is_as_small_as_can_be(case: tuple[Shape, Any]) -> None:
-    """Its first and last index on every axis are among those that are asked for."""
+    """The first and last index of the box on every axis are asked for."""
     shape, index = case
     box = box_of(index, shape)
     assert box is not None
@@ -82,7 +82,7 @@ def test_the_box_is_as_small_as_can_be(case: tuple[Shape, Any]) -> None:
 def test_an_integer_out_of_range_is_an_index_error(
     case: tuple[Shape, Any], axis: int, beyond: int, below: bool
 ) -> None:
-    """As of numpy, whatever the rest of the index is, and on an axis of length 0 as well."""
+    """An integer out of range is an IndexError, as for numpy, also on an empty axis."""
     shape, index = case
     parts = list(index) if isinstance(index, tuple) else [index]
     places = [i for i, part in enumerate(parts) if part is not Ellipsis]
@@ -129,7 +129,7 @@ def test_an_integer_out_of_range_is_an_index_error(
     ids=repr,
 )
 def test_any_other_index_is_left_to_numpy(index: Any) -> None:
-    """Masks, lists, arrays, new axes, and what is no index at all, have no box."""
+    """Masks, lists, arrays, new axes and invalid indices have no box."""
     assert box_of(index, (3, 4)) is None
 
 
@@ -149,12 +149,12 @@ def test_any_other_index_is_left_to_numpy(index: Any) -> None:
     ids=repr,
 )
 def test_boxes(index: Any, shape: Shape, box: Box) -> None:
-    """A few of them in full."""
+    """The boxes of some indices are as written here."""
     assert box_of(index, shape) == box
 
 
 def test_the_box_of_the_transposed_array() -> None:
-    """Its axes in reverse order cut the same out of the transposed array."""
+    """The reversed box takes the same elements from the transposed array."""
     array = numbered((4, 5, 6))
     box = box_of((slice(1, 3), 2, slice(None, None, -2)), array.shape)
     assert box is not None
@@ -185,7 +185,7 @@ def assembled(array: np.ndarray[Any, Any], box: Box) -> tuple[np.ndarray[Any, An
 
 @given(cases(), st.sampled_from(["u1", "i4", "c16"]))
 def test_the_pieces_hold_the_box(case: tuple[Shape, Any], dtype: str) -> None:
-    """Of a small array more than the box is read, and the rest is cut off."""
+    """The pieces contain the box; more is read of a small array, and cut off."""
     shape, index = case
     array = numbered(shape, dtype)
     box = box_of(index, shape)
@@ -199,7 +199,7 @@ def test_the_pieces_hold_the_box(case: tuple[Shape, Any], dtype: str) -> None:
 def test_the_pieces_are_the_box_where_every_byte_is_worth_skipping(
     case: tuple[Shape, Any], dtype: str
 ) -> None:
-    """With all axes walked that have to be, not one byte is read that is not in the box."""
+    """If every byte is worth skipping, only bytes of the box are read."""
     shape, index = case
     array = numbered(shape, dtype)
     box = box_of(index, shape)
@@ -214,7 +214,7 @@ def test_the_pieces_are_the_box_where_every_byte_is_worth_skipping(
 
 @given(cases(), st.integers(1, 200))
 def test_the_pieces_hold_the_box_wherever_the_limit_is(case: tuple[Shape, Any], limit: int) -> None:
-    """Some axes walked, some not."""
+    """The pieces contain the box for any limit."""
     shape, index = case
     array = numbered(shape)
     box = box_of(index, shape)
@@ -243,7 +243,7 @@ def test_the_pieces_hold_the_box_wherever_the_limit_is(case: tuple[Shape, Any], 
     ids=repr,
 )
 def test_what_is_read_in_one_go(index: Any, shape: Shape, pieces: list[tuple[int, int]]) -> None:
-    """Offset and length in bytes, of elements of 4 bytes."""
+    """The offsets and lengths of some boxes are as written here, for elements of 4 bytes."""
     box = box_of(index, shape)
     assert box is not None
     assert list(runs(box, shape, 4)[1]) == pieces
@@ -253,8 +253,7 @@ def test_what_is_read_in_one_go(index: Any, shape: Shape, pieces: list[tuple[int
 
 
 def test_boxes_cover_once_as_painting_them_shows() -> None:
-    """Of 3,000 random sets of boxes, cut from a whole and perhaps changed, those are found that
-    paint each element exactly once, empty boxes among them or not."""
+    """cover_once agrees with painting 3,000 random sets of boxes, also empty boxes."""
     rng = random.Random(0)
     found = []
     for _ in range(3000):
@@ -282,19 +281,19 @@ def test_boxes_cover_once_as_painting_them_shows() -> None:
 
 
 def test_an_empty_array_has_empty_slices() -> None:
-    """Nothing is left to cover, however many boxes there are."""
+    """An array without elements is always covered."""
     assert cover_once((3, 0), [])
     assert cover_once((3, 0), [((0, 0), (3, 0)), ((1, 0), (1, 0))])
 
 
 def test_axes_that_are_cut() -> None:
-    """Those that one box at least does not span."""
+    """An axis is cut if some box does not span it."""
     assert cut_axes((4, 2, 3), [((0, 0, 0), (4, 1, 3)), ((0, 1, 0), (4, 1, 3))]) == [1]
     assert cut_axes((4, 2), [((0, 0), (4, 2))]) == []
 
 
 def test_the_intersection_of_two_regions_and_where_it_is_in_each() -> None:
-    """It is found on every axis, and regions that only touch have none."""
+    """The intersection is right on every axis, and regions that only touch have none."""
     one, other = Box((1, 0), (4, 3), ()), Box((2, 1), (6, 2), ())
     shared = one.intersection(other)
     assert shared == Box((2, 1), (4, 2), ())

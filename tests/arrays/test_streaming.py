@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initreg.arrays import deflate, reader, streaming, threads
-from initreg.arrays.checking import check
-from initreg.arrays.lazy import LazyArray
-from initreg.arrays.map import ArrayMap
+from initreg.arrays import inflating, reader, streaming, threads
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.extent_checks import check
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.streaming import position, stream
@@ -37,7 +37,7 @@ SMALL_NUMBERS: dict[tuple[Any, str], int] = {
     (streaming, "_SPAN"): 1500,
     (streaming, "_GAP"): 100,
     (reader, "_CHUNK"): 700,
-    (deflate, "_CHUNK"): 300,
+    (inflating, "_CHUNK"): 300,
     (threads, "_ALONE"): 0,
 }
 
@@ -236,7 +236,7 @@ def taken(
 def test_every_array_arrives_once_with_its_values(
     tmp_path: Path, small_numbers: None, verify: bool
 ) -> None:
-    """Small neighbours, chunks, packed, sliced, and what is no extent, in the file's order."""
+    """Arrays of all kinds in one file are given once, with their values."""
     file = mixture(tmp_path / "data")
     with file.open(verify=verify) as opened:
         assert_whole(list(stream(list(opened.values()))), list(file.wanted.values()))
@@ -244,14 +244,14 @@ def test_every_array_arrives_once_with_its_values(
 
 
 def test_every_array_arrives_with_the_usual_numbers(tmp_path: Path) -> None:
-    """Without threads, as the whole file is small."""
+    """A small file is read without threads, with the usual limits."""
     file = mixture(tmp_path / "data")
     with file.open() as opened:
         assert_whole(list(stream(list(opened.values()))), list(file.wanted.values()))
 
 
 def test_arrays_of_the_usual_sizes(tmp_path: Path) -> None:
-    """Megabytes: some arrays of several chunks, many neighbours, some packed."""
+    """Megabytes of arrays are read: in chunks, with neighbours, and packed."""
     file = File(tmp_path / "data")
     for _ in range(3):
         for count in (300_000, 1000, 10, 5, 100_000, 2_500_000 // 4):
@@ -271,7 +271,7 @@ def test_arrays_of_the_usual_sizes(tmp_path: Path) -> None:
 def test_any_order_and_any_numbers(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, seed: int
 ) -> None:
-    """Whatever the limits are, and in whatever order arrays are asked for, some of them twice."""
+    """All arrays are right for any limits and any order, also if one is asked for twice."""
     file = mixture(tmp_path_factory.mktemp("stream") / "data")
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), value in SMALL_NUMBERS.items():
@@ -285,7 +285,7 @@ def test_any_order_and_any_numbers(
 
 
 def test_an_array_that_overlaps_its_neighbour(tmp_path: Path, small_numbers: None) -> None:
-    """Two names may stand for the same bytes, or for some of the same."""
+    """Arrays that share some or all of their bytes are read."""
     file = File(tmp_path / "data")
     first = file.numbers(40)
     extent = file.extent(first)
@@ -299,7 +299,7 @@ def test_an_array_that_overlaps_its_neighbour(tmp_path: Path, small_numbers: Non
 
 
 def test_a_header_that_is_longer_than_a_chunk(tmp_path: Path, small_numbers: None) -> None:
-    """Before many elements, a few, and none: it is summed all the same."""
+    """A long skipped header counts for the checksum, before many, few or no elements."""
     file = File(tmp_path / "data")
     for count in (1000, 3, 0):
         file.add(file.numbers(count), skip=2000, sum_of="crc32")
@@ -308,12 +308,12 @@ def test_a_header_that_is_longer_than_a_chunk(tmp_path: Path, small_numbers: Non
 
 
 def test_nothing_at_all() -> None:
-    """No arrays are no arrays."""
+    """A stream of no arrays is empty."""
     assert list(stream([])) == []
 
 
 def test_in_about_the_order_given(tmp_path: Path, small_numbers: None) -> None:
-    """No array is overtaken by one that lies beyond what is read ahead."""
+    """An array is not overtaken by one that is further away than what is read ahead."""
     file = File(tmp_path / "data")
     for _ in range(100):
         file.add(file.numbers(250), sum_of="crc32")
@@ -324,7 +324,7 @@ def test_in_about_the_order_given(tmp_path: Path, small_numbers: None) -> None:
 
 
 def test_rules_are_applied(tmp_path: Path, small_numbers: None) -> None:
-    """Renamed, cast, sliced, transposed and padded arrays come as m[name].read() gives them."""
+    """Arrays under rules have the values that m[name].read() gives."""
     file = mixture(tmp_path / "data")
     wanted: list[Array] = []
     with file.open() as opened:
@@ -352,7 +352,7 @@ def test_rules_are_applied(tmp_path: Path, small_numbers: None) -> None:
 
 
 def test_arrays_of_several_maps(tmp_path: Path, small_numbers: None) -> None:
-    """Of two files, and of one file that is open twice, alternating."""
+    """Arrays of two files are read alternately, also if one file is open twice."""
     one, two = mixture(tmp_path / "one"), mixture(tmp_path / "two")
     with one.open() as a, two.open() as b, one.open() as c:
         arrays = [array for three in zip(a.values(), b.values(), c.values(), strict=True)
@@ -362,7 +362,7 @@ def test_arrays_of_several_maps(tmp_path: Path, small_numbers: None) -> None:
 
 
 def test_the_error_names_the_map_that_is_damaged(tmp_path: Path, small_numbers: None) -> None:
-    """Of two in one stream."""
+    """If one stream reads two maps, the error names the damaged one."""
     one, two = File(tmp_path / "one"), File(tmp_path / "two")
     for file in (one, two):
         for _ in range(5):
@@ -374,7 +374,7 @@ def test_the_error_names_the_map_that_is_damaged(tmp_path: Path, small_numbers: 
 
 
 def test_room_of_somebody_elses(tmp_path: Path, small_numbers: None) -> None:
-    """Arrays are read into memory that is offered for them, where that fits what is stored."""
+    """Arrays are read into the memory that is offered, if it fits what is stored."""
     file = mixture(tmp_path / "data")
     asked: dict[int, tuple[tuple[int, ...], int]] = {}
     offered: dict[int, Array] = {}
@@ -430,7 +430,7 @@ def test_what_is_read_and_not_yet_taken_is_bounded(
     ahead: int,
     packed: bool,
 ) -> None:
-    """By AHEAD, or one piece that is larger; with packed arrays by the largest of them besides."""
+    """At most AHEAD bytes or one larger piece are read ahead, plus the largest packed array."""
     monkeypatch.setattr(streaming, "AHEAD", ahead)
     file = File(tmp_path / "data")
     largest_packed = 0
@@ -461,7 +461,7 @@ def test_what_is_read_and_not_yet_taken_is_bounded(
 
 
 def test_which_arrays_are_read_together(tmp_path: Path, small_numbers: None) -> None:
-    """Small ones that lie side by side: as long as gaps, sizes and the span allow."""
+    """Small arrays side by side are read together, within the limits for gaps, sizes and spans."""
     file = File(tmp_path / "data")
     a, b = file.add(file.numbers(10)), file.add(file.numbers(10))
     file.gap(100)
@@ -494,7 +494,7 @@ def test_which_arrays_are_read_together(tmp_path: Path, small_numbers: None) -> 
 
 
 def test_position(tmp_path: Path) -> None:
-    """By file and offset; what lies in no file comes first."""
+    """Arrays are ordered by file and offset, and those without a file come first."""
     file = File(tmp_path / "data")
     file.add(file.numbers(10))
     file.add(file.numbers(10))
@@ -567,7 +567,7 @@ def in_slices(file: File) -> str:
 def test_a_damaged_array_raises_once_all_before_it_were_given(
     tmp_path: Path, small_numbers: None, kind: str, before: int
 ) -> None:
-    """It is named, and what has been given then are all before it, perhaps some behind it."""
+    """The error names the damaged array, and all arrays before it were given."""
     file = File(tmp_path / "data")
     for i in range(before):
         file.add(file.numbers((20, 20, 20, 1000, 100)[i % 5]), packed=i % 11 == 9, sum_of="crc32")
@@ -584,7 +584,7 @@ def test_a_damaged_array_raises_once_all_before_it_were_given(
 def test_of_neighbours_that_are_read_together_those_before_a_damaged_one_are_given(
     tmp_path: Path, small_numbers: None, place: int
 ) -> None:
-    """The first, one in the middle and the last of a group."""
+    """In a group with a damaged array, the arrays before it are given."""
     file = File(tmp_path / "data")
     for i in range(5):
         name = file.add(file.numbers(20), sum_of="crc32")
@@ -597,7 +597,7 @@ def test_of_neighbours_that_are_read_together_those_before_a_damaged_one_are_giv
 
 
 class Waiting(Reader):
-    """Holds one array back until all that threads do for another one is done."""
+    """Holds one array back until the reads of another one are done."""
 
     def __init__(self, label: str, slow: str, fast: str) -> None:
         super().__init__(label)
@@ -623,7 +623,7 @@ class Waiting(Reader):
 def test_a_damaged_array_waits_for_a_slow_one_before_it(
     tmp_path: Path, small_numbers: None, kind: str
 ) -> None:
-    """Though it is found damaged while the one before it is still read, that one is given first."""
+    """The arrays before a damaged one are given first, even if they are slower."""
     file = File(tmp_path / "data")
     slow = file.add(file.numbers(160), sum_of="crc32")
     name = DAMAGED[kind](file)
@@ -640,7 +640,7 @@ def test_a_damaged_array_waits_for_a_slow_one_before_it(
 def test_a_damaged_array_of_a_mapped_file_raises_in_its_turn(
     tmp_path: Path, small_numbers: None, place: int
 ) -> None:
-    """Mapping an array verifies it: no sooner than those before it were given."""
+    """A damaged mapped array raises only after the arrays before it were given."""
     file = File(tmp_path / "data")
     for i in range(4):
         name = file.add(file.numbers(200), sum_of="crc32")
@@ -654,7 +654,7 @@ def test_a_damaged_array_of_a_mapped_file_raises_in_its_turn(
 def test_a_file_that_shrank_raises_when_all_that_is_left_was_given(
     tmp_path: Path, small_numbers: None
 ) -> None:
-    """The first array that is cut off is named, with the file."""
+    """The error names the file and the first array that is cut off."""
     file = File(tmp_path / "data")
     for i in range(20):
         file.add(file.numbers((20, 160)[i % 2]))
@@ -687,7 +687,8 @@ def test_a_stream_that_is_given_up_leaves_nothing_behind(
 def test_a_stream_whose_taker_fails_leaves_nothing_behind(
     tmp_path: Path, small_numbers: None
 ) -> None:
-    """As when a target cannot be written."""
+    """If the caller fails, as when a target cannot be written, the threads end and the map
+    closes."""
     file = mixture(tmp_path / "data")
 
     def fail(index: int, array: Array) -> None:
@@ -701,7 +702,7 @@ def test_a_stream_whose_taker_fails_leaves_nothing_behind(
 
 
 def test_arrays_that_were_given_outlive_the_map(tmp_path: Path, small_numbers: None) -> None:
-    """And the file."""
+    """Arrays stay valid after the map is closed and the file is removed."""
     file = mixture(tmp_path / "data")
     with file.open() as opened:
         found = list(stream(list(opened.values())))
@@ -712,7 +713,7 @@ def test_arrays_that_were_given_outlive_the_map(tmp_path: Path, small_numbers: N
 
 @pytest.mark.parametrize("name", ["x1", "x11", "x13", "x17", "x19", "x23", "x24", "x25", "x27"])
 def test_a_closed_map_is_an_error(tmp_path: Path, small_numbers: None, name: str) -> None:
-    """Whatever the array is: an extent, sliced, packed, or a numpy array; and a part of one."""
+    """Reading any kind of array, or a part of one, from a closed map is an error."""
     file = mixture(tmp_path / "data")
     opened = file.open()
     sliced = opened.slice(name, 0, 1, 2)
@@ -723,7 +724,7 @@ def test_a_closed_map_is_an_error(tmp_path: Path, small_numbers: None, name: str
 
 
 def test_a_map_that_is_closed_midway(tmp_path: Path, small_numbers: None) -> None:
-    """What was begun may still be given, as it is; then it is an error."""
+    """After a map is closed, arrays that were begun may still be given, and then it is an error."""
     file = File(tmp_path / "data")
     for _ in range(50):
         file.add(file.numbers(250), sum_of="crc32")
@@ -739,7 +740,7 @@ def test_a_map_that_is_closed_midway(tmp_path: Path, small_numbers: None) -> Non
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux lists what is open")
 def test_a_map_that_is_closed_midway_leaves_no_file_open(tmp_path: Path) -> None:
-    """Not by a read that was handed over before and begins after."""
+    """A read that starts after closing does not open the file again."""
     file = File(tmp_path / "data")
     file.add(file.numbers(250), sum_of="crc32")
     opened = file.open()
@@ -757,7 +758,7 @@ def test_a_map_that_is_closed_midway_leaves_no_file_open(tmp_path: Path) -> None
 
 
 def test_two_streams_of_one_map_at_once(tmp_path: Path, small_numbers: None) -> None:
-    """They do not disturb each other, in turns or in threads of their own."""
+    """Two streams of one map do not disturb each other, alternately or in threads."""
     file = mixture(tmp_path / "data")
     wanted = list(file.wanted.values())
     with file.open() as opened:

@@ -24,7 +24,7 @@ def fail() -> None:
 
 @pytest.mark.parametrize("nbytes", [0, 1, 1 << 20])
 def test_a_few_bytes_are_read_without_threads(nbytes: int) -> None:
-    """All is done at once, in the caller's thread."""
+    """For a few bytes, everything runs in the caller's thread."""
     with pool_for(nbytes) as pool:
         future = pool.submit(lambda *given: (threading.current_thread(), given), 1, 2)
         assert future.done()
@@ -34,7 +34,7 @@ def test_a_few_bytes_are_read_without_threads(nbytes: int) -> None:
 
 @pytest.mark.parametrize("nbytes", [(1 << 20) + 1, MANY])
 def test_many_bytes_are_read_by_threads_that_end_with_the_block(nbytes: int) -> None:
-    """They bear the project's name, and none of them is left."""
+    """Threads have the name of the project, and none is left after the block."""
     with pool_for(nbytes) as pool:
         future = pool.submit(lambda *given: (threading.current_thread().name, given), 1, 2)
         name, given = future.result()
@@ -45,7 +45,7 @@ def test_many_bytes_are_read_by_threads_that_end_with_the_block(nbytes: int) -> 
 
 
 def test_two_things_are_done_at_once() -> None:
-    """Even on one core: one thread reads while the other unpacks."""
+    """There are two threads even on one core."""
     meeting = threading.Barrier(2, timeout=30)
     with pool_for(MANY) as pool:
         futures = [pool.submit(meeting.wait) for _ in range(2)]
@@ -53,7 +53,7 @@ def test_two_things_are_done_at_once() -> None:
 
 
 def test_never_more_than_a_few_threads() -> None:
-    """Much work makes no more threads than there are cores, and four at most."""
+    """There are at most as many threads as cores, and at most four."""
     names = set()
     with pool_for(MANY) as pool:
         for future in [pool.submit(threading.current_thread) for _ in range(200)]:
@@ -64,7 +64,7 @@ def test_never_more_than_a_few_threads() -> None:
 
 @pytest.mark.parametrize("nbytes", [0, MANY])
 def test_what_goes_wrong_is_raised_by_the_result(nbytes: int) -> None:
-    """Not where the work was handed over, and the pool goes on."""
+    """An error is raised by result(), not by submit(), and the pool goes on."""
     with pool_for(nbytes) as pool:
         futures = [pool.submit(fail), pool.submit(int, "7")]
         assert futures[1].result() == 7
@@ -76,7 +76,7 @@ def test_what_goes_wrong_is_raised_by_the_result(nbytes: int) -> None:
 
 @pytest.mark.parametrize("nbytes", [0, MANY])
 def test_an_error_in_the_block_ends_the_threads(nbytes: int) -> None:
-    """It goes on to the caller once what was begun is done and what was not is given up."""
+    """An error in the block is raised after the running work ended and the rest was cancelled."""
     futures: list[Future[Any]] = []
     begun = threading.Semaphore(0)
     go_on = threading.Event()
@@ -105,7 +105,7 @@ def test_an_error_in_the_block_ends_the_threads(nbytes: int) -> None:
 
 @pytest.mark.parametrize("nbytes", [0, MANY])
 def test_pools_within_pools(nbytes: int) -> None:
-    """One that works for another one ends by itself."""
+    """A pool that is used inside of another one ends by itself."""
 
     def inner(count: int) -> int:
         with pool_for(nbytes) as pool:
@@ -120,7 +120,7 @@ def test_pools_within_pools(nbytes: int) -> None:
 
 
 def test_a_job_of_nothing_to_wait_for_is_done() -> None:
-    """Its arrays are made when they are asked for."""
+    """A job without futures is done, and makes its arrays when it is finished."""
     made = []
 
     def finish() -> list[np.ndarray[Any, Any]]:
@@ -134,7 +134,7 @@ def test_a_job_of_nothing_to_wait_for_is_done() -> None:
 
 
 def test_a_job_is_done_when_all_of_its_futures_are() -> None:
-    """Not before, and not only the first."""
+    """A job is done when all of its futures are."""
     futures: list[Future[Any]] = [Future(), Future()]
     job = Job(lambda: [futures[0].result(), futures[1].result()], futures)
     assert not job.is_done
@@ -146,8 +146,8 @@ def test_a_job_is_done_when_all_of_its_futures_are() -> None:
 
 
 def test_a_job_of_several_futures_may_not_overtake() -> None:
-    """That all are done well does not say that their sum is right; and one of them may have failed,
-    so that finishing it raises."""
+    """A job of several futures may not overtake, as its checksum may be wrong or a future
+    failed."""
     futures: list[Future[Any]] = [Future(), Future()]
     job = Job(lambda: [future.result() for future in futures], futures)
     futures[0].set_result(np.zeros(1))
@@ -161,7 +161,7 @@ def test_a_job_of_several_futures_may_not_overtake() -> None:
 
 
 def test_a_job_that_failed_before_it_began() -> None:
-    """It is done, and finishing it raises."""
+    """A failed job is done, and finishing it raises."""
     job = Job.failed(ZeroDivisionError("on purpose"))
     assert (job.is_done, job.may_overtake) == (True, False)
     with pytest.raises(ZeroDivisionError):
@@ -170,7 +170,7 @@ def test_a_job_that_failed_before_it_began() -> None:
 
 @pytest.mark.parametrize("nbytes", [0, MANY])
 def test_a_job_of_one_future_gives_what_it_gives(nbytes: int) -> None:
-    """The list of arrays that the future returns, or its error."""
+    """A job of one future returns its arrays, or raises its error."""
     with pool_for(nbytes) as pool:
         good = Job.of(pool.submit(lambda: [np.full(2, 5)]))
         bad = Job.of(pool.submit(fail))
@@ -183,7 +183,7 @@ def test_a_job_of_one_future_gives_what_it_gives(nbytes: int) -> None:
 
 
 def test_a_job_that_was_given_up_raises_and_does_not_wait() -> None:
-    """Who asks for it after its pool has ended is told."""
+    """Finishing a job whose pool has ended raises at once."""
     go_on = threading.Event()
     with pool_for(MANY) as pool:
         held = [pool.submit(go_on.wait, 30) for _ in range(4)]

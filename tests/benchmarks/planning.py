@@ -17,7 +17,7 @@ from initreg import SmartInit
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import renamings
 from initreg.plan.matching import match
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec, VariableSpec
 from initreg_formats.tf_checkpoint.slots import slots
 

@@ -13,7 +13,7 @@ from initreg.cli.flags import flags, quote
 from initreg.cli.plan import _POLICIES
 from initreg.cli.rules import add_rules, rules_of
 from initreg.plan.rows import Policy
-from initreg.rules.rules import RuleOptions
+from initreg.rules.options import RuleOptions
 
 
 def parsed(*arguments):

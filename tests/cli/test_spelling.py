@@ -267,14 +267,14 @@ ONLY_IN_PYTHON = {
     ("initreg/api/smart_init.py", "SmartInit("),  # and this is the code of a hint
     ("initreg/api/restore.py", "SmartInit("),
     ("initreg/plan/rows.py", "SmartInit("),
-    ("initreg/arrays/lazy.py", " is not in memory: copy=False is not possible"),
+    ("initreg/arrays/lazy_array.py", " is not in memory: copy=False is not possible"),
     ("initreg/plugin/source.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
     ("initreg/api/restore.py", ". With atomic=True, all is read before anything is "),
-    ("initreg/plan/tables.py", " more: plan.to_text(limit=None)"),
+    ("initreg/plan/html.py", " more: plan.to_text(limit=None)"),
     ("initreg/rules/renaming.py", "the same name if nothing is to be renamed. To leave an array"),
     ("initreg/rules/renaming.py", "rename="),
-    ("initreg/rules/rules.py", "keep=() would keep no array. Give names or globs, or None"),
+    ("initreg/rules/selecting.py", "keep=() would keep no array. Give names or globs, or None"),
 }
 
 

@@ -52,7 +52,9 @@ def status(key: str) -> int:
 
 def out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+        # A library's word for it. Ours says why it allocates nothing, and has the library's cause.
+        said = "" if isinstance(error, initreg.InitregError) else str(error).lower()
+        if isinstance(error, MemoryError) or "alloc" in said:
             return True
         error = error.__cause__ or error.__context__
     return False

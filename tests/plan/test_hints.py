@@ -96,7 +96,7 @@ def test_the_renaming_that_makes_all_names_match_comes_first(have, want, how, op
 
 
 def test_the_commonest_renaming_comes_first_and_few_are_shown():
-    """Renamings that help a few names only are not worth a line."""
+    """A renaming that helps only a few names is not shown."""
     have = [f"model/{n}" for n in NAMES] + ["odd/block0/conv/W"]
     found = of(have, NAMES)
     assert len(found) == 1
@@ -113,26 +113,26 @@ def test_the_word_and_in_a_name_is_not_a_second_step():
 
 
 def test_names_that_match_already_are_counted_in():
-    """What a rule leaves alone still matches: 11 of 11, not 10."""
+    """Names that match already are counted: 11 of 11, not 10."""
     have = [*(f"model/{n}" for n in NAMES), "step"]
     assert of(have, [*NAMES, "step"])[0].words.startswith("11 of 11 names match")
 
 
 def test_a_renaming_that_makes_two_names_one_is_not_advised():
-    """Its code would be an error."""
+    """A renaming that gives two arrays the same name is not a hint, since it is an error."""
     hints = of(["a/w", "w", "a/v"], ["w", "v"])
     assert [hint.options for hint in hints if "strip_prefix" in hint.options] == []
 
 
 def test_a_few_of_many_that_meet_by_chance_are_no_hint():
-    """Two of a hundred names are not worth a renaming."""
+    """Two of a hundred names are not enough for a hint."""
     have = [f"a/x{i}" for i in range(98)] + ["a/w", "a/v"]
     want = [f"b{i * i}/y{i}" for i in range(98)] + ["w", "v"]
     assert of(have, want) == []
 
 
 def test_passed_over_arrays_may_be_transposed_too():
-    """ignore_mismatch does not hide what would fit."""
+    """Arrays that ignore_mismatch=True skips are looked at for transposes, too."""
     plan = SmartInit({"w": np.ones((2, 3)), "b": np.ones(1)}, ignore_mismatch=True).plan(
         {"w": np.ones((3, 2)), "b": np.ones(1)}
     )
@@ -140,14 +140,14 @@ def test_passed_over_arrays_may_be_transposed_too():
 
 
 def test_second_names_of_variables_count():
-    """A Keras model's place in its file is a name that may match."""
+    """Aliases of variables can match, such as places in a Keras model."""
     variable = VariableSpec("dense/kernel", (2,), "float32", ("layers/dense/vars/0",))
     (hint,) = renamings(arrays_of(["m/layers/dense/vars/0"]), [variable])
     assert hint.options == {"strip_prefix": "m/"}
 
 
 def test_near_names_where_no_renaming_helps():
-    """Misspelt names are shown beside those that they are like, with the rename."""
+    """If no renaming helps, a hint shows similar names and how to rename them."""
     (hint,) = of(["dense_kernal"], ["dense_kernel"])
     assert str(hint) == (
         "'dense_kernal' in the source looks like 'dense_kernel' in the target: "
@@ -156,13 +156,13 @@ def test_near_names_where_no_renaming_helps():
 
 
 def test_near_names_have_equal_shapes_and_differ_by_more_than_numbers():
-    """Another shape is another array, and another number another layer."""
+    """Names with other shapes, or that differ only by a number, are not similar."""
     assert nearest(arrays_of(["kernal"], (3,)), variables_of(["kernel"], (2,))) == []
     assert nearest(arrays_of(["layer_11/w"]), variables_of(["layer_12/w"])) == []
 
 
 def test_nothing_is_made_up():
-    """Where nothing is alike there is no hint, nor where names would meet and shapes would not."""
+    """There is no hint if nothing is similar, or if names match and shapes do not."""
     assert of(["abc"], ["xyz"]) == []
     assert of(["a/w"], ["z/w"]) == []
     arrays, variables = arrays_of(["m/a", "m/b"], (2,)), variables_of(["a", "b"], (9, 9))
@@ -178,7 +178,7 @@ def test_nothing_is_made_up():
     ],
 )
 def test_an_empty_side_is_said(have, want, hint):
-    """No arrays, or no variables, explains everything, and no option helps."""
+    """A hint without options says that there are no arrays, or no variables."""
     (found,) = of(have, want)
     assert str(found) == hint
     assert found.code == ""
@@ -192,7 +192,7 @@ def rows_of(*pairs):
 
 
 def test_transposes_and_other_orders_of_axes():
-    """Reversed axes, and PyTorch's order of a kernel's; nothing for what no order mends."""
+    """Reversed axes and the axes of PyTorch's kernels are found, and nothing else."""
     rows = rows_of(
         ("fc", (2, 3), (3, 2)),
         ("conv1", (8, 4, 3), (3, 4, 8)),
@@ -213,7 +213,7 @@ def test_transposes_and_other_orders_of_axes():
 
 
 def test_many_transposes_are_one_glob_if_it_means_no_others():
-    """'*/kernel' stands for all kernels; where another array has that name, all are spelt out."""
+    """Many kernels are one glob, unless it would match another array."""
     kernels = [(f"l{i}/kernel", (2, 3), (3, 2)) for i in range(5)]
     (hint,) = transposes(rows_of(*kernels, ("l0/bias", (3,), (3,))))
     assert hint.options == {"transpose": ["*/kernel"]}
@@ -222,7 +222,7 @@ def test_many_transposes_are_one_glob_if_it_means_no_others():
 
 
 def test_at_most_three_hints():
-    """However many sources of a chain match little."""
+    """There are at most three hints, however many sources match few names."""
     chain = [{f"p{i}/a": np.ones(1), f"p{i}/b": np.ones(1)} for i in range(5)]
     with pytest.raises(initreg.NothingMatched) as caught:
         SmartInit(chain).init({"a": np.zeros(1), "b": np.zeros(1)})
@@ -230,7 +230,7 @@ def test_at_most_three_hints():
 
 
 def test_of_thousands_of_names_both_renamings_are_found():
-    """Renamings are sought among a thousand of the names and counted for all."""
+    """Among thousands of names, renamings are found in a sample and counted for all."""
     layers = [f"block{i}/conv" for i in range(3000)]
     kernels, biases = [f"{at}/weight" for at in layers], [f"{at}/offset" for at in layers]
     have = [*arrays_of(kernels, (2, 3)), *arrays_of(biases, (3,))]
@@ -252,8 +252,7 @@ def test_of_thousands_of_names_both_renamings_are_found():
     ids=["parts", "long", "anagrams"],
 )
 def test_names_of_strangers_do_not_hold_up_the_hints(odd):
-    """Names of thousands of parts or characters, or alike in their letters only, took minutes: they
-    are counted, and the others still have their hint."""
+    """Very long or similar names, which took minutes, are fast, and other names keep their hint."""
     want = [*NAMES, *(f"{'ab' * 90}{i:03}" for i in range(100))]
     first = of([*odd[:5], *(f"model/{n}" for n in NAMES)], want)[0]
     assert first.words == "10 of 15 names match after removing 'model/'"
@@ -261,7 +260,7 @@ def test_names_of_strangers_do_not_hold_up_the_hints(odd):
 
 
 def test_very_many_transposes_with_nothing_in_common():
-    """Thousands of last parts are spelt out, without trying each as a glob on all."""
+    """Thousands of names without a common glob are listed, without trying each as a glob."""
     rows = rows_of(*((f"a/{i}x", (2, 3), (3, 2)) for i in range(20_000)))
     (hint,) = transposes(rows)
     assert hint.options == {"transpose": [f"a/{i}x" for i in range(20_000)]}

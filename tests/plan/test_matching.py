@@ -71,7 +71,7 @@ def test_dtypes_are_equal_or_cast_within_their_kind(have, want, kind):
 
 
 def test_a_mismatch_says_both_shapes_and_both_dtypes():
-    """The reason names all that is wrong, not the first thing alone."""
+    """The reason names everything that is wrong."""
     _, reason = judge(array("x", (2, 3), "int32"), variable("x", (3, 2), "float32"))
     assert reason == "shape (2, 3) does not fit (3, 2) and dtype int32 is not cast to float32"
 
@@ -87,7 +87,7 @@ def test_names_are_compared_exactly_after_one_normalisation():
 
 
 def test_the_last_source_that_has_the_name_supplies_the_variable():
-    """Earlier ones are recorded as overridden, each variable is restored once."""
+    """The last source wins, and the earlier ones are recorded as overridden."""
     plan = plan_of([[array("a"), array("b")], [array("a")], [array("a")]], [variable("a")])
     assert kinds(plan) == [
         ("matched", "a", 2),
@@ -99,19 +99,20 @@ def test_the_last_source_that_has_the_name_supplies_the_variable():
 
 
 def test_what_is_overridden_is_not_checked():
-    """A base whose head has another shape is no mismatch where a later source supplies it."""
+    """An overridden array with another shape is not a mismatch."""
     plan = plan_of([[array("head", (9,))], [array("head")]], [variable("head")])
     assert kinds(plan) == [("matched", "head", 1), ("overridden", "head", 0)]
 
 
 def test_a_later_mismatch_is_a_mismatch_even_if_an_earlier_source_fits():
-    """Without ignore_mismatch the last source decides, and nothing is papered over."""
+    """Without ignore_mismatch, only the last source counts, even if it does not fit."""
     plan = plan_of([[array("a")], [array("a", (9,))]], [variable("a")])
     assert kinds(plan) == [("mismatched", "a", 1), ("overridden", "a", 0)]
 
 
 def test_ignore_mismatch_falls_back_to_the_last_source_that_fits():
-    """What does not fit is passed over, and an earlier source that fits supplies the variable."""
+    """An array that does not fit is skipped, and an earlier source that fits supplies the
+    variable."""
     sources = [[array("a")], [array("a", (1, 2, 3))], [array("a", (9,))]]
     plan = plan_of(sources, [variable("a")], ignore_mismatch=True)
     assert kinds(plan) == [
@@ -122,7 +123,7 @@ def test_ignore_mismatch_falls_back_to_the_last_source_that_fits():
 
 
 def test_ignore_mismatch_of_all_leaves_the_variable():
-    """If none fits, every candidate is passed over and the variable is not restored."""
+    """If no array fits, all are skipped and the variable is not restored."""
     plan = plan_of([[array("a", (9,))], [array("a", (8,))]], [variable("a")], ignore_mismatch=True)
     assert kinds(plan) == [("passed over", "a", 1), ("passed over", "a", 0)]
     assert plan.restored == ()
@@ -167,7 +168,7 @@ def test_slots_are_rows_as_any_others_unless_somebody_knows_them():
 
 
 def test_slots_of_partitioned_variables():
-    """TF1 names them after the variable, a piece of its name again, and the part."""
+    """Slots of partitioned variables are recognised: variable, end of its name, part, slot."""
     arrays = [
         array("dnn/hidden/kernel"),
         array("dnn/hidden/kernel/idden/kernel/part_0/RMSProp_1"),
@@ -183,8 +184,7 @@ def test_slots_of_partitioned_variables():
 
 
 def test_names_that_look_like_slots_of_slots_do_not_hold_up_the_plan():
-    """Thousands of parts, or of slots of slots in one name, took minutes; a slot of any name, a new
-    line in it too, is one."""
+    """Names with thousands of parts or nested slots, which took minutes, are matched fast."""
     odd = ["a/" * 50_000 + f"b{i}/part_0/Adam" for i in range(10)]
     odd += ["x/.OPTIMIZER_SLOT/" * 5_500 + f"\n{i}" for i in range(10)]
     plan = plan_of([[array(name) for name in ["w\n", "w\n/Adam", *odd]]], [variable("w\n")])
@@ -193,13 +193,13 @@ def test_names_that_look_like_slots_of_slots_do_not_hold_up_the_plan():
 
 
 def test_a_slot_on_both_sides_is_restored_like_any_variable():
-    """Continuing a training restores the optimiser's slots as well."""
+    """A slot that both sides have is restored, as it is when a training goes on."""
     plan = plan_of([[array("w"), array("w/Adam")]], [variable("w"), variable("w/Adam")])
     assert [row.kind for row in plan] == [Kind.MATCHED, Kind.MATCHED]
 
 
 def test_an_alias_matches_on_either_side():
-    """The second name of an array or of a variable matches what the first names left over."""
+    """Aliases of arrays and of variables match what the primary names left over."""
     arrays = [array("key/0", (2,), "float32", "full/name"), array("layers/dense/vars/0")]
     variables = [
         variable("full/name", (2,)),
@@ -213,16 +213,16 @@ def test_an_alias_matches_on_either_side():
 
 
 def test_a_first_name_goes_before_an_alias():
-    """An array whose first name matches is not given to a variable by a second name."""
+    """An array whose primary name matches is not given to a variable by an alias."""
     arrays = [array("a", (2, 3), "float32", "b")]
     plan = plan_of([arrays], [variable("b"), variable("a")])
     assert kinds(plan) == [("only in target", "b", None), ("matched", "a", 0)]
 
 
 def test_a_place_in_the_model_goes_before_a_numbered_name():
-    """A checkpoint's key that is the variable's alias wins over a weight name that counts up.
+    """A key that is an alias of the variable wins over a numbered weight name.
 
-    The weight names of the saved model are those of the next layer in a model made later.
+    In a model that is made later, the next layer has the weight names of the saved model.
     """
     arrays = [array(f"layer-{i}/w", (2, 3), "float32", f"dense_{i}/w") for i in range(3)]
     variables = [variable(f"dense_{i + 1}/w", (2, 3), "float32", f"layer-{i}/w") for i in range(3)]
@@ -236,7 +236,7 @@ def test_a_place_in_the_model_goes_before_a_numbered_name():
 
 
 def test_what_each_side_says_of_the_other_goes_before_names():
-    """An object in place 'w' that is called 'b', beside one in place 'b' that is called 'w'."""
+    """Pairs whose primary names are aliases of each other come before equal names."""
     arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
     variables = [variable("b", (2, 3), "float32", "w"), variable("w", (2, 3), "float32", "b")]
     plan = plan_of([arrays], variables)
@@ -244,7 +244,7 @@ def test_what_each_side_says_of_the_other_goes_before_names():
 
 
 def test_names_and_aliases_that_contradict_each_other_are_an_error():
-    """Without places on the target's side nobody can tell which of the two is meant."""
+    """If two arrays may be meant for a variable without aliases, it is an error."""
     arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
     with pytest.raises(DuplicateName, match=r"meant for 'w': .* alias 'b', and the array 'b'"):
         plan_of([arrays], [variable("w"), variable("b")])
@@ -254,7 +254,7 @@ def test_names_and_aliases_that_contradict_each_other_are_an_error():
 
 
 def test_an_alias_of_two_arrays_is_nobodys():
-    """Where a second name does not tell two arrays apart, it matches nothing."""
+    """An alias that two arrays have matches nothing."""
     arrays = [array("x", (2, 3), "float32", "v"), array("y", (2, 3), "float32", "v")]
     plan = plan_of([arrays], [variable("v")])
     assert plan.restored == ()
@@ -262,7 +262,7 @@ def test_an_alias_of_two_arrays_is_nobodys():
 
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_two_equal_names_on_one_side_are_an_error(side):
-    """Names that differ by ':0' alone are one name, and nobody can tell which was meant."""
+    """Names that differ only by ':0' on one side are an error."""
     arrays, variables = [array("a")], [variable("a")]
     if side == "source":
         arrays.append(array("a:0"))
@@ -273,7 +273,7 @@ def test_two_equal_names_on_one_side_are_an_error(side):
 
 
 def test_what_the_rules_dropped_has_rows():
-    """Nothing that a rule left out is forgotten by the plan."""
+    """Arrays that rules dropped have rows in the plan."""
     specs = [SourceSpecs("s", [array("a")], dropped=[array("b")])]
     plan = match(specs, [variable("a")], "t")
     assert kinds(plan) == [("matched", "a", 0), ("dropped", "b", 0)]
@@ -288,7 +288,7 @@ def test_rows_say_what_the_source_calls_the_array_and_what_is_done_to_it():
 
 
 def test_expectations_mark_rows_and_count_as_met():
-    """On either side, by any name of the entry; what nothing met is listed as it was typed."""
+    """Patterns match by any name on either side, and those that match nothing are listed."""
     arrays = [array("a"), array("key", (2, 3), "float32", "full"), array("other")]
     source = SourceSpecs("s", arrays, expected=Patterns(["full", "no*"], "expect_unused"))
     plan = match(
@@ -308,7 +308,8 @@ def test_expectations_mark_rows_and_count_as_met():
 
 
 def test_ignored_pairs_are_not_pairs():
-    """By the variable's name or the array's; an earlier source does supply what a later ignores."""
+    """ignore= matches names of arrays and variables, and an earlier source may supply the
+    variable."""
     late = SourceSpecs("late", [array("a"), array("b")], ignored=Patterns("a", "ignore"))
     plan = match([SourceSpecs("early", [array("a")]), late], [variable("a"), variable("b")], "t")
     assert kinds(plan) == [("matched", "a", 0), ("matched", "b", 1), ("dropped", "a", 1)]
@@ -320,7 +321,7 @@ def test_ignored_pairs_are_not_pairs():
 
 
 def test_an_array_is_ignored_by_the_name_of_its_variable():
-    """The user knows the variable's name, whatever the file calls the array."""
+    """ignore= with the name of a variable leaves out its array, whatever the array is called."""
     source = SourceSpecs(
         "s", [array("k", (2, 3), "float32", "v")], ignored=Patterns("v*", "ignore")
     )
@@ -336,7 +337,7 @@ arrays_of = st.dictionaries(short, shapes, max_size=5)
 
 @given(st.lists(arrays_of, max_size=3), arrays_of, st.booleans())
 def test_every_name_has_its_rows_and_no_variable_is_written_twice(chain, target, ignore):
-    """Whatever the names: each array is in one row, each variable restored at most once."""
+    """For any names, each array has one row and each variable is restored at most once."""
     sources = [[array(name, shape) for name, shape in arrays.items()] for arrays in chain]
     variables = [variable(name, shape) for name, shape in target.items()]
     plan = plan_of(sources, variables, ignore_mismatch=ignore)
@@ -357,7 +358,7 @@ def test_every_name_has_its_rows_and_no_variable_is_written_twice(chain, target,
 
 
 def test_a_hundred_thousand_names_are_matched():
-    """Half of 100,000 names on each side match, each with its own row."""
+    """Of 100,000 names on each side half match, and each name has its row."""
     arrays = [array(f"l{i}/w") for i in range(100_000)]
     plan = plan_of([arrays], [variable(f"l{i}/w") for i in range(50_000, 150_000)])
     counts = {"matched": 50_000, "only in target": 50_000, "only in source": 50_000}

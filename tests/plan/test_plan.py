@@ -36,12 +36,12 @@ def test_a_plan_is_a_sequence_of_rows(plan):
 
 
 def test_a_reshaped_row_may_be_cast_as_well(plan):
-    """is_cast tells of every dtype that changes, whatever the row's kind."""
+    """is_cast is true for every changed dtype, also in reshaped rows."""
     assert [(row.name, row.is_cast) for row in plan.restored] == [("w", True), ("b", True)]
 
 
 def test_an_unknown_kind_is_an_error(plan):
-    """A misspelt kind does not look like an empty answer."""
+    """A misspelt kind is an error, not an empty result."""
     with pytest.raises(ValueError, match="mached"):
         plan.of("mached")
 
@@ -71,7 +71,7 @@ def test_the_dict_and_the_json_hold_everything(plan):
 
 
 def test_repr_is_one_line_and_str_is_the_report(plan):
-    """repr counts the kinds; print tells them with their names."""
+    """repr counts the kinds, and print lists the names."""
     counts = "1 reshaped, 1 cast, 1 only in target, 1 only in source"
     assert repr(plan) == f"<Plan for TF1 session: {counts}>"
     assert str(plan).startswith("base.npz + dict of 1 -> TF1 session: 2 of 3 variables restored\n")
@@ -99,7 +99,7 @@ def test_a_plan_knows_whether_it_can_be_carried_out(plan):
 
 
 def test_a_plan_without_sources_is_ok_and_one_that_matches_nothing_is_not():
-    """Restoring nothing was asked for in the one case, and not in the other."""
+    """A plan without sources is ok; a plan with sources that match nothing is not."""
     assert Plan((), (), "t").ok
     nothing = match([SourceSpecs("s", [ArraySpec("w", (), "int8")])], [], "t")
     assert nothing.matches_nothing
@@ -108,7 +108,7 @@ def test_a_plan_without_sources_is_ok_and_one_that_matches_nothing_is_not():
 
 
 def test_the_policies_choose_what_is_told(plan):
-    """missing() and unused() give the rows of the policy that holds, and no expected ones."""
+    """missing() and unused() give the rows for the policy in force, without expected ones."""
     assert [row.name for row in plan.missing("warn")] == ["new"]
     assert plan.missing("error") == ()
     assert [row.name for row in plan.unused(Policy.WARN)] == ["é"]
@@ -117,7 +117,7 @@ def test_the_policies_choose_what_is_told(plan):
 
 
 def test_hints_are_part_of_the_plan(plan):
-    """In the text, in the dict and in the JSON, with the code to type."""
+    """Hints are in the text, the dict and the JSON, with the code to type."""
     hint = Hint("2 of 2 names match after removing 'm/'", {"strip_prefix": "m/"}, '"a.npz"')
     told = plan.with_hints([hint])
     assert told.rows == plan.rows

@@ -12,7 +12,7 @@ from initreg.plan.matching import match
 from initreg.plan.rows import Kind
 from initreg.plan.text import _TITLES, plan_text, row_note
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.text import listing_text
+from initreg.wording import listing_text
 from initreg_formats.tf_checkpoint.slots import slots
 
 
@@ -71,7 +71,7 @@ def test_a_whole_plan():
 
 
 def test_two_sources_of_one_label_are_numbered():
-    """Two dicts in a chain can be told apart."""
+    """Sources with equal labels are numbered."""
     sources = [SourceSpecs("dict of 1", [ArraySpec(n, (), "int8")]) for n in "ab"]
     plan = match(sources, [VariableSpec("a", (), "int8")], "t")
     assert "a  () int8  [dict of 1 (#1)]" in str(plan)
@@ -93,7 +93,7 @@ def test_an_empty_listing():
 
 
 def test_control_characters_in_a_path_are_spelt_out():
-    """A file's name moves no cursor either."""
+    """Control characters in a path are escaped."""
     plan = match([SourceSpecs("a\x1b[31m.npz", [ArraySpec("w", (), "int8")])], [], "t\n")
     for text in (str(plan), str(plan.error()), plan.verdict):
         assert "\x1b" not in text
@@ -101,7 +101,7 @@ def test_control_characters_in_a_path_are_spelt_out():
 
 
 def test_a_listing_spells_control_characters_out():
-    """A name of a stranger's file cannot forge a line of the listing."""
+    """Control characters in a name are escaped, so that it cannot fake a line."""
     name = "a\x1b[31mred\n7 arrays faké"
     assert listing_text([ArraySpec(name, (), "int8")]).count("\n") == 1
 
@@ -111,7 +111,7 @@ def text_of(arrays, variables, **options):
 
 
 def test_where_an_array_was_renamed_the_plan_says_from_what():
-    """A common rest is not repeated, so that renamed layers still fold."""
+    """The plan says where a name comes from, without the common end, so that names fold."""
     arrays = [
         *(ArraySpec(f"net/l{i}/w", (2,), "int8", (), f"model/l{i}/w") for i in range(3)),
         ArraySpec("b", (), "int8", (), "net/b"),
@@ -130,7 +130,7 @@ def test_where_an_array_was_renamed_the_plan_says_from_what():
 
 
 def test_many_arrays_under_another_name_still_fold():
-    """Where each differs in its own way, the plan has the names and the text says that it has."""
+    """If many names differ in different ways, the text only says that they do, and they fold."""
     arrays = [ArraySpec(f"l{i}/w", (), "int8", (), f"key-{i * i}/v") for i in range(20)]
     variables = [VariableSpec(a.name, a.shape, a.dtype) for a in arrays]
     assert "    l{0..19}/w  20 x () int8, under another name" in text_of(arrays, variables)
@@ -139,7 +139,7 @@ def test_many_arrays_under_another_name_still_fold():
 
 
 def test_changes_and_drops_are_in_the_text():
-    """What rules do to values stands beside the shape; what they leave out has a section."""
+    """Changes to values are beside the shape, and dropped arrays have a section."""
     changed = ArraySpec("w", (3, 2), "float16", (), "w", ("permuted (1, 0) from (2, 3)",))
     text = text_of(
         [changed], [VariableSpec("w", (3, 2), "float16")], dropped=[ArraySpec("x", (), "int8")]
@@ -149,7 +149,8 @@ def test_changes_and_drops_are_in_the_text():
 
 
 def test_mismatches_fold_in_the_error_and_none_is_left_out():
-    """A thousand layers of a wrong width are one line; thirty odd ones are thirty."""
+    """A thousand layers with one wrong width are one line; thirty different ones are thirty
+    lines."""
     arrays = [ArraySpec(f"l{i}/w", (2,), "int8") for i in range(1000)]
     arrays += [ArraySpec(f"odd{i}", (i,), "int8") for i in range(30)]
     variables = [VariableSpec(a.name, (99,), "int8") for a in arrays]
@@ -177,8 +178,8 @@ def specs_of(draw, kind):
 
 @given(st.data())
 def test_expanding_the_text_gives_back_exactly_the_names(data):
-    """From the lines of to_text(limit=None) alone: every row's name, under the right kind, with
-    its own shape and dtype, or with what differs, and no other name."""
+    """to_text(limit=None) has exactly the names of the rows, each with its kind, and its
+    shape and dtype or what differs."""
     arrays = specs_of(data.draw, ArraySpec)
     variables = specs_of(data.draw, VariableSpec)
     arrays += [ArraySpec(v.name, v.shape, v.dtype) for v in variables if data.draw(st.booleans())]

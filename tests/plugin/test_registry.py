@@ -582,4 +582,4 @@ def test_command_line_says_that_a_source_is_ambiguous(install: Install, tmp_path
     answer = json.loads(probed.stdout)
     assert (probed.returncode, answer["winner"], answer["tied"]) == (2, None, ["greedy", "npy"])
     assert answer["error"] == "AmbiguousSource"
-    assert "Choose one: format='greedy'" in answer["message"]
+    assert "Choose one: --format greedy" in answer["message"]

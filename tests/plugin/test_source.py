@@ -146,7 +146,7 @@ def test_a_script_of_torch_comes_with_its_own_command(tmp_path):
 
 def test_an_empty_path_names_nothing():
     """It is not the working folder."""
-    with pytest.raises(SourceNotFound, match="an empty path"):
+    with pytest.raises(SourceNotFound, match="the path is empty"):
         Source("")
 
 
@@ -158,7 +158,7 @@ def test_a_folder_and_an_object_are_described(tmp_path):
     assert (
         Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, .... Pass a file in it"
     )
-    assert "give it to SmartInit" in Source(["a.npz"]).looks_like()
+    assert "Pass it to SmartInit" in Source(["a.npz"]).looks_like()
     assert "of type int" in Source(3).looks_like()
     assert Source({"a": 1, "b": 2}).label == "dict of 2"
     assert Source({1, 2, 3}).label == "set of 3"

@@ -20,6 +20,7 @@ from initreg import (
     UnknownFormat,
     UnknownTarget,
 )
+from initreg.plugin.loading import HOOKS
 from initreg.plugin.registry import GROUP, Registry
 from initreg.plugin.source import Source
 
@@ -296,12 +297,7 @@ def test_plugin_counts_from_its_registration_to_its_removal(source: Source) -> N
     """No hook is historic: a plugin that comes later sees the calls that come after it."""
     registry, _ = registry_of(format=OTHER)
     hooks = vars(registry.manager.hook)
-    assert {name: hook.is_historic() for name, hook in hooks.items()} == {
-        "initreg_claim": False,
-        "initreg_open": False,
-        "initreg_save": False,
-        "initreg_target": False,
-    }
+    assert {name: hook.is_historic() for name, hook in hooks.items()} == dict.fromkeys(HOOKS, False)
     with registry.open(source) as arrays:
         assert arrays.format == "format"
     late, better = module(wrapper("open", "log.append('late')")), module(FORMAT)

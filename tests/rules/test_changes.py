@@ -40,7 +40,8 @@ X = np.arange(24, dtype="f4").reshape(2, 3, 4)
     ids=str,
 )
 def test_what_is_announced_is_what_comes_out(change, expected, text):
-    """Shape, dtype and values are those that numpy gives, in memory of their own, C order."""
+    """Shape, dtype and values are those of numpy, as announced, in C order and memory of its
+    own."""
     assert change.announce(X.shape, "float32") == (expected.shape, dtypes.name_of(expected.dtype))
     assert change.text(X.shape, "float32") == text
     found = change.apply(X.copy(), "x")
@@ -80,7 +81,8 @@ def test_what_is_announced_is_what_comes_out(change, expected, text):
     ids=str,
 )
 def test_what_does_not_apply_is_known_before_reading(change, shape, dtype, message):
-    """The shape and the dtype say it, and the message says why."""
+    """A change that cannot be applied is an error for the shape and dtype alone, with the
+    reason."""
     with pytest.raises(ValueError, match=message):
         change.announce(shape, dtype)
 
@@ -122,7 +124,7 @@ def test_a_filling_that_the_dtype_does_not_have_is_known_before_reading(fill, dt
     ],
 )
 def test_a_filling_that_the_dtype_has(fill, dtype, value):
-    """It may be rounded, as any number that becomes a float is."""
+    """A fill value may be rounded to a float dtype."""
     change = Pad(0, 3, fill)
     assert change.announce((2,), dtype) == ((3,), dtype)
     last = change.apply(np.ones(2, dtypes.to_numpy(dtype)), "x")[-1]
@@ -130,13 +132,13 @@ def test_a_filling_that_the_dtype_has(fill, dtype, value):
 
 
 def test_an_array_without_axes_keeps_to_have_none():
-    """A step counter under transpose="*" is still a number, whatever reads it next."""
+    """transpose="*" leaves a scalar such as a step counter a scalar."""
     assert Permute(None).announce((), "int64") == ((), "int64")
     assert Permute(None).apply(np.array(7), "step").shape == ()
 
 
 def test_negative_axes_count_from_the_end():
-    """As numpy's transpose takes them."""
+    """Negative axes count from the end, as for numpy's transpose."""
     assert Permute((-1, 0, 1)).announce(X.shape, "float32") == ((4, 2, 3), "float32")
     assert Permute((-1, 0, 1)).apply(X, "x").tobytes() == X.transpose(-1, 0, 1).tobytes()
 
@@ -153,7 +155,8 @@ def test_negative_axes_count_from_the_end():
     ],
 )
 def test_values_that_change_are_said(values, dtype, result, message):
-    """Infinite, cut or rounded integers: one CastWarning with how many."""
+    """Values that become infinite, lose a fraction or are rounded give one CastWarning with
+    a count."""
     with pytest.warns(CastWarning, match=f"x: {message}"):
         found = cast_values(np.array(values), np.dtype(dtype), "x")
     assert found.tolist() == result
@@ -172,7 +175,7 @@ def test_values_that_change_are_said(values, dtype, result, message):
     ],
 )
 def test_each_loss_is_told_as_what_it_is(value, have, want, what):
-    """Out of range is not rounding, and nothing is lost without a word."""
+    """Each sort of loss has its own text, and none is silent."""
     array = np.array([value, 1], dtypes.to_numpy(have))
     with pytest.warns(CastWarning, match=f"1 value of {have} .*{what}"):
         cast_values(array, dtypes.to_numpy(want), "x")
@@ -188,7 +191,7 @@ NAMES = (
 @pytest.mark.parametrize("have", NAMES)
 @pytest.mark.parametrize("want", NAMES)
 def test_what_is_announced_can_be_cast(have, want):
-    """Every pair of dtypes that a plan lets pass, ml_dtypes' own among them, gives the values."""
+    """Every cast that a plan allows works, also between dtypes of ml_dtypes."""
     array = np.ones(2).astype(dtypes.to_numpy(have))
     try:
         Cast(want).announce((2,), have)
@@ -201,7 +204,7 @@ def test_what_is_announced_can_be_cast(have, want):
 
 
 def test_a_float8_without_infinity_gives_nan_and_says_so():
-    """float8_e4m3fn has none, so what is too large is NaN."""
+    """Values that are too large for float8_e4m3fn become NaN, and the warning says so."""
     with pytest.warns(CastWarning, match="beyond the range of float8_e4m3fn became NaN"):
         found = cast_values(np.array([1e6, 1.0], "f4"), np.dtype(ml_dtypes.float8_e4m3fn), "x")
     assert np.isnan(found.astype("f4")).tolist() == [True, False]
@@ -221,7 +224,7 @@ def test_a_float8_without_infinity_gives_nan_and_says_so():
     ],
 )
 def test_values_that_an_integer_does_not_have_are_refused(values, dtype):
-    """Nothing wraps around, and no NaN becomes a number."""
+    """Values out of the range of an integer dtype are refused, and so is NaN."""
     with pytest.raises(RuleError, match=f"do not fit into {dtype}"):
         cast_values(np.array(values), np.dtype(dtype), "x")
 
@@ -239,7 +242,7 @@ def test_values_that_an_integer_does_not_have_are_refused(values, dtype):
     ],
 )
 def test_values_that_fit_are_cast_without_a_word(values, have, want):
-    """The result has the same values; infinities and NaNs that were there are no loss."""
+    """Values that fit are cast without a warning; infinities and NaNs stay."""
     array = np.array(values, dtypes.to_numpy(have))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -250,7 +253,7 @@ def test_values_that_fit_are_cast_without_a_word(values, have, want):
 
 @given(st.lists(st.floats(width=64), max_size=8), st.sampled_from(["int8", "uint16", "int64"]))
 def test_a_cast_to_an_integer_never_makes_a_number_up(values, dtype):
-    """Each value that comes out is the one that went in, without its fraction; or RuleError."""
+    """A cast to an integer cuts off the fraction and changes nothing else, or it is a RuleError."""
     array = np.array(values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CastWarning)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initreg.errors import RuleError
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec
 
 
@@ -32,12 +32,12 @@ def names_after(names, **rules):
     ],
 )
 def test_rename(rename, after):
-    """Exact names all at once; regular expressions and functions one after the other."""
+    """Exact names are renamed at once; regexes and functions are applied one after the other."""
     assert names_after(["a/w", "b/w", "s"], rename=rename) == after
 
 
 def test_prefix_and_strip_prefix():
-    """One is put before every name, the other taken from those that have it."""
+    """prefix= is put before every name; strip_prefix= is removed from the names that have it."""
     assert names_after(["m/a", "b"], strip_prefix="m/") == ["a", "b"]
     assert names_after(["a", "b"], prefix="m/") == ["m/a", "m/b"]
     assert names_after(["m/a", "b"], strip_prefix="m/", prefix="n/") == ["n/a", "n/b"]
@@ -63,7 +63,7 @@ def test_prefix_and_strip_prefix():
     ],
 )
 def test_a_renaming_that_cannot_be_is_an_error_that_names_the_rule(rules, message):
-    """Two names made one, a name made nothing, a function that fails: the source and the rule."""
+    """Equal names, an empty name and a failing function are errors that name source and rule."""
     with pytest.raises(RuleError) as caught:
         names_after(["a", "b", "m/a"], **rules)
     assert str(caught.value).startswith("m.npz: ")
@@ -74,13 +74,13 @@ def test_a_renaming_that_cannot_be_is_an_error_that_names_the_rule(rules, messag
     "rename", [3, "ab", {"a": 3}, {3: "a"}, [("a",)], [("a", "b", "c")], [3], [("a", 3)]], ids=str
 )
 def test_what_is_no_renaming_is_an_error(rename):
-    """The message says what can be given."""
+    """The error for a wrong type says what can be given."""
     with pytest.raises(RuleError, match="give a dict of names, \\(regex, replacement\\) pairs"):
         Rules.of(rename=rename)
 
 
 def test_a_bad_regular_expression_is_an_error():
-    """It is shown with what is wrong with it."""
+    """The error shows the regex and what is wrong with it."""
     with pytest.raises(RuleError, match=r"'\(' is not a valid regex: missing \)"):
         Rules.of(rename=[("(", "x")])
 
@@ -91,14 +91,14 @@ def renamed(spec, **rules):
 
 
 def test_aliases_are_renamed_too():
-    """An array answers to the renamed form of each of its names, and its origin is kept."""
+    """A rename applies to each name of an array, and its origin is kept."""
     spec = ArraySpec("m/key", (), "int8", ("m/full", "m/other"))
     assert renamed(spec, strip_prefix="m/") == ("key", ("full", "other"), "m/key")
     assert renamed(spec, prefix="x/") == ("x/m/key", ("x/m/full", "x/m/other"), "m/key")
 
 
 def test_a_renamed_array_goes_by_its_new_names_alone():
-    """Where one of its names is renamed, the others are not what the user calls it."""
+    """If a name of an array is renamed, the array loses its other names."""
     spec = ArraySpec("key", (), "int8", ("full", "m/place"))
     assert renamed(spec, rename={"full": "x"}) == ("x", (), "key")
     assert renamed(spec, strip_prefix="m/") == ("place", (), "key")
@@ -109,7 +109,7 @@ def test_a_renamed_array_goes_by_its_new_names_alone():
 
 @given(st.sets(st.text("ab/", min_size=1, max_size=4), min_size=1, max_size=6), st.data())
 def test_a_renaming_keeps_every_array_apart_or_is_an_error(names, data):
-    """Whatever the dict: as many names as before, each the one that was asked for, or RuleError."""
+    """For any dict, each array gets the name that was asked for, or it is a RuleError."""
     names = sorted(names)
     keys = data.draw(st.lists(st.sampled_from(names), unique=True))
     new = {key: data.draw(st.text("ab/", min_size=1, max_size=3)) for key in keys}

@@ -48,7 +48,8 @@ def visible(folder: Path) -> set[str]:
 def test_killed_before_each_rename_and_removal(
     tmp_path: Path, name: str, options: dict[str, object]
 ) -> None:
-    """What stands is the old or the new, whole; after the next save its files alone are there."""
+    """After a kill, the complete old or new save is there; after the next save, only its own
+    files."""
     outcomes = set()
     for steps in range(30):
         folder = tmp_path / str(steps)
@@ -78,7 +79,7 @@ def test_killed_before_each_rename_and_removal(
 def test_nothing_is_written_where_nothing_can_be_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file by itself has no journal; of several there is one while they get their names."""
+    """A single file needs no journal. Several files have one while they are renamed."""
     seen: list[bool] = []
     replace = os.replace
 
@@ -97,7 +98,7 @@ def test_nothing_is_written_where_nothing_can_be_left(
 
 
 def test_a_journal_of_somebody_alive_is_left_alone(tmp_path: Path) -> None:
-    """Its writer holds a lock on it, also where the folder cannot be locked."""
+    """A running save holds a lock on its journal, even if the folder cannot be locked."""
     (tmp_path / "old").write_bytes(b"old")
     code = (
         "import sys, pathlib; from initreg.storage import journals\n"
@@ -132,7 +133,7 @@ def test_a_journal_of_somebody_alive_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_a_strangers_journal_removes_nothing_but_itself(tmp_path: Path, content: str) -> None:
-    """It cannot know what tells a file that is here from any other."""
+    """A journal that does not identify its files exactly removes none of them."""
     (tmp_path / "victim").write_bytes(b"mine")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "victim").write_bytes(b"mine")
@@ -144,7 +145,7 @@ def test_a_strangers_journal_removes_nothing_but_itself(tmp_path: Path, content:
 
 
 def test_a_file_that_took_the_name_since_is_left_alone(tmp_path: Path) -> None:
-    """The same name is not enough: it is another file by now."""
+    """A file with a listed name is not removed if it is another file by now."""
     (tmp_path / "part").write_bytes(b"old")
     with journals.journal(tmp_path, "gone", [], ["part"]):
         name = next(n for n in os.listdir(tmp_path) if n.endswith("journal"))

@@ -16,7 +16,7 @@ from initreg.storage.locking import locked
 
 
 def test_a_thread_waits_for_another(tmp_path: Path) -> None:
-    """Until the block of the other ends; other folders are not waited for."""
+    """A thread waits for the block of another thread, but not for a lock of another folder."""
     (tmp_path / "other").mkdir()
     order: list[str] = []
     inside, go = threading.Event(), threading.Event()
@@ -45,7 +45,8 @@ def test_a_thread_waits_for_another(tmp_path: Path) -> None:
 
 
 def test_the_same_thread_may_enter_again(tmp_path: Path) -> None:
-    """Under any name of the folder; the lock is held until the outermost block ends."""
+    """A thread can take a lock again, by any path of the folder, and holds it to the last
+    block's end."""
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     with locked(tmp_path):
@@ -71,7 +72,7 @@ _HOLD = (
 def test_a_process_waits_for_another_and_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One error when patience is at an end; a process that was killed holds no lock."""
+    """A process waits for another one up to a limit; a killed process holds no lock."""
     monkeypatch.setattr(locking, "PATIENCE", 0.2)
     command = [sys.executable, "-c", _HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -89,8 +90,8 @@ def test_a_process_waits_for_another_and_not_for_ever(
 
 
 def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
-    """A worker that was forked during a save outlives it, and the next save does not wait for it;
-    neither does the worker for a thread that it does not have."""
+    """A worker that is forked during a save does not hold its lock, nor wait for its
+    parent's threads."""
     read, write = os.pipe()
     with locked(tmp_path):
         child = os.fork()
@@ -104,7 +105,7 @@ def test_a_forked_child_neither_has_nor_keeps_the_lock(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """Whoever writes into it says so; the lock does not, and makes none."""
+    """Locking a missing folder is no error and does not create it; writing into it is an error."""
     entered = False
     with locked(tmp_path / "no"):
         entered = True
@@ -113,7 +114,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_error_gives_it_back(tmp_path: Path) -> None:
-    """Whatever the block raises."""
+    """The lock is released if the block raises."""
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 0

@@ -22,7 +22,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_what_it_holds(saved: Path) -> None:
-    """SHA-256 of the file as sha256sum gives it, and of the array's little-endian bytes."""
+    """The SHA-256 is that of sha256sum for a file, and that of the little-endian bytes for
+    an array."""
     found = json.loads((saved.parent / "m.npz.manifest.json").read_text())
     assert found == {
         "initreg_manifest": 1,
@@ -61,12 +62,12 @@ def test_what_it_holds(saved: Path) -> None:
     ],
 )
 def test_digests_of_arrays(array: np.ndarray, content: bytes) -> None:
-    """Byte order, memory order and how strings are held make no difference."""
+    """Byte order, memory order and the type of strings do not change a digest."""
     assert manifests.digest_of_array(array) == hashlib.sha256(content).hexdigest()
 
 
 def test_a_large_file(tmp_path: Path) -> None:
-    """A file is read in pieces, and all of it counts."""
+    """The digest of a file that is read in pieces is that of all its bytes."""
     data = np.random.default_rng(0).bytes(9_000_001)
     (tmp_path / "m").write_bytes(data)
     expected = manifests.FileDigest(len(data), hashlib.sha256(data).hexdigest())
@@ -74,7 +75,7 @@ def test_a_large_file(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    """Neither as a file that a manifest names nor as a manifest."""
+    """A pipe is refused, both as a manifest and as a file that is to be hashed."""
     os.mkfifo(tmp_path / "m")
     with pytest.raises(OSError, match="is not a regular file"):
         manifests.digest_of_file(tmp_path / "m")
@@ -119,7 +120,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_manifest(tmp_path: Path, content: str, says: str) -> None:
-    """One DamagedFile that names it; a name that is not of its folder is refused."""
+    """An invalid manifest is a DamagedFile that names it; names in other folders are refused."""
     path = tmp_path / "m.npz.manifest.json"
     path.write_text(content, "latin-1")
     with pytest.raises(DamagedFile, match=f"m.npz.manifest.json: this is not a manifest.*{says}"):
@@ -127,7 +128,7 @@ def test_what_is_no_manifest(tmp_path: Path, content: str, says: str) -> None:
 
 
 def test_a_manifest_that_is_too_large(tmp_path: Path, saved: Path) -> None:
-    """256 MB are read at most, whatever the size of the file; one that is not there is an error."""
+    """At most 256 MB of a manifest are read, and a missing one is an error."""
     manifest = tmp_path / "m.npz.manifest.json"
     assert set(manifests.read(manifest).files) == {"m.npz"}
     os.truncate(manifest, 1 << 40)  # a hole
@@ -138,7 +139,8 @@ def test_a_manifest_that_is_too_large(tmp_path: Path, saved: Path) -> None:
 
 
 def test_which_is_found(saved: Path) -> None:
-    """The one of the source's name, also through a link, else one that names its files."""
+    """The manifest named after the source is found, also by a link, or else one that lists
+    its files."""
     folder = saved.parent
     beside = folder / "m.npz.manifest.json"
     assert manifests.find(saved) == beside
@@ -158,7 +160,7 @@ def test_which_is_found(saved: Path) -> None:
 
 
 def test_saving_without_one_takes_the_old_one_away(saved: Path) -> None:
-    """What stands there would not be true of the new file; one of somebody else's stays."""
+    """A save without a manifest removes the old manifest, unless something else wrote it."""
     theirs = saved.with_name("theirs.npz.manifest.json")
     theirs.write_text("{}")
     initreg.save(saved, {"w": np.zeros(3)})
@@ -168,7 +170,8 @@ def test_saving_without_one_takes_the_old_one_away(saved: Path) -> None:
 
 
 def test_each_save_has_its_own(tmp_path: Path) -> None:
-    """Saved again and again, sharded and not, one manifest is there, of the files that are."""
+    """After repeated saves, with shards and without, there is one manifest, of the current
+    files."""
     path = tmp_path / "m.safetensors"
     arrays = {name: np.full(100, i, "f4") for i, name in enumerate("abc")}
     for size, count in ((None, 1), (400, 3), (None, 1), (800, 2)):
@@ -182,7 +185,7 @@ def test_each_save_has_its_own(tmp_path: Path) -> None:
 
 
 def test_a_link_has_it_where_the_file_is(tmp_path: Path) -> None:
-    """What a link points to is replaced, and its manifest is beside it."""
+    """If the path is a link, its target is replaced and the manifest is beside the target."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "real.npz").write_bytes(b"")
     (tmp_path / "m.npz").symlink_to(tmp_path / "store" / "real.npz")
@@ -193,7 +196,7 @@ def test_a_link_has_it_where_the_file_is(tmp_path: Path) -> None:
 
 
 def test_a_failed_save_leaves_the_old_one(saved: Path) -> None:
-    """With the file that it is of."""
+    """A failed save leaves the old file and its manifest."""
     before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
 
     def tell(done: int, of: int) -> None:
@@ -207,7 +210,7 @@ def test_a_failed_save_leaves_the_old_one(saved: Path) -> None:
 def test_a_rename_that_fails_leaves_the_old_one(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was out of sight for a moment, and is back."""
+    """If a rename fails, the old manifest is put back."""
     before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
     replace = os.replace
 
@@ -225,7 +228,7 @@ def test_a_rename_that_fails_leaves_the_old_one(
 def test_the_old_one_is_gone_before_the_new_file_is_visible(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed at any moment, no manifest is there that is not true of the file beside it."""
+    """At no moment is there a manifest that does not describe the file beside it."""
     replace = os.replace
     seen = []
 

@@ -26,7 +26,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_nothing_is_visible_before_the_end(tmp_path: Path) -> None:
-    """What stood there stands while the new is written; then the new stands."""
+    """The old file is there until the new one is complete."""
     path = tmp_path / "m.bin"
     path.write_bytes(b"old")
     with written(path) as out:
@@ -41,7 +41,8 @@ def test_nothing_is_visible_before_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InitregError])
 def test_whatever_raises_leaves_the_old(tmp_path: Path, error: type[BaseException]) -> None:
-    """And nothing else; the error goes on as it is."""
+    """If the block raises, the old file stays, nothing else is left, and the error is not
+    changed."""
     path = tmp_path / "m.bin"
     path.write_bytes(b"old")
     with pytest.raises(error, match=r"^why$"):
@@ -67,7 +68,7 @@ def test_an_error_of_the_system_says_what_it_means(tmp_path: Path) -> None:
 def test_files_become_visible_in_the_order_they_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that names the others comes last, however they were written."""
+    """Files are renamed in the order in which they were asked for, so that an index comes last."""
     seen: list[list[str]] = []
     replace = os.replace
 
@@ -86,7 +87,7 @@ def test_files_become_visible_in_the_order_they_were_asked_for(
 def test_all_is_flushed_before_anything_is_visible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file before the first rename, and the folder after the last."""
+    """Each file is flushed before the first rename, and the folder after the last one."""
     events: list[str] = []
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda d: (events.append("sync"), sync(d))[1])
@@ -100,7 +101,7 @@ def test_all_is_flushed_before_anything_is_visible(
 def test_what_is_large_is_flushed_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a thread, which ends with the save; an error that it meets is that of the save."""
+    """A thread flushes a large file while it is written; an error of the thread fails the save."""
     flushed = threading.Event()
     sync = os.fsync
 
@@ -124,7 +125,7 @@ def test_what_is_large_is_flushed_while_it_is_written(
 def test_a_new_part_goes_if_the_whole_cannot_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second rename fails: the file that the first one made visible is taken back."""
+    """If the rename of the index fails, the data file that was renamed before is removed."""
     replace = os.replace
 
     def fail(source: Path, target: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_new_part_goes_if_the_whole_cannot_come(
 
 
 def test_what_is_obsolete_goes_last(tmp_path: Path) -> None:
-    """Not before the new stands, not if it does not come, and never what was just written."""
+    """Obsolete files are removed last, only after success, and never if they were just written."""
     for name in ("m.1", "m.2"):
         (tmp_path / name).write_bytes(b"old")
     with pytest.raises(ZeroDivisionError):
@@ -161,7 +162,7 @@ def test_what_is_obsolete_goes_last(tmp_path: Path) -> None:
 
 
 def test_the_mode_is_that_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> None:
-    """Not the 0600 of a temporary file."""
+    """A new file has the usual mode or that of the old file, not 0600 like a temporary file."""
     mask = os.umask(0o027)
     try:
         with written(tmp_path / "new") as out:
@@ -177,7 +178,7 @@ def test_the_mode_is_that_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> N
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:
-    """What it points to is replaced, where that lies."""
+    """A link stays a link, and its target is replaced."""
     (tmp_path / "far").mkdir()
     (tmp_path / "far/m").write_bytes(b"old")
     (tmp_path / "link").symlink_to("far/m")
@@ -189,14 +190,14 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """The error says to make it."""
+    """The error for a missing folder says to create it."""
     with pytest.raises(UnwritableFile, match=r"there is no folder .*nowhere': create it first"):
         with written(tmp_path / "nowhere/m") as out:
             out.file()
 
 
 def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
-    """It is not replaced."""
+    """A folder is not replaced by a file."""
     (tmp_path / "m").mkdir()
     with pytest.raises(UnwritableFile, match="is a folder"):
         with written(tmp_path / "m") as out:
@@ -206,7 +207,7 @@ def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../m"])
 def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
-    """A format writes into the folder of the path alone."""
+    """A format can only write into the folder of the path."""
     with pytest.raises(InitregError, match="is not a valid file name"):
         with written(tmp_path / "m") as out:
             out.file(name)
@@ -214,7 +215,7 @@ def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
 
 
 def test_one_name_twice(tmp_path: Path) -> None:
-    """One of the two would be lost."""
+    """Asking for a name twice is an error, since one of the files would be lost."""
     with pytest.raises(InitregError, match="written twice"):
         with written(tmp_path / "m") as out:
             out.file("a")
@@ -222,13 +223,13 @@ def test_one_name_twice(tmp_path: Path) -> None:
 
 
 def test_no_path() -> None:
-    """An empty one names nothing."""
+    """An empty path is an error."""
     with pytest.raises(UnwritableFile, match="empty path"):
         Output("")
 
 
 def test_a_disk_with_too_little_room(tmp_path: Path) -> None:
-    """It is said before anything is written, with what is needed and what is there."""
+    """A disk that is too full is an error before anything is written, with both numbers."""
     with pytest.raises(UnwritableFile, match="1,152,921,504,606,846,976 bytes are needed and "):
         with written(tmp_path / "m") as out:
             out.need(1 << 60)
@@ -238,7 +239,8 @@ def test_a_disk_with_too_little_room(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_taken_away_later(tmp_path: Path) -> None:
-    """An hour later, if nobody holds it. A save that goes on is left alone, however old."""
+    """After an hour, hidden files that nobody holds are removed; those of a running save
+    never are."""
     hour = 3600
     for name, age in (("m", 2 * hour), ("fresh", hour // 2)):
         (tmp_path / f".initreg-0123abcd-{name}").write_bytes(b"left")
@@ -268,7 +270,7 @@ for i in range(1_000_000):
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """The one that names the others is there whole, of one save or the one before."""
+    """After a kill at any moment, the index is complete: that of this save or the one before."""
     for i in range(3):
         process = subprocess.Popen([sys.executable, "-c", _SAVE_FOR_EVER, str(tmp_path)])
         deadline = time.monotonic() + 30
@@ -284,7 +286,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 def test_a_file_that_another_library_wrote(tmp_path: Path) -> None:
-    """It is taken, flushed and renamed in its turn; given up if the block raises."""
+    """A file that take() adds is flushed and renamed in order, and removed if the block raises."""
     for fails in (True, False):
         (tmp_path / "theirs").write_bytes(b"new")
         (tmp_path / "m.index").write_bytes(b"old")
@@ -304,7 +306,7 @@ def test_a_file_that_another_library_wrote(tmp_path: Path) -> None:
 
 
 def test_a_file_to_take_that_is_not_there(tmp_path: Path) -> None:
-    """One error; and no name is given twice."""
+    """take() of a missing file is one error, and so is a name that is used twice."""
     with pytest.raises(UnwritableFile, match="No such file"):
         with written(tmp_path / "m") as out:
             out.take(tmp_path / "theirs", "m.index")

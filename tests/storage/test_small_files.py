@@ -12,7 +12,7 @@ from initreg.storage import small_files
 
 
 def test_content(tmp_path: Path) -> None:
-    """All bytes of a file that is not too large, itself or where a link leads."""
+    """All bytes of a file are read, also through a link, unless it is too large."""
     path = tmp_path / "a"
     path.write_bytes(b"12345")
     (tmp_path / "b").symlink_to(path)
@@ -28,7 +28,7 @@ def test_content(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """A pipe is not waited for, a device is not read; what is missing says so."""
+    """A pipe is not waited for, a device is not read, and a missing file is an error."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(DamagedFile, match=f"^{path}: this is not a regular file$"):
@@ -45,7 +45,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 def test_opened(tmp_path: Path) -> None:
-    """A file is open for reading, from its beginning."""
+    """A file is opened for reading from its beginning."""
     (tmp_path / "a").write_bytes(b"12345")
     with small_files.opened(tmp_path / "a") as file:
         assert (file.read(2), file.read()) == (b"12", b"345")

@@ -1,7 +1,8 @@
-"""Trainings that run in separate processes, are killed, and are started again."""
+"""Trainings in separate processes that are killed and started again, and each Keras."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -114,3 +115,71 @@ def killed_as_uninterrupted(tmp_path: Path) -> Callable[..., None]:
         assert all(name.startswith(".initreg-") for name in leftover)
 
     return check
+
+
+class Library:
+    """A Keras, what initreg has for it, and data to fit."""
+
+    x = np.random.default_rng(0).random((8, 3)).astype("f4")
+    y = x.sum(1, keepdims=True)
+
+    def __init__(self, name: str) -> None:
+        self.keras = importlib.import_module(name)
+        self.trainers = importlib.import_module(f"initreg.trainers.{name}")
+
+    def model(self, units: int = 2, dropout: bool = False, optimizer: Any = None) -> Any:
+        """A compiled model, with the same weights each time."""
+        layers = self.keras.layers
+        model = self.keras.Sequential(
+            [
+                layers.Input((3,)),
+                layers.Dense(units, kernel_initializer="ones"),
+                *([layers.Dropout(0.5, seed=1)] if dropout else []),
+                layers.Dense(1, kernel_initializer="ones"),
+            ]
+        )
+        model.compile(optimizer or self.keras.optimizers.Adam(0.01), "mse")
+        return model
+
+    def fit(self, model: Any, callbacks: list[Any], epochs: int, **options: Any) -> Any:
+        """Fit as a user of initreg does. Returns where it started, and the History."""
+        start = self.trainers.resume(model, callbacks)
+        options = {"initial_epoch": start.initial_epoch, "verbose": 0, "shuffle": False, **options}
+        return start, model.fit(self.x, self.y, 4, epochs, callbacks=callbacks, **options)
+
+    def given(self, **logs: list[float]) -> Any:
+        """A callback that logs given values."""
+
+        class Given(self.keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+            def on_epoch_end(self, epoch: int, found: Any = None) -> None:
+                found.update({name: values[epoch] for name, values in logs.items()})
+
+        return Given()
+
+    def load(self, path: Path) -> Any:
+        """A model with the weights and the optimizer that Keras reads from a file."""
+        model = self.model()
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(str(path))
+        return model
+
+    def weights(self, model: Any) -> list[Any]:
+        return [each.tolist() for each in model.get_weights()]
+
+    def slots(self, model: Any) -> list[Any]:
+        """The variables of the model's optimizer: its step, its rate, its slots."""
+        found = model.optimizer.variables
+        return [each.numpy().tolist() for each in (found() if callable(found) else found)]
+
+    def state(self, model: Any) -> tuple[list[Any], list[Any]]:
+        """The weights and the optimizer's variables."""
+        return self.weights(model), self.slots(model)
+
+    def files(self, folder: Path) -> list[str]:
+        return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(params=["keras", "tf_keras"])
+def library(request: pytest.FixtureRequest) -> Library:
+    """Keras 3, then tf_keras. ``parametrize("library", ["keras"], indirect=True)`` takes one."""
+    return Library(request.param)

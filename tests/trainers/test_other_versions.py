@@ -12,6 +12,8 @@ import pytest
 
 import initreg
 
+pytestmark = pytest.mark.framework
+
 HERE = Path(__file__).parent
 
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from initreg import DamagedFile, InitregError, OpenOptions, Source
+from initreg import DamagedFile, OpenOptions, Source
 from initreg_formats.h5 import archive, shards
 from initreg_formats.h5.arrays import Lazy
 from initreg_formats.h5.claiming import is_index
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of, with_places
 from initreg_formats.h5.strings import Strings
+from initreg_formats.shared.paths import file_of
 from initreg_formats.shared.zip_member import MAGIC
 
 
 def open_source(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     """Every array by name. Raises DamagedFile, RefusedFile, SourceNotFound, MissingLibrary."""
-    if source.path is None:
-        raise InitregError(f"{source.label}: the h5 format opens paths. Give a path")
-    if not source.exists:
-        raise source.not_found()
-    if not source.is_file:
-        raise InitregError(f"{source.label}: a folder is not an HDF5 file. Give the file in it")
+    file_of(source, "h5")
     if not source.head:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     if is_index(source):

@@ -18,6 +18,7 @@ from initreg_formats.shared.numpy_reading import (
     refused_pickle,
     structured_dtype,
 )
+from initreg_formats.shared.paths import file_of
 from initreg_formats.shared.zip_member import (
     check_size,
     data_offset,
@@ -33,6 +34,7 @@ def open_archive(source: Source, options: OpenOptions) -> dict[str, Any]:
 
     Raises DamagedFile, DuplicateName, and RefusedFile for what is packed better than is allowed.
     """
+    file_of(source, "npz")
     if not source.head:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     arrays: dict[str, Any] = {}

@@ -8,13 +8,13 @@ from initreg import InitregError, Source
 from initreg_formats.safetensors.claiming import INDEX_SUFFIX, SUFFIX, contents, is_index
 from initreg_formats.safetensors.reading import open_file
 from initreg_formats.safetensors.shards import open_index
+from initreg_formats.shared.paths import path_of
 
 
 def open_source(source: Source) -> dict[str, Any]:
     """Every array by name. Raises DamagedFile, RefusedFile, SourceNotFound, and InitregError for a
     folder in which several files could be meant."""
-    if source.path is None:
-        raise InitregError(f"{source.label}: the safetensors format opens paths. Give a path")
+    path_of(source, "safetensors")
     if not source.exists:
         raise source.not_found()
     if source.is_dir:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source, hookimpl
+from initreg_formats.shared.paths import path_of
 from initreg_formats.tf_checkpoint import leveldb
 from initreg_formats.tf_checkpoint.locate import INDEX, locate, prefixes
 
@@ -61,9 +62,10 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     from initreg_formats.tf_checkpoint import bundle, v1
 
+    path_of(source, "tf_checkpoint")
     found = locate(source)
     if found is None:
-        if source.path is not None and not source.exists:
+        if not source.exists:
             raise source.not_found()
         raise DamagedFile(f"{source.label}: not a TensorFlow checkpoint")
     if found.table is None:

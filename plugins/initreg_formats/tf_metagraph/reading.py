@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from initreg import DamagedFile, Source
+from initreg_formats.shared.paths import file_of
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, field, fields, signed, varint
 from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS
 from initreg_formats.shared.unreadable import Unreadable
@@ -28,8 +29,7 @@ _PARAMETERS = ("trainable_variables", "model_variables")
 
 def open_metagraph(source: Source) -> MetaGraph:
     """The variables that a metagraph describes. Raises DamagedFile."""
-    if not source.is_file:
-        raise DamagedFile(f"{source.label}: a metagraph is a single file. Give its path")
+    file_of(source, "tf_metagraph")
     if source.size > _LARGEST:
         raise DamagedFile(
             f"{source.label}: {source.size:,} bytes are too many for a metagraph, which has at "

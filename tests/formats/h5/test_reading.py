@@ -429,7 +429,7 @@ def test_by_name_alone(tmp_path):
     """format='h5' for something that is not a file is an error that says so."""
     with pytest.raises(SourceNotFound, match=r"m\.h5: no such file"):
         initreg.open(tmp_path / "m.h5", format="h5")
-    with pytest.raises(InitregError, match="a folder is not an HDF5 file"):
+    with pytest.raises(InitregError, match="this is a folder"):
         initreg.open(tmp_path, format="h5")
     with pytest.raises(InitregError, match="opens paths"):
         initreg.open(3, format="h5")

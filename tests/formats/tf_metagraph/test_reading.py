@@ -213,7 +213,7 @@ def test_text_form_is_named(tmp_path: Path) -> None:
 def test_folders_are_refused(tmp_path: Path) -> None:
     """A folder is not a metagraph."""
     (tmp_path / "a.meta").mkdir()
-    with pytest.raises(DamagedFile, match="single file"):
+    with pytest.raises(initreg.InitregError, match="this is a folder"):
         initreg.open(tmp_path / "a.meta", format="tf_metagraph")
 
 

@@ -1,4 +1,4 @@
-"""initreg.arrays.checking: what a file's size can prove wrong with an extent before it is read."""
+"""initreg.arrays.extent_checks: what a file's size can prove wrong, before an array is read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import pytest
 
 import initreg
 from initreg import DamagedFile, Extent, RefusedFile, SlicedExtent
-from initreg.arrays import checking, regions
+from initreg.arrays import extent_checks, regions
 from initreg.cli import main
 
 MB = 1 << 20
-check = partial(checking.check, max_inflation=1000)
+check = partial(extent_checks.check, max_inflation=1000)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_fits_is_stamped(file: Path) -> None:
     ],
 )
 def test_what_cannot_be(file: Path, change: dict, says: str) -> None:
-    """Each is refused with what is wrong, and the array's name."""
+    """Each impossible extent is refused, with the name of the array and what is wrong."""
     extent = replace(Extent(file, 0, 1000, (250,), "float32"), **change)
     with pytest.raises(DamagedFile, match=f"^m: array 'a'.*{says}"):
         check([("a", extent)], "m")
@@ -83,7 +83,7 @@ def test_what_cannot_be(file: Path, change: dict, says: str) -> None:
     ],
 )
 def test_slices_that_do_not_make_the_array(file: Path, starts: list, says: str) -> None:
-    """They leave a gap, share elements or lie outside of it."""
+    """Slices that leave gaps, overlap or are outside of the array are refused."""
     parts = tuple(
         (start, Extent(file, 40 * i, 40, (10,), "float32")) for i, start in enumerate(starts)
     )
@@ -94,8 +94,8 @@ def test_slices_that_do_not_make_the_array(file: Path, starts: list, says: str) 
 def test_the_work_on_slices_does_not_grow_with_their_pairs(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each corner of a slice is looked at once: 4,096 along an axis that is not the first, and 512
-    along nine axes, which nobody does, are refused."""
+    """Checking is linear in the number of slices, and arrays that are cut along nine axes
+    are refused."""
     parts = tuple(((0, i), Extent(file, 0, 1, (1, 1), "uint8")) for i in range(4096))
     looked_at: list[int] = []
 
@@ -119,12 +119,12 @@ def test_the_work_on_slices_does_not_grow_with_their_pairs(
 
 
 def test_names_may_share_bytes(file: Path) -> None:
-    """Two names of one array are what safetensors and TF checkpoints call tied weights."""
+    """Tied weights, two names for the same bytes, are allowed."""
     check([(str(i), Extent(file, 0, 1000, (250,), "float32")) for i in range(100)], "m")
 
 
 def test_a_small_file_cannot_fill_the_memory_by_sharing(tmp_path: Path) -> None:
-    """More than 64 MB and four times the file are not had from the same bytes over again."""
+    """Arrays that take more than 64 MB and four times their file, by overlapping, are refused."""
     path = tmp_path / "m.bin"
     path.write_bytes(bytes(MB))
     each = Extent(path, 0, MB, (MB,), "uint8")
@@ -139,7 +139,7 @@ def test_a_small_file_cannot_fill_the_memory_by_sharing(tmp_path: Path) -> None:
 
 
 def test_an_npz_whose_packed_members_share_their_bytes(tmp_path: Path) -> None:
-    """A bomb of many directory entries for one member is found before anything is unpacked."""
+    """Many directory entries for one packed member are refused before anything is unpacked."""
     path = tmp_path / "m.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(9):
@@ -160,7 +160,7 @@ def test_an_npz_whose_packed_members_share_their_bytes(tmp_path: Path) -> None:
 
 
 def test_stored_members_inside_each_other(tmp_path: Path) -> None:
-    """An npz whose members hold one another, so that 2 MB look like 130, is refused when opened."""
+    """An npz of 2 MB whose members overlap to seem like 130 MB is refused when it is opened."""
     path = tmp_path / "m.npz"
     core, parts, directory = bytes(MB), b"", b""
     for i in range(130):  # written from the innermost to the outermost
@@ -209,7 +209,8 @@ def zeros(tmp_path: Path) -> Path:
 
 
 def test_what_unpacks_to_more_than_is_allowed(zeros: Path) -> None:
-    """Above 64 MB, more than a thousandfold is refused; the error says how to read it after all."""
+    """Above 64 MB, arrays that unpack to over 1000 times their size are refused, with the
+    remedy."""
     with pytest.raises(
         RefusedFile, match=r"zeros\.npz: .*'b' unpacks from .*1,000 times"
     ) as caught:
@@ -237,7 +238,7 @@ def test_a_smaller_inflation_can_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_inflation_at_the_command_line(zeros: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--max-inflation is max_inflation=, and is what the error says to type."""
+    """--max-inflation sets max_inflation=, and the error names it."""
     assert main(["ls", str(zeros)]) == 2
     words = capsys.readouterr().err.split()
     option = words.index("--max-inflation")
@@ -250,7 +251,8 @@ def test_inflation_at_the_command_line(zeros: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("archived", [False, True])
 def test_inflation_of_hdf5(tmp_path: Path, archived: bool) -> None:
-    """What HDF5 unpacks counts, and so does an HDF5 file that is packed in a .keras archive."""
+    """The limit also holds for packed datasets, and for an HDF5 file that is packed in a
+    .keras archive."""
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
         chunks, packing = ((4 * MB,), "gzip") if not archived else (None, None)
@@ -273,7 +275,7 @@ def test_inflation_of_hdf5(tmp_path: Path, archived: bool) -> None:
 
 
 def test_a_structured_array_that_lies_about_its_shape(tmp_path: Path) -> None:
-    """What numpy would allocate for it is refused when the file is opened, however it is packed."""
+    """A huge structured array is refused when the file is opened, however it is packed."""
     dtype = np.dtype([("a", "<f4"), ("b", "<i8")])
     body = npy(np.zeros(4, dtype))
     lying = body.replace(b"(4,), }", b"(1 << 40,)"[:0] + b"(9999999999,), }")

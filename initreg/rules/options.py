@@ -1,4 +1,4 @@
-"""Rename, drop, keep and change the arrays of a source, by name, before any of them is read.
+"""The rules as options, and the order in which they are applied.
 
 Rules are always applied in the same order, however they were typed: keep, drop, strip_prefix,
 rename, prefix, transpose, permute, slice, pad, cast. Each one sees the names that the one before it
@@ -8,21 +8,19 @@ left. Each pattern must match an array, because one that matches nothing is usua
 from __future__ import annotations
 
 import difflib
-import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from initreg import dtypes
 from initreg.errors import RuleError
 from initreg.names import Patterns, plain
-from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
+from initreg.rules.changes import Permute
+from initreg.rules.changing import ChangeByGlob, cast_rule, change_by_glob, dtype_names
 from initreg.rules.renaming import Renaming, put_before, renames, strip
 from initreg.rules.rule import Entry, Outcome, Rule
-from initreg.spelling import either, join, said
-from initreg.spelling import option as option_text
-from initreg.text import plural, printable
+from initreg.rules.selecting import Select
+from initreg.spelling import join, said
+from initreg.wording import plural, printable
 
 if TYPE_CHECKING:
     from initreg.specs import ArraySpec
@@ -130,7 +128,7 @@ class Rules:
         }
         given = {name: value for name, value in options.items() if _is_given(name, value)}
         if "cast" in given:
-            given["cast"] = _dtype_names(given["cast"])
+            given["cast"] = dtype_names(given["cast"])
         rules = [rule for name, value in given.items() for rule in _rules_of(name, value)]
         return cls(rules, given)
 
@@ -202,7 +200,7 @@ def _is_given(option: str, value: Any) -> bool:
 def _rules_of(option: str, given: Any) -> Iterator[Rule]:
     """The rules of one option."""
     if option in ("keep", "drop"):
-        yield _Select(Patterns(given, option), keep=option == "keep")
+        yield Select(Patterns(given, option), keep=option == "keep")
     elif option == "strip_prefix":
         yield strip(_text(given, option))
     elif option == "prefix":
@@ -211,11 +209,11 @@ def _rules_of(option: str, given: Any) -> Iterator[Rule]:
         yield from renames(given)
     elif option == "transpose":
         globs = Patterns(given, option)
-        yield _Change(option, dict.fromkeys(globs, Permute(None)), globs.clause)
+        yield ChangeByGlob(option, dict.fromkeys(globs, Permute(None)), globs.clause)
     elif option == "cast":
-        yield _cast(given)
+        yield cast_rule(given)
     else:
-        yield _by_glob(option, given)
+        yield change_by_glob(option, given)
 
 
 def _text(given: Any, option: str) -> str:
@@ -236,171 +234,3 @@ def _some(names: Sequence[str]) -> str:
     return (
         f"{shown} and {plural(len(names) - 3, 'more name')}" if len(names) > 3 else shown or "none"
     )
-
-
-# --- which arrays -----------------------------------------------------------------------------
-
-
-class _Select:
-    """keep and drop. A glob can match any name of an array, aliases too."""
-
-    def __init__(self, patterns: Patterns, keep: bool) -> None:
-        self._patterns = patterns
-        self._keep = keep
-        self.clauses = [patterns.clause(glob) for glob in patterns]
-        if keep and not patterns:
-            raise RuleError("keep=() would keep no array. Give names or globs, or None")
-
-    def apply(self, outcome: Outcome) -> None:
-        left = []
-        for entry in outcome.entries:
-            hits = self._patterns.hits(entry.spec.name, *entry.spec.aliases)
-            outcome.touched.update(map(self._patterns.clause, hits))
-            if bool(hits) is self._keep:
-                left.append(entry)
-            else:
-                outcome.dropped.append(entry.spec)
-        outcome.entries = left
-
-
-# --- what is done to their values -------------------------------------------------------------
-
-
-class _Change:
-    """A change for each glob. If two globs match an array, the later one is used."""
-
-    def __init__(
-        self, option: str, changes: Mapping[str, Change], clause: Callable[[str], str]
-    ) -> None:
-        self._patterns = Patterns(changes, option)
-        self._changes = changes
-        self._clause = clause
-        self.clauses = [clause(glob) for glob in changes]
-
-    def apply(self, outcome: Outcome) -> None:
-        for i, entry in enumerate(outcome.entries):
-            hits = self._patterns.hits(entry.spec.name, *entry.spec.aliases)
-            if hits:
-                outcome.touched.update(map(self._clause, hits))
-                outcome.entries[i] = _changed(
-                    entry, self._changes[hits[-1]], self._clause(hits[-1])
-                )
-
-
-def _changed(entry: Entry, change: Change, clause: str) -> Entry:
-    spec = entry.spec
-    try:
-        shape, dtype = change.announce(spec.shape, spec.dtype)
-    except ValueError as error:
-        raise RuleError(clause + f": array {spec.name!r}: " + said(error)) from error
-    text = change.text(spec.shape, spec.dtype)
-    if not text:
-        return entry
-    spec = replace(spec, shape=shape, dtype=dtype, changes=(*spec.changes, text))
-    return replace(entry, spec=spec, changes=(*entry.changes, change))
-
-
-def _by_glob(option: str, given: Any) -> Rule:
-    make, usage = _MAKERS[option]
-    if not isinstance(given, Mapping):
-        raise RuleError(f"{option}={given!r}: give a dict that says what to do for each glob")
-
-    def clause(glob: str) -> str:
-        return option_text(option, {glob: given[glob]})
-
-    changes: dict[str, Change] = {}
-    for glob, value in given.items():
-        try:
-            changes[glob] = make(*value)
-        except (TypeError, ValueError) as error:
-            raise RuleError(clause(glob) + ": give " + usage) from error
-    return _Change(option, changes, clause)
-
-
-def _permute(*axes: int) -> Change:
-    return Permute(tuple(map(operator.index, axes)))
-
-
-def _slice(axis: int, start: int, stop: int | None) -> Change:
-    end = None if stop is None else operator.index(stop)
-    return Slice(operator.index(axis), operator.index(start), end)
-
-
-def _pad(axis: int, length: int, fill: Any = 0) -> Change:
-    if isinstance(fill, str) != (fill == "mean"):
-        raise TypeError
-    if fill != "mean":
-        complex(fill)
-    return Pad(operator.index(axis), operator.index(length), fill)
-
-
-# The function that makes a change from the value of a glob, and the value that it takes, in words.
-_MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
-    "permute": (
-        _permute,
-        either(
-            "the axes in their new order, as in (2, 3, 1, 0)",
-            "the axes in their new order, as in --permute 'conv*=2,3,1,0'",
-        ),
-    ),
-    "slice": (
-        _slice,
-        either(
-            "(axis, start, stop), where a stop of None is the end of the axis",
-            "AXIS,START,STOP, where an empty STOP is the end of the axis",
-        ),
-    ),
-    "pad": (
-        _pad,
-        either(
-            "(axis, length) or (axis, length, fill), where fill is a number or 'mean'",
-            "AXIS,LENGTH or AXIS,LENGTH,FILL, where FILL is a number or mean",
-        ),
-    ),
-}
-
-
-class _CastFloats:
-    """cast="float16". It applies to all floats, and not to integers such as step counters."""
-
-    def __init__(self, dtype: str, clause: str) -> None:
-        self._change = Cast(dtype)
-        self.clauses = [clause]
-
-    def apply(self, outcome: Outcome) -> None:
-        for i, entry in enumerate(outcome.entries):
-            if dtypes.is_float(entry.spec.dtype):
-                outcome.touched.add(self.clauses[0])
-                outcome.entries[i] = _changed(entry, self._change, self.clauses[0])
-
-
-def _cast(given: str | Mapping[str, str]) -> Rule:
-    if isinstance(given, str):
-        return _CastFloats(given, option_text("cast", given))
-
-    def clause(glob: str) -> str:
-        return option_text("cast", {glob: given[glob]})
-
-    return _Change("cast", {glob: Cast(dtype) for glob, dtype in given.items()}, clause)
-
-
-def _dtype_names(given: Any) -> str | dict[str, str]:
-    """The value of ``cast=`` with its dtypes as names. Raises RuleError."""
-    if isinstance(given, Mapping):
-        return {
-            glob: _dtype(dtype, option_text("cast", {glob: dtype})) for glob, dtype in given.items()
-        }
-    return _dtype(given, option_text("cast", given))
-
-
-def _dtype(given: Any, clause: str) -> str:
-    """The name of a dtype that is given as a name, or as a dtype of numpy or TensorFlow."""
-    name = given if isinstance(given, str) else getattr(given, "name", None)
-    if isinstance(given, type):
-        name = given.__name__
-    try:
-        return dtypes.name_of(dtypes.to_numpy(str(name)))
-    except TypeError as error:
-        raise RuleError(
-            clause + f": {given!r} is not a dtype. Give a name such as 'float32'"
-        ) from error

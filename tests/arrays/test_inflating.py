@@ -1,4 +1,4 @@
-"""initreg.arrays.deflate: a raw deflate stream becomes the bytes that it should, or is refused."""
+"""initreg.arrays.inflating: a raw deflate stream becomes the right bytes, or is refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import initreg
 from initreg import DamagedFile
-from initreg.arrays import deflate
-from initreg.arrays.deflate import BadStream, inflate
+from initreg.arrays import inflating
+from initreg.arrays.inflating import BadStream, inflate
 
 SUMS: dict[str, Callable[[bytes], int]] = {"crc32": zlib.crc32, "crc32c": google_crc32c.value}
 kinds = st.sampled_from([None, *SUMS])
@@ -73,10 +73,10 @@ strategies = st.sampled_from([zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED, zlib.Z_HUFF
 def test_what_was_packed_comes_out(
     content: bytes, data: st.DataObject, kind: str | None, level: int, strategy: int, chunk: int
 ) -> None:
-    """However it was packed, whatever is left out of its beginning, in chunks of any size."""
+    """Data comes out as it went in, for any packing, any skipped beginning and any chunk size."""
     skip = data.draw(st.integers(0, len(content)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         found, total = unpack(pack(content, level, strategy), skip, len(content) - skip, kind)
     assert found == content[skip:]
     assert total == (SUMS[kind](content) if kind else 0)
@@ -86,11 +86,11 @@ def test_what_was_packed_comes_out(
 def test_too_long_and_too_short(
     content: bytes, data: st.DataObject, chunk: int, change: int
 ) -> None:
-    """A stream of any other length than it should have is refused, by one byte as by many."""
+    """A stream that is longer or shorter than expected is refused, even by one byte."""
     skip = data.draw(st.integers(0, len(content)))
     size = len(content) - skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         message = "does not unpack to the .* bytes that its header says"
         wrong(pack(content), skip, size + change, message)
         if size >= change:
@@ -99,17 +99,17 @@ def test_too_long_and_too_short(
 
 @given(contents, st.data(), st.integers(1, 600))
 def test_a_stream_that_is_cut_off(content: bytes, data: st.DataObject, chunk: int) -> None:
-    """Without its end it is refused, even where all of the array's bytes are there."""
+    """A stream without its end is refused, even if all bytes of the array are there."""
     packed = pack(content)
     cut = data.draw(st.integers(0, len(packed) - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         wrong(packed[:cut], 0, len(content), "does not unpack to the")
 
 
 @given(st.binary(max_size=300), st.integers(0, 100), st.integers(0, 100), st.integers(1, 600))
 def test_garbage(packed: bytes, skip: int, size: int, chunk: int) -> None:
-    """Any bytes are refused, unless zlib too makes just so many bytes of them."""
+    """Random bytes are refused, unless zlib also unpacks them to exactly so many bytes."""
     engine = zlib.decompressobj(-15)
     try:
         content = engine.decompress(packed)
@@ -117,7 +117,7 @@ def test_garbage(packed: bytes, skip: int, size: int, chunk: int) -> None:
     except zlib.error:
         fits = False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         if fits:
             assert unpack(packed, skip, size)[0] == content[skip:]
         else:
@@ -126,12 +126,12 @@ def test_garbage(packed: bytes, skip: int, size: int, chunk: int) -> None:
 
 @given(contents.filter(bool), st.data(), st.integers(1, 600))
 def test_a_flipped_bit(content: bytes, data: st.DataObject, chunk: int) -> None:
-    """It is refused, or makes another checksum, or is of a bit that means nothing."""
+    """A flipped bit is refused or changes the checksum, unless the bit has no meaning."""
     packed = bytearray(pack(content))
     position = data.draw(st.integers(0, 8 * len(packed) - 1))
     packed[position // 8] ^= 1 << position % 8
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_CHUNK", chunk)
+        patch.setattr(inflating, "_CHUNK", chunk)
         try:
             found, total = unpack(bytes(packed), 0, len(content), "crc32")
         except BadStream:
@@ -145,8 +145,8 @@ def test_a_flipped_bit(content: bytes, data: st.DataObject, chunk: int) -> None:
 def test_headers_of_any_length(
     monkeypatch: pytest.MonkeyPatch, skip: int, kind: str | None
 ) -> None:
-    """What is skipped ends before, at or after the end of a chunk, and is summed all the same."""
-    monkeypatch.setattr(deflate, "_CHUNK", 65_536)
+    """Skipped bytes may end before, at or after the end of a chunk, and count for the checksum."""
+    monkeypatch.setattr(inflating, "_CHUNK", 65_536)
     content = b"h" * skip + np.arange(300_000, dtype="u4").tobytes()
     found, total = unpack(pack(content, 1), skip, len(content) - skip, kind)
     assert found == content[skip:]
@@ -155,9 +155,8 @@ def test_headers_of_any_length(
 
 @pytest.mark.parametrize("level", [1, 6, 9])
 def test_repetitions_across_the_end_of_a_chunk(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
-    """What comes out is cut where a repetition may go on, at the end of the stream too: zlib then
-    has eaten all that is packed, and still has something to give."""
-    monkeypatch.setattr(deflate, "_CHUNK", 1000)
+    """A repetition may go on after all packed bytes are used up, and is not cut off."""
+    monkeypatch.setattr(inflating, "_CHUNK", 1000)
     refused = []
     for size in range(3300):
         content = bytes(size)
@@ -170,8 +169,8 @@ def test_repetitions_across_the_end_of_a_chunk(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("level", [1, 6, 9])
 def test_one_byte_too_many_wherever_it_is(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
-    """At the end of a chunk as well."""
-    monkeypatch.setattr(deflate, "_CHUNK", 1000)
+    """One byte too many is noticed, also at the end of a chunk."""
+    monkeypatch.setattr(inflating, "_CHUNK", 1000)
     taken = []
     for size in range(2300):
         try:
@@ -184,11 +183,11 @@ def test_one_byte_too_many_wherever_it_is(monkeypatch: pytest.MonkeyPatch, level
 
 @pytest.mark.parametrize("level", [1, 6])
 def test_an_npz_of_zeros(tmp_path: Path, level: int) -> None:
-    """As biases and the slots of an optimizer are, of lengths about that of a chunk."""
+    """Arrays of zeros with about the length of a chunk are read, as biases and slots are."""
     refused = []
     for more in range(-200, 600, 5):
         member = io.BytesIO()
-        np.save(member, np.zeros(deflate._CHUNK + more, "u1"))
+        np.save(member, np.zeros(inflating._CHUNK + more, "u1"))
         with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED, True, level) as file:
             file.writestr("w.npy", member.getvalue())
         try:
@@ -200,14 +199,14 @@ def test_an_npz_of_zeros(tmp_path: Path, level: int) -> None:
 
 @pytest.mark.parametrize("count", [262_144, 524_288, 2_097_152])
 def test_zeros_as_numpy_packs_them(tmp_path: Path, count: int) -> None:
-    """``np.savez_compressed`` of powers of two."""
+    """Zeros packed by ``np.savez_compressed`` are read, for powers of two."""
     np.savez_compressed(tmp_path / "m.npz", w=np.zeros(count, "f4"))
     found = initreg.load(tmp_path / "m.npz")["w"]
     assert (found.shape, found.dtype, bool(found.any())) == ((count,), np.float32, False)
 
 
 def test_nothing_at_all() -> None:
-    """An empty stream is no stream; a stream of nothing is one."""
+    """An empty stream is refused, and a stream of no data is accepted."""
     wrong(b"", 0, 0)
     wrong(b"", 0, 10)
     assert unpack(pack(b""), 0, 0, "crc32") == (b"", 0)
@@ -217,7 +216,7 @@ def test_nothing_at_all() -> None:
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    """Where more comes out than should, no more than a byte of it is made."""
+    """If more comes out than expected, only one byte of it is unpacked."""
     bomb = pack(bytes(50_000_000), 9)
     tracemalloc.start()
     try:
@@ -230,7 +229,7 @@ def test_a_bomb_is_not_unpacked() -> None:
 
 
 def test_what_goes_wrong_with_the_file_is_passed_on() -> None:
-    """An error of reading is the reader's own."""
+    """An error of ``fetch`` is raised unchanged."""
 
     def fetch(at: int, chunk: memoryview) -> None:
         raise ZeroDivisionError(at)
@@ -240,7 +239,7 @@ def test_what_goes_wrong_with_the_file_is_passed_on() -> None:
 
 
 def test_packed_bytes_are_held_a_chunk_at_a_time() -> None:
-    """However long the stream is."""
+    """Only one chunk of packed bytes is in memory at a time."""
     content = np.random.default_rng(0).bytes(3_000_000)
     packed = pack(content, 0)
     asked: list[tuple[int, int]] = []

@@ -1,12 +1,12 @@
-"""initreg.arrays.map: the lazy map and its arrays."""
+"""initreg.arrays.array_map: the lazy map and its arrays."""
 
 import numpy as np
 import pytest
 
 import initreg
-from initreg.arrays.map import RuledMap
+from initreg.arrays.array_map import RuledMap
 from initreg.errors import DamagedFile, DuplicateName, InitregError
-from initreg.rules.rules import Rules
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec
 
 
@@ -65,7 +65,7 @@ def test_an_array_is_read_by_asarray_and_by_slices(path):
 
 
 def test_every_read_is_memory_of_its_own(path):
-    """Two reads share nothing, and both can be written."""
+    """Two reads share no memory, and both arrays can be written to."""
     with initreg.open(path) as arrays:
         first, second = arrays["fc/W"].read(), arrays["fc/W"].read()
     first[:] = 0
@@ -82,7 +82,7 @@ def test_a_read_from_a_dict_never_shares_the_users_memory():
 
 
 def test_a_closed_map_keeps_what_was_read_and_reads_no_more(path):
-    """Names and shapes stay, read arrays stay, and another read says what to do."""
+    """After closing, names, shapes and read arrays stay, and another read is an error."""
     with initreg.open(path) as arrays:
         weight = arrays["fc/W"].read()
     arrays.close()
@@ -119,20 +119,20 @@ def test_maps_and_arrays_under_rules_have_all_that_others_have(path, rules):
 
 
 def test_names_that_normalise_to_one_are_an_error():
-    """'a' and 'a:0' of one source cannot be told apart."""
+    """'a' and 'a:0' in one source are an error."""
     with pytest.raises(DuplicateName, match="two arrays are called 'a'"):
         initreg.open({"a": np.zeros(1), "a:0": np.ones(1)})
 
 
 def test_a_size_is_unknown_where_elements_have_none():
-    """Strings have no size before they are read."""
+    """The size of an array of strings is not known before it is read."""
     assert ArraySpec("a", (2,), "string").nbytes is None
     assert ArraySpec("a", (2, 3), "bfloat16").nbytes == 12
 
 
 def test_a_value_without_shape_is_the_formats_fault(tmp_path):
     """A mapping whose values are no arrays is refused when it is opened."""
-    from initreg.arrays.map import ArrayMap
+    from initreg.arrays.array_map import ArrayMap
     from initreg.arrays.reader import Reader
 
     with pytest.raises(DamagedFile, match="'x' has no usable shape"):

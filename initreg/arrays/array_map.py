@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from initreg import dtypes
-from initreg.arrays.lazy import ArrayReader, LazyArray, RuledArray
+from initreg.arrays.lazy_array import ArrayReader, LazyArray, RuledArray
 from initreg.errors import DamagedFile, DuplicateName
 from initreg.names import normalise
 from initreg.specs import ArraySpec, Extent, SlicedExtent
 
 if TYPE_CHECKING:
+    from initreg.rules.options import Globs, RuleOptions, Rules
     from initreg.rules.renaming import Renaming
-    from initreg.rules.rules import Globs, RuleOptions, Rules
 
 
 class ArrayMap(Mapping[str, LazyArray]):
@@ -166,7 +166,7 @@ class ArrayMap(Mapping[str, LazyArray]):
             RuleError: a rule matches no array, gives two arrays the same name, or cannot be
                 applied to its array.
         """
-        from initreg.rules.rules import Rules
+        from initreg.rules.options import Rules
 
         made = Rules.of(**rules)
         ruled = RuledMap(self, made)

@@ -1,45 +1,14 @@
-"""A plan as a table: in HTML for notebooks, and with rich for terminals."""
+"""A plan as a table in colours, for terminals. It needs rich."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 from initreg.errors import MissingLibrary
 from initreg.plan.rows import RESTORED, Kind, Rows
 from initreg.plan.text import Section, heading, sections
-from initreg.text import plural, printable
-
-_LIMIT = 200  # lines of one section: a notebook scrolls, and most sections are closed
-# The kinds that ask for attention: a notebook shows their sections open.
-_OPEN = frozenset({Kind.MISMATCHED, Kind.PASSED_OVER, Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE})
-_CELL = 'style="text-align:left; font-family:monospace; white-space:pre-wrap"'
-
-
-def html(plan: Rows) -> str:
-    """The plan as HTML: a heading, and a section for each kind of row that can be opened."""
-    parts = [f"<div><p><strong>{escape(printable(heading(plan)))}</strong></p>"]
-    for section in sections(plan, _LIMIT):
-        is_open = " open" if section.kind in _OPEN and not section.expected else ""
-        title = f"{section.count:,} {escape(section.title)}"
-        parts.append(f"<details{is_open}><summary>{title}</summary><table>")
-        for line in section.lines:
-            cells = (line.names, f"{line.count:,}", line.note)
-            row = "".join(f"<td {_CELL}>{escape(printable(cell))}</td>" for cell in cells)
-            parts.append(f"<tr>{row}</tr>")
-        if section.hidden:
-            more = f"{plural(section.hidden, 'name')} more: plan.to_text(limit=None)"
-            parts.append(f'<tr><td colspan="3">... and {more}</td></tr>')
-        parts.append("</table></details>")
-    parts += [
-        f"<p>unmatched pattern: <code>{escape(printable(clause))}</code></p>"
-        for clause in plan.unmet
-    ]
-    for hint in plan.hints:
-        code = f": <code>{escape(hint.code)}</code>" if hint.options else ""
-        parts.append(f"<p>{escape(printable(hint.words))}{code}</p>")
-    return "".join((*parts, "</div>"))
+from initreg.wording import plural, printable
 
 
 def rich_table(plan: Rows, limit: int | None = 20, spell: Callable[[str], str] = str) -> Any:
@@ -82,4 +51,4 @@ def _style(section: Section) -> str:
         return "red"
     if section.kind in RESTORED:
         return "green"
-    return "yellow" if section.kind in _OPEN and not section.expected else "dim"
+    return "yellow" if section.asks_for_attention else "dim"

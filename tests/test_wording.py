@@ -1,4 +1,4 @@
-"""initreg.text: shapes, sizes, code, folded names, as people read them."""
+"""initreg.wording: shapes, sizes, code, folded names, as people read them."""
 
 import functools
 import math
@@ -10,60 +10,60 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from initreg import text
+from initreg import wording
 
 
 def test_ten_thousand_names_stay_one_screen():
     """Names that differ by numbers fold; those that do not are cut, and the rest is counted."""
     names = [(f"encoder/layer_{i}/kernel", "(3,)") for i in range(10_000)]
-    assert text.names_text(names) == ["encoder/layer_{0..9999}/kernel  10000 x (3,)"]
+    assert wording.names_text(names) == ["encoder/layer_{0..9999}/kernel  10000 x (3,)"]
     odd = [(f"{i}/{i * i}", "") for i in range(10_000)]
-    lines = text.names_text(odd)
+    lines = wording.names_text(odd)
     assert len(lines) == 21
     assert lines[-1] == "... and 9,980 names more: plan.to_text(limit=None) shows them all"
-    assert len(text.names_text(odd, limit=None)) == 10_000
+    assert len(wording.names_text(odd, limit=None)) == 10_000
 
 
 def test_a_transformer():
     """Layers and projections of one shape are one line, in the order of their names."""
     names = [f"encoder/layer_{i}/attention/{p}/kernel" for i in range(12) for p in "qkv"]
-    assert text.names_text((name, "(768, 768)") for name in names) == [
+    assert wording.names_text((name, "(768, 768)") for name in names) == [
         "encoder/layer_{0..11}/attention/{q,k,v}/kernel  36 x (768, 768)"
     ]
 
 
 def test_different_notes_never_fold_together():
-    """A fold says one thing of all its names."""
+    """Names with different notes are not folded together."""
     entries = [("l0", "(2,)"), ("l1", "(2,)"), ("l2", "(3,)")]
-    assert text.names_text(entries) == ["l{0,1}  2 x (2,)", "l2  (3,)"]
+    assert wording.names_text(entries) == ["l{0,1}  2 x (2,)", "l2  (3,)"]
 
 
 def test_control_characters_are_spelt_out():
-    """A name of a stranger's file cannot forge lines or colours."""
+    """Control characters in a name are escaped, so that it cannot fake lines or colours."""
     name = "a\x1b[31mred\n7 arrays faké"
-    (line,) = text.names_text([(name, "(3,)")])
+    (line,) = wording.names_text([(name, "(3,)")])
     assert line == "a\\x1b[31mred\\n7 arrays faké  (3,)"
 
 
 def test_a_huge_name_is_cut_unless_all_is_shown():
-    """A name of a megabyte does not fill the screen, and is whole where nothing may be lost."""
+    """A name of a megabyte is cut, unless limit=None asks for everything."""
     name = "x" * 1_000_000
-    (line,) = text.names_text([(name, "(3,)")])
+    (line,) = wording.names_text([(name, "(3,)")])
     assert len(line) < 500
-    assert text.names_text([(name, "(3,)")], limit=None) == [f"{name}  (3,)"]
+    assert wording.names_text([(name, "(3,)")], limit=None) == [f"{name}  (3,)"]
 
 
 def test_names_of_which_nothing_is_said():
-    """No number and no gap dangle behind them."""
-    assert text.names_text([("a0", ""), ("a1", "")]) == ["a{0,1}"]
-    assert text.names_text([("b ", "")]) == ["b\\ "]
+    """Names without notes have no number and no gap behind them."""
+    assert wording.names_text([("a0", ""), ("a1", "")]) == ["a{0,1}"]
+    assert wording.names_text([("b ", "")]) == ["b\\ "]
 
 
 def test_sizes():
     """Sizes are in powers of 1000, and unknown ones are marked."""
     sizes = [0, 999, 1000, 4_000_000_000, 5e15, None]
     texts = ["0 B", "999 B", "1.0 kB", "4.0 GB", "5000.0 TB", "?"]
-    assert [text.size_text(size) for size in sizes] == texts
+    assert [wording.size_text(size) for size in sizes] == texts
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_sizes():
 )
 def test_code(value, code):
     """Values as Python code that gives them back, in double quotes."""
-    assert text.code_text(value) == code
+    assert wording.code_text(value) == code
     assert eval(code) == value
 
 
@@ -125,7 +125,7 @@ def test_code(value, code):
 def test_code_of_what_others_have_made(value, code):
     """Dtypes, scalars and arrays of numpy, sets, iterators, paths, regexes and functions become
     code that needs no import."""
-    assert text.code_text(value) == code
+    assert wording.code_text(value) == code
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         eval(code)

@@ -1,9 +1,8 @@
-"""initreg.plan.tables: a plan in a notebook and on a terminal."""
+"""initreg.plan.terminal: a plan on a terminal, with rich."""
 
 import builtins
 import io
 import re
-from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
@@ -18,56 +17,6 @@ def plan_of(*names):
     arrays = [ArraySpec(name, (2,), "float32") for name in names]
     variables = [VariableSpec(name, (2,), "float32") for name in ("w0", "w1", "new")]
     return match([SourceSpecs("<b>.npz", arrays)], variables, "t")
-
-
-class Cells(HTMLParser):
-    """The cells of all tables, and every tag that was met."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.cells, self.tags, self.inside = [], [], False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag == "td":
-            self.cells.append("")
-        self.inside = tag == "td"
-
-    def handle_endtag(self, tag):
-        self.inside = self.inside and tag != "td"
-
-    def handle_data(self, data):
-        if self.inside:
-            self.cells[-1] += data
-
-
-def test_a_notebook_shows_every_section():
-    """One table for each kind of row: folded names, how many, and what is said of them."""
-    html = plan_of("w0", "w1", "old")._repr_html_()
-    assert Cells(html).cells == [
-        *("w{0,1}", "2", "(2,) float32"),
-        *("new", "1", "(2,) float32"),
-        *("old", "1", "(2,) float32"),
-    ]
-    assert html.count("<details open>") == 2
-    assert "&lt;b&gt;.npz -&gt; t: 2 of 3 variables restored" in html
-
-
-def test_names_of_strangers_are_text_in_html():
-    """A name that is markup is shown as it is, and runs nothing."""
-    evil = "<script>alert(1)</script>"
-    parsed = Cells(plan_of(evil, "w0")._repr_html_())
-    assert "script" not in parsed.tags
-    assert evil in parsed.cells
-
-
-def test_hints_and_unmet_expectations_are_in_html():
-    """The code of a hint is there to be copied."""
-    plan = plan_of("w0").with_hints([initreg.Hint("it is so", {"drop": "x"}, '"m.npz"')])
-    assert "it is so: <code>SmartInit(&quot;m.npz&quot;, drop=&quot;x&quot;)</code>" in (
-        plan._repr_html_()
-    )
 
 
 def printed(plan):

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import RuleError, SmartInit, text
-from initreg.rules.rules import Rules
+from initreg import RuleError, SmartInit
+from initreg.rules.options import Rules
 from initreg.specs import ArraySpec
+from initreg.wording import options_text
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def npz(tmp_path):
 
 
 def test_drop_and_keep(npz):
-    """Globs leave arrays out, or keep them alone; the order of the others stays."""
+    """Globs leave arrays out or keep them, and the order of the others stays."""
     assert list(initreg.load(npz, drop="model/fc/*")) == ["model/emb", "step"]
     assert list(initreg.load(npz, drop=["step", "*/b"])) == ["model/fc/W", "model/emb"]
     assert list(initreg.load(npz, keep=["step", "*/b"])) == ["model/fc/b", "step"]
@@ -43,7 +44,7 @@ def test_drop_and_keep(npz):
 
 
 def test_an_array_is_meant_by_any_of_its_names():
-    """keep, drop and changes see the aliases of an array as well."""
+    """keep, drop and changes also match the aliases of an array."""
     spec = ArraySpec("key", (2, 3), "float32", ("full/name",))
     assert Rules.of(drop="full/*").apply([spec], "s").entries == []
     assert len(Rules.of(keep="full/*").apply([spec], "s").entries) == 1
@@ -51,7 +52,7 @@ def test_an_array_is_meant_by_any_of_its_names():
 
 
 def test_rules_are_applied_in_their_own_order(npz):
-    """keep and drop see the file's names, changes the final ones, however they were typed."""
+    """keep and drop see the names in the file, and changes see the final names."""
     found = initreg.load(
         npz,
         transpose="net/W",
@@ -69,7 +70,7 @@ def test_rules_are_applied_in_their_own_order(npz):
 
 
 def test_changes_by_glob(npz):
-    """permute, slice, pad and cast take a glob each, and give what numpy gives."""
+    """permute, slice, pad and cast take globs, and give what numpy gives."""
     base = initreg.load(npz)
     found = initreg.load(
         npz,
@@ -86,7 +87,7 @@ def test_changes_by_glob(npz):
 
 
 def test_a_cast_of_all_floats_leaves_integers_alone(npz):
-    """cast="float16" is not for step counters."""
+    """cast="float16" does not change integers such as step counters."""
     dtypes = {name: str(a.dtype) for name, a in initreg.load(npz, cast="float16").items()}
     assert set(dtypes.values()) == {"float16", "int64"}
     assert dtypes["step"] == "int64"
@@ -94,12 +95,12 @@ def test_a_cast_of_all_floats_leaves_integers_alone(npz):
 
 @pytest.mark.parametrize("dtype", ["float16", np.float16, np.dtype("float16")], ids=repr)
 def test_a_dtype_is_given_as_a_name_or_as_numpys(npz, dtype):
-    """Whatever has a dtype's name."""
+    """A dtype can be given as a name, as a type of numpy or as a numpy dtype."""
     assert initreg.load(npz, cast={"*/W": dtype})["model/fc/W"].dtype == "float16"
 
 
 def test_of_two_globs_the_later_one_holds(npz):
-    """As in a chain: the general one first, the exception behind it."""
+    """If two globs match an array, the later one is used."""
     found = initreg.load(npz, cast={"*": "float64", "*/b": "float16", "step": "int64"})
     assert [str(array.dtype) for array in found.values()] == [
         "float64",
@@ -110,7 +111,8 @@ def test_of_two_globs_the_later_one_holds(npz):
 
 
 def test_vocabulary_growth(npz):
-    """A table of four rows into a variable of six: the new rows are what was asked for."""
+    """pad= makes a table of four rows fit a variable of six, with the fill value in the new
+    rows."""
     table = {"emb": np.full((6, 2), 5, "f4")}
     plan = SmartInit(npz, strip_prefix="model/", keep="*/emb", pad={"emb": (0, 6, -1)}).init(table)
     assert table["emb"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [-1, -1], [-1, -1]]
@@ -121,7 +123,7 @@ def test_vocabulary_growth(npz):
 
 
 class Column:
-    """What a column of pandas is: values that are iterated, under keys that are looked up."""
+    """Like a Series of pandas: iterates its values, and is looked up by keys."""
 
     def __init__(self, content):
         self._content = content
@@ -159,11 +161,11 @@ collections = pytest.mark.parametrize("made", COLLECTIONS.values(), ids=COLLECTI
 
 
 def same_in_code(source, names, **rules):
-    """What SmartInit plans with these rules, and that a hint's code plans the same."""
+    """The plan with these rules, which the code of a hint must give as well."""
     restored = {name: np.zeros(()) for name in names}
     init = SmartInit(source, **rules)
     plan = init.plan(restored)
-    (code,) = (text.options_text(typed) for typed in init.links[0].typed)
+    (code,) = (options_text(typed) for typed in init.links[0].typed)
     again = eval(f"SmartInit(source{code})", {"SmartInit": SmartInit, "source": source})
     assert again.plan(restored).to_dict() == plan.to_dict()
     return plan
@@ -173,8 +175,7 @@ def same_in_code(source, names, **rules):
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("option", ["drop", "keep", "transpose"])
 def test_globs_in_any_collection(option, count, made):
-    """Names or globs come in whatever can be iterated, once or more often, and a hint repeats
-    them as code that means the same."""
+    """Globs can be given in any iterable, and the code of a hint repeats them."""
     source = {name: np.zeros((2, 3)) for name in "abc"}
     names = ["a", "c"][:count]
     plan = same_in_code(source, "abc", **{option: made(names)})
@@ -186,7 +187,7 @@ def test_globs_in_any_collection(option, count, made):
 
 @collections
 def test_expected_and_ignored_names_in_any_collection(made):
-    """The options that are no rules take the same."""
+    """ignore= and the expect options take any iterable, too."""
     source = {"a": np.zeros(()), "b": np.zeros(()), "c": np.zeros(())}
     target = {"a": np.zeros(()), "c": np.zeros(()), "d": np.zeros(())}
     plan = SmartInit(
@@ -198,7 +199,7 @@ def test_expected_and_ignored_names_in_any_collection(made):
 
 @pytest.mark.parametrize("empty", [(), [], set(), {}, np.array([]), iter(()), Column({}), ""])
 def test_no_globs_in_any_collection(empty):
-    """An empty collection is no rule, whatever its type."""
+    """An empty collection of any type is no rule."""
     init = SmartInit({"a": np.zeros(())}, drop=empty, transpose=empty, ignore=empty)
     assert init.plan({"a": np.zeros(())}).ok
     assert init.links[0].typed == ({},)
@@ -217,13 +218,13 @@ def test_no_globs_in_any_collection(empty):
     ],
 )
 def test_a_dtype_in_any_type_stays_in_the_code(cast):
-    """numpy's dtypes are compared with nothing: the dtype of float64 would equal None."""
+    """A dtype of any type is repeated in the code of a hint."""
     plan = same_in_code({"a": np.zeros(())}, "a", cast=cast)
     assert plan[0].array_dtype == "float16"
 
 
 def test_the_code_of_a_hint_keeps_a_cast_to_float64():
-    """np.dtype("float64") == None is true for numpy."""
+    """The code keeps np.dtype("float64"), which numpy takes to be equal to None."""
     source, cast = {"model/w": np.ones(2, "f4")}, np.dtype("float64")
     (hint,) = SmartInit(source, cast=cast).plan({"w": np.zeros(2)}).hints
     assert hint.code == 'SmartInit(SmartInit(source, cast="float64"), strip_prefix="model/")'
@@ -251,7 +252,7 @@ def test_the_code_of_a_hint_keeps_a_cast_to_float64():
     ],
 )
 def test_values_of_rules_in_any_type(rules):
-    """Axes, lengths, fillings and names are numpy's or Python's, and code repeats them."""
+    """The values of rules can be of numpy's types, and the code of a hint repeats them."""
     same_in_code({"a": np.zeros((2, 3))}, ["a"], **rules)
 
 
@@ -260,13 +261,13 @@ def test_values_of_rules_in_any_type(rules):
 )
 @pytest.mark.parametrize("option", ["drop", "keep", "transpose", "ignore", "expect_missing"])
 def test_what_is_no_glob_in_any_collection(option, given):
-    """One error of ours, with the option, instead of numpy's or Python's own."""
+    """A value that is no glob is a RuleError that names the option."""
     with pytest.raises(RuleError, match=f"{option}=.*give a name or a glob as a str"):
         SmartInit({"a": np.zeros(())}, **{option: given})
 
 
 def test_errors_of_rules_without_docstrings():
-    """python -OO leaves out docstrings: what a rule takes is said all the same."""
+    """Under python -OO, which removes docstrings, errors still say what to give."""
     code = textwrap.dedent("""
         import initreg
         for rules in ({"permute": {"*": 3}}, {"slice": {"*": (0,)}}, {"pad": {"*": (0, 5, "x")}}):
@@ -306,7 +307,7 @@ def test_errors_of_rules_without_docstrings():
     ],
 )
 def test_a_rule_that_touches_nothing_is_an_error(npz, rules, clause, near):
-    """It names the file, the very pattern that did nothing, and names that are like it."""
+    """The error names the file, the pattern that matched nothing, and similar names."""
     variables = {"step": np.zeros((), "i8")}
     for attempt in (
         lambda: initreg.load(npz, **rules),
@@ -341,13 +342,13 @@ def test_a_rule_that_touches_nothing_is_an_error(npz, rules, clause, near):
     ],
 )
 def test_what_is_no_rule_is_an_error_before_anything_is_opened(rules, message):
-    """SmartInit itself says so, and what to give."""
+    """SmartInit raises for a wrong value, and says what to give."""
     with pytest.raises(RuleError, match=message):
         SmartInit("no such file.npz", **rules)
 
 
 def test_a_change_that_does_not_apply_names_the_array(npz):
-    """The source, the rule, the array, its shape."""
+    """The error names the source, the rule, the array and its shape."""
     with pytest.raises(RuleError) as caught:
         SmartInit(npz, permute={"*/b": (1, 0)}).plan({})
     assert str(caught.value) == (
@@ -360,7 +361,7 @@ def test_a_change_that_does_not_apply_names_the_array(npz):
 
 
 def test_a_map_can_be_given_rules_and_is_a_source(npz):
-    """Rules compose, nothing is read before it is asked for, and the base map stays as it was."""
+    """Rules on a map can be chained, read nothing, and leave the base map unchanged."""
     with initreg.open(npz) as base:
         ruled = base.strip_prefix("model/").rename({"fc/W": "fc/kernel"}).drop("step")
         assert list(ruled) == ["fc/kernel", "fc/b", "emb"]
@@ -391,7 +392,7 @@ def test_every_rule_is_a_method_of_the_map(npz):
 
 
 def test_changes_add_up(npz):
-    """The plan says every one of them, in order, and the array's own name stays known."""
+    """The plan lists every change in order, and the name in the source is kept."""
     with initreg.open(npz) as m:
         spec = m.transpose("*/W").slice("*/W", 0, 0, 2).cast("float16")["model/fc/W"].spec
         ruled = m.transpose("*/W").slice("*/W", 0, 0, 2).prefix("a/")
@@ -405,7 +406,7 @@ def test_changes_add_up(npz):
 
 
 def test_closing_either_map_closes_the_file(npz):
-    """Whichever is in the 'with', the file is closed once and reading afterwards is an error."""
+    """Closing the base map or the ruled map closes the file."""
     base = initreg.open(npz)
     with base.prefix("x/") as ruled:
         assert ruled["x/step"].read() == 7
@@ -426,7 +427,7 @@ def test_nobody_needs_to_close_a_map_that_was_given_away(npz):
 
 
 def test_a_misspelt_keyword_is_a_type_error(npz):
-    """A rule that nobody knows is not passed over."""
+    """An unknown rule is a TypeError."""
     for call in (SmartInit, initreg.open, initreg.load):
         with pytest.raises(TypeError, match="drp"):
             call(npz, drp="step")
@@ -442,7 +443,7 @@ def files_held():
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux lists what is open")
 def test_a_rule_that_fails_closes_what_open_opened(tmp_path):
-    """open(..., drop=...) that raises leaves nothing open; an own map stays open."""
+    """open() with a wrong rule leaves no file open, and a map of the user stays open."""
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("step", data=np.full(100, 7), compression="gzip")
@@ -458,7 +459,7 @@ def test_a_rule_that_fails_closes_what_open_opened(tmp_path):
 
 
 def test_a_damaged_array_is_told_by_the_name_that_the_file_has(tmp_path):
-    """Who looks for it in the file must find it there."""
+    """An error about a renamed array has the name that is in the file."""
     np.savez(tmp_path / "m.npz", a=np.full(64, 1.0))
     data = bytearray((tmp_path / "m.npz").read_bytes())
     data[data.index(np.float64(1).tobytes() * 8)] ^= 1
