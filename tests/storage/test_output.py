@@ -224,7 +224,7 @@ def test_one_name_twice(tmp_path: Path) -> None:
 
 def test_no_path() -> None:
     """An empty path is an error."""
-    with pytest.raises(UnwritableFile, match="empty path"):
+    with pytest.raises(UnwritableFile, match="the path is empty"):
         Output("")
 
 
