@@ -26,14 +26,14 @@ if not hasattr(os, "preadv"):
 _HOME = {
     # restore, look, save
     "SmartInit": "api.smart_init",
-    "open": "api.chain",
-    "load": "api.chain",
+    "open": "api.opening",
+    "load": "api.opening",
     "save": "api.saving",
     "convert": "api.saving",
     "dump": "api.dumping",
     "probe": "plugin.installed",
     "resume": "api.resuming",
-    "save_states": "api.resuming",
+    "save_states": "api.sidecars",
     "verify": "api.verifying",
     # what these return and take
     "ArrayMap": "arrays.array_map",

@@ -1,14 +1,14 @@
 """Generated from __init__.py by `make stubs`; do not edit."""
 
-from initreg.api.chain import load as load
-from initreg.api.chain import open as open
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
+from initreg.api.opening import load as load
+from initreg.api.opening import open as open
 from initreg.api.resuming import ResumePoint as ResumePoint
 from initreg.api.resuming import resume as resume
-from initreg.api.resuming import save_states as save_states
 from initreg.api.saving import convert as convert
 from initreg.api.saving import save as save
+from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
 from initreg.api.states import RandomStates as RandomStates
 from initreg.api.verifying import Verification as Verification

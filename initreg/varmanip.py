@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from initreg.api.chain import load
-from initreg.api.chain import open as open_source
+from initreg.api.opening import load
+from initreg.api.opening import open as open_source
 from initreg.api.saving import save, saver_for
 from initreg.errors import SourceNotFound, UnknownFormat, UnreadableFile
 from initreg.plugin.installed import default_registry

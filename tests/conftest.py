@@ -36,7 +36,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "initreg")
 
 # Files that import a framework at their top. Tests that do so inside have the marker `framework`.
 _FRAMEWORK = re.compile(
-    r"^(?:import|from) (?:tensorflow|keras|tf_keras|tensorpack|safetensors\.tensorflow)\b",
+    r"^(?:import|from) (?:tensorflow|keras|tf_keras|tensorpack|safetensors\.tensorflow"
+    r"|google\.protobuf)\b",
     re.MULTILINE,
 )
 

@@ -127,7 +127,7 @@ def test_unreadable_folders(public_folder, request):
 def test_objects_that_are_no_source(source):
     """Numbers, sets and bare arrays are refused, with the name of their type."""
     name = type(source).__name__
-    with pytest.raises(InitregError, match=rf"^{name}\b.*; this is of type {name}\."):
+    with pytest.raises(InitregError, match=rf"^{name}\b.*\. This is of type {name}\."):
         SmartInit(source).init({"a": np.zeros(3)})
 
 

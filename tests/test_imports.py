@@ -233,6 +233,7 @@ def test_probe_pays_for_nothing_that_it_does_not_need(name: str, samples: list[s
     imported_by(code, samples[0])
 
 
+@pytest.mark.framework
 def test_probe_reads_no_arrays(samples: list[str]) -> None:
     """From the room in which bytes become arrays, only the map and its arrays are imported."""
     code = (

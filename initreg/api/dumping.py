@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from initreg.api.opening import ReadingOptions, opening_of, spelt_out
+from initreg.api.opening_options import ReadingOptions, opening_of, spelt_out
 from initreg.api.saving import convert
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.arrays.saved import Progress

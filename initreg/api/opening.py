@@ -1,142 +1,74 @@
-"""How sources are opened: the options that every verb shares, and their defaults, in one place."""
+"""open and load: the arrays of a source, without a model."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict, TypeVar
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from initreg.api.chain import Link, flatten, merged, open_chain
+from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.arrays.array_map import ArrayMap
-from initreg.errors import InitregError
-from initreg.plugin.hookspecs import OpenOptions
-from initreg.plugin.installed import default_registry
-from initreg.plugin.source import Source
-from initreg.rules.options import RuleOptions, Rules
-from initreg.spelling import option
+from initreg.arrays.streaming import position, stream
+from initreg.rules.options import Rules
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    import numpy as np
 
 
-class OpeningOptions(TypedDict, total=False):
-    """What may be opened, as keywords.
-
-    Args:
-        format: the name of the format, for a source that does not show it.
-        allow_pickle: open pickles, **which can run any code**. Only for files that you made.
-        max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is
-            always allowed.
-    """
-
-    format: str | None
-    allow_pickle: bool
-    max_inflation: float
-
-
-class ReadingOptions(OpeningOptions, total=False):
-    """What may be opened, and how it is read, as keywords.
+@spelt_out(SourceOptions)
+def open(  # the name that people know from gzip, zipfile and safetensors
+    source: Any, **options: Unpack[SourceOptions]
+) -> ArrayMap:
+    """Open one source as a lazy map of its arrays. Use it in a ``with``.
 
     Args:
-        verify: check the checksums of the format while reading.
-        mmap: let arrays be views of the mapped file where that is possible. That takes neither
-            time nor memory. The file **must not change** while they are in use.
-    """
+        source: a path, a mapping of names to arrays, or an object that a format claims.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`.
 
-    verify: bool
-    mmap: bool
-
-
-class SourceOptions(ReadingOptions, RuleOptions, total=False):
-    """How a source is opened and read, and its rules, as keywords."""
-
-
-def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
-    """Decorate a function that takes the keywords of a TypedDict as ``**options``.
-
-    ``help()``, and completion in notebooks, then show each keyword.
-
-    Args:
-        allowed: the TypedDict.
-    """
-    defaults = {"format": None} | {each.name: each.default for each in fields(OpenOptions)}
-    defaults |= {n: each.default for n, each in inspect.signature(Rules.of).parameters.items()}
-
-    def decorate(function: F) -> F:
-        signature = inspect.signature(function)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        keywords = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=defaults[name],
-                annotation=getattr(annotation, "__forward_arg__", annotation),
-            )
-            for name, annotation in allowed.__annotations__.items()
-        ]
-        spelt = signature.replace(parameters=[*own, *keywords])
-        function.__signature__ = spelt  # type: ignore[attr-defined]
-        return function
-
-    return decorate
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How one source is opened.
-
-    Args:
-        format: the name of the format, or None to ask all formats.
-        options: the options of opening and reading.
-    """
-
-    format: str | None = None
-    options: OpenOptions = field(default_factory=OpenOptions)
-
-    def open(self, source: Any) -> ArrayMap:
-        """Open a source as a map of its arrays. Raises what :func:`initreg.open` raises."""
-        return default_registry().open(Source(source), self.options, self.format)
-
-    def typed(self) -> dict[str, Any]:
-        """The options that are not at their defaults, as keywords, for the code of a hint."""
-        found: dict[str, Any] = {} if self.format is None else {"format": self.format}
-        for each in fields(OpenOptions):
-            value = getattr(self.options, each.name)
-            if value != each.default:
-                found[each.name] = value
-        return found
-
-
-def opening_of(
-    options: Mapping[str, Any], caller: str, allowed: type[Any] = ReadingOptions
-) -> Opening:
-    """The opening that keywords ask for.
-
-    Args:
-        options: the keywords.
-        caller: the function that the user called, for messages.
-        allowed: the TypedDict of the keywords that it takes.
+    Returns:
+        An :class:`ArrayMap`. Names, shapes and dtypes are known; values are read when asked for.
 
     Raises:
-        TypeError: a keyword is not one of these.
-        InitregError: a keyword has a value that it cannot have.
+        SourceNotFound, UnknownFormat, AmbiguousSource, MissingLibrary, DamagedFile, RefusedFile:
+            the source cannot be opened.
+        RuleError: a rule matches nothing, or does not apply.
+
+    >>> with initreg.open("base.npz", drop="head/*") as m:  # doctest: +SKIP
+    ...     m["fc/W"].shape, np.asarray(m["fc/W"])
     """
-    for name in options:
-        if name not in allowed.__annotations__:
-            raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
-    most = options.get("max_inflation", 1)
-    if isinstance(most, bool) or not isinstance(most, (int, float)) or not most > 0:
-        raise InitregError(option("max_inflation", most) + ": give a number greater than 0")
-    others = {name: value for name, value in options.items() if name != "format"}
-    return Opening(options.get("format"), OpenOptions(**others))
+    opening, rules = split(options, "open")
+    opened = opening.open(source)
+    try:
+        return opened.apply(**rules) if rules else opened
+    except BaseException:
+        opened.close()
+        raise
 
 
-def split(options: Mapping[str, Any], caller: str) -> tuple[Opening, RuleOptions]:
-    """The opening and the rules that keywords of :class:`SourceOptions` ask for.
+@spelt_out(SourceOptions)
+def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[Any, Any]]:
+    """Read all arrays of one source, or of a chain, into a dict. Later sources win.
+
+    Args:
+        source: anything that :class:`initreg.SmartInit` takes.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
+            rules, as for :class:`initreg.SmartInit`. With ``mmap`` an array is a view of the file
+            where that is possible. The file must then not change. Pages that are written become
+            the process's own.
+
+    Returns:
+        The arrays by name. They belong to the caller: native byte order, C order, writable.
 
     Raises:
-        TypeError: a keyword is neither, as if ``caller`` had raised it.
-        InitregError: a keyword has a value that it cannot have.
+        What :func:`initreg.open` raises.
+
+    >>> initreg.load("base.npz")["fc/W"]  # doctest: +SKIP
     """
-    rules = {k: v for k, v in options.items() if k in RuleOptions.__annotations__}
-    others = {k: v for k, v in options.items() if k not in rules}
-    return opening_of(others, caller), rules  # type: ignore[return-value]
+    opening, rules = split(options, "load")
+    like = Link(None, opening, (Rules.of(**rules),))
+    with ExitStack() as stack:
+        suppliers = merged(open_chain(flatten(source, like), stack))
+        names = sorted(suppliers, key=lambda name: position(suppliers[name]))
+        found = {names[i]: array for i, array in stream([suppliers[name] for name in names])}
+    return {name: found[name] for name in suppliers}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
-from initreg.api.opening import SourceOptions, spelt_out, split
+from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.arrays.saved import Progress, Saved
 from initreg.errors import InitregError, UnknownFormat
 from initreg.plugin.hookspecs import SaveOptions

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Unpack
 
 from initreg.api.chain import Chain, Link, flatten
-from initreg.api.opening import SourceOptions, spelt_out, split
-from initreg.api.restore import Restore
+from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.restoring import Restore
 from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.plan.plan import Plan

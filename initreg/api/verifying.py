@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from initreg.api.opening import OpeningOptions, opening_of, spelt_out
+from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position

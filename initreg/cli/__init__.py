@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from initreg.cli import convert, dump, ls, plan, plugins, probe, resume, verify
 from initreg.cli.flags import message
+from initreg.cli.verbs import convert, dump, ls, plan, plugins, probe, resume, verify
 from initreg.errors import InitregError, InitregWarning
 
 VERBS = (probe, plugins, ls, plan, verify, convert, dump, resume)

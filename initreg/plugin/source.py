@@ -222,7 +222,7 @@ class Source:
             kind = type(self.obj).__name__
             if isinstance(self.obj, (list, tuple)):
                 return f"a {kind} is a chain. Pass it to SmartInit or initreg.load"
-            return f"an object of type {kind}, but initreg opens paths, mappings and lists of them"
+            return f"initreg opens paths, mappings and lists of them. This is of type {kind}"
         if self.is_dir:
             shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
             return f"a folder with {shown}. Pass a file in it" if self.names else "an empty folder"

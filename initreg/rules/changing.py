@@ -141,7 +141,9 @@ def cast_rule(given: str | Mapping[str, str]) -> Rule:
 def dtype_names(given: Any) -> str | dict[str, str]:
     """The value of ``cast=`` with its dtypes as names. Raises RuleError."""
     if isinstance(given, Mapping):
-        return {glob: _dtype(d, option_text("cast", {glob: d})) for glob, d in given.items()}
+        return {
+            glob: _dtype(dtype, option_text("cast", {glob: dtype})) for glob, dtype in given.items()
+        }
     return _dtype(given, option_text("cast", given))
 
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 import initreg
 from initreg import InitregError, ResumePoint, ResumeWarning, SourceNotFound
-from initreg.api.resuming import ENDING, find, remove_orphans, sidecar_of, sidecar_text
+from initreg.api.resuming import find
+from initreg.api.sidecars import ENDING, remove_orphans, sidecar_of, sidecar_text
 
 v1 = tf.compat.v1
 

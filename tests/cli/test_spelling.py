@@ -176,7 +176,7 @@ def test_what_is_typed_again_means_the_same(files: Path, tmp_path: Path) -> None
         {"cast": {"w": "int8", "*": "int16"}},
         {"keep": ["-x", "y z", "layer.0"]},
     ):
-        from initreg.cli.rules import rules_of
+        from initreg.cli.options import rules_of
 
         said = "".join(typed(option(name, value)) for name, value in rules.items())
         again = rules_of(parser().parse_args(["convert", "a", "b", *shlex.split(said)]))
@@ -265,12 +265,12 @@ def _literals() -> Iterator[tuple[str, str, set[str]]]:
 # What no verb can print, since argparse accepts nothing that would be refused with these words.
 ONLY_IN_PYTHON = {
     ("initreg/api/smart_init.py", "SmartInit("),  # and this is the code of a hint
-    ("initreg/api/restore.py", "SmartInit("),
+    ("initreg/api/restoring.py", "SmartInit("),
     ("initreg/plan/rows.py", "SmartInit("),
     ("initreg/arrays/lazy_array.py", " is not in memory: copy=False is not possible"),
     ("initreg/plugin/source.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
-    ("initreg/api/restore.py", ". With atomic=True, all is read before anything is "),
+    ("initreg/api/restoring.py", ". With atomic=True, all is read before anything is "),
     ("initreg/plan/html.py", " more: plan.to_text(limit=None)"),
     ("initreg/rules/renaming.py", "the same name if nothing is to be renamed. To leave an array"),
     ("initreg/rules/renaming.py", "rename="),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,21 @@ PROGRAM = Path(__file__).with_name("run_page.py")
 RUN = [page for page in PAGES if page != GUIDE and any(block.is_run for block in blocks_of(page))]
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda p: str(p.relative_to(ROOT)))
+_FRAMEWORK = re.compile(
+    r"^\s*(?:>>> )?(?:import|from) (?:tensorflow|keras|tf_keras|gguf)\b", re.MULTILINE
+)
+
+
+def _marked(page: Path) -> object:
+    """The page, with the marker if it, or what is given for it, imports what only a full
+    environment has."""
+    given = run_page.given_path(page)
+    texts = [path.read_text("utf-8") for path in (page, given) if path.is_file()]
+    marks = [pytest.mark.framework] if any(map(_FRAMEWORK.search, texts)) else []
+    return pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
+
+
+@pytest.mark.parametrize("page", [_marked(page) for page in RUN])
 def test_a_page_runs_as_shown(page: Path, tmp_path: Path) -> None:
     """Each block runs and prints what is shown, and comes to what ``given/`` expects of it."""
     done = subprocess.run(

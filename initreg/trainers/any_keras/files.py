@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from initreg import dtypes
-from initreg.api import chain, resuming
+from initreg.api import opening, sidecars
 from initreg.errors import TargetError, UnwritableFile
 from initreg.storage.output import Output
 from initreg.trainers.any_keras.models import is_keras3, optimizer_variables
@@ -33,7 +33,7 @@ def remove(folder: Path, name: str) -> None:
     The sidecar goes first. Without it, the rest is not taken for a checkpoint.
     """
     weights = folder / f"{name}{ENDING}"
-    for path in (resuming.sidecar_of(weights), weights, folder / f"{name}{_BEST}"):
+    for path in (sidecars.sidecar_of(weights), weights, folder / f"{name}{_BEST}"):
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -186,6 +186,6 @@ def read_best(checkpoint: Path) -> dict[str, list[Any]]:
     """
     found: dict[str, list[Any]] = {}
     best = checkpoint.with_name(checkpoint.name.removesuffix(ENDING) + _BEST)
-    for key, array in chain.load(best).items():
+    for key, array in opening.load(best).items():
         found.setdefault(key.rpartition("/")[0], []).append(array)
     return found

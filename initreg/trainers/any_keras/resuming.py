@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from initreg.api import chain
+from initreg.api import opening
 from initreg.api.resuming import ResumePoint
 from initreg.api.smart_init import SmartInit
 from initreg.api.states import taken
@@ -119,7 +119,7 @@ def load(model: Any, path: Path) -> None:
 
 def _check_optimizer(optimizer: Any, path: Path) -> None:
     count = len(optimizer_variables(optimizer))
-    with chain.open(path) as arrays:
+    with opening.open(path) as arrays:
         saved = sum(name.startswith("optimizer/vars/") for name in arrays)
     if saved != count:
         raise MismatchError(

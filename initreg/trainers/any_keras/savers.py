@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from initreg.api import resuming
+from initreg.api import sidecars
 from initreg.storage.output import written
 from initreg.trainers.any_keras import callback_states, files
 from initreg.trainers.any_keras.files import ENDING
@@ -146,10 +146,10 @@ class ModelSaver(Saver):
         with written(self.directory / f"{name}{ENDING}") as output:
             # The sidecar becomes visible first, the weights last. It is written last, because it
             # has the checksums of the others.
-            sidecar = output.file(resuming.sidecar_of(output.path).name)
+            sidecar = output.file(sidecars.sidecar_of(output.path).name)
             parts = files.write_best(output, weights)
             parts[output.path.name] = files.write_weights(self.model, output)
-            text = resuming.sidecar_text(
+            text = sidecars.sidecar_text(
                 output.path.name, epoch=epoch, step=step, states=states, files=parts
             )
             sidecar.write_text(text, "utf-8")

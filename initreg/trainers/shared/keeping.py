@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from initreg.api.resuming import remove_orphans
+from initreg.api.sidecars import remove_orphans
 from initreg.api.states import taken
 from initreg.storage.small_files import plain_name
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from initreg.api.resuming import states_of
+from initreg.api.sidecars import states_of
 from initreg.api.states import give
 from initreg.errors import InitregError
 

@@ -13,7 +13,8 @@ import tensorflow as tf
 from tensorpack.callbacks import Callback
 from tensorpack.utils import logger
 
-from initreg.api.resuming import ResumePoint, states_of
+from initreg.api.resuming import ResumePoint
+from initreg.api.sidecars import states_of
 from initreg.errors import InitregError
 from initreg.trainers.shared import best
 from initreg.trainers.shared.folder import absolute

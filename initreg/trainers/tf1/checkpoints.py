@@ -21,8 +21,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from initreg.api.resuming import ResumePoint, sidecar_of, sidecar_text
+from initreg.api.resuming import ResumePoint
 from initreg.api.saving import convert
+from initreg.api.sidecars import sidecar_of, sidecar_text
 from initreg.storage.output import written
 from initreg.trainers.shared.folder import absolute, log_not_saved
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints

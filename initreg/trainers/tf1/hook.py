@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from initreg.api.resuming import ResumePoint, states_of
+from initreg.api.resuming import ResumePoint
+from initreg.api.sidecars import states_of
 from initreg.api.smart_init import SmartInit
 from initreg.errors import InitregError
 from initreg.trainers.shared.folder import absolute, newest

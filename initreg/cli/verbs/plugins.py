@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from initreg.cli.probe import broken_text, lacking_text
+from initreg.cli.verbs.probe import broken_text, lacking_text
 from initreg.plugin.installed import default_registry
 
 SUMMARY = "List the installed plugins: what each provides, and which distribution it is from."

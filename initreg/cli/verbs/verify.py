@@ -6,7 +6,7 @@ import argparse
 import json
 
 from initreg.cli.flags import typed
-from initreg.cli.rules import add_opening, opening_of
+from initreg.cli.options import add_opening, opening_of
 
 SUMMARY = "Read all of a source, and report whether it is complete, unchanged and finite."
 

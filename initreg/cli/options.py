@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from initreg.errors import RuleError
 
 if TYPE_CHECKING:
-    from initreg.api.opening import OpeningOptions
+    from initreg.api.opening_options import OpeningOptions
     from initreg.rules.options import RuleOptions
 
 

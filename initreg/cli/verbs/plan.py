@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from initreg.cli.flags import flags, message, typed
-from initreg.cli.rules import add_opening, add_rules, follows, opening_of, rules_of
+from initreg.cli.options import add_opening, add_rules, follows, opening_of, rules_of
 from initreg.errors import MissingLibrary, SourceNotFound
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0 if it would load, and 1 if it would fail."""
     from initreg.api.smart_init import SmartInit
-    from initreg.cli.onto import target_of
+    from initreg.cli.onto_option import target_of
     from initreg.plan.rows import Hint
 
     if "" in options.sources:

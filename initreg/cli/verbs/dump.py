@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from initreg.cli.convert import add_saving, progress_bar, written_text, written_to
 from initreg.cli.flags import typed
-from initreg.cli.rules import add_opening, opening_of
+from initreg.cli.options import add_opening, opening_of
+from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import SourceNotFound
 
 SUMMARY = "Write the model of a checkpoint, without the variables that only its training needs."

@@ -1,4 +1,4 @@
-"""initreg.api.restore: policies, hints, all or nothing, and what can be planned for."""
+"""initreg.api.restoring: policies, hints, all or nothing, and what can be planned for."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""initreg.api.opening: the options that every verb shares, spelt once."""
+"""initreg.api.opening_options: the options that every verb shares, spelt once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg.api.opening import OpeningOptions, ReadingOptions, SourceOptions, opening_of
+from initreg.api.opening_options import OpeningOptions, ReadingOptions, SourceOptions, opening_of
 
 SHARED = [
     (initreg.SmartInit, SourceOptions),

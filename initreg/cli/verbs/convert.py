@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from initreg.cli.rules import add_opening, add_rules, opening_of, rules_of
+from initreg.cli.options import add_opening, add_rules, opening_of, rules_of
 from initreg.errors import SourceNotFound
 
 SUMMARY = "Write the arrays of one or more sources into one file, of any format that can be saved."
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 def written_to(path: Path, format: str | None) -> dict[str, Any]:
     """What was written: the path to open, the number of arrays, and the bytes on disk."""
-    from initreg.api.chain import open as open_source
+    from initreg.api.opening import open as open_source
 
     with open_source(path, format=format) as opened:
         files = {file.resolve() for file in (path, *opened.files)}
@@ -101,7 +101,7 @@ def written_text(found: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A function that shows the bytes done and all bytes, or None if stderr is no terminal."""
+    """A function that shows the bytes done and all bytes, or None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

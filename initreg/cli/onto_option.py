@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from initreg.api.chain import open as open_source
+from initreg.api.opening import open as open_source
 from initreg.errors import InitregError, SourceNotFound, TargetError, UnknownFormat, UnknownTarget
 from initreg.plugin.installed import default_registry
 from initreg.spelling import said

@@ -10,8 +10,8 @@ import pytest
 
 from initreg import SmartInit
 from initreg.cli.flags import flags, quote
-from initreg.cli.plan import _POLICIES
-from initreg.cli.rules import add_rules, rules_of
+from initreg.cli.options import add_rules, rules_of
+from initreg.cli.verbs.plan import _POLICIES
 from initreg.plan.rows import Policy
 from initreg.rules.options import RuleOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from initreg.cli.rules import add_opening, opening_of
+from initreg.cli.options import add_opening, opening_of
 
 SUMMARY = "List the arrays of a source: names, shapes, dtypes and sizes."
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0."""
-    from initreg.api.chain import open as open_source
+    from initreg.api.opening import open as open_source
     from initreg.wording import listing_text
 
     with open_source(options.source, **opening_of(options)) as arrays:

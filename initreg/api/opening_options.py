@@ -1,0 +1,142 @@
+"""How sources are opened: the options that every verb shares, and their defaults, in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict, TypeVar
+
+from initreg.arrays.array_map import ArrayMap
+from initreg.errors import InitregError
+from initreg.plugin.hookspecs import OpenOptions
+from initreg.plugin.installed import default_registry
+from initreg.plugin.source import Source
+from initreg.rules.options import RuleOptions, Rules
+from initreg.spelling import option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class OpeningOptions(TypedDict, total=False):
+    """What may be opened, as keywords.
+
+    Args:
+        format: the name of the format, for a source that does not show it.
+        allow_pickle: open pickles, **which can run any code**. Only for files that you made.
+        max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is
+            always allowed.
+    """
+
+    format: str | None
+    allow_pickle: bool
+    max_inflation: float
+
+
+class ReadingOptions(OpeningOptions, total=False):
+    """What may be opened, and how it is read, as keywords.
+
+    Args:
+        verify: check the checksums of the format while reading.
+        mmap: let arrays be views of the mapped file where that is possible. That takes neither
+            time nor memory. The file **must not change** while they are in use.
+    """
+
+    verify: bool
+    mmap: bool
+
+
+class SourceOptions(ReadingOptions, RuleOptions, total=False):
+    """How a source is opened and read, and its rules, as keywords."""
+
+
+def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
+    """Decorate a function that takes the keywords of a TypedDict as ``**options``.
+
+    ``help()``, and completion in notebooks, then show each keyword.
+
+    Args:
+        allowed: the TypedDict.
+    """
+    defaults = {"format": None} | {each.name: each.default for each in fields(OpenOptions)}
+    defaults |= {n: each.default for n, each in inspect.signature(Rules.of).parameters.items()}
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        keywords = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults[name],
+                annotation=getattr(annotation, "__forward_arg__", annotation),
+            )
+            for name, annotation in allowed.__annotations__.items()
+        ]
+        spelt = signature.replace(parameters=[*own, *keywords])
+        function.__signature__ = spelt  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How one source is opened.
+
+    Args:
+        format: the name of the format, or None to ask all formats.
+        options: the options of opening and reading.
+    """
+
+    format: str | None = None
+    options: OpenOptions = field(default_factory=OpenOptions)
+
+    def open(self, source: Any) -> ArrayMap:
+        """Open a source as a map of its arrays. Raises what :func:`initreg.open` raises."""
+        return default_registry().open(Source(source), self.options, self.format)
+
+    def typed(self) -> dict[str, Any]:
+        """The options that are not at their defaults, as keywords, for the code of a hint."""
+        found: dict[str, Any] = {} if self.format is None else {"format": self.format}
+        for each in fields(OpenOptions):
+            value = getattr(self.options, each.name)
+            if value != each.default:
+                found[each.name] = value
+        return found
+
+
+def opening_of(
+    options: Mapping[str, Any], caller: str, allowed: type[Any] = ReadingOptions
+) -> Opening:
+    """The opening that keywords ask for.
+
+    Args:
+        options: the keywords.
+        caller: the function that the user called, for messages.
+        allowed: the TypedDict of the keywords that it takes.
+
+    Raises:
+        TypeError: a keyword is not one of these.
+        InitregError: a keyword has a value that it cannot have.
+    """
+    for name in options:
+        if name not in allowed.__annotations__:
+            raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
+    most = options.get("max_inflation", 1)
+    if isinstance(most, bool) or not isinstance(most, (int, float)) or not most > 0:
+        raise InitregError(option("max_inflation", most) + ": give a number greater than 0")
+    others = {name: value for name, value in options.items() if name != "format"}
+    return Opening(options.get("format"), OpenOptions(**others))
+
+
+def split(options: Mapping[str, Any], caller: str) -> tuple[Opening, RuleOptions]:
+    """The opening and the rules that keywords of :class:`SourceOptions` ask for.
+
+    Raises:
+        TypeError: a keyword is neither, as if ``caller`` had raised it.
+        InitregError: a keyword has a value that it cannot have.
+    """
+    rules = {k: v for k, v in options.items() if k in RuleOptions.__annotations__}
+    others = {k: v for k, v in options.items() if k not in rules}
+    return opening_of(others, caller), rules  # type: ignore[return-value]
