@@ -174,7 +174,7 @@ def test_what_is_typed_again_means_the_same(files: Path, tmp_path: Path) -> None
         {"slice": {"w": (1, 2, None)}},
         {"cast": "float16"},
         {"cast": {"w": "int8", "*": "int16"}},
-        {"keep": ["-x", "y z"]},
+        {"keep": ["-x", "y z", "layer.0"]},
     ):
         from initreg.cli.options import rules_of
 

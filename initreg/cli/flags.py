@@ -72,4 +72,6 @@ def _flag(name: str, value: Any) -> Iterator[str]:
 
 def _number(value: Any) -> str:
     """A part of a value. None is left empty, and a whole number has no decimal point."""
-    return "" if value is None else str(value).removesuffix(".0")
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return "" if value is None else str(value)
