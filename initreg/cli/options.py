@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from initreg.errors import RuleError
+from initreg.plugin.hookspecs import OpenOptions
 
 if TYPE_CHECKING:
     from initreg.api.opening_options import OpeningOptions
@@ -28,7 +29,7 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="TIMES",
         help="refuse packed arrays that unpack to more than this many times their size "
-        "(default: 1000)",
+        f"(default: {OpenOptions().max_inflation:g})",
     )
 
 
