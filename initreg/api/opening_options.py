@@ -9,6 +9,7 @@ from typing import Any, TypedDict, TypeVar
 
 from initreg.arrays.array_map import ArrayMap
 from initreg.errors import InitregError
+from initreg.names import plain
 from initreg.option_spelling import option
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
@@ -123,11 +124,26 @@ def opening_of(
     for name in options:
         if name not in allowed.__annotations__:
             raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
-    most = options.get("max_inflation", 1)
+    given = {name: plain(value) for name, value in options.items()}
+    for name in ("verify", "mmap", "allow_pickle"):
+        switch(given.get(name, False), name)
+    most = given.get("max_inflation", 1)
     if isinstance(most, bool) or not isinstance(most, (int, float)) or not most > 0:
         raise InitregError(option("max_inflation", most) + ": give a number greater than 0")
-    others = {name: value for name, value in options.items() if name != "format"}
-    return Opening(options.get("format"), OpenOptions(**others))
+    others = {name: value for name, value in given.items() if name != "format"}
+    return Opening(given.get("format"), OpenOptions(**others))
+
+
+def switch(value: Any, name: str) -> bool:
+    """The value of an option that is True or False.
+
+    Raises:
+        InitregError: it is anything else. ``allow_pickle="false"`` would otherwise mean yes.
+    """
+    value = plain(value)
+    if not isinstance(value, bool):
+        raise InitregError(option(name, value) + ": give True or False")
+    return value
 
 
 def split(options: Mapping[str, Any], caller: str) -> tuple[Opening, RuleOptions]:

@@ -21,6 +21,7 @@ from initreg.errors import (
     MismatchWarning,
     MissingWarning,
     PartialRestoreError,
+    PluginError,
     ReshapeWarning,
     TargetError,
     UnmetWarning,
@@ -78,7 +79,7 @@ class Restore:
         self._maps = open_chain(links, stack)
         # By the names in the source itself, as in the rows of a plan.
         self._arrays = [{array.spec.origin: array for array in m.values()} for m in self._maps]
-        variables = list(self._target.variables())
+        variables = _variables(self._target)
         self._variables = {normalise(v.name): v for v in variables}
         self._links = links
         sources = [
@@ -153,9 +154,18 @@ class Restore:
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
                 pairs = _given_away(list(pairs))
-            for name in self._target.write(pairs):
-                logger.debug("Restored %s", name)
-                written.append(normalise(name))
+            expected = {row.name for row in rows}
+            for given in self._target.write(pairs):
+                name = normalise(given)
+                if name in expected:
+                    logger.debug("Restored %s", name)
+                    written.append(name)
+            missed = len(expected) - len(set(written))
+            if missed:
+                raise PluginError(
+                    f"{self.plan.target}: the target stopped before it had written "
+                    f"{plural(missed, 'variable')}"
+                )
         except Exception as error:
             if not written:
                 if isinstance(error, InitregError):
@@ -269,6 +279,22 @@ class Restore:
         for typed in filter(None, link.typed):
             code = f"SmartInit({code}{options_text(typed)})"
         return code
+
+
+def _variables(target: Target) -> list[VariableSpec]:
+    """The variables of a target. Raises TargetError if it cannot list them."""
+    try:
+        found = list(target.variables())
+    except InitregError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"{target.label}: cannot list its variables: {type(error).__name__}: {error}"
+        ) from error
+    for each in found:
+        if not isinstance(each, VariableSpec):
+            raise TargetError(f"{target.label}: lists {each!r}, which is not a VariableSpec")
+    return found
 
 
 def _given_away(pairs: list[Any]) -> Iterable[Any]:

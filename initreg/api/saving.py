@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
-from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.opening_options import SourceOptions, spelt_out, split, switch
 from initreg.arrays.saved import Progress, Saved
 from initreg.errors import InitregError, UnknownFormat
 from initreg.option_spelling import option
@@ -112,10 +112,10 @@ def convert(
     """
     opening, rules = split(options, "convert")
     name = to if to is not None else saver_for(path)
-    saving = SaveOptions(compress, size_in_bytes(shard_size))
+    saving = SaveOptions(switch(compress, "compress"), size_in_bytes(shard_size))
     like = Link(None, opening, (Rules.of(**rules),))
     with ExitStack() as stack:
-        digests: dict[str, str] | None = {} if manifest else None
+        digests: dict[str, str] | None = {} if switch(manifest, "manifest") else None
         arrays = Saved(merged(open_chain(flatten(source, like), stack)), progress, digests)
         with written(path) as output:
             output.need(0 if compress else arrays.nbytes)

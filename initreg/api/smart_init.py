@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Unpack
 
 from initreg.api.chain import Chain, Link, flatten
-from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.opening_options import SourceOptions, spelt_out, split, switch
 from initreg.api.restoring import Restore
 from initreg.errors import RuleError
 from initreg.names import Patterns
@@ -95,10 +95,10 @@ class SmartInit(Chain):
         **options: Unpack[SourceOptions],
     ) -> None:
         self.source = source
-        self.ignore_mismatch = ignore_mismatch
+        self.ignore_mismatch = switch(ignore_mismatch, "ignore_mismatch")
         self.on_missing = _policy(on_missing, "on_missing")
         self.expect_missing = Patterns(expect_missing, "expect_missing")
-        self.atomic = atomic
+        self.atomic = switch(atomic, "atomic")
         opening, given = split(options, "SmartInit")
         rules = Rules.of(**given)
         like = Link(

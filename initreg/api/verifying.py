@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
+from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out, switch
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position
@@ -24,6 +24,7 @@ from initreg.errors import (
     UnknownFormat,
 )
 from initreg.option_spelling import Spelt, either, join, option, said
+from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.specs import Extent, SlicedExtent
 from initreg.storage import manifests
@@ -182,6 +183,9 @@ def verify(
     >>> initreg.verify("model.safetensors").ok  # doctest: +SKIP
     """
     opening = opening_of(options, "verify", OpeningOptions)
+    finite = switch(finite, "finite")
+    if opening.format is not None and opening.format not in default_registry().formats():
+        opening.open(source)  # raises: the question is wrong, and not the file
     label = Source(source).label
     given = None if manifest is None else Path(os.path.expanduser(os.fspath(manifest)))
     if given is not None and not given.exists():

@@ -166,8 +166,11 @@ class ArrayMap(Mapping[str, LazyArray]):
             RuleError: a rule matches no array, gives two arrays the same name, or cannot be
                 applied to its array.
         """
-        from initreg.rules.keywords import Rules
+        from initreg.rules.keywords import RuleOptions, Rules
 
+        for name in rules:
+            if name not in RuleOptions.__annotations__:
+                raise TypeError(f"apply() got an unexpected keyword argument {name!r}")
         made = Rules.of(**rules)
         ruled = RuledMap(self, made)
         made.refuse_untouched(ruled.touched, list(self), self.label)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
+from initreg.errors import RuleError
 from initreg.specs import ArraySpec
 
 if TYPE_CHECKING:
@@ -187,8 +188,12 @@ class RuledArray(LazyArray):
         return found
 
     def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        for change in self._changes[self.is_part :]:
-            array = change.apply(array, self.name)
+        changes = list(zip(self._changes, self.spec.changes, strict=True))
+        for change, text in changes[self.is_part :]:
+            try:
+                array = change.apply(array, self.name)
+            except (ValueError, MemoryError) as error:  # numpy's, of a shape that is too large
+                raise RuleError(f"array {self.name!r}: {text}: {error}") from error
         return array
 
     def __getitem__(self, index: Any) -> Any:

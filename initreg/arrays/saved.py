@@ -35,6 +35,7 @@ class Saved(Mapping[str, LazyArray]):
         self._arrays = dict(arrays)
         self._digests = digests
         self._progress = progress
+        self.interrupted: BaseException | None = None  # what the user's own ``progress`` raised
         self._done = 0  # bytes streamed so far; a format may call stream() several times
         self.nbytes = sum(array.spec.nbytes or 0 for array in self._arrays.values())
 
@@ -75,7 +76,11 @@ class Saved(Mapping[str, LazyArray]):
                     self._digests[array.name] = digest.result()
                     del digest
                 if self._progress is not None:
-                    self._progress(self._done, self.nbytes)
+                    try:
+                        self._progress(self._done, self.nbytes)
+                    except BaseException as error:
+                        self.interrupted = error
+                        raise
 
 
 def _is_at_hand(array: LazyArray) -> bool:

@@ -183,6 +183,13 @@ def checked_claim(claim: Any) -> Claim | None:
     return claim
 
 
+def checked_target(target: Any) -> Target | None:
+    """The target, if it is one or None. Raises ValueError if not: it is the plugin's fault."""
+    if target is None or is_target(target):
+        return target  # type: ignore[no-any-return]
+    raise ValueError(f"initreg_target returned a {type(target).__name__}, not a Target")
+
+
 def is_target(obj: object) -> bool:
     """Whether it has what a ``Target`` has."""
     try:

@@ -30,6 +30,7 @@ from initreg.plugin.loading import (
     PluginRecord,
     checked_claim,
     checked_kinds,
+    checked_target,
     distribution,
     endings,
     is_installed,
@@ -320,9 +321,13 @@ class Registry:
         self._require(name)
         try:
             callers[name](arrays=arrays, output=output, options=options)
+            if not output.files:
+                raise PluginError(f"format {name!r} wrote no file{self._through('initreg_save')}")
         except (InitregError, OSError, MemoryError):
             raise
         except FAULTS as error:
+            if error is arrays.interrupted:  # by the user's own code
+                raise
             wrapper = self.calls.guilty_wrapper("initreg_save", name, error)
             who = f"wrapper {wrapper!r}" if wrapper else f"format {name!r}"
             raise PluginError(f"{who} could not save: {brief(error)}") from error
@@ -355,11 +360,13 @@ class Registry:
         if not isinstance(arrays, Mapping):
             kind = type(arrays).__name__
             message = f"format {name!r}: initreg_open returned a {kind}, not a mapping"
-            wrappers = ", ".join(self.calls.wrappers("initreg_open"))
-            if wrappers:  # one of them may have forgotten to return what it got
-                message += f". What it returned has passed through the wrappers {wrappers}"
-            raise PluginError(message)
+            raise PluginError(message + self._through("initreg_open"))
         return arrays
+
+    def _through(self, hook: str) -> str:
+        """What an error adds if wrappers may be to blame: one may swallow a result or an error."""
+        names = ", ".join(self.calls.wrappers(hook))
+        return f". The call has passed through the wrappers {names}" if names else ""
 
     def target(self, obj: object) -> Target:
         """The target that writes into ``obj``.
@@ -376,7 +383,7 @@ class Registry:
             return Blueprint(obj.label, specs)
         failed: dict[str, str] = {}
         answers = self.calls.ask_each(
-            "initreg_target", failed, lambda target: target, (InitregError,), obj=obj
+            "initreg_target", failed, checked_target, (InitregError,), obj=obj
         )
         found = [(name, target) for name, target in answers.items() if target is not None]
         if len(found) == 1:
@@ -387,7 +394,9 @@ class Registry:
         kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
         if found:
             names = " and ".join(repr(name) for name, _ in found)
-            raise PluginError(f"the targets {names} both want to write into a {kind}")
+            raise PluginError(
+                f"{len(found)} targets accept a {kind}: {names}{self._through('initreg_target')}"
+            )
         wrappers = self.calls.wrappers("initreg_target")
         reasons = "".join(
             f". {'Wrapper' if name in wrappers else 'Target'} {name!r} failed: {why}"

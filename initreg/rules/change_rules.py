@@ -64,6 +64,8 @@ def change_by_glob(option: str, given: Any) -> Rule:
 
     changes: dict[str, Change] = {}
     for glob, value in given.items():
+        if not isinstance(glob, str):
+            raise RuleError(clause(glob) + f": {glob!r} is not a name or a glob")
         try:
             changes[glob] = make(*value)
         except (TypeError, ValueError) as error:
@@ -141,6 +143,10 @@ def cast_rule(given: str | Mapping[str, str]) -> Rule:
 def dtype_names(given: Any) -> str | dict[str, str]:
     """The value of ``cast=`` with its dtypes as names. Raises RuleError."""
     if isinstance(given, Mapping):
+        for glob, dtype in given.items():
+            if not isinstance(glob, str):
+                clause = option_text("cast", {glob: dtype})
+                raise RuleError(clause + f": {glob!r} is not a name or a glob")
         return {
             glob: _dtype(dtype, option_text("cast", {glob: dtype})) for glob, dtype in given.items()
         }

@@ -98,3 +98,47 @@ def test_typed_options_are_those_that_differ_from_the_default():
     assert opening_of({"verify": True, "max_inflation": 1000}, "f").typed() == {}
     given = {"format": "npz", "allow_pickle": True, "verify": False, "mmap": True}
     assert opening_of(given, "f").typed() == given
+
+
+@pytest.mark.parametrize("name", ["verify", "mmap", "allow_pickle"])
+@pytest.mark.parametrize("wrong", ["false", "yes", None, 1, 0, [], ...])
+def test_a_switch_is_true_or_false(name, wrong, base):
+    """A string is not taken for yes: allow_pickle="false" would run the code of a pickle."""
+    with pytest.raises(initreg.InitregError, match=rf"^{name}=.*: give True or False"):
+        initreg.load(base, **{name: wrong})
+
+
+def test_a_string_opens_no_pickle(tmp_path):
+    """Nothing in the file is run."""
+    np.save(tmp_path / "p.npy", np.array({"a": np.ones(2)}, object), allow_pickle=True)
+    with pytest.raises(initreg.InitregError, match="allow_pickle='false': give True or False"):
+        initreg.load(tmp_path / "p.npy", allow_pickle="false")
+
+
+def test_switches_and_numbers_of_numpy(base):
+    """numpy's are those of Python."""
+    found = initreg.load(base, verify=np.bool_(False), max_inflation=np.int64(3))
+    assert sorted(found) == ["b", "w"]
+
+
+@pytest.mark.parametrize("name", ["compress", "manifest"])
+def test_switches_of_saving(name, base, tmp_path):
+    """They are refused before anything is written."""
+    with pytest.raises(initreg.InitregError, match=f"{name}='yes': give True or False"):
+        initreg.convert(base, tmp_path / "out.npz", **{name: "yes"})
+    assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["atomic", "ignore_mismatch"])
+def test_switches_of_a_restore(name, base):
+    """They are refused when SmartInit is made."""
+    with pytest.raises(initreg.InitregError, match=f"{name}='x': give True or False"):
+        initreg.SmartInit(base, **{name: "x"})
+
+
+def test_verify_with_a_format_that_does_not_exist(base):
+    """The question is wrong, which is no answer about the file."""
+    with pytest.raises(initreg.UnknownFormat, match="no format is called 'foo'"):
+        initreg.verify(base, format="foo")
+    with pytest.raises(initreg.InitregError, match="finite='x': give True or False"):
+        initreg.verify(base, finite="x")

@@ -386,3 +386,80 @@ def test_a_target_of_ones_own_is_a_target(base):
 
     SmartInit(base, on_unused="ignore").init(Printer())
     assert Printer.written == [("b", [3, 3, 3])]
+
+
+# --- targets that break their contract ------------------------------------------------------------
+
+
+class Dict:
+    """A target over a dict of arrays."""
+
+    label = "a dict"
+
+    def __init__(self, values):
+        self.values = values
+
+    def variables(self):
+        return [
+            initreg.VariableSpec(name, value.shape, value.dtype.name)
+            for name, value in self.values.items()
+        ]
+
+    def write(self, arrays):
+        for variable, array in arrays:
+            self.values[variable.name][...] = array
+            yield variable.name
+
+
+class StopsEarly(Dict):
+    def write(self, arrays):
+        for number, name in enumerate(super().write(arrays)):
+            yield name
+            if number == 0:
+                return
+
+
+class NamesNone(Dict):
+    def write(self, arrays):
+        for _ in super().write(arrays):
+            yield "nope"
+
+
+def zeros():
+    return {name: np.zeros(2) for name in "abc"}
+
+
+def test_a_target_that_stops_early_has_not_restored_all():
+    """The error lists what was written and what was not, as after any other failure."""
+    values = zeros()
+    with pytest.raises(
+        initreg.PartialRestoreError, match="stopped before it had written"
+    ) as caught:
+        initreg.SmartInit({name: np.ones(2) for name in "abc"}).init(StopsEarly(values))
+    assert (caught.value.written, caught.value.not_written) == (("a",), ("b", "c"))
+    assert [values[name].tolist() for name in "abc"] == [[1, 1], [0, 0], [0, 0]]
+
+
+def test_a_target_that_names_other_variables_has_restored_none():
+    """What it yields are the names of what it was given, or nothing is known to be written."""
+    with pytest.raises(initreg.PluginError, match="had written 3 variables"):
+        initreg.SmartInit({name: np.ones(2) for name in "abc"}).init(NamesNone(zeros()))
+
+
+def test_a_target_that_cannot_list_its_variables():
+    """One TargetError that names it, for what it raises and for what is not a VariableSpec."""
+
+    class Raises(Dict):
+        def variables(self):
+            raise RuntimeError("not built")
+
+    class Odd(Dict):
+        def variables(self):
+            return [5]
+
+    for target, message in (
+        (Raises({}), "a dict: cannot list its variables: RuntimeError: not built"),
+        (Odd({}), "a dict: lists 5, which is not a VariableSpec"),
+    ):
+        with pytest.raises(initreg.TargetError, match=message):
+            initreg.SmartInit({"a": np.ones(2)}).plan(target)

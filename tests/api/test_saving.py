@@ -246,3 +246,47 @@ def test_a_name_that_could_be_normalised_once_more(tmp_path: Path, ending: str) 
         assert [array.name for array in opened.values()] == ["a:0"]
         assert opened["a:0"].shape == (2,)
     assert list(initreg.load(path)) == ["a"]
+
+
+# --- who is to blame -----------------------------------------------------------------------------
+
+
+def test_progress_that_raises_is_the_users_own(tmp_path: Path) -> None:
+    """Its exception is passed on as it is, the format is not blamed, and nothing is written."""
+
+    def progress(done: int, total: int) -> None:
+        raise KeyError("mine")
+
+    for name in ("m.npz", "m.safetensors", "m.h5", "m.ckpt"):
+        with pytest.raises(KeyError, match="mine"):
+            initreg.save(tmp_path / name, {"w": np.ones(2)}, progress=progress)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def manager() -> Any:
+    """The plugin manager of the process; what a test registers is removed again."""
+    found = initreg.plugin_manager()
+    before = set(found.get_plugins())
+    yield found
+    for plugin in set(found.get_plugins()) - before:
+        found.unregister(plugin)
+
+
+def test_a_save_that_writes_no_file_is_an_error(tmp_path: Path, manager: Any) -> None:
+    """A wrapper may swallow what the format raised. The old file stays, without a new manifest."""
+
+    class Swallow:
+        @initreg.hookimpl(wrapper=True)
+        def initreg_save(self, arrays: Any, output: Any, options: Any) -> Any:
+            try:
+                return (yield)
+            except InitregError:
+                return None
+
+    initreg.save(tmp_path / "m.npz", {"w": np.zeros(2)})
+    manager.register(Swallow(), name="swallow")
+    with pytest.raises(initreg.PluginError, match=r"'npz' wrote no file.* the wrappers swallow"):
+        initreg.save(tmp_path / "m.npz", {"w": np.ones(2)}, shard_size=1, manifest=True)
+    assert os.listdir(tmp_path) == ["m.npz"]
+    assert initreg.load(tmp_path / "m.npz")["w"].tolist() == [0, 0]

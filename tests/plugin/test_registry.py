@@ -506,8 +506,17 @@ def test_target_of_a_plugin_is_found(install: Install) -> None:
     with pytest.raises(UnknownTarget, match=r"no installed target writes into a builtins\.int"):
         registry.target(1)
     both = Registry(install(distribution="more", drain=TARGET, sink=TARGET))
-    with pytest.raises(PluginError, match="the targets 'drain' and 'sink' both want to write"):
+    with pytest.raises(PluginError, match=r"2 targets accept a .*: 'drain' and 'sink'"):
         both.target("sink")
+
+
+def test_what_is_not_a_target_is_not_taken_for_one(install: Install) -> None:
+    """The plugin that returned it is named, and the others are asked."""
+    wrong = TARGET.replace("Sink() if", "5 if")
+    with pytest.raises(UnknownTarget, match=r"'drain' failed: .*returned a int, not a Target"):
+        Registry(install(drain=wrong)).target("sink")
+    both = Registry(install(distribution="more", drain=wrong, sink=TARGET))
+    assert both.target("sink").label == "sink"
 
 
 def test_target_that_raises_breaks_no_other(install: Install) -> None:

@@ -102,6 +102,23 @@ def test_slots_that_are_made_up_are_left_out() -> None:
     assert training.slots(registry, {"a", "c"}, {"w"}) == {"a": "w"}
 
 
+def test_of_two_answers_the_first_plugin_by_name_counts() -> None:
+    """Whatever the order of registration."""
+    for names in (("a", "b"), ("b", "a")):
+        registry = Registry(())
+        for name in names:
+            registry.register(
+                _Plugin(
+                    initreg_slots=lambda names, variables, name=name: {"x": f"w{name}"},
+                    initreg_inference=lambda arrays, name=name: Inference({"x": name}),
+                ),
+                name,
+            )
+        assert training.slots(registry, {"x"}, {"wa", "wb"}) == {"x": "wa"}
+        specs = [ArraySpec("x", (2,), "float32")]
+        assert training.inference(registry, specs).dropped == {"x": "a"}
+
+
 def test_dump_drops_and_renames_what_another_plugin_knows(
     installed: Registry, tmp_path: Path
 ) -> None:

@@ -467,3 +467,31 @@ def test_a_damaged_array_is_told_by_the_name_that_the_file_has(tmp_path):
     with initreg.open(tmp_path / "m.npz", rename={"a": "b"}) as m:
         with pytest.raises(initreg.DamagedFile, match="array 'a' fails its crc32"):
             m["b"].read()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"permute": {5: (1, 0)}}, r"permute=\{5: \(1, 0\)\}: 5 is not a name or a glob"),
+        ({"pad": {5: (0, 9)}}, r"pad=\{5: \(0, 9\)\}: 5 is not a name or a glob"),
+        ({"cast": {5: "float16"}}, r"cast=\{5: 'float16'\}: 5 is not a name or a glob"),
+    ],
+)
+def test_a_glob_is_a_str(rules, message):
+    """The error shows what was typed, and no class of ours."""
+    with pytest.raises(RuleError, match=message):
+        initreg.open({"a": np.ones((2, 2))}, **rules)
+
+
+@pytest.mark.parametrize("length", [2**62, 10**30])
+def test_a_length_that_no_memory_has(length):
+    """It is one RuleError that names the array."""
+    with pytest.raises(RuleError, match=r"array 'a': padded from \(2,\): "):
+        initreg.load({"a": np.ones(2)}, pad={"a": (0, length)})
+
+
+def test_apply_takes_rules_alone():
+    """A misspelt one is a TypeError of apply(), as of any Python function."""
+    with initreg.open({"a": np.ones(2)}) as arrays:
+        with pytest.raises(TypeError, match=r"^apply\(\) got an .* 'dorp'"):
+            arrays.apply(dorp="a")

@@ -202,7 +202,7 @@ def test_a_failed_save_leaves_the_old_one(saved: Path) -> None:
     def tell(done: int, of: int) -> None:
         raise ValueError("no")
 
-    with pytest.raises(initreg.PluginError, match=r"could not save: ValueError: no$"):
+    with pytest.raises(ValueError, match=r"^no$"):
         initreg.save(saved, {"w": np.zeros(3)}, manifest=True, progress=tell)
     assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before
 
