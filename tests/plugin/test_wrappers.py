@@ -207,7 +207,7 @@ def test_wrappers_of_saving_and_of_targets_run(tmp_path: Path) -> None:
 def test_two_targets_of_one_object_are_named_with_a_wrapper_too() -> None:
     """Each target is called alone, so the second one is not hidden by the first result."""
     registry, _ = registry_of(drain=TARGET, sink=TARGET, spy=wrapper("target"))
-    with pytest.raises(PluginError, match="2 targets accept a .*: 'drain' and 'sink'"):
+    with pytest.raises(PluginError, match=r"2 targets accept a .*: 'drain' and 'sink'"):
         registry.target("sink")
 
 
@@ -379,7 +379,7 @@ def test_wrapper_that_breaks_opening_is_named(source: Source) -> None:
     with pytest.raises(PluginError) as caught:
         registry.open(source)
     assert str(caught.value) == (
-        "format 'good': initreg_open returned a NoneType, not a mapping. What it returned has "
+        "format 'good': initreg_open returned a NoneType, not a mapping. The call has "
         "passed through the wrappers forgets"
     )
     registry, _ = registry_of(
