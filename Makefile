@@ -12,11 +12,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick lint format stubs bench fuzz oldest audit clean
+.PHONY: help demo test quick kills lint format stubs bench fuzz oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
 	@echo "make test    run the whole test suite (ARGS='-k npz' selects tests, WORKERS=$(WORKERS) processes)"
+	@echo "make kills   kill saves and trainings hundreds of times, in about 15 minutes"
 	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
 	@echo "make lint    run ruff, mypy and the check of import directions"
 	@echo "make format  let ruff fix and format the code"
@@ -34,11 +35,15 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) $(ARGS)
+	@$(BIN)/python $(PYTEST) -m 'not kills' $(ARGS)
+
+# Each kind of save is killed 200 times and each trainer 24 times; make test does it a few times.
+kills: $(VENV)/.installed-test
+	@$(BIN)/python $(PYTEST) -m kills $(ARGS)
 
 # tests/real is left out because it downloads weights, and most of it needs TensorFlow.
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow' --ignore=tests/real $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills' --ignore=tests/real $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -62,7 +67,7 @@ fuzz: $(VENV)/.installed-test
 
 # Folders are left out rather than listed, so that a new folder of tests is run.
 oldest: $(VENV)-oldest/.installed
-	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not newest' -o filterwarnings=default \
+	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not newest' -o filterwarnings=default \
 	  $(foreach each,faults fuzz real trainers,--ignore=tests/$(each)) $(ARGS)
 
 audit: $(VENV)/.installed-test

@@ -36,7 +36,7 @@ def killed(folder: Path, name: str, options: dict[str, Any], kills: int) -> Any:
     ("name", "options", "kills"),
     [pytest.param(*save, 12, id=f"{save[0]}-{'-'.join(save[1])}") for save in SAVES]
     + [
-        pytest.param(*save, 200, id=f"200-{save[0]}-{'-'.join(save[1])}", marks=pytest.mark.slow)
+        pytest.param(*save, 200, id=f"200-{save[0]}-{'-'.join(save[1])}", marks=pytest.mark.kills)
         for save in SAVES
     ],
 )

@@ -25,7 +25,7 @@ def test_goes_on_after_a_kill(
     killed_as_uninterrupted(*run, epochs=60, kills=2, within=within, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize(("run", "within"), RUNS)
 def test_goes_on_after_many_kills(
     run: tuple[str, ...], within: float, killed_as_uninterrupted: Callable[..., None]
