@@ -122,7 +122,7 @@ def test_no_code_runs_unless_allowed(tmp_path):
     ("value", "message"),
     [
         ([1, 2], "holds a pickled list, not a dict of arrays"),
-        ({1: np.zeros(1)}, "a name is a str, not 1"),
+        ({1: np.zeros(1)}, "names must be str, but this one is 1"),
         ({"a": None}, "the value of 'a', a NoneType, is not an array"),
         ({"a": [np.zeros(1), np.zeros(2)]}, "the value of 'a', a list, is not an array"),
     ],

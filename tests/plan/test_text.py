@@ -61,7 +61,7 @@ def test_a_whole_plan():
         "    o  shape (9,) does not fit (None, 2)  [dict of 2]",
         "  1 overridden by a later source",
         "    w  (2,) float32  by dict of 2  [base.npz]",
-        "  1 optimiser slots of restored variables, on one side only",
+        "  1 optimiser slot of a restored variable, on one side only",
         "    .../Adam  only in the source",
         "  2 only in the target, left unchanged",
         "    new_{0,1}  2 x <any shape> string",

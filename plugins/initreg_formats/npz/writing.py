@@ -56,6 +56,8 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
 def _problem(name: str, array: LazyArray, arrays: Saved) -> str:
     """Why an .npz cannot store the array, and what to do; ``""`` if it can."""
     dtype = array.spec.dtype
+    if dtype == "object":
+        return OBJECTS
     if dtype not in _DTYPES:
         return (
             f"its dtype is {dtype}, which numpy's files have no name for. Save as .safetensors or "
