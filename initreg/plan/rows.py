@@ -246,5 +246,5 @@ class Rows(Sequence[Row]):
 
     @property
     def ok(self) -> bool:
-        """Whether ``init`` would carry the plan out. If not, it raises :meth:`initreg.Plan.error`."""
+        """Whether ``init`` would carry the plan out. If not, it raises what ``error()`` returns."""
         return not self.matches_nothing and not any(self.faults)

@@ -25,7 +25,7 @@ NOT_RUN = {
     "make": "it makes an environment of its own first, which takes minutes and the network",
     "source": "it changes the shell in which it is typed, to one that finds initreg",
     "pip install": "it would change the environment that the tests run in",
-    "pytest": "tests/plugin/test_third_party.py runs the tests of initreg-gguf where it is installed",
+    "pytest": "tests/plugin/test_third_party.py runs the tests of initreg-gguf where that is",
 }
 
 

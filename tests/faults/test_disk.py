@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written(
     before = content(folder)
     folder.chmod(0o555)
     unprivileged()
-    with pytest.raises(UnwritableFile, match="Permission denied\. Nothing was changed") as caught:
+    with pytest.raises(UnwritableFile, match=r"Permission denied\. Nothing was changed") as caught:
         initreg.save(folder / name, {"new": np.ones(3)}, **options)
     assert str(folder / name) in str(caught.value)
     assert content(folder) == before
@@ -103,7 +103,7 @@ def test_a_file_of_somebody_else_is_replaced_only_by_who_may(
     path = initreg.save(folder / "m.npz", {"old": np.ones(3)})
     before = content(folder)
     unprivileged()
-    with pytest.raises(UnwritableFile, match="not permitted\. Nothing was changed"):
+    with pytest.raises(UnwritableFile, match=r"not permitted\. Nothing was changed"):
         initreg.save(path, {"new": np.ones(3)})
     assert content(folder) == before
 

@@ -63,7 +63,7 @@ def test_strings_are_strings_even_as_objects():
         assert arrays["s"].spec.dtype == "string"
         assert arrays["s"].read().tolist() == [b"a", b"long\0"]
     with pytest.raises(
-        DamagedFile, match="the value of 'o' \(ndarray\) must be an array of numbers"
+        DamagedFile, match=r"the value of 'o' \(ndarray\) must be an array of numbers"
     ):
         initreg.open({"o": np.array([{}], dtype=object)})
 
@@ -71,7 +71,9 @@ def test_strings_are_strings_even_as_objects():
 @pytest.mark.parametrize("value", [None, {1, 2}, object(), [[1], [2, 3]]])
 def test_what_is_no_array_is_refused_by_name(value):
     """The message names the key and the type."""
-    with pytest.raises(DamagedFile, match=f"'x', a {type(value).__name__}, is not an array"):
+    with pytest.raises(
+        DamagedFile, match=rf"'x' \({type(value).__name__}\) (is not|must be) an array"
+    ):
         initreg.open({"x": value})
 
 

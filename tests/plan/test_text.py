@@ -70,6 +70,14 @@ def test_a_whole_plan():
     ]
 
 
+def test_two_slots_are_a_plural():
+    """The title of the slots agrees with their number."""
+    found = [ArraySpec(f"w/{n}", (2,), "float32") for n in ("Adam", "Adam_1")]
+    base = SourceSpecs("base.npz", [ArraySpec("w", (2,), "float32"), *found])
+    plan = match([base], [VariableSpec("w", (2,), "float32")], "t", slots=slots)
+    assert "  2 optimiser slots of restored variables, on one side only" in str(plan).splitlines()
+
+
 def test_two_sources_of_one_label_are_numbered():
     """Sources with equal labels are numbered."""
     sources = [SourceSpecs("dict of 1", [ArraySpec(n, (), "int8")]) for n in "ab"]
@@ -89,6 +97,8 @@ def test_a_listing():
 
 def test_an_empty_listing():
     """A source without arrays is listed as such."""
+    one = listing_text([ArraySpec("step", (), "int64")])
+    assert one.splitlines()[-1] == "1 array, 1 number, 8 B"
     assert listing_text([]) == "0 arrays, 0 numbers, 0 B"
 
 

@@ -66,12 +66,12 @@ def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
     if len(found) != 1:
         names = ", ".join(member.filename for member in members[:8]) or "no files"
         if found:
-            problem = f"the archive has {len(found)} files called {WEIGHTS}, and only one is possible"
+            problem = (
+                f"the archive has {len(found)} files called {WEIGHTS}, and only one is possible"
+            )
         else:
             problem = f"the archive has no {WEIGHTS}"
-        raise DamagedFile(
-            f"{what}: {problem}. It has {names}"
-        )
+        raise DamagedFile(f"{what}: {problem}. It has {names}")
     return found[0]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions
 from initreg.option_spelling import option
 from initreg_formats.shared.npy_header import make_header
-from initreg_formats.shared.refusing import name_problem, refuse
+from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
 from initreg_formats.shared.zip_writing import LONGEST_NAME, ZipWriter
 
 if TYPE_CHECKING:

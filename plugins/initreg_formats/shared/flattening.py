@@ -73,8 +73,8 @@ def _as_array(name: str, value: Any, label: str) -> Any:
     if getattr(array.dtype, "kind", "") == "O":
         if not all(isinstance(element, (str, bytes)) for element in array.flat):
             raise DamagedFile(
-                f"{label}: the value of {name!r} ({type(value).__name__}) must be an array of numbers "
-                "or strings. Give every array a name of its own"
+                f"{label}: the value of {name!r} ({type(value).__name__}) must be an array of "
+                "numbers or strings. Give every array a name of its own"
             )
         return Strings(array)
     return array
