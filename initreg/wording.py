@@ -231,5 +231,6 @@ def listing_text(specs: Sequence[ArraySpec]) -> str:
                 count *= axis
             parameters += count
     total = sum(spec.nbytes or 0 for spec in specs)
-    lines.append(f"{plural(len(specs), 'array')}, {parameters:,} numbers, {size_text(total)}")
+    totals = plural(len(specs), "array"), plural(parameters, "number"), size_text(total)
+    lines.append(", ".join(totals))
     return "\n".join(lines)

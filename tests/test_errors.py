@@ -157,7 +157,7 @@ RAISED = {
     "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
     "UnwritableFile": (
         lambda f, m: initreg.save(f / "no" / "m.npz", {"a": ONES}),
-        ["no/m.npz", "there is no folder", "create it first", "nothing was changed"],
+        ["no/m.npz", "does not exist", "Create it first", "Nothing was changed"],
     ),
     "UnknownFormat": (
         lambda f, m: ((f / "m.pt").write_bytes(b"\x80\x02}q."), initreg.open(f / "m.pt")),

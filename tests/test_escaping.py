@@ -1,4 +1,4 @@
-"""initreg.escaping: what a stranger's names cannot do to a terminal."""
+"""What a stranger's names cannot do to a terminal."""
 
 from __future__ import annotations
 

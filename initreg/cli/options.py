@@ -125,6 +125,8 @@ def _cast(given: Sequence[str] | None) -> Any:
         return None
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
+    if sum("=" not in each for each in given) > 1:
+        raise RuleError("--cast DTYPE can be given only once. For some arrays: --cast GLOB=DTYPE")
     return dict(_split(each, "cast") for each in given)
 
 

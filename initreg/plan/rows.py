@@ -77,7 +77,7 @@ class Row:
         shape: the shape of the variable. It is None as well if the variable takes any shape, and
             an axis is None if it takes any length.
         dtype: the dtype of the variable, a name as in :mod:`initreg.dtypes`.
-        source: which source has the array, an index into :attr:`Plan.sources`.
+        source: which source has the array, an index into :attr:`Rows.sources`.
         array: the name of the array in its source. It differs from ``name`` if a rule renamed the
             array, or if it matched by an alias.
         array_shape: the shape of the array after the rules.
@@ -246,5 +246,5 @@ class Rows(Sequence[Row]):
 
     @property
     def ok(self) -> bool:
-        """Whether ``init`` would carry the plan out. If not, it raises :meth:`Plan.error`."""
+        """Whether ``init`` would carry the plan out. If not, it raises what ``error()`` returns."""
         return not self.matches_nothing and not any(self.faults)

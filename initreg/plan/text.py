@@ -1,4 +1,4 @@
-"""Plans and listings as text that people can read."""
+"""Plans as text that people can read."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ _TITLES = {
     (Kind.ONLY_IN_SOURCE, True): "only in the source, as expected",
     (Kind.DROPPED, False): "dropped, as requested",
 }
+_ONE_SLOT = "optimiser slot of a restored variable, on one side only"  # the one title with a plural
 
 
 # The kinds of rows that a user should look at, unless they are expected.
@@ -84,6 +85,8 @@ def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
             lines, hidden = _slot_lines(rows), 0
         else:
             lines, hidden = folded(_notes(rows, plan), limit)
+        if kind is Kind.SLOT and len(rows) == 1:
+            title = _ONE_SLOT
         found.append(Section(kind, expected, len(rows), title, lines, hidden))
     return found
 

@@ -81,7 +81,7 @@ class Output:
             )
         if (self.folder / name).is_dir():
             raise UnwritableFile(
-                f"{self.folder / name}: this is a folder, which a file cannot replace"
+                f"{self.folder / name}: the path is a folder, which a file cannot replace"
             )
         beside = self._beside(name)
         try:
@@ -171,16 +171,16 @@ class Output:
         free = found.f_bavail * found.f_frsize
         if 0 < free < nbytes:
             raise UnwritableFile(
-                f"{self.label}: {nbytes:,} bytes are needed and {free:,} are free on the disk; "
-                "nothing was changed"
+                f"{self.label}: needs {nbytes:,} bytes, but only {free:,} are free on the disk. "
+                "Nothing was changed"
             )
 
     def unwritable(self, error: OSError) -> UnwritableFile:
         """The error to raise for an error of the system while the files are written."""
-        why = error.strerror or str(error)
+        why = f"cannot be written: {error.strerror or error}"
         if error.errno == errno.ENOENT and not self.folder.is_dir():
-            why = f"there is no folder {str(self.folder)!r}: create it first"
-        return UnwritableFile(f"{self.label}: cannot be written: {why}; nothing was changed")
+            why = f"folder {str(self.folder)!r} does not exist. Create it first"
+        return UnwritableFile(f"{self.label}: {why}. Nothing was changed")
 
     def flush(self) -> None:
         """Flush all files to the disk, as :meth:`commit` does first.

@@ -12,6 +12,7 @@ from initreg import SmartInit
 from initreg.cli.flags import flags, quote
 from initreg.cli.options import add_rules, rules_of
 from initreg.cli.verbs.plan import _POLICIES
+from initreg.errors import RuleError
 from initreg.plan.rows import Policy
 from initreg.rules.keywords import RuleOptions
 
@@ -57,6 +58,12 @@ def test_a_cast_is_of_all_floats_or_by_glob():
     """A dtype alone, or a glob with one."""
     assert parsed("--cast", "bfloat16") == {"cast": "bfloat16"}
     assert parsed("--cast", "a=b=int8") == {"cast": {"a=b": "int8"}}
+
+
+def test_a_cast_of_all_floats_is_given_once():
+    """Two dtypes without a glob are an error that says so."""
+    with pytest.raises(RuleError, match="--cast DTYPE can be given only once"):
+        parsed("--cast", "float16", "--cast", "float32")
 
 
 def test_the_policies_that_parsing_knows_are_those_of_the_plan():

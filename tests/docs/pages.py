@@ -14,7 +14,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
 # This page is a project that the reader makes: files, an installation, tests. So it is run, every
-# block of it, in an environment of its own, by tests/test_third_party.py.
+# block of it, in an environment of its own, by tests/plugin/test_third_party.py.
 GUIDE = ROOT / "docs" / "writing-a-plugin.md"
 
 RUN = ("python", "pycon", "console")  # the languages of blocks that are run
@@ -25,7 +25,7 @@ NOT_RUN = {
     "make": "it makes an environment of its own first, which takes minutes and the network",
     "source": "it changes the shell in which it is typed, to one that finds initreg",
     "pip install": "it would change the environment that the tests run in",
-    "pytest": "tests/test_third_party.py runs the tests of initreg-gguf where it is installed",
+    "pytest": "tests/plugin/test_third_party.py runs the tests of initreg-gguf where that is",
 }
 
 

@@ -63,7 +63,7 @@ def test_strings_are_strings_even_as_objects():
         assert arrays["s"].spec.dtype == "string"
         assert arrays["s"].read().tolist() == [b"a", b"long\0"]
     with pytest.raises(
-        DamagedFile, match="the value of 'o', a ndarray, is not an array of numbers"
+        DamagedFile, match=r"the value of 'o' \(ndarray\) must be an array of numbers"
     ):
         initreg.open({"o": np.array([{}], dtype=object)})
 
@@ -71,13 +71,15 @@ def test_strings_are_strings_even_as_objects():
 @pytest.mark.parametrize("value", [None, {1, 2}, object(), [[1], [2, 3]]])
 def test_what_is_no_array_is_refused_by_name(value):
     """The message names the key and the type."""
-    with pytest.raises(DamagedFile, match=f"'x', a {type(value).__name__}, is not an array"):
+    with pytest.raises(
+        DamagedFile, match=rf"'x' \({type(value).__name__}\) (is not|must be) an array"
+    ):
         initreg.open({"x": value})
 
 
 def test_a_name_is_a_str():
     """Other keys are refused, not converted to text."""
-    with pytest.raises(DamagedFile, match="a name is a str, not 3"):
+    with pytest.raises(DamagedFile, match="names must be str, but this one is 3"):
         initreg.open({3: np.zeros(1)})
 
 

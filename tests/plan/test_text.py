@@ -61,13 +61,21 @@ def test_a_whole_plan():
         "    o  shape (9,) does not fit (None, 2)  [dict of 2]",
         "  1 overridden by a later source",
         "    w  (2,) float32  by dict of 2  [base.npz]",
-        "  1 optimiser slots of restored variables, on one side only",
+        "  1 optimiser slot of a restored variable, on one side only",
         "    .../Adam  only in the source",
         "  2 only in the target, left unchanged",
         "    new_{0,1}  2 x <any shape> string",
         "  1 only in the source, not used",
         "    old  () int8  [base.npz]",
     ]
+
+
+def test_two_slots_are_a_plural():
+    """The title of the slots agrees with their number."""
+    found = [ArraySpec(f"w/{n}", (2,), "float32") for n in ("Adam", "Adam_1")]
+    base = SourceSpecs("base.npz", [ArraySpec("w", (2,), "float32"), *found])
+    plan = match([base], [VariableSpec("w", (2,), "float32")], "t", slots=slots)
+    assert "  2 optimiser slots of restored variables, on one side only" in str(plan).splitlines()
 
 
 def test_two_sources_of_one_label_are_numbered():
@@ -89,6 +97,8 @@ def test_a_listing():
 
 def test_an_empty_listing():
     """A source without arrays is listed as such."""
+    one = listing_text([ArraySpec("step", (), "int64")])
+    assert one.splitlines()[-1] == "1 array, 1 number, 8 B"
     assert listing_text([]) == "0 arrays, 0 numbers, 0 B"
 
 

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="a checkpoint's prefix or file, or a folder, for its newest checkpoint and its newest "
-        "metagraph",
+        help="a checkpoint's prefix or file, or a folder, whose newest checkpoint and newest "
+        "metagraph are used",
     )
     parser.add_argument(
         "out", metavar="OUT", help="the file to write; its extension decides the format"

@@ -98,7 +98,7 @@ class FailingTests(TargetBase):
         """If a variable cannot be written, which shows only then, the same holds."""
         prepared = self.failing()
         if prepared is None:
-            pytest.skip("failing() gives no object: what was planned for can be written")
+            pytest.skip("failing() gives no object, so a failing write is not tested")
         obj, given = prepared
         source = self._source(given)
         self._check_failure(obj, given, SmartInit(source, on_missing="ignore"))

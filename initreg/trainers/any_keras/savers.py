@@ -49,7 +49,7 @@ class Saver:
 
 
 class ModelSaver(Saver):
-    """Saves the run at the end of epochs, so that :func:`resume` can go on with it.
+    """Saves the run at the end of epochs, so that ``resume`` can go on with it.
 
     It has to be the last of the callbacks, because it saves their states as they are after the
     epoch. A save that fails, as on a full disk, is logged, and training goes on.

@@ -64,11 +64,14 @@ def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
     members = members_of(file, what)
     found = [member for member in members if member.filename == WEIGHTS]
     if len(found) != 1:
-        names = ", ".join(member.filename for member in members[:8])
-        raise DamagedFile(
-            f"{what}: a zip archive with {len(found)} {WEIGHTS}, where one is needed. It has "
-            f"{names}"
-        )
+        names = ", ".join(member.filename for member in members[:8]) or "no files"
+        if found:
+            problem = (
+                f"the archive has {len(found)} files called {WEIGHTS}, and only one is possible"
+            )
+        else:
+            problem = f"the archive has no {WEIGHTS}"
+        raise DamagedFile(f"{what}: {problem}. It has {names}")
     return found[0]
 
 

@@ -6,10 +6,10 @@ trusts a B-tree of version 2 about its depth and about the number of records in 
 was seen, as signals.) So each of these is checked when HDF5 reads its beginning. HDF5 always writes
 the same parameters into heaps and trees of links and of attributes, and others are not read.
 
-Source of the layout: HDF5 File Format Specification 3.0, "Disk Format: Level 1A2 - Version 2
-B-trees", "Level 1D - Local Heaps", "Level 1E - Global Heap" and "Level 1F - Fractal Heap". Of the
-parameters: HDF5's H5Gdense.c, H5Adense.c and H5Dfarray.c. Addresses and sizes have 8 bytes, because
-no other file is opened.
+The layout is from the HDF5 File Format Specification 3.0, "Disk Format: Level 1A2 - Version 2
+B-trees", "Level 1D - Local Heaps", "Level 1E - Global Heap" and "Level 1F - Fractal Heap". The
+parameters are from HDF5's H5Gdense.c, H5Adense.c and H5Dfarray.c. Addresses and sizes have 8
+bytes, because no other file is opened.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from initreg import InitregError, Output, Saved, SaveOptions
 from initreg.option_spelling import option
 from initreg_formats.h5.calm_file import CalmFile
-from initreg_formats.shared.refusing import name_problem, refuse
+from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +71,8 @@ def _groups(arrays: Saved) -> dict[str, str]:
 def _problem(name: str, dtype: str, axes: int, groups: dict[str, str]) -> str:
     """Why HDF5 cannot store the array, and what to do; ``""`` if it can."""
     parts = name.split("/")
+    if dtype == "object":
+        return OBJECTS
     if dtype not in _DTYPES:
         return f"its dtype is {dtype}, which HDF5 does not have. Cast it, or save as .safetensors"
     if axes > _MOST_AXES:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions
 from initreg.option_spelling import option
 from initreg_formats.shared.npy_header import make_header
-from initreg_formats.shared.refusing import name_problem, refuse
+from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
 from initreg_formats.shared.zip_writing import LONGEST_NAME, ZipWriter
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
 def _problem(name: str, array: LazyArray, arrays: Saved) -> str:
     """Why an .npz cannot store the array, and what to do; ``""`` if it can."""
     dtype = array.spec.dtype
+    if dtype == "object":
+        return OBJECTS
     if dtype not in _DTYPES:
         return (
             f"its dtype is {dtype}, which numpy's files have no name for. Save as .safetensors or "

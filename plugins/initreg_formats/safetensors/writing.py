@@ -21,7 +21,7 @@ from initreg.option_spelling import option
 from initreg_formats.safetensors.claiming import INDEX_SUFFIX, LONGEST_HEADER, SUFFIX
 from initreg_formats.safetensors.dtypes import NAMES
 from initreg_formats.shared.parts import LONGEST_INDEX
-from initreg_formats.shared.refusing import name_problem, refuse
+from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
 
 _SHARD = re.compile(r"-\d{5,}-of-\d{5,}\.safetensors$", re.IGNORECASE)
 _ALIGNMENT = 64  # bytes
@@ -70,6 +70,8 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
 
 def _problem(spec: ArraySpec) -> str:
     """Why the format cannot store the array, and what to do; ``""`` if it can."""
+    if spec.dtype == "object":
+        return OBJECTS
     if spec.dtype not in NAMES:
         return (
             f"its dtype is {spec.dtype}, which the format does not have. Cast or drop it, or save "

@@ -36,7 +36,9 @@ def _walk(
         raise DamagedFile(f"{label}: nested more than {_DEEPEST} levels deep at {prefix[:80]!r}")
     for key, value in mapping.items():
         if not isinstance(key, str):
-            raise DamagedFile(f"{label}: a name is a str, not {key!r} ({type(key).__name__})")
+            raise DamagedFile(
+                f"{label}: names must be str, but this one is {key!r} ({type(key).__name__})"
+            )
         if isinstance(value, Mapping):
             yield from _walk(value, f"{prefix}{key}/", label, depth + 1)
         else:
@@ -66,13 +68,12 @@ def _as_array(name: str, value: Any, label: str) -> Any:
             array = np.asarray(value)
         except (TypeError, ValueError) as error:
             raise DamagedFile(
-                f"{label}: the value of {name!r}, a {type(value).__name__}, is not an array: "
-                f"{error}"
+                f"{label}: the value of {name!r} ({type(value).__name__}) is not an array: {error}"
             ) from error
     if getattr(array.dtype, "kind", "") == "O":
         if not all(isinstance(element, (str, bytes)) for element in array.flat):
             raise DamagedFile(
-                f"{label}: the value of {name!r}, a {type(value).__name__}, is not an array of "
+                f"{label}: the value of {name!r} ({type(value).__name__}) must be an array of "
                 "numbers or strings. Give every array a name of its own"
             )
         return Strings(array)

@@ -8,6 +8,7 @@ from initreg import InitregError
 from initreg.option_spelling import join
 
 _SHOWN = 10
+OBJECTS = "it holds Python objects, which no format stores. Drop it"
 
 
 def refuse(problems: Mapping[str, str], kind: str, label: str) -> None:

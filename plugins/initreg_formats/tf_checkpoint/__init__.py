@@ -80,7 +80,7 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
             opened.check()
         raise DamagedFile(
             f"{source.label}: looks like the index of a TensorFlow checkpoint, but is not named "
-            "<prefix>.index, so its data files cannot be found. Rename it to what it was called"
+            "<prefix>.index, so its data files cannot be found. Give it its original name"
         )
     arrays = bundle.open_bundle(table, found.prefix, options)
     return Checkpoint(arrays, found.prefix, [found.table])

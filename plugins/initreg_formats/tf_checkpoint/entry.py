@@ -117,7 +117,7 @@ def parse_slice(data: bytes) -> Slice:
         length.append(None)
         for inner, kind, value, _ in fields(extent):
             if kind != VARINT or value >= _LARGEST:
-                raise Malformed("a slice that begins or ends nowhere")
+                raise Malformed("a slice without a start or a length")
             if inner == 1:
                 start[-1] = value
             elif inner == 2:

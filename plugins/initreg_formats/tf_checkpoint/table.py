@@ -1,7 +1,7 @@
 """Writing LevelDB's table, which ``leveldb`` reads. The bytes are the same as TensorFlow's.
 
-Source of the layout: LevelDB's doc/table_format.md. Of the sizes: TensorFlow's
-tsl/lib/io/table_options.h. Of the keys in the list of blocks: tsl/lib/io/table_builder.cc.
+The layout is from LevelDB's doc/table_format.md. The sizes are from TensorFlow's
+tsl/lib/io/table_options.h. The keys in the list of blocks are from its tsl/lib/io/table_builder.cc.
 """
 
 from __future__ import annotations

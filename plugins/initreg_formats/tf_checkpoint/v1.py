@@ -57,7 +57,7 @@ _CHUNK = 1 << 20  # bytes of varints that are unpacked at a time
 
 
 def parts(path: Path) -> list[Path]:
-    """All files of the checkpoint, of which ``path`` is one. Raises DamagedFile if one is missing,
+    """All files of the checkpoint that ``path`` belongs to. Raises DamagedFile if one is missing,
     RefusedFile if one is a link out of the folder."""
     match = _PART.fullmatch(path.name)
     if match is None:
@@ -76,7 +76,7 @@ def parts(path: Path) -> list[Path]:
 
 
 def pattern(path: Path) -> Path:
-    """What TensorFlow opens the checkpoint by, of which ``path`` is one file."""
+    """The pattern by which TensorFlow opens the checkpoint that ``path`` belongs to."""
     match = _PART.fullmatch(path.name)
     return path if match is None else path.with_name(f"{match[1]}-?????-of-{match[2]}")
 

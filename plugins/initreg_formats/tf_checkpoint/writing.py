@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from initreg import InitregError, Source, UnwritableFile
 from initreg.option_spelling import option
 from initreg_formats.shared.protobuf import encode_bytes, encode_number, encode_varint
-from initreg_formats.shared.refusing import name_problem, refuse
+from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
 from initreg_formats.shared.tf_dtypes import DTYPES, STRING
 from initreg_formats.tf_checkpoint import graph, leveldb
 from initreg_formats.tf_checkpoint.table import mask, write_table
@@ -129,6 +129,8 @@ def _free_names(output: Output, stem: str) -> list[str]:
 
 def _problem(name: str, dtype: str, axes: int) -> str:
     """Why a checkpoint cannot store the array, and what to do; ``""`` if it can."""
+    if dtype == "object":
+        return OBJECTS
     if dtype not in _NUMBERS:
         return f"its dtype is {dtype}, which TensorFlow does not have. Cast or drop it"
     if axes > _MOST_AXES:

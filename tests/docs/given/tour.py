@@ -1,4 +1,4 @@
-"""A clone, as far as it is needed: the demo's weights. And a run that has one checkpoint."""
+"""A clone, as far as it is needed: the demo's weights."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,6 @@ ROOT = Path(__file__).parents[3]
 
 def given(page):
     os.symlink(ROOT / "demo", "demo")
-    os.mkdir("run")
-    initreg.save_states("run/model-2000.npz", epoch=4, step=2000)
-    initreg.convert("demo/weights/digits.npz", "run/model-2000.npz")
 
 
 def the_model_has_both(page, again):

@@ -248,7 +248,7 @@ def test_a_full_disk_is_one_error(tmp_path: Path, limit: int, compress: bool) ->
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout == f"{path}: cannot be written: File too large; nothing was changed\n"
+    assert run.stdout == f"{path}: cannot be written: File too large. Nothing was changed\n"
     assert path.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["m.h5", "m.h52.h5"]
 

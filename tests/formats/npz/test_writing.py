@@ -195,6 +195,17 @@ def test_a_dtype_that_numpy_cannot_name_is_refused(tmp_path: Path, dtype: str) -
         assert initreg.load(path)["fc/W"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["m.npz", "m.h5", "m.safetensors", "m.ckpt"])
+def test_python_objects_are_refused(tmp_path: Path, name: str) -> None:
+    """No format stores Python objects, so the error names no other format and says to drop them."""
+    source = tmp_path / "objects.npz"
+    np.savez(source, a=np.array([1, None], object), b=np.ones(2))
+    said = r"cannot store array 'a': it holds Python objects, which no format stores\. Drop it\. "
+    with pytest.raises(InitregError, match=said + "Nothing was written"):
+        initreg.convert(source, tmp_path / name)
+    assert list(initreg.load(initreg.convert(source, tmp_path / name, drop="a"))) == ["b"]
+
+
 @pytest.mark.parametrize("array", [np.zeros(3, "M8[s]"), np.zeros(3, "f4,i4"), np.ones(2, "g")])
 def test_other_dtypes_are_refused(tmp_path: Path, array: Array) -> None:
     """Dates, structures and long doubles fit no variable, and are refused."""
