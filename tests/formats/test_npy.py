@@ -124,7 +124,7 @@ def test_no_code_runs_unless_allowed(tmp_path):
         ([1, 2], "holds a pickled list, not a dict of arrays"),
         ({1: np.zeros(1)}, "names must be str, but this one is 1"),
         ({"a": None}, r"the value of 'a' \(NoneType\) must be an array"),
-        ({"a": [np.zeros(1), np.zeros(2)]}, r"the value of 'a' \(list\) must be an array"),
+        ({"a": [np.zeros(1), np.zeros(2)]}, r"the value of 'a' \(list\) is not an array"),
     ],
 )
 def test_a_pickle_of_something_else_is_damaged(tmp_path, value, message):
