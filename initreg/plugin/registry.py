@@ -322,7 +322,8 @@ class Registry:
         try:
             callers[name](arrays=arrays, output=output, options=options)
             if not output.files:
-                raise PluginError(f"format {name!r} wrote no file{self._through('initreg_save')}")
+                message = f"format {name!r} wrote no file. Write to output.file(), and nowhere else"
+                raise PluginError(message + self._through("initreg_save"))
         except (InitregError, OSError, MemoryError):
             raise
         except FAULTS as error:

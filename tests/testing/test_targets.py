@@ -105,6 +105,15 @@ class Shapeless(Right):
     def variables(self):
         return [VariableSpec(n, a.shape, name_of(a.dtype)) for n, a in vars(self.box).items()]
 
+class Gullible(Right):
+    def variables(self):
+        import numpy as np
+        found = []
+        for name, value in vars(self.box).items():
+            shape = vars(type(self.box)).get("open_shape", getattr(value, "shape", None))
+            found.append(VariableSpec(name, shape, name_of(getattr(value, "dtype", np.dtype("f4")))))
+        return found
+
 class Ragged(Right):
     label = "box\\n"
 
@@ -387,12 +396,12 @@ EXPECTED: dict[str, dict[str, str]] = {
     "touchy": {"strangers_are_declined": "odd object: initreg_target raised RuntimeError ('is_box"},
     "heavy": {"asking_is_cheap": "asking imports ['numpy']. An object can only be of a library"},
     "contested": {
-        "no_other_target_wants_the_object": "the targets 'contested' and 'contester' both want to"
+        "no_other_target_wants_the_object": "2 targets accept a faulty_targets.ContestedBox"
     },
     "shapeless": {
-        "what_cannot_be_written_is_an_error": "raised AttributeError ('float' object has no",
         "open_shapes_are_reported": "of shape None that holds (2, 3) now is reported as (2, 3)",
     },
+    "gullible": {"what_cannot_be_written_is_an_error": "Box: was written without an error"},
     "ragged": {"label_can_be_printed": "label is 'box\\n': give one line of printable text"},
     "renamer": {"names_are_those_of_the_variables": "variables() lists ['ALPHA', 'BETA', 'GAMMA']"},
     "misaliased": {"aliases_are_answered_to": "'also/alpha' is not an alias of 'alpha'"},
@@ -489,7 +498,7 @@ EXPECTED: dict[str, dict[str, str]] = {
 # With these, other tests fail, too.
 BROAD = {
     *("modest", "contested", "renamer", "narrow", "planner", "eraser", "once", "scratch", "peeker"),
-    *("absent", "mistaken"),
+    *("absent", "mistaken", "silent"),
 }
 
 
