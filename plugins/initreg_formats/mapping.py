@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from initreg import Claim, Confidence, InitregError, OpenOptions, Source, hookimpl
-from initreg_formats.shared.flattening import flatten
 
 
 @hookimpl
@@ -21,6 +20,8 @@ def initreg_claim(source: Source) -> Claim | None:
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    from initreg_formats.shared.flattening import flatten
+
     if not isinstance(source.obj, Mapping):
         raise InitregError(
             f"{source.label}: the mapping format opens mappings of names to arrays, and this is of "

@@ -1,10 +1,4 @@
-"""numpy's ``.npy``: one array, or one pickled dict of arrays as old model zoos have it.
-
-A plain array is called by the stem of its file. A pickled dict, from Python 2 too, is opened only
-with ``allow_pickle=True``, because a pickle can run any code.
-
-Source of the layout: numpy's NEP 1 and ``numpy.lib.format``.
-"""
+"""Reading ``.npy``: an array as an extent, so that initreg reads it, or a pickled dict."""
 
 from __future__ import annotations
 
@@ -12,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from initreg import Claim, Confidence, DamagedFile, Extent, OpenOptions, Source, hookimpl
+from initreg import DamagedFile, Extent, OpenOptions, Source
 from initreg_formats.shared.flattening import flatten
-from initreg_formats.shared.npy_header import MAGIC, header_size, parse_header
+from initreg_formats.shared.npy_header import header_size, parse_header
 from initreg_formats.shared.numpy_reading import (
     ReadByNumpy,
     read_pickled,
@@ -24,17 +18,8 @@ from initreg_formats.shared.numpy_reading import (
 from initreg_formats.shared.paths import file_of
 
 
-@hookimpl
-def initreg_claim(source: Source) -> Claim | None:
-    if source.head.startswith(MAGIC):
-        return Claim(Confidence.EXACT, "begins with numpy's magic '\\x93NUMPY'")
-    if source.suffix == ".npy" and source.is_file:
-        return Claim(Confidence.NAME, "is named .npy, but does not begin like one")
-    return None
-
-
-@hookimpl
-def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+def open_file(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    """The array of the file, or those of its dict. Raises DamagedFile, RefusedFile."""
     path = file_of(source, "npy")
     what = source.label
     size = header_size(source.head, what)
