@@ -7,12 +7,30 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from initreg.errors import RuleError
+from initreg.errors import RuleError, SourceNotFound
 from initreg.plugin.hookspecs import OpenOptions
 
 if TYPE_CHECKING:
     from initreg.api.opening_options import OpeningOptions
     from initreg.rules.keywords import RuleOptions
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the sources of a chain."""
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
+        "one wins",
+    )
+
+
+def sources_of(options: argparse.Namespace) -> list[str]:
+    """The sources of :func:`add_sources`. Raises SourceNotFound if one is empty."""
+    if "" in options.sources:
+        raise SourceNotFound("'': the path is empty")
+    return list(options.sources)
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:

@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from initreg.cli.options import add_opening, add_rules, opening_of, rules_of
-from initreg.errors import SourceNotFound
+from initreg.cli.options import (
+    add_opening,
+    add_rules,
+    add_sources,
+    opening_of,
+    rules_of,
+    sources_of,
+)
 
 SUMMARY = "Write the arrays of one or more sources into one file, of any format that can be saved."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sources",
-        metavar="SOURCE",
-        nargs="+",
-        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
-        "one wins",
-    )
+    add_sources(parser)
     parser.add_argument(
         "destination",
         metavar="DESTINATION",
@@ -59,11 +59,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0. After an error, nothing is written."""
     from initreg.api.saving import convert
 
-    if "" in options.sources:
-        raise SourceNotFound("'': the path is empty")
     with progress_bar() as progress:
         path = convert(
-            options.sources,
+            sources_of(options),
             options.destination,
             to=options.to,
             compress=options.compress,

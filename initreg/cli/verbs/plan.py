@@ -9,8 +9,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from initreg.cli.flags import flags, message, typed
-from initreg.cli.options import add_opening, add_rules, follows, opening_of, rules_of
-from initreg.errors import MissingLibrary, SourceNotFound
+from initreg.cli.options import (
+    add_opening,
+    add_rules,
+    add_sources,
+    follows,
+    opening_of,
+    rules_of,
+    sources_of,
+)
+from initreg.errors import MissingLibrary
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
@@ -21,13 +29,7 @@ SUMMARY = "Show what restoring sources onto a target would do, without writing a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sources",
-        metavar="SOURCE",
-        nargs="+",
-        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
-        "one wins",
-    )
+    add_sources(parser)
     parser.add_argument(
         "--onto",
         metavar="TARGET",
@@ -59,11 +61,9 @@ def run(options: argparse.Namespace) -> int:
     from initreg.cli.onto_option import target_of
     from initreg.plan.rows import Hint
 
-    if "" in options.sources:
-        raise SourceNotFound("'': the path is empty")
     rules = rules_of(options)
     smart_init = SmartInit(
-        options.sources,
+        sources_of(options),
         ignore_mismatch=options.ignore_mismatch,
         on_missing=options.on_missing,
         on_unused=options.on_unused,
