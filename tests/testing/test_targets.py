@@ -496,7 +496,8 @@ EXPECTED: dict[str, dict[str, str]] = {
 # With these, other tests fail, too.
 BROAD = {
     *("modest", "contested", "renamer", "narrow", "planner", "eraser", "once", "scratch", "peeker"),
-    *("absent", "mistaken", "silent"),
+    *("absent", "mistaken"),
+    "silent",  # initreg takes it for one that stopped early, so every restore with it is an error
 }
 
 
@@ -552,7 +553,7 @@ def test_each_fault_fails_its_test_and_says_what_to_do(failures: dict[str, dict[
     for kind, expected in EXPECTED.items():
         found = failures[kind]
         assert set(found) >= set(expected), (kind, found)
-        assert kind in BROAD or set(found) == set(expected), (kind, found)
+        assert kind in BROAD or set(found) == set(expected), (kind, sorted(found))
         for test, text in expected.items():
             assert text in found[test], (kind, test, found[test])
 
