@@ -1,0 +1,33 @@
+"""Weights that Flax saved as msgpack, as a source for initreg, without JAX and without Flax.
+
+An array is called by the keys on the way to it, joined with ``/``: ``params/Dense_0/kernel``. It is
+read where it lies in the file.
+
+The modules: ``claiming`` recognises a source, ``opening`` decides what it means, ``msgpack`` reads
+a file, ``naming`` gives the arrays their names, ``arrays`` says where their bytes are, ``chunks``
+puts together what Flax saved in chunks, and ``shards`` reads the index of several files.
+
+Source of the layout: ``flax/serialization.py`` of Flax 0.12, and the specification of msgpack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from initreg import Claim, OpenOptions, Source, hookimpl
+
+from initreg_jax import claiming
+
+
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    return claiming.claim(source)
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    from initreg_jax import opening
+
+    found: Mapping[str, Any] = opening.open_source(source)
+    return found
