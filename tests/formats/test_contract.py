@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,18 @@ class TestNpz(FormatContract):
         np.savez(folder / "odd.npz", f=np.asfortranarray(order), b=order.astype(">f8"))
         yield Sample(folder / "odd.npz", {"f": order, "b": order})
 
+    def unreadable(self, folder: Path) -> Iterator[Sample]:
+        """A pickle that is not allowed, and a damaged header, beside what is not an array."""
+        w = np.arange(6, dtype=np.float32).reshape(2, 3)
+        np.savez(folder / "pickle.npz", w=w, odd=np.array([{}], object))
+        with zipfile.ZipFile(folder / "pickle.npz", "a") as archive:
+            archive.writestr("config.json", "{}")
+        yield Sample(folder / "pickle.npz", {"w": w}, unreadable=["odd"])
+        np.savez_compressed(folder / "damaged.npz", a=w, b=w)
+        with zipfile.ZipFile(folder / "damaged.npz", "a", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("x/[0].npy", b"\x93NUMPY\x01\x00damaged")
+        yield Sample(folder / "damaged.npz", {"a": w, "b": w}, unreadable=["x/[0]"])
+
 
 class TestNpy(FormatContract):
     """Plain arrays of numpy.save, one in each file."""
@@ -73,6 +86,12 @@ class TestPickledNpy(FormatContract):
         w = np.arange(6, dtype=np.float32).reshape(2, 3)
         np.save(folder / "zoo.npy", {"conv1": {"W": w}, "b": w[0]}, allow_pickle=True)
         yield Sample(folder / "zoo.npy", {"conv1/W": w, "b": w[0]})
+
+    def unreadable(self, folder: Path) -> Iterator[Sample]:
+        """What is not an array, beside lists of arrays."""
+        w = np.arange(6, dtype=np.float32).reshape(2, 3)
+        np.save(folder / "odd.npy", {"net": [w, w[0]], "config": None}, allow_pickle=True)
+        yield Sample(folder / "odd.npy", {"net/0": w, "net/1": w[0]}, unreadable=["config"])
 
 
 class TestMapping(FormatContract):
@@ -110,6 +129,18 @@ class TestH5(FormatContract):
             file.create_dataset("big", data=w.astype(">f4"))
         yield Sample(folder / "packed.hdf5", {"gzip": w, "checked": w, "big": w})
 
+    def unreadable(self, folder: Path) -> Iterator[Sample]:
+        """Strings in chunks, which only h5py reads, beside numbers."""
+        import h5py
+
+        w = np.arange(6, dtype=np.float32).reshape(2, 3)
+        with h5py.File(folder / "strings.h5", "w") as file:
+            file["w"] = w
+            file.create_dataset(
+                "words/a", data=[b"x", b"yz"], dtype=h5py.string_dtype(), chunks=(1,)
+            )
+        yield Sample(folder / "strings.h5", {"w": w}, unreadable=["words/a"])
+
 
 class TestSafetensors(FormatContract):
     """Files of the safetensors library."""
@@ -122,8 +153,78 @@ class TestSafetensors(FormatContract):
 
         kinds = [k for k in NUMPY if not k.startswith("complex128")]
         plain = arrays([*kinds, ml_dtypes.bfloat16])
-        save_file(plain, folder / "plain.safetensors")
-        yield Sample(folder / "plain.safetensors", plain)
+        metadata = {"format": "np", "größe": "模型"}
+        save_file(plain, folder / "plain.safetensors", metadata)
+        yield Sample(folder / "plain.safetensors", plain, metadata=metadata)
+
+
+class TestSafetensorsInParts(FormatContract):
+    """An index and its parts, and a set of parts without an index, by a part and by its folder."""
+
+    format = "safetensors"
+
+    def samples(self, folder: Path) -> Iterator[Sample]:
+        """Three arrays in two parts, as transformers names them."""
+        from safetensors.numpy import save_file
+
+        w = np.arange(12, dtype=np.float32).reshape(3, 4)
+        both = {"a/w": w, "a/b": w[0], "z/w": w + 1}
+        for name in ("indexed", "plain"):
+            (folder / name).mkdir()
+            parts = [folder / name / f"m-0000{n}-of-00002.safetensors" for n in (1, 2)]
+            save_file({"a/w": w, "a/b": w[0]}, parts[0])
+            save_file({"z/w": w + 1}, parts[1])
+            if name == "indexed":
+                index = folder / name / "m.safetensors.index.json"
+                places = {key: parts[key == "z/w"].name for key in both}
+                index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+                yield Sample(index, both, [index, *parts], parts)
+                yield Sample(folder / name, both, [index, *parts], parts)
+            else:
+                yield Sample(folder / name, both, parts, parts)
+                yield Sample(parts[1], both, parts, parts)
+
+
+class TestNpzInParts(FormatContract):
+    """A format that opens one file: initreg opens all parts of a set with it."""
+
+    format = "npz"
+
+    def samples(self, folder: Path) -> Iterator[Sample]:
+        """Three parts, by the middle one, with numbers that begin with 0."""
+        parts = [folder / f"m-{n}-of-3.npz" for n in range(3)]
+        w = np.arange(12, dtype=np.float32).reshape(3, 4)
+        for n, part in enumerate(parts):
+            np.savez(part, **{f"w{n}": w + n})
+        yield Sample(parts[1], {f"w{n}": w + n for n in range(3)}, parts, parts)
+
+
+class TestH5InParts(FormatContract):
+    """A sharded save as Keras names it, and one as transformers names it."""
+
+    format = "h5"
+
+    def samples(self, folder: Path) -> Iterator[Sample]:
+        """Two parts of each, by the index and by a part."""
+        import h5py
+
+        w = np.arange(12, dtype=np.float32).reshape(3, 4)
+        both = {"layers/a/vars/0": w, "layers/b/vars/0": w + 1}
+        parts = [folder / f"m_0000{n}.weights.h5" for n in (0, 1)]
+        others = [folder / f"tf_model-0000{n}-of-00002.h5" for n in (1, 2)]
+        for files in (parts, others):
+            for file, (name, array) in zip(files, both.items(), strict=True):
+                with h5py.File(file, "w") as opened:
+                    opened[name] = array
+        index, other = folder / "m.weights.json", folder / "tf_model.h5.index.json"
+        places = {f"/{n.rpartition('/')[0]}": p.name for n, p in zip(both, parts, strict=True)}
+        index.write_text(json.dumps({"weight_map": places}))
+        places = {f"model/{n}:0": p.name for n, p in zip(both, others, strict=True)}
+        other.write_text(json.dumps({"weight_map": places}))
+        yield Sample(index, both, [index, *parts], parts)
+        yield Sample(parts[1], both, [index, *parts], parts)
+        yield Sample(other, both, [other, *others], others)
+        yield Sample(others[0], both, [other, *others], others)
 
 
 @pytest.mark.framework
@@ -144,7 +245,7 @@ class TestTfCheckpoint(FormatContract):
             shape_and_slices=[""] * len(plain),
             tensors=[tf.constant(array) for array in plain.values()],
         )
-        yield Sample(prefix, plain)
+        yield Sample(prefix, plain, (), [Path(f"{prefix}.data-00000-of-00001")])
         files = sorted(folder.glob("model.ckpt-100.*"))
         yield Sample(Path(f"{prefix}.index"), plain, files)
 

@@ -1,6 +1,7 @@
 """The mapping format: dicts, nested dicts, and other things that are mappings."""
 
 import types
+from collections import ChainMap
 
 import numpy as np
 import pytest
@@ -55,6 +56,36 @@ def test_anything_that_asarray_takes_is_a_value(value, expected):
     (found,) = initreg.load({"x": value}).values()
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
+
+
+def test_lists_of_arrays_join_their_numbers():
+    """{'pnet': [w, b]} is pnet/0 and pnet/1, whatever the shapes. A list of numbers is an array."""
+    w, b = np.ones((2, 3)), np.zeros(3)
+    found = initreg.load({"pnet": [w, b], "same": (b, b), "deep": [[w], {"x": b}], "one": [1, 2]})
+    assert {name: array.shape for name, array in found.items()} == {
+        "pnet/0": (2, 3),
+        "pnet/1": (3,),
+        "same/0": (3,),
+        "same/1": (3,),
+        "deep/0/0": (2, 3),
+        "deep/1/x": (3,),
+        "one": (2,),
+    }
+    with pytest.raises(DuplicateName, match="'a/0'"):
+        initreg.open({"a": [b], "a/0": b})
+    with pytest.raises(DamagedFile, match=r"the value of 'a/1' \(NoneType\)"):
+        initreg.open({"a": [b, None]})
+
+
+def test_a_list_of_lazy_arrays_reads_none(tmp_path):
+    """Arrays of an open map in a list are arrays, too, and stay lazy."""
+    np.savez(tmp_path / "m.npz", a=np.ones(2), b=np.zeros(3))
+    opened = initreg.open(tmp_path / "m.npz")
+    arrays = initreg.open({"x": [opened["a"], opened["b"]]})
+    opened.close()
+    assert [(name, array.shape) for name, array in arrays.items()] == [("x/0", (2,)), ("x/1", (3,))]
+    with pytest.raises(initreg.InitregError, match="is closed"):
+        arrays["x/0"].read()
 
 
 def test_strings_are_strings_even_as_objects():
@@ -117,6 +148,94 @@ def test_a_lazy_value_is_not_read_before_it_is_needed(tmp_path):
     assert arrays["b"].shape == (2,)
     with pytest.raises(initreg.InitregError, match="is closed"):
         arrays["b"].read()
+
+
+class Called:
+    """An array that knows other names, as a format may return it."""
+
+    dtype = np.dtype("f4")
+    shape = (3,)
+    aliases = ("dense/kernel", "layers/dense/vars/0")
+
+    def __array__(self, dtype=None, copy=None):
+        return np.full(3, 7, "f4")
+
+
+@pytest.fixture
+def opened():
+    """An open map of one array with aliases, and one of strings."""
+    with initreg.open({"layer": Called(), "words": np.array(["a", "b"])}) as arrays:
+        assert arrays["layer"].aliases == Called.aliases
+        yield arrays
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda m: {"backup": m["layer"]}, "backup"),
+        (lambda m: {"a": {"layer": m["layer"]}}, "a/layer"),
+        (lambda m: {"a": m}, "a/layer"),
+        (lambda m: ChainMap({}, {"backup": m["layer"]}), "backup"),
+        (lambda m: {"backup": m.cast("float16", "layer")["layer"]}, "backup"),
+        (lambda m: {"layer": m.rename({"layer": "z"})["z"]}, "layer"),
+        (lambda m: {"b": initreg.open({"a": m["layer"]})["a"]}, "b"),
+        (lambda m: initreg.open({"backup": m["layer"]}), "backup"),
+    ],
+)
+def test_an_array_under_a_new_name_is_called_only_that(opened, make, name, tmp_path):
+    """What the user calls an array of an open map is not what else it was called: it goes into no
+    variable of its old names, no rule finds it by them, and no file has them."""
+    source = make(opened)
+    with initreg.open(source) as arrays:
+        assert arrays[name].aliases == ()
+        assert arrays[name].read().tolist() == [7, 7, 7]
+    with pytest.raises(initreg.RuleError, match="matches no array"):
+        initreg.load(source, drop="dense/*")
+    model = {"dense/kernel": np.zeros(3, "f4"), "layers/dense/vars/0": np.zeros(3, "f4")}
+    with pytest.raises(initreg.NothingMatched):
+        initreg.SmartInit(source).init(model)
+    assert not any(array.any() for array in model.values())
+    with initreg.open(initreg.save(tmp_path / "m.ckpt", source)) as saved:
+        assert (name in saved, saved[name].aliases) == (True, ())
+
+
+def test_an_array_under_its_own_name_keeps_its_others(opened):
+    """A copy of an open map as a dict is what the map is."""
+    for source in (dict(opened), ChainMap({}, opened), {"layer:0": opened["layer"]}):
+        model = {"dense/kernel": np.zeros(3, "f4")}
+        initreg.SmartInit(source, on_unused="ignore").init(model)
+        assert model["dense/kernel"].tolist() == [7, 7, 7]
+
+
+def test_strings_of_an_open_map_are_strings(opened):
+    """They have a dtype in a dict, too, and are not read before it is needed."""
+    with initreg.open({"w": opened["words"]}) as arrays:
+        assert arrays["w"].spec.dtype == "string"
+        assert arrays["w"].read().tolist() == ["a", "b"]
+
+
+class Odd:
+    """A value with a shape and a dtype, as numpy's arrays have them, and nothing else."""
+
+    dtype = np.dtype(object)
+    shape = (2,)
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        if isinstance(self.values, Exception):
+            raise self.values
+        return np.array(self.values, object)
+
+
+def test_a_strangers_array_of_objects():
+    """Its elements are looked at, and they are strings, or the error names the array."""
+    assert initreg.load({"x": Odd(["a", b"b"])})["x"].tolist() == ["a", b"b"]
+    with pytest.raises(DamagedFile, match=r"the value of 'x' \(Odd\) must be an array of numbers"):
+        initreg.open({"x": Odd([{}, 1])})
+    with pytest.raises(DamagedFile, match=r"'x' \(Odd\) is not an array: KeyError: 'gone'"):
+        initreg.open({"x": Odd(KeyError("gone"))})
 
 
 trees = st.recursive(

@@ -107,6 +107,7 @@ def _npy(data: bytes, rng: random.Random) -> bytes:
             "descr": rng.choice(
                 [
                     *("|O", "<f8", "|V1000000000", "<U99999999", ">c16", "", "x" * 99, None),
+                    *("(2,)<f4", "(99999999,)<f4", "<f4,<f4", "a5", "|S0", "|V0", "float32"),
                     *(
                         [("a", "<f4"), ("b", "|O")],
                         [("a", "<f4", (1 << 40,))],
@@ -123,7 +124,11 @@ def _npy(data: bytes, rng: random.Random) -> bytes:
     text = repr(header)
     if rng.random() < 0.15:
         text = rng.choice(
-            ["(" * 300 + ")" * 300, "{" * 5000, "[" * 90 + "]" * 90, text[:-3], "9" * 5000]
+            [
+                *("(" * 300 + ")" * 300, "{" * 5000, "[" * 90 + "]" * 90, text[:-3], "9" * 5000),
+                *(text.replace("(4", "(1if 1else 4"), text.replace("<f4", "<f4\\d"), "1,"),
+                text.replace(", 8", "L, 8L"),
+            ]
         )
     body = text.encode("latin-1", "replace") + b"\n"
     major = rng.choice((1, 1, 2, 3, 0, 9))
@@ -147,6 +152,8 @@ def _zip(data: bytes, rng: random.Random) -> bytes:
             if name == chosen and rng.random() < 0.1:
                 content += bytes(20_000_000)  # packed a thousandfold
             method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+            if rng.random() < 0.2 and len(content) < 1_000_000:  # these take seconds to pack more
+                method = rng.choice((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
             new.writestr(name, content, method)
         if rng.random() < 0.2:
             new.writestr(rng.choice(["../x.npy", "/x.npy", "a\\b.npy", "x", "fc/W"]), b"1")
@@ -209,6 +216,8 @@ def _json(data: bytes, rng: random.Random) -> bytes:
     kind = rng.randrange(12)
     if kind == 0:
         text = "[" * 100_000
+    elif kind == 3:
+        text = rng.choice([" ", "\n\t\r", "\t" * 5000, "\ufeff", "\f"]) + text
     elif kind == 1:
         text = text[:1] + '"a":' * 3 + text[1:]
     elif kind == 2:
@@ -318,6 +327,7 @@ def _keras(data: bytes, rng: random.Random) -> bytes:
 _BY_SEED: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "npz": _zip,
     "npz_deflated": _zip,
+    "npz_mixed": _zip,
     "npy": _npy,
     "safetensors": _safetensors,
     "safetensors_shards": _json,

@@ -5,9 +5,12 @@ One folder for each, with the file to open, ``main``, and what lies beside it.
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -40,10 +43,22 @@ def make(folder: Path) -> None:
         each.mkdir(parents=True)
     np.savez(where["npz"] / "m.npz", **arrays())
     np.savez_compressed(where["npz_deflated"] / "m.npz", **arrays())
+    _mixed(where["npz_mixed"] / "m.npz")
     np.save(where["npy"] / "m.npy", arrays()["fc/W"])
     _safetensors(where)
     _checkpoints(where)
     _hdf5(where)
+
+
+def _mixed(path: Path) -> None:
+    """An archive whose members are packed in every way, and not all arrays."""
+    methods = itertools.cycle((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays().items():
+            member = io.BytesIO()
+            np.save(member, array)
+            archive.writestr(f"{name}.npy", member.getvalue(), next(methods))
+        archive.writestr("config.json", "{}")
 
 
 def _safetensors(where: dict[str, Path]) -> None:
@@ -87,7 +102,7 @@ def _hdf5(where: dict[str, Path]) -> None:
             file.create_dataset("packed", data=np.arange(64.0), chunks=(16,), compression="gzip")
             file["words"] = np.array(["ab", "c"], object)
             file["link"] = h5py.SoftLink("/fc/W")
-            if version == "latest":  # trees, heaps and indices; what is not read comes last
+            if version == "latest":  # trees, heaps and indices
                 for number in range(12):
                     file[f"many/w{number}"] = np.float32(number)
                 for axes in (1, 2):
@@ -99,6 +114,15 @@ def _hdf5(where: dict[str, Path]) -> None:
                         chunks=(2,) * axes,
                     )
                     grows[...] = 1
+                for name, options in (
+                    ("all", {"compression": "gzip", "shuffle": True, "fletcher32": True}),
+                    ("lzf", {"compression": "lzf", "shuffle": True}),
+                    ("scaled", {"scaleoffset": 2}),
+                ):
+                    data = np.arange(24, dtype="f4").reshape(6, 4)
+                    file.create_dataset(f"packed {name}", data=data, chunks=(4, 3), **options)
+                file["struct"] = np.zeros(3, [("a", "f4"), ("b", "i2", (2,))])
+                file.attrs["name"] = "x"
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
     model.save_weights(where["weights_h5"] / "m.weights.h5")

@@ -6,6 +6,7 @@ from __future__ import annotations
 SEEDS = {
     "npz": ("npz", "m.npz"),
     "npz_deflated": ("npz", "m.npz"),
+    "npz_mixed": ("npz", "m.npz"),
     "npy": ("npy", "m.npy"),
     "safetensors": ("safetensors", "m.safetensors"),
     "safetensors_shards": ("safetensors", "m.safetensors.index.json"),

@@ -64,10 +64,10 @@ def test_the_harness_sees_each_fault(
     seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, says: str
 ) -> None:
     """What it is to find, done on purpose, in a copy of it."""
-    for name in ("child.py", "mutate.py", "lookup3.py", "seeds_of.py"):
+    for name in ("child.py", "mutate.py", "lookup3.py", "reference.py", "seeds_of.py"):
         text = (HERE / name).read_text()
         if name == "child.py":
-            begin = "    found = {}\n    with initreg.open(path, format=format, mmap=mmap)"
+            begin = "    failure = None\n    with initreg.open(path, format=format, mmap=mmap)"
             assert begin in text
             fault = f"    if 'seeds' not in str(path):\n        {change}\n"
             text = text.replace(begin, fault + begin)

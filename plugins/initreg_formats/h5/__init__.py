@@ -9,8 +9,9 @@ What an array is called:
   names.
 - In any other file, such as the ``.weights.h5`` and ``.keras`` of Keras 3, an array is called by
   the dataset's path without its leading ``/``: ``layers/dense/vars/0``. Further links to a dataset
-  inside the file are aliases. A further link to a group gives no further names. Keras 3 saves the
-  state of an optimizer as a list; an array in it has its place and the list's length as an alias.
+  inside the file are aliases. A further link to a group gives no further names.
+
+Arrays that are the state of an optimizer know that, and where in it they are.
 
 A dataset with a null dataspace holds no array and is not listed. No other file is ever opened:
 external links, external storage and virtual datasets are refused, wherever in the file they are.
@@ -18,10 +19,15 @@ external links, external storage and virtual datasets are refused, wherever in t
 No lock is kept, so that reading never stops a program that wants to write. A file that another
 program has open for writing is not opened.
 
+Nothing of a file is given to the HDF5 library, which is written in C and does not survive damaged
+files, unless the user asks for that with ``native=True``.
+
 The modules: ``claiming`` recognises a source. ``opening`` opens a file, an ``archive`` or its
-``shards``. ``container`` is one open file. ``walk`` finds its datasets, ``names`` names them, and
-``arrays``, ``strings`` and ``attributes`` read them. ``headers``, ``nesting``, ``structures`` and
-``trees`` check what HDF5 itself does not survive. ``writing`` and ``calm_file`` write a file.
+``shards``. ``container`` is one open file. ``walk`` finds its datasets, ``names`` names them,
+``optimizers`` says which are the state of an optimizer. ``attributes`` gives the names that the
+file has for that, and ``arrays`` says where the bytes are. All of these use the package ``hdf5``,
+which reads the structures of the file. ``native`` lets h5py read an array. ``writing`` and
+``calm_file`` write a file.
 """
 
 from __future__ import annotations
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from initreg import Output, Saved, SaveOptions
 
 initreg_endings = (".h5", ".hdf5")
+initreg_finds_parts = True
 initreg_requires = {"h5py": "pip install h5py"}
 
 

@@ -6,14 +6,17 @@ that their bytes can be read where they lie in the archive.
 
 from __future__ import annotations
 
-import io
+import os
+import tempfile
 import zipfile
 import zlib
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from initreg import DamagedFile, OpenOptions, Source
 from initreg_formats.h5.claiming import WEIGHTS
 from initreg_formats.h5.container import Container
+from initreg_formats.h5.vocabularies import read_vocabularies
 from initreg_formats.shared.zip_member import (
     check_size,
     data_offset,
@@ -22,6 +25,8 @@ from initreg_formats.shared.zip_member import (
 )
 
 _CHUNK = 1 << 20
+_CONFIG = "config.json"
+_LONGEST_CONFIG = 16 << 20  # bytes
 
 
 def open_archive(source: Source, options: OpenOptions) -> Container:
@@ -45,18 +50,44 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
                 )
             if options.verify:
                 _verify(file, start, member, weights)
-            path, content = source.path, file
+            assert source.path is not None
+            path, content, is_temporary = source.path, file, False
         else:
             with file:
-                path, start, content = None, 0, _unpack(file, member, weights)
+                start, content = 0, _unpack(file, member, weights)
+            path, is_temporary = Path(f"/dev/fd/{content.fileno()}"), True
         container = Container(
-            what, path, start, source.size, content, member.file_size, options.max_inflation
+            what, path, start, source.size, content, member.file_size, options, is_temporary
         )
+        container.config = _config(source)
+        container.vocabularies = read_vocabularies(source, options)
         container.has_checksum = options.verify or member.compress_type != zipfile.ZIP_STORED
         return container
     except BaseException:
         file.close()
         raise
+
+
+def _config(source: Source) -> bytes:
+    """The config of the model, for the names of its layers. Nothing if it cannot be read."""
+    try:
+        with source.open() as file, zipfile.ZipFile(file) as archive:
+            member = archive.getinfo(_CONFIG)
+            if member.file_size > min(_LONGEST_CONFIG, 1000 * source.size):
+                return b""
+            with archive.open(member) as packed:
+                return packed.read(_LONGEST_CONFIG)
+    except (
+        KeyError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ):
+        return b""
 
 
 def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
@@ -91,19 +122,31 @@ def _verify(file: BinaryIO, start: int, member: zipfile.ZipInfo, what: str) -> N
         )
 
 
-def _unpack(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> io.BytesIO:
-    """The member, unpacked into memory. :func:`check_size` found its size justified.
+def _unpack(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> BinaryIO:
+    """The member, unpacked into memory, as a file. :func:`check_size` found its size justified.
 
     Raises DamagedFile if it has another size than the archive says, or another checksum.
     """
-    unpacked = io.BytesIO()
-    with zip_errors(f"{what} cannot be unpacked"):
-        with zipfile.ZipFile(file) as archive, archive.open(member) as packed:
-            while chunk := packed.read(_CHUNK):
-                unpacked.write(chunk)
-    if unpacked.tell() != member.file_size:
-        raise DamagedFile(
-            f"{what} unpacks to {unpacked.tell():,} bytes, where the archive says "
-            f"{member.file_size:,}. Download or copy the file again"
-        )
+    unpacked = _memory_file()
+    try:
+        with zip_errors(f"{what} cannot be unpacked"):
+            with zipfile.ZipFile(file) as archive, archive.open(member) as packed:
+                while chunk := packed.read(_CHUNK):
+                    unpacked.write(chunk)
+        if unpacked.tell() != member.file_size:
+            raise DamagedFile(
+                f"{what} unpacks to {unpacked.tell():,} bytes, where the archive says "
+                f"{member.file_size:,}. Download or copy the file again"
+            )
+    except BaseException:
+        unpacked.close()
+        raise
     return unpacked
+
+
+def _memory_file() -> BinaryIO:
+    """An empty file that has no name and takes memory, or, where the system has no such files, a
+    temporary one."""
+    if hasattr(os, "memfd_create"):
+        return cast("BinaryIO", open(os.memfd_create("initreg"), "w+b", buffering=0))
+    return cast("BinaryIO", tempfile.TemporaryFile(buffering=0))

@@ -1,5 +1,4 @@
-"""One dataset of an HDF5 file as an array: an extent if its bytes are stored plainly, otherwise
-lazily through h5py.
+"""One dataset of an HDF5 file as an array: an extent, or strings, or what cannot be read and why.
 
 Source of the rules: HDF5 File Format Specification 3.0, "Data Layout Message". For bfloat16:
 ``keras/src/saving/saving_lib.py``, ``H5IOStore``.
@@ -10,33 +9,34 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from initreg import DamagedFile, Extent, MissingLibrary, RefusedFile
+from initreg import Chunk, ChunkedExtent, Codec, DamagedFile, Extent, RefusedFile
+from initreg.dtypes import name_of
 from initreg_formats.h5.attributes import has_attribute, string_list
-from initreg_formats.h5.container import Container, h5_errors
-from initreg_formats.h5.headers import address_of, messages
-from initreg_formats.h5.strings import DESCRIPTOR, Strings
+from initreg_formats.h5.container import AGAIN, Container, native_remedy, structures
+from initreg_formats.h5.hdf5 import chunks, headers, messages
+from initreg_formats.h5.hdf5.content import UNDEFINED, Unknown
+from initreg_formats.h5.hdf5.datatypes import OPAQUE, SEQUENCE, STRING, Type, datatype
+from initreg_formats.h5.hdf5.heaps import local_heap, text
+from initreg_formats.h5.hdf5.messages import Layout, Space
+from initreg_formats.h5.hdf5.strings import DESCRIPTOR, strings
+from initreg_formats.h5.native import Native
 from initreg_formats.h5.walk import Dataset, as_text
 from initreg_formats.shared.unreadable import OpaqueDtype, Unreadable
 
-_LAYOUT = 0x08
-_CHUNKED_BY_INDEX = b"\4\2"  # version 4, chunked
-_UNSAFE_INDICES = (4, 5)  # extensible array, B-tree of version 2
-
 if TYPE_CHECKING:
-    import h5py
     import numpy as np
 
 _MOST_BYTES = 1 << 60
-# HDF5's own filters that trust the packed data. Scale-offset was seen to crash 1.14.6.
-_UNSAFE = {4: "szip", 5: "n-bit", 6: "scale-offset"}
-# Filters that h5py lacks and hdf5plugin has, by their registered numbers.
-_HDF5PLUGIN = (305, 307, 308, 32001, 32004, 32008, 32013, 32015, 32017, 32018, 32026, 32028)
+_CHUNK_MEMORY = 250  # bytes that a chunk in a list takes, about
+_NULLS = 1  # the padding of strings as numpy has it
+_FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 6: "scale-offset", 32000: "lzf"}
+_NAMES = {4: "szip", 5: "n-bit"}
 
 
 def to_array(
     container: Container, dataset: Dataset, aliases: tuple[str, ...], is_weight: bool
 ) -> Any:
-    """The dataset as an Extent or a lazy array; None if it holds no array (a null dataspace).
+    """The dataset as an extent or a lazy array; None if it holds no array (a null dataspace).
 
     Args:
         container: the open file.
@@ -46,234 +46,242 @@ def to_array(
 
     Raises:
         RefusedFile: its bytes lie in another file or dataset.
-        MissingLibrary: it is packed by a filter that is not installed.
         DamagedFile: its size is impossible.
     """
-    import h5py
-
     what = f"{container.label}: dataset {dataset.path!r}"
-    with h5_errors(what):
-        found = dataset.open()
-        plist = found.get_create_plist()
-        layout = plist.get_layout()
-        _refuse_foreign(plist, layout, what)
-        if found.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-            return None
-        shape: tuple[int, ...] = found.shape
-        kind = found.get_type()
+    with structures(what):
+        header = dataset.header
+        space = messages.space(header.body(headers.SPACE))
+        if header.has(headers.EXTERNAL):
+            _refuse_external(container, header, what)
+        shape = space.shape
         try:
-            dtype = kind.dtype
-        except TypeError as error:
-            message = (
-                f"{what} has elements that numpy has no dtype for: {error}. Read it with h5py, and "
-                "pass the arrays as a dict"
-            )
-            return Unreadable(shape, OpaqueDtype(type(kind).__name__), message, aliases)
-        while dtype.subdtype is not None:
-            dtype, inner = dtype.subdtype
-            shape += inner
-        _check_fields(dtype, what)
-        stored_as_is = kind.equal(h5py.h5t.py_create(dtype, logical=True))
-        is_bfloat16 = _is_bfloat16(found, dtype, is_weight, container)
-        _check_size(shape, dtype, what)
-        if dtype.hasobject and _are_strings(found, layout, dtype):
-            return Strings(container, found.get_offset() or 0, shape, aliases, what)
-        if dtype.hasobject:
-            kinds, name = _objects(dtype)
-            message = (
-                f"{what} holds {kinds}, not plain numbers. Read it with h5py, and pass "
-                "the arrays as a dict"
-            )
-            return Unreadable(shape, OpaqueDtype(name), message, aliases)
-        nbytes = math.prod(shape) * dtype.itemsize
-        if (
-            layout == h5py.h5d.CONTIGUOUS
-            and container.path is not None
-            and (is_bfloat16 or (stored_as_is and dtype.kind in "biufc" and dtype.itemsize <= 16))
-            and dtype.name not in ("longdouble", "float128")
-            and 0 < nbytes == found.get_storage_size()
-            and found.get_offset() is not None
-        ):
-            return Extent(
-                file=container.path,
-                offset=container.base + found.get_offset(),
-                length=nbytes,
-                shape=shape,
-                dtype="bfloat16" if is_bfloat16 else dtype.str,
-                aliases=aliases,
-            )
-        unsafe = _unsafe_filter(plist, what)
-        if unsafe:
-            message = (
-                f"{what} is packed by HDF5's filter {unsafe}, which can end the process if the "
-                "file is damaged. Save it with gzip or without a filter. Or read it with h5py, and "
-                "pass the arrays as a dict"
-            )
-            opaque = OpaqueDtype(f"{dtype.name}, packed by {unsafe}")
-            return Unreadable(shape, opaque, message, aliases)
-        if layout == h5py.h5d.CHUNKED and _is_indexed_unsafely(container, found, what):
-            message = (
-                f"{what} can grow, and its chunks are indexed in a way that HDF5 does not read "
-                "safely. Save it without maxshape=, or without libver='latest'. Or read it with "
-                "h5py, and pass the arrays as a dict"
-            )
-            opaque = OpaqueDtype(f"{dtype.name}, in chunks that grow")
-            return Unreadable(shape, opaque, message, aliases)
-        container.claim_memory(nbytes, what)
-        if layout == h5py.h5d.CHUNKED:
-            # HDF5 unpacks all of a chunk, however little of it belongs to the dataset.
-            container.check_memory(math.prod(plist.get_chunk()) * dtype.itemsize, what)
-    if is_bfloat16:
-        import ml_dtypes
-        import numpy as np
-
-        dtype = np.dtype(ml_dtypes.bfloat16)
-    return Lazy(container, dataset, shape, dtype, aliases, what)
+            layout = messages.layout(header)
+            if layout.kind == messages.VIRTUAL:
+                raise RefusedFile(
+                    f"{what} is virtual: its values lie in other datasets, or in other files, "
+                    "which initreg does not open. Copy it into a dataset of its own"
+                )
+            if space.is_null:
+                return None
+            kind = datatype(header.body(headers.TYPE))
+            return _Found(container, dataset, aliases, what, space, layout, kind, is_weight).array()
+        except Unknown as error:
+            if container.native:
+                return Native(container, dataset.raw_path, what, aliases)
+            message = f"{what} has {error}, which initreg does not read. {native_remedy()}"
+            return Unreadable(shape, OpaqueDtype(str(error)), message, aliases)
 
 
-def _is_indexed_unsafely(container: Container, found: Any, what: str) -> bool:
-    """Whether the chunks are indexed by an extensible array or a B-tree of version 2.
-
-    HDF5 1.14.6 divides by zeros in damaged ones, and trusts their sizes.
-
-    Source: HDF5 File Format Specification 3.0, "Data Layout Message", version 4.
-    """
-    for kind, _, body in messages(container, address_of(found), what):
-        if kind == _LAYOUT and bytes(body[:2]) == _CHUNKED_BY_INDEX and len(body) > 5:
-            index = 5 + body[3] * body[4]  # after the dimensions
-            return len(body) <= index or body[index] in _UNSAFE_INDICES
-    return False
+def _refuse_external(container: Container, header: headers.Header, what: str) -> None:
+    data = header.body(headers.EXTERNAL)
+    heap = local_heap(container.content, int.from_bytes(data[8:16], "little"))
+    file = text(heap, int.from_bytes(data[16:24], "little"))
+    raise RefusedFile(
+        f"{what} has its values in another file, {as_text(file)!r}, which initreg does not "
+        "open. Copy it into a dataset of its own"
+    )
 
 
-def _check_fields(dtype: np.dtype[Any], what: str) -> None:
-    """Raise DamagedFile if a structure's fields overlap, or reach beyond its end.
-
-    numpy may read a field as a wider type than the file has: a damaged float of 8 bytes as a long
-    double of 16. h5py then writes past the end of each element, and of the array.
-    """
-    end = 0
-    for field, offset in sorted(
-        ((found[0], found[1]) for found in (dtype.fields or {}).values()), key=lambda each: each[1]
-    ):
-        if offset < end or offset + field.itemsize > dtype.itemsize:
-            raise DamagedFile(
-                f"{what} has elements whose parts overlap: {dtype}. Download or copy the file again"
-            )
-        end = offset + field.itemsize
-        _check_fields(field.base, what)
-
-
-class Lazy:
-    """An array that HDF5 unpacks: chunked, filtered, compact, never written, or in memory."""
-
-    __slots__ = ("_container", "_dataset", "_what", "aliases", "dtype", "shape")
+class _Found:
+    """A dataset that is looked at."""
 
     def __init__(
         self,
         container: Container,
         dataset: Dataset,
+        aliases: tuple[str, ...],
+        what: str,
+        space: Space,
+        layout: Layout,
+        kind: Type,
+        is_weight: bool,
+    ) -> None:
+        self.container = container
+        self.header = dataset.header
+        self.aliases = aliases
+        self.what = what
+        self.space = space
+        self.layout = layout
+        self.is_weight = is_weight
+        self.inner: tuple[int, ...] = ()  # the axes of elements that are arrays themselves
+        self.item = kind.size  # bytes of such an element
+        while kind.shape and kind.base is not None:
+            self.inner += kind.shape
+            kind = kind.base
+        self.kind = kind
+        self.shape = space.shape + self.inner
+
+    def array(self) -> Any:
+        """The array. Raises Unknown if it is not read here."""
+        kind, layout = self.kind, self.layout
+        # With an axis of 0 the others may have any length, which numpy does not accept.
+        if math.prod(axis or 1 for axis in self.shape) * kind.size > _MOST_BYTES:
+            raise DamagedFile(f"{self.what} has the impossible shape {self.shape}. {AGAIN}")
+        if kind.is_text and (kind.kind == SEQUENCE or kind.padding != _NULLS):
+            return self._strings()
+        dtype = self._dtype()
+        nbytes = math.prod(self.shape) * kind.size
+        if layout.kind == messages.CHUNKED:
+            return self._chunked(dtype, nbytes)
+        if layout.address == UNDEFINED or not nbytes:
+            self.container.claim_memory(nbytes, self.what)
+            return self._grid(dtype, tuple(map(_at_least_1, self.shape)), (), ())
+        self._check_stored(nbytes)
+        return Extent(
+            file=self.container.path,
+            offset=self.container.offset(layout.address),
+            length=nbytes,
+            shape=self.shape,
+            dtype=dtype,
+            aliases=self.aliases,
+        )
+
+    def _check_stored(self, nbytes: int) -> None:
+        size, end = self.layout.size, self.layout.address + nbytes
+        if (size is not None and size < nbytes) or end > self.container.content.length:
+            raise DamagedFile(
+                f"{self.what} of shape {self.shape} takes {nbytes:,} bytes, which are not all in "
+                f"the file. {AGAIN}"
+            )
+
+    def _strings(self) -> Any:
+        kind, count = self.kind, math.prod(self.shape)
+        if kind.kind == SEQUENCE and kind.size != DESCRIPTOR:
+            raise Unknown(f"strings of variable length in {kind.size} bytes")
+        if self.layout.kind == messages.CHUNKED:
+            what = "variable length" if kind.kind == SEQUENCE else "fixed length"
+            raise Unknown(f"strings of {what} in chunks")
+        if count and self.layout.address == UNDEFINED:
+            raise Unknown("strings that were never written")
+        if count:
+            self._check_stored(count * kind.size)
+        return Strings(
+            self.container, self.layout.address, kind, self.shape, self.aliases, self.what
+        )
+
+    def _dtype(self) -> str:
+        """The dtype as an extent has it. Raises Unknown if there is none."""
+        kind = self.kind
+        if kind.why:
+            raise Unknown(kind.why)
+        if kind.kind == OPAQUE and kind.size == 2 and self._is_bfloat16():
+            return "bfloat16"
+        if kind.dtype:
+            return kind.dtype
+        found: np.dtype[Any] = kind.in_numpy()
+        return name_of(found)
+
+    def _is_bfloat16(self) -> bool:
+        """Whether Keras wrote it from bfloat16, which HDF5 lacks, as opaque elements of 2 bytes.
+
+        In a ``.weights.h5`` the attribute ``dtype`` says so. A legacy file has no such attribute,
+        but Keras has no other dtype of 2 bytes that HDF5 lacks.
+        """
+        return self.is_weight or (
+            has_attribute(self.header, "dtype", self.container)
+            and string_list(self.header, "dtype", self.container) == ["bfloat16"]
+        )
+
+    def _chunked(self, dtype: str, nbytes: int) -> Any:
+        layout, axes = self.layout, len(self.space.shape)
+        if len(layout.chunk) != axes + 1 or layout.chunk[-1] != self.item or 0 in layout.chunk:
+            raise DamagedFile(
+                f"{self.what} of shape {self.space.shape} has chunks of the shape "
+                f"{layout.chunk[:-1]} with elements of {layout.chunk[-1]} bytes. {AGAIN}"
+            )
+        self.container.claim_memory(nbytes, self.what)
+        shape = layout.chunk[:-1]
+        # All of a chunk is unpacked, however little of it belongs to the dataset.
+        self.container.check_memory(math.prod(layout.chunk), self.what)
+        codecs, more = _codecs(messages.filters(self.header)), (0,) * len(self.inner)
+        found = []
+        grid = [-(-n // c) for n, c in zip(self.space.shape, shape, strict=True)]
+        every = (1 << len(codecs)) - 1
+        for chunk in chunks.chunks(self.container.content, layout, self.space, bool(codecs)):
+            if not all(at < count for at, count in zip(chunk.at, grid, strict=True)):
+                continue  # the dataset was made smaller
+            self.container.claim_list(_CHUNK_MEMORY, "chunks")
+            is_cut = any(
+                (at + 1) * c > n for at, c, n in zip(chunk.at, shape, self.space.shape, strict=True)
+            )
+            mask = every if layout.is_edge_plain and is_cut else chunk.mask & every
+            offset = self.container.offset(chunk.address)
+            found.append(Chunk(chunk.at + more, offset, chunk.size, mask))
+        return self._grid(dtype, shape + self.inner, tuple(found), codecs)
+
+    def _grid(
+        self,
+        dtype: str,
+        chunk: tuple[int, ...],
+        found: tuple[Chunk, ...],
+        codecs: tuple[Codec, ...],
+    ) -> ChunkedExtent:
+        fill = messages.fill_value(self.header, self.item)
+        if fill != fill[: self.kind.size] * (len(fill) // self.kind.size):
+            raise Unknown("elements that are arrays, with different values for those never written")
+        path = self.container.path
+        return ChunkedExtent(
+            path, self.shape, dtype, chunk, found, fill[: self.kind.size], codecs, self.aliases
+        )
+
+
+def _at_least_1(axis: int) -> int:
+    return max(1, axis)
+
+
+def _codecs(filters: list[messages.Filter]) -> tuple[Codec, ...]:
+    """The codecs of the kernel for HDF5's filters. Raises Unknown."""
+    found = []
+    for each in filters:
+        name = _FILTERS.get(each.code)
+        if name is None:
+            title = _NAMES.get(each.code) or str(each.code) + (each.name and f" ({each.name})")
+            raise Unknown(f"chunks that are packed by the HDF5 filter {title}")
+        if name == "shuffle" and (not each.values or each.values[0] < 1):
+            raise Unknown("chunks that are shuffled in an unknown way")
+        if name == "scale-offset" and len(each.values) < 8:
+            raise Unknown("chunks that are packed by scale-offset in an unknown way")
+        found.append(Codec(name, each.values if name in ("shuffle", "scale-offset") else ()))
+    if sum(codec.name not in ("shuffle", "fletcher32") for codec in found) > 1:
+        raise Unknown("chunks that are packed twice")
+    return tuple(found)
+
+
+class Strings:
+    """An array of strings. Its values are an object array of bytes, as in h5py, or an array of
+    fixed length if they are stored so.
+
+    ``address`` is where its elements lie.
+    """
+
+    dtype = "string"
+
+    def __init__(
+        self,
+        container: Container,
+        address: int,
+        kind: Type,
         shape: tuple[int, ...],
-        dtype: Any,
         aliases: tuple[str, ...],
         what: str,
     ) -> None:
         self.shape = shape
-        self.dtype = dtype
         self.aliases = aliases
         self._container = container
-        self._dataset = dataset
+        self._address = address
+        self._kind = kind
         self._what = what
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        import h5py
+        import numpy as np
 
-        with h5_errors(self._what):
-            array: np.ndarray[Any, Any] = h5py.Dataset(self._dataset.open())[...]
-            if array.dtype != self.dtype:  # opaque elements that are bfloat16
-                array = array.view(self.dtype)
-        return array if dtype is None else array.astype(dtype, copy=False)
-
-
-def _refuse_foreign(plist: h5py.h5p.PropDCID, layout: int, what: str) -> None:
-    import h5py
-
-    if layout == h5py.h5d.VIRTUAL:
-        raise RefusedFile(
-            f"{what} is virtual: its values lie in other datasets, or in other files, which "
-            "initreg does not open. Copy it into a dataset of its own"
-        )
-    if layout != h5py.h5d.CHUNKED and plist.get_external_count():
-        file, _, _ = plist.get_external(0)
-        raise RefusedFile(
-            f"{what} has its values in another file, {as_text(file)!r}, which initreg does not "
-            "open. Copy it into a dataset of its own"
-        )
-
-
-def _is_bfloat16(
-    dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any], is_weight: bool, container: Container
-) -> bool:
-    """Whether Keras wrote it from bfloat16, which HDF5 lacks, as opaque elements of 2 bytes.
-
-    In a ``.weights.h5`` the attribute ``dtype`` says so. A legacy file has no such attribute, but
-    Keras has no other dtype of 2 bytes that HDF5 lacks.
-    """
-    if dtype.kind != "V" or dtype.itemsize != 2 or dtype.names is not None:
-        return False
-    return is_weight or (
-        has_attribute(dataset, "dtype", container)
-        and string_list(dataset, "dtype", container) == ["bfloat16"]
-    )
-
-
-def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
-    # With an axis of 0 the others may have any length, which numpy does not accept.
-    if math.prod(axis or 1 for axis in shape) * max(1, dtype.itemsize) > _MOST_BYTES:
-        raise DamagedFile(
-            f"{what} has the impossible shape {shape}. Download or copy the file again"
-        )
-
-
-def _are_strings(dataset: h5py.h5d.DatasetID, layout: int, dtype: np.dtype[Any]) -> bool:
-    """Whether they are strings of variable length whose descriptors are contiguous."""
-    import h5py
-
-    count = math.prod(dataset.shape)
-    return (
-        h5py.check_string_dtype(dtype) is not None
-        and layout == h5py.h5d.CONTIGUOUS
-        and dataset.get_storage_size() == count * DESCRIPTOR
-        and (count == 0 or dataset.get_offset() is not None)
-    )
-
-
-def _objects(dtype: np.dtype[Any]) -> tuple[str, str]:
-    """For elements that are not plain numbers: what they are, and the name of their dtype."""
-    import h5py
-
-    if h5py.check_string_dtype(dtype) is not None:
-        return "strings of variable length in chunks", "string"
-    if h5py.check_vlen_dtype(dtype) is not None:
-        return "arrays of differing lengths", "object"
-    if h5py.check_ref_dtype(dtype) is not None:
-        return "references", "object"
-    return f"structures ({dtype})", str(dtype)
-
-
-def _unsafe_filter(plist: h5py.h5p.PropDCID, what: str) -> str:
-    """The name of a filter of the dataset that writes beyond its memory if the data is damaged;
-    ``""`` if there is none. Raises MissingLibrary if a filter is not installed."""
-    import h5py
-
-    unsafe = ""
-    for index in range(plist.get_nfilters()):
-        code, _, _, name = plist.get_filter(index)
-        unsafe = _UNSAFE.get(code, unsafe)
-        if h5py.h5z.filter_avail(code):
-            continue
-        title = f"the HDF5 filter {code}" + (f" ({as_text(name)})" if name else "")
-        remedy = "read it where it was written, and save it with gzip or without a filter"
-        if code in _HDF5PLUGIN:
-            remedy = "pip install hdf5plugin, and 'import hdf5plugin' before"
-        raise MissingLibrary(what, title, remedy)
-    return unsafe
+        count = math.prod(self.shape)
+        with structures(self._what):
+            content = self._container.content
+            data = content.data(self._address, count * self._kind.size) if count else b""
+            found = strings(content, self._kind, data, count)
+        is_fixed = self._kind.kind == STRING
+        array = np.empty(count, f"S{self._kind.size}" if is_fixed else object)
+        array[:] = found
+        return array.reshape(self.shape)

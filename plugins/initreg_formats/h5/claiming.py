@@ -3,26 +3,28 @@ so that claiming stays cheap."""
 
 from __future__ import annotations
 
-from initreg import Claim, Confidence, Source
+from initreg import Claim, Confidence, InitregError, Source
+from initreg_formats.h5.hdf5.superblock import SIGNATURE, find
 from initreg_formats.shared.zip_member import MAGIC
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 WEIGHTS = "model.weights.h5"  # in a .keras archive
 CONFIG = "config.json"
 _SUFFIXES = (".h5", ".hdf5", ".keras")
-_INDEX = ".weights.json"
+KERAS_INDEX = ".weights.json"
+# transformers wrote TensorFlow weights so: tf_model-00001-of-00002.h5, and tf_model.h5.index.json.
+TRANSFORMERS_INDEX = ".h5.index.json"
 
 
 def claim(source: Source) -> Claim | None:
     """The answer to ``initreg_claim``."""
     if not source.is_file:
         return None
-    if signature_at(source.head) is not None:
+    if signature_at(source.head) is not None or _is_deep(source):
         return Claim(Confidence.EXACT, "has the signature of HDF5")
     if source.head.startswith(MAGIC):
         return _claim_archive(source)
     if is_index(source):
-        return Claim(Confidence.EXACT, "index of Keras weights: JSON with a weight_map")
+        return Claim(Confidence.EXACT, "index of HDF5 files: JSON with a weight_map")
     if source.suffix in _SUFFIXES:
         return Claim(Confidence.NAME, f"is named {source.suffix}, but does not begin like one")
     return None
@@ -31,10 +33,21 @@ def claim(source: Source) -> Claim | None:
 def signature_at(head: bytes) -> int | None:
     """Where HDF5's signature is: the first of 0, 512, 1024 and 2048. None if it is nowhere there.
 
-    The format also allows 4096 and so on, but nobody writes more than 2 KiB before weights.
+    Files with more before it are recognised by their names.
     """
     places = (at for at in (0, 512, 1024, 2048) if head.startswith(SIGNATURE, at))
     return next(places, None)
+
+
+def _is_deep(source: Source) -> bool:
+    """Whether a file that is named like HDF5 has the signature further inside."""
+    if source.suffix not in _SUFFIXES or source.head.startswith(MAGIC):
+        return False
+    try:
+        with source.open() as file:
+            return find(file.fileno(), 0, source.size) is not None
+    except (InitregError, OSError):
+        return False
 
 
 def _claim_archive(source: Source) -> Claim | None:
@@ -55,4 +68,5 @@ def _claim_archive(source: Source) -> Claim | None:
 def is_index(source: Source) -> bool:
     """Whether the source is named, and begins, like the index of several files."""
     assert source.path is not None
-    return source.path.name.lower().endswith(_INDEX) and b'"weight_map"' in source.head
+    indices = (KERAS_INDEX, TRANSFORMERS_INDEX)
+    return source.path.name.lower().endswith(indices) and b'"weight_map"' in source.head

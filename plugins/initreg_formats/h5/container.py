@@ -4,103 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
-import threading
-from collections.abc import Iterator
+import os
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from types import MappingProxyType
+from typing import Any, BinaryIO, Self
 
-from initreg import (
-    DamagedFile,
-    InitregError,
-    OpenOptions,
-    RefusedFile,
-    Source,
-    UnreadableFile,
-)
+from initreg import DamagedFile, OpenOptions, RefusedFile, Source, UnreadableFile, stand_in
+from initreg.option_spelling import option
 from initreg_formats.h5.claiming import signature_at
-from initreg_formats.h5.structures import Structures
+from initreg_formats.h5.hdf5.attributes import Attribute
+from initreg_formats.h5.hdf5.content import Bad, Content, Unknown
+from initreg_formats.h5.hdf5.datatypes import TooDeep
+from initreg_formats.h5.hdf5.superblock import find, superblock
 
-if TYPE_CHECKING:
-    import h5py
-
-_HEAD = 4096  # bytes, in which the superblock begins
+AGAIN = "Download or copy the file again"
+_HEAD = 4096  # bytes that show whether it is something else
 _SLACK = 1 << 20  # bytes that any file may ask for, such as those of datasets never written to
+_NAMES = 64 << 20  # bytes that the list of arrays may always take in memory
 
 
 @contextlib.contextmanager
-def h5_errors(what: str) -> Iterator[None]:
-    """Turn whatever h5py raises for a damaged file into a DamagedFile that names ``what``."""
+def structures(what: str) -> Iterator[None]:
+    """Turn what is wrong with the structures of a file into an error that names ``what``."""
     try:
         yield
-    except InitregError:
-        raise
-    except MemoryError as error:
-        raise DamagedFile(
-            f"{what}: reading it needs more memory than there is. Download or copy the file again, "
-            "or free memory"
+    except TooDeep as error:
+        raise DamagedFile(f"{what} {error}, which initreg does not read") from error
+    except Bad as error:
+        raise DamagedFile(f"{what}: {error}. {AGAIN}") from error
+    except Unknown as error:
+        raise RefusedFile(
+            f"{what}: it has {error}. Read it with h5py, and pass the arrays as a dict"
         ) from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        reason = " ".join(str(error).strip("'\"").split())
-        raise DamagedFile(
-            f"{what}: HDF5 cannot read it: {reason[:300]}. Download or copy the file again"
-        ) from error
-
-
-class Window(io.RawIOBase):
-    """``length`` bytes of ``file`` from ``start``, as a file of its own, such as a member of a zip
-    archive. HDF5's signature is at ``signature`` in it.
-
-    HDF5 reads every file through a window. Its own driver would lock the file against writers, and
-    share state with other users of the file in the process.
-    """
-
-    def __init__(self, file: BinaryIO, start: int, length: int, signature: int) -> None:
-        self._file = file
-        self._start = start
-        self._length = length
-        self._at = 0
-        self._lock = threading.Lock()
-        self._structures = Structures(self.read_at, signature, length)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self._length - self._at))
-        with self._lock:
-            self._file.seek(self._start + self._at)
-            done = self._file.readinto(view[:count])  # type: ignore[attr-defined]
-        self._structures.check(self._at, bytes(view[: min(done, 32)]))
-        self._at += done
-        return int(done)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Bytes from anywhere, while HDF5 may be reading in another thread."""
-        with self._lock:
-            self._file.seek(self._start + offset)
-            return self._file.read(length)
 
 
 class Container:
@@ -108,40 +45,56 @@ class Container:
 
     Attributes:
         label: what messages call it.
-        path: the file that its bytes lie in. None if they were unpacked into memory.
-        base: where in that file they begin.
-        size: the bytes of the file on disk, which justify how much may be allocated.
+        path: a path that its bytes can be read by.
         length: the bytes of the HDF5 file.
+        content: those bytes.
+        root: the address of the root group.
+        attributes: those of objects that were asked for, by the objects' addresses.
         has_checksum: whether an archive had a checksum for all of it, which was compared.
+        config: the model's ``config.json`` in the archive, if there is one.
+        vocabularies: the texts of the vocabularies in the archive, by the paths of their layers.
+        optimizers: what the file says about optimizers, after its arrays were named.
+        native: whether h5py may read what is not read here.
+        is_temporary: whether ``path`` is valid only while the container is open.
     """
 
     has_checksum = False
+    config = b""
+    vocabularies: Mapping[str, bytes] = MappingProxyType({})
+    optimizers: Any = None
 
     def __init__(
         self,
         label: str,
-        path: Path | None,
-        base: int,
+        path: Path,
+        start: int,
         size: int,
         file: BinaryIO,
         length: int,
-        max_inflation: float,
+        options: OpenOptions,
+        is_temporary: bool = False,
     ) -> None:
-        import h5py
-
         self.label = label
         self.path = path
-        self.base = base
-        self.size = size
         self.length = length
+        self.native = options.native
+        self.is_temporary = is_temporary
+        self._size = size  # bytes of the file on disk, which justify how much may be allocated
+        self._start = start
         self._raw = file
-        self._claimed = 0
-        self._max_inflation = max_inflation
+        weakref.finalize(self, file.close)  # if nobody closes the map
+        self._claimed = self._listed = 0
+        self.attributes: dict[int, dict[str, Attribute]] = {}
+        self._max_inflation = options.max_inflation
         try:
-            with h5_errors(label):
-                signature = _superblock(file, base, length, label)
-                self._window = Window(file, base, length, signature)
-                self.file: h5py.File = h5py.File(self._window, "r")
+            with structures(label):
+                found = superblock(file.fileno(), start, length)
+            if found is None:
+                if what := stand_in(os.pread(file.fileno(), _HEAD, start), length):
+                    raise DamagedFile(f"{label} is {what}")
+                raise DamagedFile(f"{label}: what should be HDF5 has no HDF5 signature. {AGAIN}")
+            self.content = Content(file.fileno(), start, length, found.base)
+            self.root = found.root
         except BaseException:
             file.close()
             raise
@@ -151,19 +104,23 @@ class Container:
         """The file itself. Raises DamagedFile, UnreadableFile."""
         assert source.path is not None
         what = source.label
-        if signature_at(source.head) is None:
-            hint = source.looks_like()
-            raise DamagedFile(f"{what}: not an HDF5 file{': ' + hint if hint else ''}")
         file = source.open()
         try:
+            if signature_at(source.head) is None and find(file.fileno(), 0, source.size) is None:
+                hint = source.looks_like()
+                raise DamagedFile(f"{what}: not an HDF5 file{': ' + hint if hint else ''}")
             _check_unlocked(file, what)
         except BaseException:
             file.close()
             raise
-        return cls(what, source.path, 0, source.size, file, source.size, options.max_inflation)
+        return cls(what, source.path, 0, source.size, file, source.size, options)
+
+    def offset(self, address: int) -> int:
+        """Where an address is in the file at ``path``."""
+        return self.content.start + address
 
     def claim_memory(self, nbytes: int, what: str) -> None:
-        """Add ``nbytes`` for an array that HDF5 unpacks or fills, and check the sum.
+        """Add ``nbytes`` for an array that is unpacked or filled, and check the sum.
 
         Raises DamagedFile if the file cannot hold as much, RefusedFile if it is packed better than
         the user allows.
@@ -177,51 +134,43 @@ class Container:
         # No filter that is read packs better than deflate.
         DamagedFile.check_deflate(
             what,
-            self.size,
+            self._size,
             nbytes,
             spare=_SLACK,
             remedy="If the file is right nevertheless, read it with h5py, and pass the arrays as a "
             "dict",
         )
-        RefusedFile.check_inflation(what, self.size, nbytes, self._max_inflation)
+        RefusedFile.check_inflation(what, self._size, nbytes, self._max_inflation)
+
+    def claim_list(self, nbytes: int, what: str) -> None:
+        """Add ``nbytes`` for what the file makes us list: its links, or its chunks.
+
+        A structure may lead to one long name again and again, so that a small file could fill the
+        memory. Raises DamagedFile.
+        """
+        self._listed += nbytes
+        if self._listed > _NAMES + 4 * self.length:
+            raise DamagedFile(
+                f"{self.label}: has more {what} than its size allows. If the file is right "
+                "nevertheless, read it with h5py, and pass the arrays as a dict"
+            )
 
     @property
-    def user_block(self) -> int:
-        """The bytes before the signature. Addresses in the file count from there."""
-        return int(self.file.userblock_size)
-
-    def read(self, offset: int, length: int, what: str) -> bytes:
-        """``length`` bytes of the HDF5 file. Raises DamagedFile if they are not all in it."""
-        if offset < 0 or length < 0 or offset + length > self.length:
-            raise DamagedFile(f"{what} lies outside of the file. Download or copy it again")
-        return self._window.read_at(offset, length)
+    def window(self) -> tuple[int, int, int]:
+        """The descriptor of the open file, where HDF5 begins in it, and how many bytes it has."""
+        return self._raw.fileno(), self._start, self.length
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # a damaged file may not even close
-            self.file.close()
         self._raw.close()
 
 
-def _superblock(file: BinaryIO, base: int, length: int, what: str) -> int:
-    """Where the superblock lies in the HDF5 file at ``base``.
-
-    Raises DamagedFile if there is none. Raises RefusedFile if addresses and sizes do not have 8
-    bytes, which no writer of weights makes: the checks before HDF5 reads the file rely on 8.
-    """
-    file.seek(base)
-    head = file.read(min(length, _HEAD))
-    at = signature_at(head)
-    if at is None:
-        raise DamagedFile(
-            f"{what}: what should be HDF5 has no HDF5 signature. Download or copy the file again"
-        )
-    sizes = head[at + 13 : at + 15] if head[at + 8 : at + 9] < b"\2" else head[at + 9 : at + 11]
-    if sizes != b"\x08\x08":
-        raise RefusedFile(
-            f"{what}: its addresses and sizes have {' and '.join(map(str, sizes))} bytes, and "
-            "initreg reads only files with 8. Read it with h5py, and pass the arrays as a dict"
-        )
-    return at
+def native_remedy() -> str:
+    """What to do about what only h5py reads."""
+    return (
+        "Save it without that. Or "
+        + option("native", True)
+        + " lets h5py read it, whose library in C is not safe with files of strangers"
+    )
 
 
 def _check_unlocked(file: BinaryIO, what: str) -> None:

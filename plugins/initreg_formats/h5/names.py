@@ -11,60 +11,80 @@ Source of the rules: ``keras/src/legacy/saving/legacy_h5_format.py`` (Keras 3 an
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from initreg import DamagedFile, Extent
+from initreg import Automatic, DamagedFile, Place
+from initreg_formats.h5 import optimizers
 from initreg_formats.h5.arrays import to_array
 from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import Container
+from initreg_formats.h5.hdf5.headers import Header
+from initreg_formats.h5.layers import (
+    VARIABLES,
+    automatic_label,
+    label,
+    later_places,
+    layer_names,
+    model_name,
+)
+from initreg_formats.h5.vocabularies import vocabulary_arrays
 from initreg_formats.h5.walk import Contents, Walk
-
-if TYPE_CHECKING:
-    import h5py
+from initreg_formats.shared.keras_names import (
+    has_class_name,
+    is_automatic,
+    without_underscores,
+)
 
 _MODEL = "model_weights"
-_OPTIMIZER = "optimizer_weights"
-_OPTIMIZER_STATE = re.compile(r"((?:.*/)?\w*optimizer/vars)/\d+")
 _TOP_LEVEL = "top_level_model_weights"
 
 
 def arrays_of(container: Container) -> dict[str, Any]:
     """Every array of the file, by name. Raises DamagedFile, RefusedFile, MissingLibrary."""
     contents = Walk(container).contents
-    names = weight_names(contents, container)
+    named = weights(contents, container)
+    names = {path: weight.name for path, weight in named.items()}
+    layers = {} if named else layer_names(contents, container)
+    model = "" if named else model_name(contents, container)
+    later = later_places(contents)
     arrays: dict[str, Any] = {}
+    listed: list[str] = []  # the state of an optimizer, in its order
     for path, name in unique(names, contents).items():
         dataset = contents.datasets[path]
-        aliases = (path, *dataset.links) if name != path else tuple(dataset.links)
+        aliases: tuple[str, ...] = tuple(dataset.links)
+        if path in named:
+            own = (Automatic(path) if is_automatic(path) else path, *aliases)
+            aliases = (*own, *named[path].others) if name != path else named[path].others
+        elif VARIABLES.fullmatch(path):
+            other, automatic = label(path, layers), automatic_label(path, layers)
+            aliases = (
+                *(() if other is None else (other,)),
+                *(() if automatic in (None, path) else (Automatic(automatic),)),
+                *((Automatic(f"{model}/{automatic}"),) if automatic and model else ()),
+                Place(path),
+                Place(without_underscores(path)),
+                *map(Place, _later(path, later)),
+                *map(Place, aliases),
+            )
         array = to_array(container, dataset, aliases, is_weight=path in names)
         if array is not None:
             arrays[name] = array
-    return arrays
+            if path in named and named[path].is_state:
+                listed.append(name)
+    container.optimizers = optimizers.look(contents, container, arrays, listed)
+    return arrays | vocabulary_arrays(container.vocabularies, layers)
 
 
-def with_places(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The same arrays, with ``optimizer/vars/3 of 8`` as an alias of ``optimizer/vars/3``.
-
-    Keras 3 saves the state of an optimizer as a list without names, and refuses a list of another
-    length. Such a list belongs to another optimizer, where the same place means something else.
-    ``arrays`` must be those of all parts, because the list may be spread over several.
-    """
-    found = dict(arrays)
-    matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, arrays) if match is not None]
-    lengths = Counter(match[1] for match in matches)
-    for match in matches:
-        array = found[match[0]]
-        aliases = (*array.aliases, f"{match[0]} of {lengths[match[1]]}")
-        if isinstance(array, Extent):
-            found[match[0]] = dataclasses.replace(array, aliases=aliases)
-        else:
-            array.aliases = aliases
-    return found
+def _later(path: str, later: Mapping[str, str]) -> list[str]:
+    """The place of a dataset in later versions of Keras, if its file is of an old one."""
+    for at in reversed([at.start() for at in re.finditer("/", path)] if later else []):
+        if path[:at] in later:
+            return [later[path[:at]] + path[at:]]
+    return []
 
 
 def unique(names: dict[str, str], contents: Contents) -> dict[str, str]:
@@ -83,8 +103,17 @@ def _compared(name: str) -> str:
     return name.removesuffix(":0")
 
 
-def weight_names(contents: Contents, container: Container) -> dict[str, str]:
-    """The names from Keras's attributes, by the paths of the datasets, in Keras's order."""
+class Weight(NamedTuple):
+    """A weight that Keras's attributes name. ``others`` are its label and its place. ``is_state``
+    is whether it is one of the optimizer's."""
+
+    name: str
+    others: tuple[str, ...] = ()
+    is_state: bool = False
+
+
+def weights(contents: Contents, container: Container) -> dict[str, Weight]:
+    """The weights that Keras's attributes name, by the paths of the datasets, in Keras's order."""
     for base in ("", _MODEL):
         group = contents.groups.get(base)
         if group is not None and _has_list(group, "layer_names", container):
@@ -92,18 +121,32 @@ def weight_names(contents: Contents, container: Container) -> dict[str, str]:
     else:
         return {}
     layers = _list(group, "layer_names", container)
-    found: dict[str, str] = {}
-    for layer in [*layers, _TOP_LEVEL]:
+    lists: dict[str, list[tuple[str, str]]] = {}
+    for layer in dict.fromkeys([*layers, _TOP_LEVEL]):
         path = _join(base, layer)
         if path in contents.groups:
-            found |= dict(_named(contents, path, container))
+            lists[layer] = list(_named(contents, path, container))
         elif layer != _TOP_LEVEL:
             raise DamagedFile(
                 f"{container.label}: its layer_names have {layer!r}, but there is no group "
                 f"{path!r}. Download or copy the file again"
             )
-    if _OPTIMIZER in contents.groups and _OPTIMIZER not in layers:
-        found |= dict(_named(contents, _OPTIMIZER, container))
+    found: dict[str, Weight] = {}
+    top = lists.pop(_TOP_LEVEL, [])
+    with_weights = {layer: named for layer, named in lists.items() if named}
+    for number, (layer, named) in enumerate(with_weights.items()):
+        for at, (path, name) in enumerate(named):
+            where = f"weight {at} of {len(named)}"
+            place = Place(f"#layer {number} of {len(with_weights)}, {where}")
+            text = f"{layer}: {where}"
+            given = Automatic(text) if has_class_name(layer) else text
+            own = (Automatic(name),) if is_automatic(name) else ()
+            found[path] = Weight(name, (given, place, *own))
+    for at, (path, name) in enumerate(top):
+        found[path] = Weight(name, (Place(f"#top level, weight {at} of {len(top)}"),))
+    if optimizers.LEGACY in contents.groups and optimizers.LEGACY not in layers:
+        for path, name in _named(contents, optimizers.LEGACY, container):
+            found[path] = Weight(name, is_state=True)
     return found
 
 
@@ -125,11 +168,11 @@ def _join(base: str, name: str) -> str:
     return "/".join(part for part in whole.split("/") if part not in ("", "."))
 
 
-def _has_list(group: h5py.h5g.GroupID, name: str, container: Container) -> bool:
+def _has_list(group: Header, name: str, container: Container) -> bool:
     return any(has_attribute(group, f"{name}{part}", container) for part in ("", 0))
 
 
-def _list(group: h5py.h5g.GroupID, name: str, container: Container) -> list[str]:
+def _list(group: Header, name: str, container: Container) -> list[str]:
     """A list of strings in the attribute ``name``, or in the several that it is split into."""
     if has_attribute(group, name, container):
         return string_list(group, name, container)

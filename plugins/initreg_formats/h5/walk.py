@@ -10,20 +10,18 @@ Source of the rules: HDF5 File Format Specification 3.0, "Link Message".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile, RefusedFile
-from initreg_formats.h5.container import Container, h5_errors
-from initreg_formats.h5.headers import address_of
-from initreg_formats.h5.nesting import refuse_deep
-from initreg_formats.h5.trees import refuse_repeats
-
-if TYPE_CHECKING:
-    import h5py
+from initreg_formats.h5.container import Container, structures
+from initreg_formats.h5.hdf5 import groups, headers
+from initreg_formats.h5.hdf5.datatypes import datatype
+from initreg_formats.h5.hdf5.groups import HARD, SOFT, Link
+from initreg_formats.h5.hdf5.headers import Header
 
 _LINK = 8  # bytes; a link takes at least as many
-_PATHS = 64 << 20  # bytes of paths that any file may have
 _DEEPEST = 200  # groups within groups; paths, and so memory, grow with it
+_HERE = (b"", b".")
+_MOST_SOFT = 16  # soft links that one path may lead through, as in HDF5
 
 
 def as_text(name: bytes) -> str:
@@ -36,15 +34,9 @@ class Dataset:
     """A dataset, by the first path that leads to it. ``links`` are the other paths."""
 
     path: str
-    parent: h5py.h5g.GroupID
-    name: bytes  # in its parent
+    raw_path: bytes  # as it is in the file
+    header: Header
     links: list[str] = field(default_factory=list)
-
-    def open(self) -> Any:
-        """Its ``h5py.h5d.DatasetID``."""
-        import h5py
-
-        return h5py.h5d.open(self.parent, self.name)
 
 
 @dataclass(slots=True)
@@ -53,146 +45,132 @@ class Contents:
     root group is ``""``."""
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
-    groups: dict[str, h5py.h5g.GroupID] = field(default_factory=dict)
+    groups: dict[str, Header] = field(default_factory=dict)
 
 
 class Walk:
     """One pass over the links of a file. Groups are visited in the order of their names."""
 
     def __init__(self, container: Container) -> None:
-        import h5py
-
         self.contents = Contents()
         self._container = container
+        self._content = container.content
         self._label = label = container.label
         self._links = 0
-        self._path_bytes = 0
         self._by_address: dict[int, Dataset] = {}
         self._group_paths: dict[int, str] = {}
+        self._types: set[int] = set()
+        self._tables: dict[int, dict[bytes, Link]] = {}
         self._edges: dict[int, list[tuple[int, str]]] = {}
-        self._soft: list[tuple[h5py.h5g.GroupID, int, bytes, str]] = []
-        with h5_errors(label):
-            root = h5py.h5g.open(container.file.id, b"/")
-            address = address_of(root)
-        self._group_paths[address] = ""
-        self._group(root, address, "", 0)
-        for group, owner, name, path in self._soft:
-            self._soft_link(group, owner, name, path)
+        self._soft: list[tuple[int, Link, str]] = []
+        with structures(label):
+            root = Header(self._content, container.root)
+            if not groups.is_group(root):
+                raise DamagedFile(f"{label}: its root is not a group. Download or copy it again")
+        self._group_paths[container.root] = ""
+        self._group(root, "", b"", 0)
+        for owner, link, path in self._soft:
+            self._soft_link(owner, link, path)
         self._refuse_loops()
 
-    def _group(self, group: h5py.h5g.GroupID, address: int, path: str, depth: int) -> None:
-        import h5py
-
+    def _group(self, group: Header, path: str, raw_path: bytes, depth: int) -> None:
         if depth > _DEEPEST:
             raise DamagedFile(f"{self._label}: groups nest more than {_DEEPEST} levels deep")
         self.contents.groups[path] = group
-        self._edges[address] = []
-        links: list[tuple[bytes, int, int]] = []
-
-        def note(name: bytes, info: Any) -> bool | None:
-            links.append((name, info.type, info.u))
-            self._links += 1
-            self._path_bytes += len(path) + len(name)
-            return True if self._is_too_much() else None  # h5py would lose an exception
-
-        what = f"{self._label}: group {'/' + path!r}"
-        with h5_errors(what):
-            refuse_repeats(self._container, address, what)
-            # Not sorted by HDF5 1.14, which frees memory that is not its own if a damaged group
-            # fails while it is sorted.
-            group.links.iterate(note, order=h5py.h5.ITER_NATIVE, info=True)
-        if self._is_too_much():
-            raise DamagedFile(
-                f"{self._label}: has more links, or longer names, than its size allows. If the "
-                "file is right nevertheless, read it with h5py, and pass the arrays as a dict"
-            )
-        for name, kind, target in sorted(links):
+        self._edges[group.address] = []
+        table = self._tables[group.address] = {}
+        with structures(f"{self._label}: group {'/' + path!r}"):
+            found = []
+            for link in groups.links(self._content, group):
+                found.append(link)
+                self._links += 1
+                size = 1 << 40 if self._links > self._container.length // _LINK else 0
+                self._container.claim_list(
+                    size + len(path) + len(link.name) + len(link.value),
+                    "links, or longer names,",
+                )
+            for link in found:
+                if link.name in table:
+                    raise DamagedFile(
+                        f"{self._label}: two links of group {'/' + path!r} are called "
+                        f"{as_text(link.name)!r}. Download or copy the file again"
+                    )
+                table[link.name] = link
+        for name, link in sorted(table.items()):
             below = f"{path}/{as_text(name)}" if path else as_text(name)
-            if kind == h5py.h5l.TYPE_HARD:
-                self._hard_link(group, address, name, target, below, depth)
-            elif kind == h5py.h5l.TYPE_SOFT:
-                self._soft.append((group, address, name, below))
+            raw_below = raw_path + b"/" + name
+            if link.kind == HARD:
+                self._hard_link(group.address, link, below, raw_below, depth)
+            elif link.kind == SOFT:
+                self._soft.append((group.address, link, below))
             else:
-                raise RefusedFile(f"{self._label}: {self._foreign(group, name, kind, below)}")
+                raise RefusedFile(f"{self._label}: {_foreign(link, below)}")
 
-    def _is_too_much(self) -> bool:
-        """Whether there are more links, or longer paths, than the file has room for.
-
-        Its B-trees may lead to one link again and again, and its links to one long name.
-        """
-        size = self._container.length
-        return self._links > size // _LINK or self._path_bytes > _PATHS + 4 * size
-
-    def _foreign(self, group: h5py.h5g.GroupID, name: bytes, kind: int, path: str) -> str:
-        import h5py
-
-        if kind != h5py.h5l.TYPE_EXTERNAL:
-            return (
-                f"{path!r} is a user-defined link (class {kind}), which initreg does not follow. "
-                "Copy what it means into the file"
-            )
-        with h5_errors(f"{self._label}: link {path!r}"):
-            file, target = group.links.get_val(name)
-        return (
-            f"{path!r} is an external link, to {as_text(target)!r} in the file {as_text(file)!r}. "
-            "initreg opens no other file. Give that file by its own path"
-        )
-
-    def _hard_link(
-        self,
-        group: h5py.h5g.GroupID,
-        owner: int,
-        name: bytes,
-        address: int,
-        path: str,
-        depth: int,
-    ) -> None:
-        import h5py
-
+    def _hard_link(self, owner: int, link: Link, path: str, raw_path: bytes, depth: int) -> None:
+        address = link.address
         if address in self._by_address:
             self._by_address[address].links.append(path)
             return
         if address in self._group_paths:
             self._edges[owner].append((address, path))
             return
-        with h5_errors(f"{self._label}: object {path!r}"):
-            found = h5py.h5o.open(group, name)
-            if isinstance(found, h5py.h5d.DatasetID):
-                refuse_deep(found.get_type(), f"{self._label}: dataset {path!r}")
-            elif isinstance(found, h5py.h5t.TypeID):
-                refuse_deep(found, f"{self._label}: type {path!r}")
-        if isinstance(found, h5py.h5d.DatasetID):
-            if path in self.contents.datasets:
-                raise DamagedFile(f"{self._label}: two datasets are called {path!r}")
-            self._by_address[address] = self.contents.datasets[path] = Dataset(path, group, name)
-        elif isinstance(found, h5py.h5g.GroupID):
+        if address in self._types:
+            return
+        with structures(f"{self._label}: object {path!r}"):
+            header = Header(self._content, address)
+        if groups.is_group(header):
             if path in self.contents.groups:
                 raise DamagedFile(f"{self._label}: two groups are called {path!r}")
             self._group_paths[address] = path
             self._edges[owner].append((address, path))
-            self._group(found, address, path, depth + 1)
-
-    def _soft_link(self, group: h5py.h5g.GroupID, owner: int, name: bytes, path: str) -> None:
-        import h5py
-
-        with h5_errors(f"{self._label}: link {path!r}"):
-            target = as_text(group.links.get_val(name))
-        try:
-            found = h5py.h5o.open(group, name)
-        except KeyError as error:
+            self._group(header, path, raw_path, depth + 1)
+        elif header.has(headers.TYPE) and header.has(headers.SPACE):
+            if path in self.contents.datasets:
+                raise DamagedFile(f"{self._label}: two datasets are called {path!r}")
+            found = Dataset(path, raw_path, header)
+            self._by_address[address] = self.contents.datasets[path] = found
+        elif header.has(headers.TYPE):
+            self._types.add(address)
+            with structures(f"{self._label}: type {path!r}"):
+                datatype(header.body(headers.TYPE))
+        else:
             raise DamagedFile(
-                f"{self._label}: {path!r} is a soft link to {target!r}, which does not exist"
-            ) from error
-        except (RuntimeError, OSError, ValueError) as error:
-            raise RefusedFile(
-                f"{self._label}: {path!r} is a soft link to {target!r} that does not end: {error}"
-            ) from error
-        with h5_errors(f"{self._label}: link {path!r}"):
-            address = address_of(found)
-        if address in self._by_address:
-            self._by_address[address].links.append(path)
-        elif address in self._group_paths:
-            self._edges[owner].append((address, path))
+                f"{self._label}: {path!r} is neither a dataset nor a group. Download or copy the "
+                "file again"
+            )
+
+    def _soft_link(self, owner: int, link: Link, path: str) -> None:
+        what = f"{self._label}: {path!r} is a soft link to {as_text(link.value)!r}"
+        found = self._resolved(owner, link, what)
+        if found is None:
+            raise DamagedFile(f"{what}, which does not exist")
+        if found in self._by_address:
+            self._by_address[found].links.append(path)
+        elif found in self._group_paths:
+            self._edges[owner].append((found, path))
+
+    def _resolved(self, at: int, link: Link, what: str) -> int | None:
+        """The address of what a soft link in the group ``at`` leads to, None if there is nothing.
+
+        Raises RefusedFile if it leads through too many other soft links.
+        """
+        todo: list[bytes] = []
+        count = 0
+        while True:
+            if link.kind == HARD:
+                at = link.address
+            else:
+                count += 1
+                if count > _MOST_SOFT:
+                    raise RefusedFile(f"{what} that does not end")
+                at = self._container.root if link.value.startswith(b"/") else at
+                todo += reversed([part for part in link.value.split(b"/") if part not in _HERE])
+            if not todo:
+                return at
+            table, name = self._tables.get(at), todo.pop()
+            if table is None or name not in table:
+                return None
+            link = table[name]
 
     def _refuse_loops(self) -> None:
         """Raise RefusedFile if links from group to group form a loop."""
@@ -217,3 +195,16 @@ class Walk:
                 if target not in done:
                     on_trail.add(target)
                     trail.append((target, 0))
+
+
+def _foreign(link: Link, path: str) -> str:
+    if link.kind != groups.EXTERNAL:
+        return (
+            f"{path!r} is a user-defined link (class {link.kind}), which initreg does not follow. "
+            "Copy what it means into the file"
+        )
+    file, target = groups.external(link.value)
+    return (
+        f"{path!r} is an external link, to {as_text(target)!r} in the file {as_text(file)!r}. "
+        "initreg opens no other file. Give that file by its own path"
+    )

@@ -9,12 +9,13 @@ times are stored, so that the same arrays make the same file.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from initreg import InitregError, Output, Saved, SaveOptions
+from initreg import ArraySpec, InitregError, Output, Saved, SaveOptions
 from initreg.option_spelling import option
 from initreg_formats.h5.calm_file import CalmFile
-from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
+from initreg_formats.shared.refusing import dtype_problem, name_problem, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +28,6 @@ _LONGEST = 60_000  # bytes between slashes; HDF5 does not read safely what it wr
 _DEEPEST = 200  # groups within groups, as many as are read
 _MOST_AXES = 32  # H5S_MAX_RANK
 _OF_KERAS = (".weights.h5", ".keras")
-_DTYPES = {"bool", "string", "bfloat16", "float16", "float32", "float64"}
-_DTYPES |= {f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64)}
-_DTYPES |= {"complex64", "complex128"}
 _PACKED = {"chunks": True, "compression": "gzip", "shuffle": True}
 
 
@@ -52,7 +50,7 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
             "name, give a path that ends in .h5 alone"
         )
     groups = _groups(arrays)
-    problems = {n: _problem(n, a.spec.dtype, a.ndim, groups) for n, a in arrays.items()}
+    problems = {name: _problem(array.spec, groups) for name, array in arrays.items()}
     refuse(problems, "HDF5", label)
     _write(arrays, output.file(), label, options.compress)
 
@@ -68,15 +66,15 @@ def _groups(arrays: Saved) -> dict[str, str]:
     return groups
 
 
-def _problem(name: str, dtype: str, axes: int, groups: dict[str, str]) -> str:
+def _problem(spec: ArraySpec, groups: dict[str, str]) -> str:
     """Why HDF5 cannot store the array, and what to do; ``""`` if it can."""
+    problem = dtype_problem(spec, ".h5")
+    if problem:
+        return problem
+    name, axes = spec.name, len(spec.shape)
     parts = name.split("/")
-    if dtype == "object":
-        return OBJECTS
-    if dtype not in _DTYPES:
-        return f"its dtype is {dtype}, which HDF5 does not have. Cast it, or save as .safetensors"
     if axes > _MOST_AXES:
-        return f"it has {axes} axes, and at most {_MOST_AXES} are possible. Reshape it"
+        return f"it has {axes} axes, and at most {_MOST_AXES} are possible. Save as .npz"
     if "\0" in name or not {"", ".", ".."}.isdisjoint(parts):
         return (
             "its name is not a path, because a part of it is empty, '.', '..' or has NUL. Rename it"
@@ -95,17 +93,30 @@ def _write(arrays: Saved, path: Path, label: str, compress: bool) -> None:
 
     with open(path, "w+b", buffering=0) as raw:
         calm = CalmFile(raw)
-        with h5py.File(
-            calm, "w", alignment_threshold=_ALIGNMENT, alignment_interval=_ALIGNMENT
-        ) as file:
-            writer = _Writer(file, compress)
-            for name, values in arrays.stream():
-                if values.dtype.kind in "OSTU":
-                    values = _strings(name, values, label)
-                writer.add(name, values)
-                del values
-                if calm.error is not None:
-                    break
+        # HDF5 calls the file while it writes. Ctrl-C there would be an error that it does not
+        # survive, and Python raises it in the main thread alone.
+        with ThreadPoolExecutor(1) as thread:
+            file = thread.submit(
+                h5py.File,
+                calm,
+                "w",
+                alignment_threshold=_ALIGNMENT,
+                alignment_interval=_ALIGNMENT,
+            ).result()
+            try:
+                writer = _Writer(file, compress)
+                for name, values in arrays.stream():
+                    if values.dtype.kind in "OSTU":
+                        values = _strings(name, values, label)
+                    thread.submit(writer.add, name, values).result()
+                    del values
+                    if calm.error is not None:
+                        break
+            except BaseException as error:
+                calm.error = calm.error or error  # nothing more is written
+                raise
+            finally:
+                thread.submit(file.close).result()
         if calm.error is not None:
             raise calm.error
 

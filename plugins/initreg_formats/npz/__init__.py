@@ -1,6 +1,6 @@
-"""numpy's ``.npz``: a zip archive of ``.npy`` members, stored or deflated.
+"""numpy's ``.npz``: a zip archive of ``.npy`` members.
 
-An array is called by its member's name without ``.npy``.
+An array is called by its member's name without ``.npy``. Other members are not arrays.
 """
 
 from __future__ import annotations
@@ -28,8 +28,15 @@ def initreg_claim(source: Source) -> Claim | None:
         if source.suffix == ".npz" or b".npy" in source.head[:512]:
             return Claim(Confidence.CONTENT, "begins like an .npz, but the archive has no end")
         return None
-    if names and all(name.endswith(".npy") for name in names):
+    names = tuple(name for name in names if not name.endswith("/"))
+    arrays = sum(name.endswith(".npy") for name in names)
+    if names and arrays == len(names):
         return Claim(Confidence.EXACT, "zip archive whose members are all .npy")
+    if arrays:
+        return Claim(
+            Confidence.CONTENT,
+            f"zip archive, {arrays:,} of {len(names):,} members called .npy",
+        )
     if source.suffix == ".npz":
         return Claim(Confidence.CONTENT, "zip archive named .npz")
     return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions
 from initreg.option_spelling import option
 from initreg_formats.shared.npy_header import make_header
-from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
+from initreg_formats.shared.refusing import dtype_problem, name_problem, refuse
 from initreg_formats.shared.zip_writing import LONGEST_NAME, ZipWriter
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ _SUFFIX = ".npy"
 _BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 # Padding strings to the longest may take this many times their own size, beyond a megabyte.
 _WIDEST = 64
-_DTYPES = {"bool", "string", "float16", "float32", "float64", "complex64", "complex128"}
-_DTYPES |= {f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
@@ -55,14 +53,9 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
 
 def _problem(name: str, array: LazyArray, arrays: Saved) -> str:
     """Why an .npz cannot store the array, and what to do; ``""`` if it can."""
-    dtype = array.spec.dtype
-    if dtype == "object":
-        return OBJECTS
-    if dtype not in _DTYPES:
-        return (
-            f"its dtype is {dtype}, which numpy's files have no name for. Save as .safetensors or "
-            ".ckpt, or cast it, as " + option("cast", "float32") + " does"
-        )
+    problem = dtype_problem(array.spec, ".npz")
+    if problem:
+        return problem
     if "\0" in name or "\\" in name or name.startswith("/") or ".." in name.split("/"):
         return "its name is not a relative path that every system reads alike. Rename it"
     problem = name_problem(name)

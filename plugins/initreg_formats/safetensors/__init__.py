@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from initreg import Output, Saved, SaveOptions
 
 initreg_endings = (".safetensors",)
+initreg_keeps_metadata = True
+initreg_finds_parts = True
 
 
 @hookimpl

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from initreg import Claim, Confidence, Source
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
 LONGEST_HEADER = 100_000_000  # bytes; MAX_HEADER_SIZE of the reference
+BLANKS = b" \t\r\n"  # what JSON allows before and after the header (RFC 8259, section 2)
+METADATA = "__metadata__"
+_SHOWN = 200  # characters of the metadata in the reason of a claim
 
 
 def claim(source: Source) -> Claim | None:
@@ -20,11 +26,37 @@ def claim(source: Source) -> Claim | None:
             return Claim(Confidence.EXACT, "index of safetensors files: JSON with a weight_map")
         return Claim(Confidence.NAME, f"is named {INDEX_SUFFIX}")
     size = int.from_bytes(source.head[:8], "little")
-    if source.head[8:9] == b"{" and size <= min(LONGEST_HEADER, source.size - 8):
-        return Claim(Confidence.EXACT, f"begins with a JSON header of {size:,} bytes")
+    begin = source.head[8 : 8 + size].lstrip(BLANKS)
+    is_possible = 0 < size <= min(LONGEST_HEADER, source.size - 8)
+    if is_possible and begin.startswith(b"{"):
+        reason = f"begins with a JSON header of {size:,} bytes"
+        return Claim(Confidence.EXACT, reason + _metadata_text(begin))
+    if is_possible and not begin and size > len(source.head) - 8:
+        return Claim(Confidence.CONTENT, f"begins like a header of {size:,} bytes, with blanks")
     if source.suffix == SUFFIX:
         return Claim(Confidence.NAME, f"is named {SUFFIX}, but does not begin like one")
     return None
+
+
+def _metadata_text(begin: bytes) -> str:
+    """What the reason of a claim says about the metadata, from the first bytes of a header.
+
+    ``""`` if they do not show any. All common writers put it first.
+    """
+    text = begin.decode("utf-8", errors="replace")
+    value = ""
+    try:
+        if (first := text[1:].lstrip()).startswith(f'"{METADATA}"'):
+            value = first[len(METADATA) + 2 :].lstrip().removeprefix(":").lstrip()
+            found: Any = json.JSONDecoder().raw_decode(value)[0]
+        else:
+            found = json.loads(text).get(METADATA)  # all of a short header
+    except (ValueError, RecursionError):  # it is longer than that, or damaged
+        shown = value if value.startswith("{") else ""
+    else:
+        shown = json.dumps(found, ensure_ascii=False) if found and isinstance(found, dict) else ""
+    more = "..." if len(shown) > _SHOWN else ""
+    return f", with metadata {shown[:_SHOWN]}{more}" if shown else ""
 
 
 def is_index(source: Source) -> bool:

@@ -23,10 +23,12 @@ DTYPES: dict[str, tuple[int, str | None]] = {
     "F64": (64, "float64"),
     "I64": (64, "int64"),
     "U64": (64, "uint64"),
-    # Packed, several elements to a byte. These are listed, but numpy has no such arrays.
+    # Packed, several elements to a byte. numpy has no such arrays, so they are only copied.
     "F4": (4, None),
     "F6_E2M3": (6, None),
     "F6_E3M2": (6, None),
 }
 # The other way round, for writing.
 NAMES = {ours: theirs for theirs, (_, ours) in DTYPES.items() if ours is not None}
+# Those that are copied as they are, without being understood.
+OPAQUE = {theirs for theirs, (_, ours) in DTYPES.items() if ours is None}

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from initreg import DamagedFile, Extent, Source
-from initreg_formats.safetensors.claiming import LONGEST_HEADER
+from initreg import DamagedFile, Extent, OpaqueExtent, Source
+from initreg_formats.safetensors.claiming import BLANKS, LONGEST_HEADER, METADATA
 from initreg_formats.safetensors.dtypes import DTYPES
-from initreg_formats.shared.strict_json import parse_object
-from initreg_formats.shared.unreadable import OpaqueDtype, Unreadable
+from initreg_formats.shared.strict_json import is_text, parse_object
 
 _MOST_AXES = 64  # numpy's limit
 _MOST_BYTES = 1 << 62
-_METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
 
-def open_file(source: Source) -> dict[str, Any]:
+class Arrays(dict[str, Any]):
+    """Every array of a file by name, and what its ``__metadata__`` says."""
+
+    metadata: Mapping[str, str]
+
+
+def open_file(source: Source) -> Arrays:
     """Every array by name. Raises DamagedFile."""
     what = source.label
     if source.size < 8:
@@ -33,18 +38,16 @@ def open_file(source: Source) -> dict[str, Any]:
             "is truncated, or not a safetensors file. Download or copy it again"
         )
     text = source.read(8, size)
-    if not text.startswith(b"{"):
+    # Writers may put white space around the header, to align it. Readers must take it: the test
+    # test_whitespace_leading_padded_header of the reference library.
+    if not text.lstrip(BLANKS).startswith(b"{"):
         raise DamagedFile(
             f"{what}: its header does not begin with '{{', so it is not a safetensors file"
         )
     header = parse_object(text, what)
-    metadata = header.pop(_METADATA, None)
-    if metadata is not None and not (
-        isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
-    ):
-        raise DamagedFile(f"{what}: its {_METADATA} is not an object of strings")
     assert source.path is not None
-    arrays: dict[str, Any] = {}
+    arrays = Arrays()
+    arrays.metadata = _metadata(header.pop(METADATA, None), what)
     spans: list[tuple[int, int, str]] = []
     for name in [*header]:
         # Entries are removed, so that a header of a million names is not in memory twice.
@@ -55,13 +58,25 @@ def open_file(source: Source) -> dict[str, Any]:
     return arrays
 
 
+def _metadata(given: Any, what: str) -> dict[str, str]:
+    """The metadata of a file, which may have none. Raises DamagedFile."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
+        raise DamagedFile(f"{what}: its {METADATA} is not an object of strings")
+    if not all(is_text(key + text) for key, text in given.items()):
+        raise DamagedFile(f"{what}: its {METADATA} is not valid Unicode")
+    return given
+
+
 def _array(
     path: Path, start: int, name: str, entry: Any, what: str
-) -> tuple[int, int, Extent | Unreadable]:
+) -> tuple[int, int, Extent | OpaqueExtent]:
     """Where an array begins and ends, counted from byte ``start``, and the array."""
-    if not isinstance(entry, dict) or entry.keys() != _FIELDS:
+    # Other fields are ignored, as the reference ignores them.
+    if not isinstance(entry, dict) or not entry.keys() >= _FIELDS:
         raise DamagedFile(
-            f"{what}: array {name!r}: its entry {entry!r:.100} does not have just the fields "
+            f"{what}: array {name!r}: its entry {entry!r:.100} does not have the fields "
             f"{', '.join(sorted(_FIELDS))}"
         )
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -88,9 +103,11 @@ def _array(
     if dtype is None:
         message = (
             f"{what}: array {name!r} has the dtype {kind}, with {width} bits for each element. "
-            "numpy has no such arrays. Convert it to a wider dtype where it was made"
+            "numpy has no such arrays, so only its bytes can be verified, and copied to another "
+            "safetensors file. To read its values, convert it to a wider dtype where it was made"
         )
-        return begin, end, Unreadable(tuple(shape), OpaqueDtype(kind), message)
+        place = (path, start + begin, end - begin)
+        return begin, end, OpaqueExtent(*place, tuple(shape), kind, message)
     return begin, end, Extent(path, start + begin, end - begin, tuple(shape), dtype)
 
 

@@ -13,17 +13,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from initreg import ArraySpec, InitregError, Output, Saved, SaveOptions
+from initreg import ArraySpec, InitregError, Output, Saved, SaveOptions, Source
 from initreg.option_spelling import option
-from initreg_formats.safetensors.claiming import INDEX_SUFFIX, LONGEST_HEADER, SUFFIX
-from initreg_formats.safetensors.dtypes import NAMES
-from initreg_formats.shared.parts import LONGEST_INDEX
-from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
+from initreg_formats.safetensors.claiming import INDEX_SUFFIX, LONGEST_HEADER, METADATA, SUFFIX
+from initreg_formats.safetensors.dtypes import NAMES, OPAQUE
+from initreg_formats.shared.parts import weight_map
+from initreg_formats.shared.refusing import dtype_problem, name_problem, refuse
 
-_SHARD = re.compile(r"-\d{5,}-of-\d{5,}\.safetensors$", re.IGNORECASE)
+_SHARD = r"(\.\d+)?-\d{5,}-of-\d{5,}\.safetensors"  # after the base
+_MOST_INDICES = 1000  # of other models in the folder, which are read
 _ALIGNMENT = 64  # bytes
 _BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 
@@ -53,15 +55,17 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
     base = name[: -len(SUFFIX)] if name.lower().endswith(SUFFIX) else name
     index = f"{base}{INDEX_SUFFIX}"
     shards = _shards(specs, options.shard_size)
-    old = [] if output.is_free(index) else _shards_of_index(output.folder / index)
+    old = [] if output.is_free(index) else _shards_of_index(output.folder / index, base)
+    like = [index, *old]
     if len(shards) == 1:
-        _write(arrays, shards[0], output.file(), output.label)
+        _write(arrays, shards[0], output.file(like=like), output.label)
         output.obsolete(index)  # before its shards, without which it cannot be used
     else:
         names = _free_names(output, base, len(shards))
         for file, shard in zip(names, shards, strict=True):
-            _write(arrays, shard, output.file(file), output.label)
-        output.file(index).write_text(_index(names, shards), "utf-8")
+            _write(arrays, shard, output.file(file, like), output.label)
+        text = _index(names, shards, arrays.metadata)
+        output.file(index, like).write_text(text, "utf-8")
         output.result = _beside(output, index)
         output.obsolete(name)
     for file in old:
@@ -70,22 +74,25 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
 
 def _problem(spec: ArraySpec) -> str:
     """Why the format cannot store the array, and what to do; ``""`` if it can."""
-    if spec.dtype == "object":
-        return OBJECTS
-    if spec.dtype not in NAMES:
-        return (
-            f"its dtype is {spec.dtype}, which the format does not have. Cast or drop it, or save "
-            "as .ckpt"
-        )
-    if spec.name == "__metadata__":
+    is_ours = spec.opaque is not None and spec.dtype in OPAQUE
+    problem = "" if is_ours else dtype_problem(spec, SUFFIX)
+    if problem:
+        return problem
+    if spec.name == METADATA:
         return "the format keeps that name for itself. Rename it"
     return name_problem(spec.name)
 
 
-def _index(names: Sequence[str], shards: Sequence[Sequence[ArraySpec]]) -> str:
-    """The index, as Hugging Face writes it, in the order of the arrays."""
+def _index(
+    names: Sequence[str], shards: Sequence[Sequence[ArraySpec]], metadata: Mapping[str, str]
+) -> str:
+    """The index, as Hugging Face writes it, in the order of the arrays.
+
+    ``total_size`` is the one of the index. Metadata of that name is in the shards alone.
+    """
+    size = {"total_size": sum(_size(spec) for shard in shards for spec in shard)}
     content = {
-        "metadata": {"total_size": sum(_size(spec) for shard in shards for spec in shard)},
+        "metadata": {**metadata, **size},
         "weight_map": {
             spec.name: name for name, shard in zip(names, shards, strict=True) for spec in shard
         },
@@ -132,25 +139,40 @@ def _free_names(output: Output, base: str, count: int) -> list[str]:
         attempt += 1
 
 
-def _shards_of_index(path: Path) -> list[str]:
-    """The shards in its folder that an existing index names. Empty if the file is not an index.
+def _shards_of_index(path: Path, base: str) -> list[str]:
+    """The shards that the previous save of this model left. Empty if the file is not an index.
 
-    A file that is not named like a shard may belong to somebody else, so it is left alone.
+    An index may be a copy of another model's, or come from a stranger. So a file that is not named
+    like a shard of this model is left alone, and so is one that another index names.
     """
-    try:
-        if path.stat().st_size > LONGEST_INDEX:
-            return []
-        names = set(json.loads(path.read_bytes())["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
-    return sorted(
+    shard = re.compile(re.escape(base) + _SHARD, re.IGNORECASE | re.DOTALL)
+    names = {
         name
-        for name in names
-        if isinstance(name, str)
-        and _SHARD.search(name)
-        and name == Path(name).name
-        and (path.parent / name).is_file()
-    )
+        for name in _named_by(path)
+        if shard.fullmatch(name) and name == Path(name).name and (path.parent / name).is_file()
+    }
+    if names:
+        others = [
+            each
+            for each in os.listdir(path.parent)
+            # A hidden one is of a save that is running or was killed.
+            if each.lower().endswith(INDEX_SUFFIX) and not each.startswith(".")
+        ]
+        for other in others[:_MOST_INDICES]:
+            if other != path.name:
+                names -= _named_by(path.parent / other)
+        if len(others) > _MOST_INDICES:
+            return []
+    return sorted(names)
+
+
+def _named_by(index: Path) -> set[str]:
+    """The files that an index names. Empty if it is not one."""
+    try:
+        found = weight_map(Source(index)).values()
+    except InitregError:
+        return set()
+    return {name for name in found if isinstance(name, str)}
 
 
 def _write(arrays: Saved, specs: Sequence[ArraySpec], path: Path, label: str) -> None:
@@ -162,27 +184,26 @@ def _write(arrays: Saved, specs: Sequence[ArraySpec], path: Path, label: str) ->
     for spec in sorted(specs, key=lambda s: (_size(s) % _ALIGNMENT > 0, -_itemsize(s))):
         offsets[spec.name] = end
         end += _size(spec)
-    fields = {
-        spec.name: {
-            "dtype": NAMES[spec.dtype],
+    fields: dict[str, Any] = {METADATA: arrays.metadata} if arrays.metadata else {}
+    for spec in specs:
+        fields[spec.name] = {
+            "dtype": spec.dtype if spec.opaque is not None else NAMES[spec.dtype],
             "shape": list(spec.shape),
             "data_offsets": [offsets[spec.name], offsets[spec.name] + _size(spec)],
         }
-        for spec in specs
-    }
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
     if len(text) > LONGEST_HEADER:
         raise InitregError(
-            f"{label}: {len(specs):,} arrays need a header of {len(text):,} bytes, and safetensors "
-            f"have at most {LONGEST_HEADER:,}. Give "
+            f"{label}: {len(specs):,} arrays need a header of {len(text):,} bytes, with their "
+            f"metadata, and safetensors have at most {LONGEST_HEADER:,}. Give "
             + option("shard_size", python="shard_size")
             + ", or save as .ckpt"
         )
     begin = at = 8 + len(text)
     with open(path, "wb", _BUFFER) as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for name, values in arrays.stream(*offsets) if offsets else ():
+        for name, values in arrays.stream(*offsets, opaque=True) if offsets else ():
             if at != begin + offsets[name]:  # not always, because seeking empties the buffer
                 at = file.seek(begin + offsets[name])
             at += file.write(values.reshape(-1).view(np.uint8).data if values.size else b"")

@@ -5,15 +5,26 @@ Source of the layout: numpy's NEP 1 and ``numpy.lib.format``.
 
 from __future__ import annotations
 
-import ast
+import math
 import re
 from typing import Any, NamedTuple
 
 from initreg import DamagedFile
+from initreg_formats.shared.literals import literal
 
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 1 << 16  # bytes; numpy itself refuses to parse more than 10,000 characters
 _ALIGNMENT = 64  # bytes; ARRAY_ALIGN of numpy
+_KEYS = {"descr", "fortran_order", "shape"}
+# The dtypes that a header may name: numpy's type strings, and the names that others write.
+# ``numpy.dtype`` takes more: dtypes with a shape, "(2,)<f4", several in one text, "f4,f4", and old
+# names, of which it warns. numpy writes none of these, and cannot read the first.
+_DTYPE = re.compile(
+    # <f1 and <W4 are those of ml_dtypes: float8_e5m2 and complex32.
+    r"[<>|=]?(?:\?|b1?|[iu][1248]|[hHlLqQefdgFDG]|f(?:1|2|4|8|12|16)|c(?:8|16|24|32)|O[48]?"
+    r"|[SUVW](?P<width>[0-9]{1,9})|[mM]8(?:\[[0-9]{0,9}[A-Za-z]{1,2}\])?)"
+    r"|bool|u?int(?:8|16|32|64)|float(?:16|32|64)|complex(?:64|128)|object"
+)
 
 
 class Header(NamedTuple):
@@ -30,7 +41,10 @@ class Header(NamedTuple):
 
     @property
     def is_pickle(self) -> bool:
-        return isinstance(self.descr, str) and self.descr.lstrip("|<>=") == "O"
+        return isinstance(self.descr, str) and self.descr.lstrip("|<>=").rstrip("48") in (
+            "O",
+            "object",
+        )
 
     @property
     def order(self) -> str:
@@ -65,41 +79,54 @@ def parse_header(data: bytes, what: str) -> Header:
     encoding = "utf-8" if data[6] == 3 else "latin1"
     try:
         text = data[start:size].decode(encoding)
-        fields = _literal(text.strip())
+        fields = _fields(text.strip())
         shape, descr, fortran = fields["shape"], fields["descr"], fields["fortran_order"]
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"its shape is {shape!r}")
+            raise ValueError(f"its shape is {shape!r:.80}")
         if not isinstance(fortran, bool) or not isinstance(descr, (str, list)):
             raise ValueError("its descr or fortran_order has the wrong type")
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        SyntaxError,
-        MemoryError,
-        RecursionError,
-    ) as error:
+        if isinstance(descr, str):
+            check_descr(descr, math.prod(shape))
+    except ValueError as error:
         raise DamagedFile(f"{what}: its .npy header is damaged: {error}") from error
     return Header(size, shape, descr, fortran)
 
 
-# The header as numpy writes it. Most headers match, and then Python's parser is not needed.
-_AXIS = r"(?:0|[1-9]\d*)"
+def check_descr(descr: str, count: int = 1) -> None:
+    """Raise ValueError for a type string that numpy does not write, and for elements without bytes,
+    of which any number would fit into any file.
+
+    Args:
+        descr: the type string.
+        count: how many elements there are.
+    """
+    found = _DTYPE.fullmatch(descr)
+    if found is None:
+        what = "a dtype with a shape" if descr.startswith("(") else "not a dtype that numpy writes"
+        raise ValueError(f"its descr {descr!r:.80} is {what}")
+    if found["width"] and not int(found["width"]) and count:
+        raise ValueError(f"its descr {descr!r} is of elements without bytes")
+
+
+# The header as numpy writes it. Most headers match, and then no parser is needed.
+_AXIS = r"(?:0|[1-9]\d{0,19})"
 _PLAIN = re.compile(
     r"\{'descr': '([^'\\]+)', 'fortran_order': (True|False), "
-    rf"'shape': \(((?:{_AXIS}, ?)*(?:{_AXIS})?)\), \}}"
+    rf"'shape': \(((?:{_AXIS}, ?)*(?:{_AXIS})?)\), \}}",
+    re.ASCII,
 )
 
 
-def _literal(text: str) -> Any:
+def _fields(text: str) -> Any:
+    """The header's dict. Raises ValueError."""
     plain = _PLAIN.fullmatch(text)
     if plain is not None and (plain[3].endswith(",") or ", " in plain[3] or not plain[3]):
         shape = tuple(int(axis) for axis in plain[3].split(",") if axis.strip())
         return {"descr": plain[1], "fortran_order": plain[2] == "True", "shape": shape}
-    try:
-        return ast.literal_eval(text)
-    except SyntaxError:  # Python 2 wrote its long integers as 3L
-        return ast.literal_eval(re.sub(r"(?<=\d)L(?=[,)])", "", text))
+    found = literal(text)
+    if not isinstance(found, dict) or found.keys() != _KEYS:
+        raise ValueError(f"it is not a dict of {', '.join(sorted(_KEYS))}")
+    return found
 
 
 def make_header(descr: str, shape: tuple[int, ...]) -> bytes:

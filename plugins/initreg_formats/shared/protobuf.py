@@ -94,6 +94,28 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
             yield number, wire, value, content
 
 
+def spans(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """The fields of the message in ``data[at:end]``, without a copy of any content.
+
+    Yields:
+        ``(number, wire type, value, begin, stop)``. The content is ``data[begin:stop]``.
+    """
+    while at < end:
+        tag = data[at]
+        size = data[at + 1] if at + 1 < end else 0x80
+        if tag & 7 == BYTES and 8 <= tag < 0x80 and size < 0x80:  # as in fields()
+            at += 2 + size
+            if at > end:
+                raise Malformed("a field that is longer than its message")
+            yield tag >> 3, BYTES, 0, at - size, at
+        elif tag & 7 == VARINT and 8 <= tag < 0x80 and size < 0x80:
+            at += 2
+            yield tag >> 3, VARINT, size, at, at
+        else:
+            number, wire, value, content, at = field(data, at, end)
+            yield number, wire, value, at - len(content), at
+
+
 def encode_varint(value: int) -> bytes:
     """An unsigned number of at most 64 bits."""
     out = bytearray()

@@ -24,6 +24,15 @@ def parse_object(text: bytes, what: str) -> dict[str, Any]:
     return found
 
 
+def is_text(text: str) -> bool:
+    """Whether it is valid Unicode. A lone surrogate could not be printed, or written again."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -5,8 +5,8 @@ Source: TensorFlow's core/framework/types.proto.
 
 from __future__ import annotations
 
-# DataType -> dtype. Quantised integers are what TensorFlow gives numpy for them: plain ones. Types
-# of less than a byte take one byte for each element, in a checkpoint as in memory.
+# DataType -> dtype. Types of less than a byte take one byte for each element, in a checkpoint as in
+# memory.
 DTYPES = {
     1: "float32",
     2: "float64",
@@ -18,12 +18,12 @@ DTYPES = {
     8: "complex64",
     9: "int64",
     10: "bool",
-    11: "int8",  # qint8
-    12: "uint8",  # quint8
-    13: "int32",  # qint32
+    11: "qint8",
+    12: "quint8",
+    13: "qint32",
     14: "bfloat16",
-    15: "int16",  # qint16
-    16: "uint16",  # quint16
+    15: "qint16",
+    16: "quint16",
     17: "uint16",
     18: "complex128",
     19: "float16",

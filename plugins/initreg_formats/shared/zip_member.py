@@ -6,7 +6,7 @@ Source: PKWARE's APPNOTE, 4.3.7 (local file header) and 4.4.4 (general purpose f
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from initreg import DamagedFile, InitregError, RefusedFile
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _LOCAL_HEADER = 30  # bytes, then the name and the extra field
 _ENCRYPTED, _UTF8 = 0x1, 0x800
-_STORED, _DEFLATED = 0, 8
+_METHODS = {0: "stored", 8: "deflated", 12: "packed by bzip2", 14: "packed by LZMA"}
+STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14  # APPNOTE, 4.4.5
+
+
+class OtherName(DamagedFile):
+    """A member has one name in the archive's directory, and another one where its bytes are. So it
+    is not known which bytes belong to which name."""
 
 
 @contextlib.contextmanager
@@ -53,22 +59,44 @@ def members_of(file: BinaryIO, what: str) -> list[zipfile.ZipInfo]:
         return archive.infolist()
 
 
-def data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:
+def check_packing(
+    member: zipfile.ZipInfo, what: str, methods: Collection[int] = (STORED, DEFLATED)
+) -> None:
+    """Check that a member is packed in one of these ways, and not encrypted.
+
+    Raises DamagedFile, whose message begins with ``what``.
+    """
+    if member.flag_bits & _ENCRYPTED:
+        raise DamagedFile(f"{what} is encrypted. Save it without a password")
+    if member.compress_type not in methods:
+        known = " or ".join(_METHODS[method] for method in sorted(methods))
+        raise DamagedFile(
+            f"{what} is packed by method {member.compress_type}, which initreg does not read. Save "
+            f"it {known}"
+        )
+
+
+def data_offset(
+    file: BinaryIO,
+    member: zipfile.ZipInfo,
+    what: str,
+    methods: Collection[int] = (STORED, DEFLATED),
+) -> int:
     """Where the member's own bytes begin, in bytes from the start of the archive.
 
     The lengths in the member's local header decide, not those in the archive's directory.
 
+    Args:
+        file: the archive.
+        member: the member, as the archive's directory lists it.
+        what: what messages call the member.
+        methods: the ways of packing that can be read.
+
     Raises:
-        DamagedFile: there is no local header, it has another name, or the member is encrypted or
-            neither stored nor deflated. The message begins with ``what``.
+        DamagedFile: there is no local header, it has another name (an OtherName), or the member is
+            encrypted or packed in another way. The message begins with ``what``.
     """
-    if member.flag_bits & _ENCRYPTED:
-        raise DamagedFile(f"{what} is encrypted. Save it without a password")
-    if member.compress_type not in (_STORED, _DEFLATED):
-        raise DamagedFile(
-            f"{what} is packed by method {member.compress_type}. initreg reads stored and deflated "
-            "members, which is what numpy and Keras write"
-        )
+    check_packing(member, what, methods)
     file.seek(member.header_offset)
     head = file.read(_LOCAL_HEADER)
     if len(head) < _LOCAL_HEADER or not head.startswith(MAGIC[0]):
@@ -81,7 +109,7 @@ def data_offset(file: BinaryIO, member: zipfile.ZipInfo, what: str) -> int:
     utf8 = int.from_bytes(head[6:8], "little") & _UTF8
     name = file.read(names).decode("utf-8" if utf8 else "cp437", errors="replace")
     if name != member.orig_filename:
-        raise DamagedFile(
+        raise OtherName(
             f"{what} is called {name!r} where its bytes are. The file is corrupt. Download or copy "
             "it again"
         )
@@ -103,8 +131,9 @@ def check_size(member: zipfile.ZipInfo, unpacked: int, what: str, max_inflation:
         RefusedFile: it is packed better than is allowed.
     """
     packed = member.compress_size
-    if member.compress_type != _STORED:
-        DamagedFile.check_deflate(what, packed, unpacked)
+    if member.compress_type != STORED:
+        if member.compress_type == DEFLATED:
+            DamagedFile.check_deflate(what, packed, unpacked)
         RefusedFile.check_inflation(what, packed, unpacked, max_inflation)
     elif unpacked > packed:
         raise DamagedFile(

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from initreg import DamagedFile, Extent, OpenOptions, SlicedExtent, Source
-from initreg_formats.shared.parts import refuse_link_out
+from initreg import DamagedFile, Extent, OpenOptions, Place, SlicedExtent, Source, StateSpec
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, fields, signed
 from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS, STRING
-from initreg_formats.tf_checkpoint import graph
+from initreg_formats.tf_checkpoint import data_files, graph
 from initreg_formats.tf_checkpoint.entry import (
     MOST_SLICES,
     Entry,
@@ -31,7 +30,6 @@ from initreg_formats.tf_checkpoint.strings import Piece, Strings, check_piece, r
 
 HEADER_KEY = b""
 _VERSION = 1  # kTensorBundleVersion
-_NAMES_SHOWN = 5
 _LETTERS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 
 
@@ -46,20 +44,50 @@ class Header(NamedTuple):
     byteorder: str
 
 
-def open_bundle(index: Source, prefix: Path, options: OpenOptions) -> dict[str, Any]:
-    """Every variable of the checkpoint by its key, in the order of the keys.
+def open_bundle(
+    index: Source, prefix: Path, options: OpenOptions, named: str = ""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Every variable of the checkpoint by its key, in the order of the keys; and the keys of those
+    that are a second copy, each with the key of the first.
 
-    Only the index and the object graph are read. Raises DamagedFile, and RefusedFile for a data
-    file in another folder.
+    Only the index and the object graph are read.
+
+    Args:
+        index: the index.
+        prefix: the prefix of the checkpoint.
+        options: what the user asked for.
+        named: the name of the file that the user gave. If it is a data file, the index has to be
+            its index.
+
+    Raises:
+        DamagedFile: data files are missing, or something is wrong with the index.
+        RefusedFile: a data file is a link to another folder.
+        SourceNotFound: data files have other names than they should.
     """
     with Table(index, options.verify) as table:
         found = dict(table.entries())
-    return _Bundle(index.label, prefix, found, options.verify).arrays()
+    bundle = _Bundle(index, prefix, found, options.verify, named)
+    return bundle.arrays(), bundle.copies
+
+
+def shards_of(entries: Sequence[tuple[bytes, bytes]], what: str) -> int:
+    """How many data files an index counts. ``entries`` are its keys and values.
+
+    Raises DamagedFile.
+    """
+    try:
+        if entries and entries[0][0] == HEADER_KEY:
+            return _parse_header(entries[0][1]).shards
+        raise Malformed("no header")
+    except Malformed as error:
+        raise DamagedFile(f"{what}: its header is damaged: it has {error}") from error
 
 
 class _Bundle:
-    def __init__(self, what: str, prefix: Path, found: dict[bytes, bytes], verify: bool) -> None:
-        self._what = what
+    def __init__(
+        self, index: Source, prefix: Path, found: dict[bytes, bytes], verify: bool, named: str
+    ) -> None:
+        self._what = what = index.label
         self._prefix = prefix
         self._verify = verify
         header = found.pop(HEADER_KEY, None)
@@ -74,21 +102,21 @@ class _Bundle:
                 f"{what}: its header is damaged: it has {error}. Download or copy it again"
             ) from error
         self._dtypes: dict[int, str] = {}  # what _dtype returned
+        self.copies: dict[str, str] = {}
         self._entries: dict[bytes, Entry] = {}
         for key, value in found.items():
             try:
                 self._entries[key] = parse_entry(value)
             except Malformed as error:
                 raise self._damaged(key, error) from error
-        self._files, self._sizes = self._shards(self._entries.values())
+        self._sources = self._shards(index, self._entries.values(), named)
+        self._files = {n: cast("Path", source.path) for n, source in self._sources.items()}
 
     def arrays(self) -> dict[str, Any]:
         """The variables, each as an Extent, a SlicedExtent or Strings."""
         parts = self._parts()
         slices = {key for pieces in parts.values() for _, key, _ in pieces}
-        aliases = self._aliases()
-        for key, names in graph.places(self._entries).items():
-            aliases[key] = (*aliases.get(key, ()), *names)
+        aliases, states = self._graph()
         arrays: dict[str, Any] = {}
         for key, entry in self._entries.items():
             if key in slices or entry.dtype in NOT_ARRAYS:
@@ -99,9 +127,10 @@ class _Bundle:
                     if not graph.is_bookkeeping(name):
                         arrays[name] = self._strings(name, entry, parts.get(key), aliases.get(key))
                 elif entry.slices:
-                    arrays[name] = self._sliced(entry, parts[key], aliases.get(key, ()))
+                    found = self._sliced(entry, parts[key], aliases.get(key, ()))
+                    arrays[name] = replace(found, state=states.get(key))
                 else:
-                    arrays[name] = self._extent(entry, aliases.get(key, ()))
+                    arrays[name] = self._extent(entry, aliases.get(key, ()), states.get(key))
             except UnicodeDecodeError as error:
                 raise self._damaged(key, "a name that is not UTF-8") from error
             except Malformed as error:
@@ -122,7 +151,9 @@ class _Bundle:
         extents = tuple((start, self._extent(part)) for start, _, part in parts)
         return SlicedExtent(entry.shape, self._dtype(entry.dtype), extents, aliases)
 
-    def _extent(self, entry: Entry, aliases: tuple[str, ...] = ()) -> Extent:
+    def _extent(
+        self, entry: Entry, aliases: tuple[str, ...] = (), state: StateSpec | None = None
+    ) -> Extent:
         dtype, shape, shard, offset, size, crc, _ = entry
         # Arguments by position, defaults too, which is twice as fast as by name.
         return Extent(
@@ -136,6 +167,7 @@ class _Bundle:
             None,
             ("crc32c", crc),
             aliases,
+            state,
         )
 
     def _dtype(self, number: int) -> str:
@@ -150,15 +182,16 @@ class _Bundle:
         match = re.fullmatch(r"(float|u?int|complex)(16|32|64|128)", name)
         if match is not None:
             return f">{_LETTERS[match[1]]}{int(match[2]) // 8}"
-        if name == "bfloat16":
-            raise Malformed("big-endian bfloat16, which initreg does not read")
+        if name in ("bfloat16", "qint16", "quint16", "qint32"):
+            raise Malformed(f"big-endian {name}, which initreg does not read")
         return name  # one byte has no order
 
     def _piece(self, entry: Entry) -> Piece:
-        file = self._files[entry.shard]
         order = self._header.byteorder
-        piece = Piece(file, entry.offset, entry.size, entry.shape, entry.crc, order)
-        check_piece(piece, self._sizes[file])
+        piece = Piece(
+            self._sources[entry.shard], entry.offset, entry.size, entry.shape, entry.crc, order
+        )
+        check_piece(piece)
         return piece
 
     def _parts(self) -> dict[bytes, _Parts]:
@@ -189,47 +222,55 @@ class _Bundle:
         check_boxes(entry.shape, [(start, stored.shape) for start, _, stored in parts])
         return parts
 
-    def _aliases(self) -> dict[bytes, tuple[str, ...]]:
-        """The ``full_name`` of each variable, if the checkpoint is object-based."""
+    def _graph(self) -> tuple[dict[bytes, tuple[str, ...]], dict[bytes, StateSpec]]:
+        """The other names of each variable, and what it is in the state of an optimizer.
+
+        Both are empty if the checkpoint is not object-based.
+        """
         entry = self._entries.get(graph.KEY.encode())
         if entry is None or entry.dtype != STRING:
-            return {}
+            return {}, {}
         try:
             piece = self._piece(entry)
             strings = read_strings(piece, f"{self._what}: {graph.KEY}", self._verify)
-            names = graph.other_names(b"".join(strings))
-            return {
-                key: tuple(name.decode() for name in found)
+            names, states = graph.read(b"".join(strings), self._entries)
+            decoded = {
+                key: tuple(name.decode() if isinstance(name, bytes) else name for name in found)
                 for key, found in self._without_copies(names).items()
             }
+            return decoded, states
         except (Malformed, UnicodeDecodeError) as error:
             raise DamagedFile(f"{self._what}: its object graph is damaged: {error}") from error
 
     def _without_copies(
-        self, names: dict[bytes, tuple[bytes, ...]]
-    ) -> dict[bytes, tuple[bytes, ...]]:
+        self, names: dict[bytes, tuple[bytes | str, ...]]
+    ) -> dict[bytes, tuple[bytes | str, ...]]:
         """The names of each key. If several equal arrays have one name, only the first keeps it.
 
         ``model.export()`` of Keras 3 saves every variable twice: in a list of all variables, and in
         the list of those that are trained or of those that are not.
         """
-        owners: dict[bytes, list[bytes]] = {}
+        owners: dict[bytes | str, list[bytes]] = {}
         for key, found in names.items():
             for name in found:
-                owners.setdefault(name, []).append(key)
-        copies: set[tuple[bytes, bytes]] = set()
+                if not isinstance(name, Place):
+                    owners.setdefault(name, []).append(key)
+        copies: set[tuple[bytes, bytes | str]] = set()
         for name, keys in owners.items():
             entries = [self._entries.get(key) for key in keys]
             alike = {(e.shape, e.dtype, e.size, e.crc) for e in entries if e is not None}
             if len(keys) > 1 and len(alike) == 1 and all(map(graph.is_in_list, keys)):
                 copies.update((key, name) for key in keys[1:])
+                others = [key for key in keys if not graph.is_unordered(key)]
+                for key in filter(graph.is_unordered, keys if others else ()):
+                    self.copies[key.decode()] = others[0].decode()
         return {
             key: tuple(name for name in found if (key, name) not in copies)
             for key, found in names.items()
         }
 
-    def _shards(self, entries: Iterable[Entry]) -> tuple[dict[int, Path], dict[Path, int]]:
-        """The data files in use, and the size of each. Only the prefix decides their names."""
+    def _shards(self, index: Source, entries: Iterable[Entry], named: str) -> dict[int, Source]:
+        """The data files in use. Only the prefix decides their names."""
         count = self._header.shards
         used = sorted({entry.shard for entry in entries if not entry.slices})
         if used and used[-1] >= count:
@@ -237,26 +278,15 @@ class _Bundle:
                 f"{self._what}: an array lies in data file {used[-1]}, but there are only {count}. "
                 "Download or copy the index again"
             )
-        files = {n: Path(f"{self._prefix}.data-{n:05d}-of-{count:05d}") for n in used}
-        sizes: dict[Path, int] = {}
-        missing = []
-        for file in files.values():
-            refuse_link_out(file, self._what, Path(f"{self._prefix}.index"))
-            try:
-                status = os.stat(file)
-            except (OSError, ValueError):
-                missing.append(file.name)
-                continue
-            if not stat.S_ISREG(status.st_mode):
-                raise DamagedFile(f"{file}: is not a file, so the checkpoint's data cannot be read")
-            sizes[file] = status.st_size
+        names = {n: f"{self._prefix.name}.data-{n:05d}-of-{count:05d}" for n in used}
+        folder = self._prefix.parent
+        missing = [name for name in names.values() if not os.path.lexists(folder / name)]
         if missing:
-            more = ", ..." if len(missing) > _NAMES_SHOWN else ""
-            raise DamagedFile(
-                f"{self._what}: missing {len(missing)} of the {count} data files: "
-                f"{', '.join(missing[:_NAMES_SHOWN])}{more}. Copy them into {file.parent}"
-            )
-        return files, sizes
+            raise data_files.missing(self._what, self._prefix, missing, count)
+        data_files.check_named(self._what, self._prefix, named, count)
+        # The index of a checkpoint that a user named may be a link, and then its data files may lie
+        # where it leads.
+        return {n: index.part(name) for n, name in names.items()}
 
     def _damaged(self, key: bytes, error: object) -> DamagedFile:
         name = key.decode(errors="backslashreplace")

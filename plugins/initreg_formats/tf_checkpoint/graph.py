@@ -7,22 +7,40 @@ python/trackable/base.py, python/trackable/constants.py and python/trackable/pyt
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 
-from initreg_formats.shared.protobuf import BYTES, VARINT, fields
+from initreg import Automatic, Place, StateSpec
+from initreg_formats.shared.keras_names import is_automatic, without_underscores
+from initreg_formats.tf_checkpoint.nodes import Budget, Nodes, Paths
+from initreg_formats.tf_checkpoint.optimizers import states
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _ATTRIBUTES = "/.ATTRIBUTES/"
-_VARIABLE = b"VARIABLE_VALUE"
 _SUFFIX = b"/.ATTRIBUTES/VARIABLE_VALUE"
-_PASSED = re.compile(rb"optimizer|\w*variables")
+_PASSED = re.compile(rb"optimizer|keras_api|\w*variables")
+_TRAINED = re.compile(rb"((?:.*/)?)([^/]*optimizer/_trainable_variables)/(\d+)")
 _IN_LIST = re.compile(rb"(?:.*/)?\w*variables/\d+", re.DOTALL)
-_LONGEST_PLACE = 1000  # bytes; the paths of one long chain would take the square of its length
-_OPTIMIZER_STATE = re.compile(
-    rb"((?:[ -~]*/)?)(\w*optimizer/\w+)(/\d+)/\.ATTRIBUTES/VARIABLE_VALUE", re.ASCII
+# A list that model.export() of Keras 3 makes from a set, beside the lists that have an order.
+_UNORDERED = re.compile(rb"(?:.*/)?_all_variables/\d+", re.DOTALL)
+_NOT_NEEDED = (
+    (
+        re.compile(r"(?:.*/)?keras_api/metrics/\d+/.+", re.DOTALL),
+        "the state of a metric, which fit() and evaluate() reset",
+    ),
+    (
+        re.compile(r"(?:.*/)?token_(?:document_)?counts/\.ATTRIBUTES/table-\w+", re.DOTALL),
+        "counts of words, which only adapt() uses",
+    ),
 )
+_VARIABLES = (b"variables", b"trainable_variables", b"non_trainable_variables")
+_KERAS_2_12 = "_layer_checkpoint_dependencies/"
+_LONGEST_PLACE = 1000  # bytes; the paths of one long chain would take the square of its length
+_MOST_PATHS = 16  # to one node; graphs of many shared parts have millions
+# Paths to nodes beyond the first one, and bytes of text of paths, for the size of a graph.
+_BYTES_PER_PATH, _ANY_PATHS = 4, 1 << 15
+_TEXT_PER_BYTE, _ANY_TEXT = 8, 1 << 20
+_TEXT_SIZE = 50  # bytes of a str, beside its characters
 # A Keras layer's configuration, and what tf.train.experimental.PythonState keeps.
 _BOOKKEEPING = frozenset(("OBJECT_CONFIG_JSON", "py_state"))
 
@@ -40,101 +58,103 @@ def is_in_list(key: bytes) -> bool:
     return _IN_LIST.fullmatch(key.removesuffix(_SUFFIX)) is not None
 
 
-def places(keys: Iterable[bytes]) -> dict[bytes, tuple[str, ...]]:
-    """Aliases such as ``optimizer/_variables/3 of 8``, by the key of the variable.
+def is_unordered(key: bytes) -> bool:
+    """Whether the key is a place in a list that Keras makes from a set."""
+    return _UNORDERED.fullmatch(key.removesuffix(_SUFFIX)) is not None
 
-    The key may begin with the name of the model: ``model/optimizer/_variables/3``.
 
-    Keras keeps the state of an optimizer in a list without names. A place in it means the same only
-    if the lists have the same length: a list of another length belongs to another optimizer.
+def not_needed(names: Iterable[str]) -> dict[str, str]:
+    """Those of the names whose arrays may stay unused, each with the reason."""
+    return {name: why for name in names for pattern, why in _NOT_NEEDED if pattern.fullmatch(name)}
+
+
+def read(
+    graph: bytes, keys: Container[bytes]
+) -> tuple[dict[bytes, tuple[bytes | str, ...]], dict[bytes, StateSpec]]:
+    """What a serialised ``TrackableObjectGraph`` says of each variable, by its key.
+
+    Args:
+        graph: the graph.
+        keys: the keys that the checkpoint has. Variables of other keys are left out.
+
+    Returns:
+        The other names of each, and what it is in the state of an optimizer, if it is such state.
+        The names are its ``full_name``, or several, and its places: all paths that lead to it, its
+        key among them. They are bounded by the size of the graph: one that has more of them than
+        any program makes lacks the last ones.
+
+    Raises:
+        Malformed, UnicodeDecodeError: the graph is damaged.
     """
-    matches = [match for match in map(_OPTIMIZER_STATE.fullmatch, keys) if match is not None]
-    lengths = Counter(match.group(1, 2) for match in matches)
-    found: dict[bytes, tuple[str, ...]] = {}
-    for match in matches:
-        place = f"{match[2].decode()}{match[3].decode()} of {lengths[match.group(1, 2)]}"
-        found[match[0]] = tuple(dict.fromkeys((match[1].decode() + place, place)))
-    return found
+    nodes = Nodes(graph)
+    further = len(graph) // _BYTES_PER_PATH + _ANY_PATHS
+    # TensorFlow's own key may lead through an optimizer or a list of variables. Then it contains a
+    # number, which changes with what is trainable.
+    paths = Paths(nodes, _PASSED.fullmatch, _LONGEST_PLACE, _MOST_PATHS, further)
+    budget = Budget(_TEXT_PER_BYTE * len(graph) + _ANY_TEXT)
+    return _other_names(nodes, paths, keys, budget), states(nodes, paths, keys, budget)
 
 
-def other_names(graph: bytes) -> dict[bytes, tuple[bytes, ...]]:
-    """The other names of each variable, by its key, from a serialised ``TrackableObjectGraph``.
-
-    These are its ``full_name``, or several, and its place in the model if that is not the key.
-    Raises Malformed.
-    """
-    nodes = [_node(content) for n, wire, _, content in fields(graph) if n == 1 and wire == BYTES]
-    model = _only_object(nodes)
-    found: dict[bytes, dict[bytes, None]] = {}  # key -> its names, in their order
-    for place, (_, variables) in zip(_places_in_model(nodes), nodes, strict=True):
-        for name, key in variables:
-            names = [place, name]
-            if place is not None and model is not None:
-                names.append(place.removeprefix(model + b"/"))
-            own = key.removesuffix(_SUFFIX)
-            found.setdefault(key, {}).update((each, None) for each in names if each and each != own)
+def _other_names(
+    nodes: Nodes, paths: Paths, keys: Container[bytes], budget: Budget
+) -> dict[bytes, tuple[bytes | str, ...]]:
+    found: dict[bytes, dict[bytes | str, None]] = {}  # key -> its names, in their order
+    in_order = _in_order(nodes, budget)
+    trained = (_TRAINED.fullmatch(key.removesuffix(_SUFFIX)) for _, _, key in nodes.variables())
+    lengths = Counter(match[2] for match in trained if match is not None)
+    for number, name, key in nodes.variables():
+        if key not in keys:
+            continue
+        own = key.removesuffix(_SUFFIX)
+        further = [p for p in paths.of(number) if budget.takes(paths.size(p) + _TEXT_SIZE)]
+        places = [_spelt(path.decode()) for path in (own, *map(paths.text, further))]
+        names: list[bytes | str] = [*map(Place, places)]
+        if name and name != own:
+            text = name.decode()
+            names.append(Automatic(text) if is_automatic(text) else name)
+        # Keras 2.12 and 2.13 tracked the layers of a model under an attribute of their own.
+        places += [p.replace(_KERAS_2_12, "") for p in places if _KERAS_2_12 in p]
+        names += [Place(other) for p in places for other in (p, without_underscores(p))]
+        names += [Place(place) for place in in_order.get(number, ())]
+        names += [Place(place) for place in _in_trained(own, lengths)]
+        found.setdefault(key, {}).update(dict.fromkeys(each for each in names if each))
     return {key: tuple(names) for key, names in found.items() if names}
 
 
-def _only_object(nodes: Sequence[_Node]) -> bytes | None:
-    """The name of the only object in the checkpoint, so that the object itself can be restored.
+def _in_trained(key: bytes, lengths: Mapping[bytes, int]) -> list[str]:
+    """Places such as ``optimizer/_trainable_variables/3 of 8``.
 
-    For ``tf.train.Checkpoint(model=m)`` it is ``model``. None if there is not exactly one.
+    Keras 3 has no other path to a weight that a layer keeps in a list or a dict. A place in such a
+    list means the same only in a list of the same length. The key may begin with the name of the
+    model.
     """
-    if not nodes:
-        return None
-    inside = [(name, n) for name, n in nodes[0].children if 0 < n < len(nodes)]
-    objects = [name for name, n in inside if nodes[n].children]
-    loose = [name for name, n in inside if nodes[n].variables and name != b"save_counter"]
-    return objects[0] if len(objects) == 1 and not loose else None
+    match = _TRAINED.fullmatch(key)
+    if match is None:
+        return []
+    above, of_list, number = (part.decode() for part in match.groups())
+    place = f"{of_list}/{number} of {lengths[match[2]]}"
+    return list(dict.fromkeys((above + place, place)))
 
 
-class _Node(NamedTuple):
-    """``children`` are names and numbers of other nodes. ``variables`` are full names and keys."""
-
-    children: list[tuple[bytes, int]]
-    variables: list[tuple[bytes, bytes]]
+def _spelt(place: str) -> str:
+    """A place in such a spelling that initreg, which drops a ``:0``, does not drop a part of it."""
+    return f"{place}:0" if place.endswith(":0") else place
 
 
-def _node(data: bytes) -> _Node:
-    node = _Node([], [])
-    for number, wire, _, content in fields(data):
-        if wire != BYTES or number not in (1, 2):
-            continue
-        child = 0
-        texts = {}
-        for n, kind, value, text in fields(content):
-            if kind == BYTES:
-                texts[n] = text
-            elif n == 1 and kind == VARINT:
-                child = value
-        if number == 1:
-            node.children.append((texts.get(2, b""), child))
-        elif texts.get(1) == _VARIABLE:
-            node.variables.append((texts.get(2, b""), texts.get(3, b"")))
-    return node
+def _in_order(nodes: Nodes, budget: Budget) -> dict[int, list[str]]:
+    """Places such as ``#variables/3 of 8``, by the number of the node.
 
-
-def _places_in_model(nodes: Sequence[_Node]) -> list[bytes | None]:
-    """The shortest path to each node that avoids optimizers and lists of variables.
-
-    TensorFlow's own key may lead through such a list. Then it contains a number, which changes with
-    what is trainable.
+    ``model.export()`` of Keras 3 keeps the variables of a model in lists and nowhere else.
     """
-    places: list[bytes | None] = [None] * len(nodes)
-    if nodes:
-        places[0] = b""
-    queue = deque([0] if nodes else [])
-    while queue:
-        parent = queue.popleft()
-        prefix = places[parent]
-        assert prefix is not None
-        for name, child in nodes[parent].children:
-            if not 0 < child < len(nodes) or places[child] is not None or _PASSED.fullmatch(name):
-                continue
-            name = name.replace(b".", b"..").replace(b"/", b".S")
-            place = prefix + b"/" + name if prefix else name
-            if len(place) <= _LONGEST_PLACE:
-                places[child] = place
-                queue.append(child)
-    return places
+    lists: dict[bytes, int] = {}  # an object has one child of a name
+    for name, child in nodes.children(0) if len(nodes) else ():
+        if name in _VARIABLES and 0 < child < len(nodes):
+            lists.setdefault(name, child)
+    found: dict[int, list[str]] = {}
+    for name, child in lists.items():
+        count = nodes.count_children(child)
+        for number, node in nodes.children(child):
+            if number.isdigit() and nodes.is_variable(node) and budget.takes(_TEXT_SIZE):
+                place = f"#{name.decode()}/{number.decode()} of {count}"
+                found.setdefault(node, []).append(place)
+    return found

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from initreg import Confidence, DamagedFile, InitregError, RefusedFile, Source, SourceNotFound
+from initreg import (
+    Confidence,
+    DamagedFile,
+    InitregError,
+    RefusedFile,
+    Source,
+    SourceNotFound,
+    StateFile,
+)
 from initreg_formats.tf_checkpoint import leveldb, state
+from initreg_formats.tf_checkpoint.data_files import DATA, stem_of
 
 INDEX = ".index"
-_DATA = re.compile(r"(.+)\.data-\d{5,}-of-\d{5,}")
 _V1_PART = re.compile(r"(.+)-(\d{5}|\?{5})(-of-\d{5})")
 _V1_NAME = re.compile(r".*ckpt(-\d+)?")
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _VARIABLES = Path("variables", "variables")
 _SHOWN = 10
+_MOST_STATED = 1000  # checkpoints of a state file that are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class Found:
         how: how the checkpoint was found, for a claim's reason.
         prefix: the prefix of a V2 checkpoint.
         table: the index of a V2 checkpoint, or one file of a V1 checkpoint.
+        main: the file or folder in which, or beside which, the table was found, if the user did not
+            name it: a folder or a state file.
         problem: why nothing can be opened.
         confidence: how surely it is a checkpoint, if there is a problem.
         error: the class of the error that opening it is, if there is a problem.
@@ -36,6 +48,7 @@ class Found:
     how: str
     prefix: Path | None = None
     table: Path | None = None
+    main: Path | None = None
     problem: str = ""
     confidence: Confidence = Confidence.NAME
     error: type[InitregError] = DamagedFile
@@ -54,9 +67,12 @@ def locate(source: Source) -> Found | None:
 
 
 def _of_file(source: Source, path: Path) -> Found | None:
-    data = _DATA.fullmatch(path.name)
+    data = DATA.fullmatch(path.name)
     if data is not None:
         return _at_prefix(path.with_name(data[1]))
+    stem = stem_of(path.name)
+    if stem is not None and (found := _of_short_name(path, stem)) is not None:
+        return found
     if path.name.endswith(INDEX) and path.name != INDEX:
         return Found("is named .index", _without(path, INDEX), path)
     if path.name.endswith(".meta"):
@@ -76,6 +92,23 @@ def _of_file(source: Source, path: Path) -> Found | None:
     if _is_v1_name(path.name) and source.head.startswith(b"\0\0"):
         return Found("begins like a V1 checkpoint", None, path)
     return None
+
+
+def _of_short_name(path: Path, stem: str) -> Found | None:
+    """The checkpoint of a data file whose name lacks its number. Other programs have files with
+    such names, too."""
+    index = _beside(path.with_name(stem), INDEX)
+    if os.path.isfile(index):
+        return Found(f"is named like a data file of {index.name}", path.with_name(stem), index)
+    if _V1_NAME.fullmatch(stem) is None:
+        return None
+    return Found(
+        "is named like the data file of a checkpoint",
+        problem=f"{path}: {index.name} is missing beside it, and only that says what the data file "
+        f"holds. Copy it from where the checkpoint was made. The full name of the data file is "
+        f"{stem}.data-00000-of-00001, if there is only one",
+        error=SourceNotFound,
+    )
 
 
 def _is_text(head: bytes) -> bool:
@@ -122,35 +155,41 @@ def _at_prefix(prefix: Path) -> Found | None:
             problem=f"{index} is missing, and only it says what {shards[0]} holds. Copy it from "
             "where the checkpoint was made",
         )
-    return None
+    like = [name for name in names if stem_of(name) == prefix.name]
+    return _of_short_name(prefix.with_name(like[0]), prefix.name) if like else None
 
 
 def _is_shard(name: str, stem: str) -> bool:
-    data = _DATA.fullmatch(name)
+    data = DATA.fullmatch(name)
     return data is not None and data[1] == stem
 
 
 def _from_state(path: Path) -> Found | None:
     """The checkpoint that a state file points to; None if the file names none."""
+    stated = state.checkpoint_path(_content(path))
+    return None if stated is None else _stated(path, stated)
+
+
+def _content(path: Path) -> bytes:
     try:
-        stated = state.checkpoint_path(Source(path).read(0, state.LONGEST))
+        return Source(path).read(0, state.LONGEST)
     except InitregError:
-        return None
-    if stated is None:
-        return None
+        return b""
+
+
+def _stated(path: Path, stated: str) -> Found:
+    """The checkpoint that ``stated`` means, which the state file ``path`` says."""
     how = f"state file {path.name!r} that points to {stated!r}"
     problem = ""
-    home = os.path.realpath(path.parent)
     for candidate in state.candidates(path.parent, stated):
         found = _at_prefix(candidate)
-        folder = os.path.realpath(candidate.parent)
-        if found is not None and os.path.commonpath([home, folder]) != home:
+        if found is not None and not _is_inside(candidate, path.parent):
             problem = (
                 f"{path}: points out of its folder, to {stated!r}. If you trust it, open that path"
             )
             return Found(how, problem=problem, error=RefusedFile)
         if found is not None and not found.problem:
-            return Found(how, found.prefix, found.table)
+            return Found(how, found.prefix, found.table, candidate.parent)
         problem = problem or (found.problem if found is not None else "")
     if problem:
         return Found(how, problem=problem, confidence=Confidence.CONTENT)
@@ -160,18 +199,67 @@ def _from_state(path: Path) -> Found | None:
     return Found(how, problem=problem, confidence=Confidence.CONTENT, error=SourceNotFound)
 
 
+def _is_inside(prefix: Path, folder: Path) -> bool:
+    home = os.path.realpath(folder)
+    return os.path.commonpath([home, os.path.realpath(prefix.parent)]) == home
+
+
+def state_file(folder: Path, names: Collection[str]) -> StateFile | None:
+    """What the state file of a folder says; None if there is none, or if it names no checkpoint.
+
+    Checkpoints that it lists besides the latest are left out if they do not exist: people remove
+    old ones.
+    """
+    path = folder / state.NAME
+    if state.NAME not in names or not os.path.isfile(path):
+        return None
+    text = _content(path)
+    latest = state.checkpoint_path(text)
+    if latest is None:
+        return None
+    found: dict[str, str] = {}
+    for stated in state.checkpoint_paths(text)[-_MOST_STATED:]:
+        for prefix in state.candidates(folder, stated):
+            index = _beside(prefix, INDEX)
+            if os.path.isfile(index) and _is_inside(prefix, folder):
+                found[_below(prefix, folder)] = _below(index, folder)
+                break
+    of_latest = _stated(path, latest)
+    if of_latest.table is None:
+        return StateFile(state.NAME, found, latest, of_latest.problem)
+    name = _below(of_latest.prefix or of_latest.table, folder)
+    found.pop(name, None)
+    return StateFile(state.NAME, {**found, name: _below(of_latest.table, folder)}, name)
+
+
+def _below(path: Path, folder: Path) -> str:
+    """The path of something inside of the folder, from the folder."""
+    parent = os.path.relpath(os.path.realpath(path.parent), os.path.realpath(folder))
+    return os.path.normpath(os.path.join(parent, path.name))
+
+
 def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
     if state.NAME in names and os.path.isfile(folder / state.NAME):
         found = _from_state(folder / state.NAME)
         if found is not None:
             return found
+        with contextlib.suppress(InitregError):
+            if what := Source(folder / state.NAME).stand_in():
+                return Found(
+                    "folder with a state file",
+                    problem=f"{folder / state.NAME}: this state file is {what}",
+                    confidence=Confidence.CONTENT,
+                )
     saved_model = _saved_model(folder, names)
     if saved_model is not None:
         return saved_model
     there = [n for n in prefixes(names) if _is_checkpoint(folder / n, names)]
     if len(there) == 1:
         return Found(
-            f"folder with {there[0]}.index", folder / there[0], folder / f"{there[0]}{INDEX}"
+            f"folder with {there[0]}.index",
+            folder / there[0],
+            folder / f"{there[0]}{INDEX}",
+            folder,
         )
     if there:
         return Found(
@@ -180,15 +268,22 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
             f"use: {_list(there)}. Open one of them",
             confidence=Confidence.CONTENT,
         )
-    shards = [match[1] for match in map(_DATA.fullmatch, names) if match is not None]
+    shards = [match[1] for match in map(DATA.fullmatch, names) if match is not None]
     return _at_prefix(folder / shards[0]) if shards else None
 
 
 def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
     prefix = folder / _VARIABLES
     index = _beside(prefix, INDEX)
+    if os.path.isfile(index) and not _is_inside(prefix, folder):
+        return Found(
+            "SavedModel folder",
+            problem=f"{folder}: its folder {prefix.parent.name} is a link out of it, to "
+            f"{os.path.realpath(prefix.parent)}. If you trust it, put the folder itself there",
+            error=RefusedFile,
+        )
     if os.path.isfile(index):
-        return Found("SavedModel folder", prefix, index)
+        return Found("SavedModel folder", prefix, index, prefix.parent)
     graph = next((name for name in _SAVED_MODEL if name in names), None)
     if graph is None:
         return None

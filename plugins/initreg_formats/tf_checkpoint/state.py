@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 NAME = "checkpoint"
@@ -15,7 +16,9 @@ FIELD = b"model_checkpoint_path"
 LONGEST = 1 << 20  # bytes that are read; the field is the first in the file
 
 _PATH = re.compile(
-    rb"""^\s*model_checkpoint_path\s*:\s*(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""", re.M
+    rb"""^\s*(model_checkpoint_path|all_model_checkpoint_paths)\s*:\s*"""
+    rb"""(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""",
+    re.M,
 )
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)")
 _LETTERS = {
@@ -31,11 +34,18 @@ _LETTERS = {
 
 def checkpoint_path(text: bytes) -> str | None:
     """The path of the latest checkpoint, as a state file says it; None if it does not."""
-    match = _PATH.search(text)
-    if match is None:
-        return None
-    escaped: bytes = match[1] if match[1] is not None else match[2]
-    return os.fsdecode(_ESCAPE.sub(_unescape, escaped)) or None
+    return next(_paths(text, FIELD), None) or None
+
+
+def checkpoint_paths(text: bytes) -> list[str]:
+    """The paths of all checkpoints that a state file lists, oldest first."""
+    return [path for path in _paths(text, b"all_model_checkpoint_paths") if path]
+
+
+def _paths(text: bytes, field: bytes) -> Iterator[str]:
+    for name, double, single in _PATH.findall(text):
+        if name == field:
+            yield os.fsdecode(_ESCAPE.sub(_unescape, double or single))
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from initreg import DamagedFile, Source
@@ -26,7 +25,7 @@ class Piece(NamedTuple):
     them.
     """
 
-    file: Path
+    file: Source
     offset: int
     size: int
     shape: tuple[int, ...]
@@ -75,12 +74,13 @@ class Strings:
         return whole
 
 
-def check_piece(piece: Piece, file_size: int) -> None:
+def check_piece(piece: Piece) -> None:
     """Raise Malformed if the file is too small for the strings that the entry lists."""
-    if piece.offset + piece.size > file_size:
+    if piece.offset + piece.size > piece.file.size:
+        assert piece.file.path is not None
         raise Malformed(
-            f"strings up to byte {piece.offset + piece.size:,} of {piece.file.name}, which has "
-            f"{file_size:,} bytes, so the file is truncated or the index is wrong"
+            f"strings up to byte {piece.offset + piece.size:,} of {piece.file.path.name}, which "
+            f"has {piece.file.size:,} bytes, so the file is truncated or the index is wrong"
         )
     count = math.prod(piece.shape)
     if count and count + _CHECKSUM > piece.size:  # a length takes a byte or more
@@ -89,15 +89,15 @@ def check_piece(piece: Piece, file_size: int) -> None:
 
 def read_strings(piece: Piece, what: str, verify: bool) -> list[bytes]:
     """The strings of one piece, in C order. Raises DamagedFile, naming ``what``."""
-    source = Source(piece.file)
-    data = source.read(piece.offset, piece.size)
+    data = piece.file.read(piece.offset, piece.size)
     try:
         if len(data) != piece.size:
             raise Malformed(f"{len(data):,} bytes of {piece.size:,}, so the file is truncated")
         return _parse(data, piece, verify)
     except Malformed as error:
         raise DamagedFile(
-            f"{what} in {piece.file} is damaged: it has {error}. Download or copy the file again"
+            f"{what} in {piece.file.label} is damaged: it has {error}. Download or copy the file "
+            "again"
         ) from error
 
 

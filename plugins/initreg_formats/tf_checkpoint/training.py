@@ -3,9 +3,10 @@
 Names alone would be guesswork. A slot counts as one only if its variable is in the checkpoint too,
 and a counter or a rate only if it is a single number. What is not recognised belongs to the model.
 
-Source: the names that the optimisers of tf.compat.v1.train, tensorpack 0.11
-(``tfutils/varmanip.py``, ``tfutils/optimizer.py``, ``tfutils/summary.py``), Keras 3 and tf_keras
-give, in their own files and in object-based checkpoints.
+Source: the names that the optimisers of ``slots.py`` give, tensorpack 0.11
+(``tfutils/varmanip.py``, ``tfutils/optimizer.py``, ``tfutils/summary.py``), Keras 3 and tf_keras,
+in their own files and in object-based checkpoints; those of loss scales in TensorFlow's
+``python/training/experimental/loss_scale.py``, ``tf.contrib.mixed_precision`` and both Keras.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
 from initreg import ArraySpec, Inference
-from initreg_formats.tf_checkpoint.slots import variable_of_slot
+from initreg_formats.tf_checkpoint.slots import (
+    fits,
+    scope_of_slot,
+    variable_of_slot,
+    without_an_axis,
+)
 
 SLOT = "optimiser slot"
 NUMBER = "a number of the optimiser's"
@@ -23,6 +29,7 @@ STEP = "a counter of training"
 RATE = "learning rate"
 SUMMARY = "moving average of a summary"
 METRIC = "state of a metric"
+LOSS_SCALE = "state of a loss scale"
 
 # Many models are published with averaged weights, so these are not dropped as slots.
 _AVERAGES = re.compile(r"(?:.*[/_])?(?:average|ema|ExponentialMovingAverage)(?:_\d+)?")
@@ -33,6 +40,9 @@ _PART = re.compile(r".+/part_\d+/[^/]+")
 _INTEGERS = (
     (re.compile(r"global_step|save_counter"), STEP),
     (re.compile(r"(?:.*/)?AccumGrad(?:_\d+)?/counter"), STEP),
+    (re.compile(r"(?:.*/)?(?:num_)?(?:good|bad)_steps"), LOSS_SCALE),
+    (re.compile(r"(?:.*/)?loss_scale_optimizer\w*/step_counter"), LOSS_SCALE),
+    (re.compile(r"(?:.*/)?(?:SGD|sgd)(?:_\d+)?/iter(?:ation)?"), STEP),  # it may have no slots
 )
 _FLOATS = (
     (re.compile(r"learning_rate"), RATE),
@@ -40,11 +50,17 @@ _FLOATS = (
     # Not <layer>/mean/EMA, which is what batch normalisation in tensorpack is computed with.
     (re.compile(r"(?:.*/)?EMA/.+"), SUMMARY),
     (re.compile(r"(?:.*/)?metrics/\w+/vars/\d+"), METRIC),
+    (re.compile(r"(?:.*/)?current_loss_scale"), LOSS_SCALE),
+    (re.compile(r"(?:.*/)?loss_scale_optimizer\w*/dynamic_scale"), LOSS_SCALE),
 )
+# Such a number belongs to training only beside a counter of a loss scale.
+_LOSS_SCALE = re.compile(r"(?P<scope>(?:.*/)?)loss_scale")
 
 # All variables of an optimiser of Keras are in its scope, which has a counter of steps.
 _COUNTER = re.compile(r"(?P<scope>(?:.*/)?)(?:_?iterations?|iter)")
-_LISTED = re.compile(r"(?P<scope>(?:.*/)?\w*optimizer/)(?:_variables|vars)/(?P<place>\d+)")
+_LISTED = re.compile(
+    r"(?P<scope>(?:.*/)?\w*optimizer/)(?:optimizers/\w+/)?(?:_variables|vars)/(?P<place>\d+)"
+)
 _OPTIMISER = re.compile(r"(?:.*/)?\w*optimizer/")
 # In an object-based checkpoint a variable may be called by its place in a list: the weights of a
 # compiled Keras model are in optimizer/_trainable_variables.
@@ -53,7 +69,16 @@ _NO_NAME = re.compile(r".* of \d+|(?:.*/)?\w*variables/\d+")
 _MOST_SCOPES = 8  # nested in each other
 _MOST_WORDS = 16  # in the name of a slot; "accumulated_delta_var" has three
 _HYPERPARAMETER = re.compile(
-    r"_?(?:iterations?|iter|learning_rate|decay|beta_[12]|momentum|rho|epsilon)"
+    r"_?(?:iterations?|iter|learning_rate|decay|beta_[12]|momentum|rho|epsilon|momentum_cache)"
+)
+# Directly in the scope of an optimiser, every single number is its own: optimizer/_u_product.
+_SCALAR = re.compile(r"(?!_trainable_variables/)\w+(?:/\d+)?")
+# What tf_keras calls the slots of an optimiser that is not in a scope: m/dense/kernel.
+_LOOSE = frozenset(
+    (
+        *("m", "v", "u", "r", "c", "velocity", "momentum", "accumulator", "linear", "vhat"),
+        *("accumulated_grad", "accumulated_delta_var", "average_gradient"),
+    )
 )
 
 
@@ -68,12 +93,20 @@ def training_state(specs: Sequence[ArraySpec]) -> dict[str, str]:
     """The names of the arrays that only training needs, each with what it is."""
     shapes = {spec.name: spec.shape for spec in specs}
     scalars = {spec.name: spec for spec in specs if spec.shape == ()}
-    found = dict(_slots(shapes))
+    slots = dict(_slots(shapes))
+    found = dict.fromkeys(slots, SLOT)
+    rates = {f"{scope_of_slot(name, of)}learning_rate" for name, of in slots.items()}
     for name, spec in scalars.items():
         kinds = _INTEGERS if "int" in spec.dtype else _FLOATS if "float" in spec.dtype else ()
         for pattern, reason in kinds:
             if pattern.fullmatch(name):
                 found[name] = reason
+        if name in rates and "float" in spec.dtype:
+            found[name] = RATE
+    for name in scalars:
+        match = _LOSS_SCALE.fullmatch(name)
+        if match and f"{match['scope']}num_good_steps" in found:
+            found[name] = LOSS_SCALE
     counters = {
         match["scope"]
         for name, spec in scalars.items()
@@ -127,8 +160,8 @@ def telling_names(specs: Sequence[ArraySpec]) -> dict[str, str]:
 
 
 def _slots(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str]]:
-    """Slots called ``<variable>/Adam`` or ``<variable>/.OPTIMIZER_SLOT/...`` that have the shape of
-    their variable."""
+    """Slots that are called after their variable and have a shape that fits it, each with the
+    variable."""
     names = set(shapes)
     for name, shape in shapes.items():
         variable = variable_of_slot(name, names)
@@ -136,8 +169,8 @@ def _slots(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str]]:
             continue
         of = shapes[variable]
         # The slots of a partitioned variable may be saved part by part.
-        if shape == of or (_PART.fullmatch(name) and len(shape) == len(of)):
-            yield name, SLOT
+        if fits(name, shape, of) or (_PART.fullmatch(name) and len(shape) == len(of)):
+            yield name, variable
 
 
 def _of_keras(
@@ -159,11 +192,18 @@ def _of_keras(
         elif not _AVERAGES.fullmatch(name) and not _AVERAGES_OF.match(rest):
             of = (v for v in _variables(rest, scope, flat) if v in shapes)
             variable = next((v for v in of if not scope or not v.startswith(scope)), None)
-            if variable is not None and shapes[variable] == shape:
+            if variable is None:
+                continue
+            is_sum = not {"r", "c"}.isdisjoint(rest.split("/")[:2])  # of Adafactor
+            if shapes[variable] == shape or (is_sum and without_an_axis(shape, shapes[variable])):
                 mine[name] = SLOT
-    if mine or is_one:
+    has_rate = scope != "" and shapes.get(f"{scope}learning_rate") == ()
+    is_sure = is_one or (has_rate and bool(mine))
+    if mine or is_one or has_rate:
         for name in below:
-            if shapes[name] == () and _HYPERPARAMETER.fullmatch(name.removeprefix(scope)):
+            rest = name.removeprefix(scope)
+            own = _HYPERPARAMETER.fullmatch(rest) or (is_sure and _SCALAR.fullmatch(rest))
+            if shapes[name] == () and own and name not in found:
                 mine[name] = NUMBER
     return mine
 
@@ -174,10 +214,14 @@ def _variables(rest: str, scope: str, flat: Mapping[str, str]) -> Iterator[str]:
     if len(steps) > 2:
         yield "/".join(steps[2:])  # tf_keras: <optimiser>/<slot>/<variable>
     if not scope:
+        if steps[0] in _LOOSE:
+            yield "/".join(steps[1:])
         return
     if len(steps) > 1:
         yield "/".join(steps[1:])  # <slot>/<variable>
         yield "/".join(steps[:-1])  # its older optimisers: <variable>/<slot>
-    words = rest.split("_")
-    for end in range(len(words) - 1, max(0, len(words) - 1 - _MOST_WORDS), -1):
-        yield flat.get("_".join(words[:end]), "")  # Keras 3: <variable, flat>_<slot>
+    # Keras 3: <variable, flat>_<slot>, also of an optimiser inside another one.
+    for text in dict.fromkeys((rest, steps[-1])):
+        words = text.split("_")
+        for end in range(len(words) - 1, max(0, len(words) - 1 - _MOST_WORDS), -1):
+            yield flat.get("_".join(words[:end]), "")

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from initreg import DamagedFile, OpenOptions, Source
-from initreg_formats.shared.parts import refuse_link_out
+from initreg import DamagedFile, OpenOptions, Source, dtypes
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, fields
 from initreg_formats.shared.tf_dtypes import DTYPES, STRING
 from initreg_formats.tf_checkpoint.entry import (
@@ -56,23 +54,23 @@ _FIELDS = {
 _CHUNK = 1 << 20  # bytes of varints that are unpacked at a time
 
 
-def parts(path: Path) -> list[Path]:
-    """All files of the checkpoint that ``path`` belongs to. Raises DamagedFile if one is missing,
+def parts(file: Source) -> list[Source]:
+    """All files of the checkpoint that ``file`` belongs to. Raises DamagedFile if one is missing,
     RefusedFile if one is a link out of the folder."""
+    path = file.path
+    assert path is not None
     match = _PART.fullmatch(path.name)
     if match is None:
-        return [path]
+        return [file]
     count = int(match[2])
     files = [path.with_name(f"{match[1]}-{n:05d}-of-{match[2]}") for n in range(count)]
-    missing = [file.name for file in files if not file.is_file()]
+    missing = [each.name for each in files if not each.is_file()]
     if missing:
         raise DamagedFile(
             f"{path}: missing {len(missing)} of the {count} files: {', '.join(missing[:5])}. "
             f"Copy them into {path.parent}"
         )
-    for file in files:
-        refuse_link_out(file, str(path), path)
-    return files
+    return [file.part(each.name) for each in files]
 
 
 def pattern(path: Path) -> Path:
@@ -81,11 +79,13 @@ def pattern(path: Path) -> Path:
     return path if match is None else path.with_name(f"{match[1]}-?????-of-{match[2]}")
 
 
-def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
-    """Every variable by its name. Raises DamagedFile, RefusedFile."""
+def open_v1(files: Sequence[Source], options: OpenOptions) -> dict[str, Variable]:
+    """Every variable by its name. ``files`` are those of the checkpoint. Raises DamagedFile."""
     found: dict[str, Variable] = {}
-    for file in parts(path):
-        part = _File(file, options.verify)
+    path = files[0].path
+    for each in files:
+        file = each.path
+        part = _File(each, options.verify)
         for name, dtype, shape, slices in part.variables():
             known = found.setdefault(name, Variable(f"{path}: array {name!r}", shape, dtype))
             if (known.shape, known.number) != (shape, dtype):
@@ -101,10 +101,13 @@ def open_v1(path: Path, options: OpenOptions) -> dict[str, Variable]:
 
 
 class _File:
-    """One of the files. It is opened anew for each block that is read."""
+    """One of the files. It is opened anew for each block that is read, and has to be the file that
+    was listed."""
 
-    def __init__(self, path: Path, verify: bool) -> None:
-        self.path = path
+    def __init__(self, source: Source, verify: bool) -> None:
+        assert source.path is not None
+        self.path = path = source.path
+        self._source = source
         self._verify = verify
         with self._table() as table:
             self._blocks: list[tuple[bytes, Handle]] = list(table.listed())
@@ -112,11 +115,10 @@ class _File:
         if first is None or first[0] != HEADER_KEY:
             raise DamagedFile(f"{path}: has no header, so it is not a TensorFlow checkpoint")
         self._header = first[1]
-        self._lock = threading.Lock()
         self._held: tuple[Handle, dict[bytes, bytes]] | None = None
 
     def _table(self) -> Table:
-        return Table(Source(self.path), self._verify)
+        return Table(self._source, self._verify)
 
     def variables(self) -> Iterator[tuple[str, int, tuple[int, ...], list[Slice]]]:
         """For each variable: its name, dtype and shape, and the slices in this file."""
@@ -137,21 +139,23 @@ class _File:
 
         The block of the key stays in memory for the keys after it, until its last one is asked for.
         """
-        with self._lock:
-            at = bisect_left(self._blocks, key, key=itemgetter(0))
-            block = self._block(self._blocks[at][1]) if at < len(self._blocks) else {}
-            if key not in block:
-                raise Malformed(f"a slice that {self.path.name} lists, but does not hold")
-            if key == next(reversed(block)):
-                self._held = None
-            return block[key]
+        at = bisect_left(self._blocks, key, key=itemgetter(0))
+        block = self._block(self._blocks[at][1]) if at < len(self._blocks) else {}
+        if key not in block:
+            raise Malformed(f"a slice that {self.path.name} lists, but does not hold")
+        if key == next(reversed(block)):
+            self._held = None
+        return block[key]
 
     def _block(self, handle: Handle) -> dict[bytes, bytes]:
-        if self._held is None or self._held[0] != handle:
-            self._held = None  # frees its memory before the next block is read
+        # Without a lock, which a forked child could find held. Two threads may read a block twice.
+        held = self._held
+        if held is None or held[0] != handle:
+            self._held = held = None  # frees its memory before the next block is read
             with self._table() as table:
-                self._held = handle, table.block(handle)
-        return self._held[1]
+                held = handle, table.block(handle)
+            self._held = held
+        return held[1]
 
 
 class _Piece(NamedTuple):
@@ -218,7 +222,7 @@ def _nothing(dtype: str) -> Any:
     """An empty array, for a variable without elements and without slices."""
     import numpy as np
 
-    return np.empty(0, object if dtype == DTYPES[STRING] else _numpy(dtype))
+    return np.empty(0, dtypes.to_numpy(dtype))
 
 
 def _variable(tensor: bytes) -> tuple[str, int, tuple[int, ...], list[Slice]]:
@@ -281,19 +285,12 @@ def _last(message: bytes, wanted: int) -> bytes:
     return found
 
 
-def _numpy(name: str) -> Any:
-    import ml_dtypes
-    import numpy as np
-
-    return np.dtype(getattr(ml_dtypes, name, name))
-
-
 def _unpacked(content: bytes, name: str) -> Any:
     """Varints as numbers of dtype ``name``. Raises Malformed for one that does not end, or that the
     dtype cannot hold."""
     import numpy as np
 
-    dtype = _numpy(name)
+    dtype = dtypes.to_numpy(name)
     bits = name in ("float16", "bfloat16")  # their varints are their bits
     kind = np.dtype("u2") if bits else dtype
     data = np.frombuffer(content, "u1")

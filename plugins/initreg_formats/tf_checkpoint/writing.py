@@ -19,24 +19,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from initreg import InitregError, Source, UnwritableFile
 from initreg.option_spelling import option
 from initreg_formats.shared.protobuf import encode_bytes, encode_number, encode_varint
-from initreg_formats.shared.refusing import OBJECTS, name_problem, refuse
+from initreg_formats.shared.refusing import dtype_problem, name_problem, refuse
 from initreg_formats.shared.tf_dtypes import DTYPES, STRING
-from initreg_formats.tf_checkpoint import graph, leveldb
+from initreg_formats.tf_checkpoint import bundle, graph, leveldb
 from initreg_formats.tf_checkpoint.table import mask, write_table
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from initreg import Output, Saved, SaveOptions
+    from initreg import ArraySpec, Output, Saved, SaveOptions
 
 _INDEX = ".index"
 _ALIGNMENT = 64  # bytes; TensorFlow and numpy want memory so, and the file may be mapped
 _BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 _MOST_AXES = 32  # as many as are read
 _PRODUCER = 1  # kTensorBundleVersion
-# qint8 to quint16, which numpy has no dtypes for; except 14, which is bfloat16.
-_QUANTISED = range(11, 17)
-_NUMBERS = {name: n for n, name in DTYPES.items() if n not in _QUANTISED or name == "bfloat16"}
+_NUMBERS = {name: number for number, name in DTYPES.items()}
 
 
 def save_bundle(arrays: Saved, output: Output, options: SaveOptions) -> None:
@@ -44,8 +42,12 @@ def save_bundle(arrays: Saved, output: Output, options: SaveOptions) -> None:
 
     Every array begins at a multiple of 64 bytes of the data file. If a checkpoint exists already,
     the new data file gets a free name, so that the old checkpoint is complete until the new one is.
-    Raises InitregError for names and dtypes that a checkpoint does not have.
+    Raises InitregError for names and dtypes that a checkpoint does not have. With
+    ``options.move`` the data files of another checkpoint become those of this one.
     """
+    if options.move is not None:
+        _move(options.move, output)
+        return
     if options.compress or options.shard_size is not None:
         name = "compress" if options.compress else "shard_size"
         other = ".npz" if options.compress else ".safetensors"
@@ -55,16 +57,51 @@ def save_bundle(arrays: Saved, output: Output, options: SaveOptions) -> None:
             + f", or save as {other}"
         )
     stem = _stem(output)
-    problems = {n: _problem(n, array.spec.dtype, array.ndim) for n, array in arrays.items()}
+    problems = {name: _problem(array.spec) for name, array in arrays.items()}
     refuse(problems, "a TensorFlow checkpoint", output.label)
     shards = _free_names(output, stem)
-    data = output.file(shards[0])
+    index = f"{stem}{_INDEX}"
+    like = [index, *_data_files(output.folder, stem)]
+    data = output.file(shards[0], like)
     for name in shards[1:]:
-        output.file(name)
+        output.file(name, like)
     with open(data, "wb", _BUFFER) as file:
         entries = {name.encode(): entry for name, entry in _write_arrays(arrays, file, output)}
-    with open(output.file(f"{stem}{_INDEX}"), "wb") as file:
+    with open(output.file(index, like), "wb") as file:
         write_table(file, [(b"", _header(len(shards))), *sorted(entries.items())])
+    for name in _data_files(output.folder, stem):
+        if name not in shards:
+            output.obsolete(name)
+    output.result = _result(output, stem)
+
+
+def _move(prefix: Path, output: Output) -> None:
+    """Give the files of the checkpoint ``prefix``, in the folder of ``output``, the names of
+    ``output``.
+
+    Everything that the index lists stays as it is, also what is not an array. The data files get
+    free names, as in :func:`save_bundle`. The number of files is part of these names and of the
+    header, so the index is written again if that number changes.
+    """
+    stem = _stem(output)
+    index = Path(f"{prefix}{_INDEX}")
+    with leveldb.Table(Source(index), verify=True) as table:
+        entries = list(table.entries())
+    count = bundle.shards_of(entries, str(index))
+    shards = _free_names(output, stem, count)
+    like = [f"{stem}{_INDEX}", *_data_files(output.folder, stem)]
+    for number, name in enumerate(shards):
+        data = Path(f"{prefix}.data-{number:05d}-of-{count:05d}")
+        if number < count and data.exists():  # TensorFlow makes none for a shard without arrays
+            output.take(data, name, like)
+        else:
+            output.file(name, like)
+    if len(shards) == count:
+        output.take(index, f"{stem}{_INDEX}", like)
+    else:
+        header = entries[0][1] + encode_number(1, len(shards))  # the last value of a field counts
+        with open(output.file(f"{stem}{_INDEX}", like), "wb") as file:
+            write_table(file, [(bundle.HEADER_KEY, header), *entries[1:]])
     for name in _data_files(output.folder, stem):
         if name not in shards:
             output.obsolete(name)
@@ -111,15 +148,14 @@ def _data_files(folder: Path, stem: str) -> list[str]:
     return [name for name in os.listdir(folder) if pattern.fullmatch(name)]
 
 
-def _free_names(output: Output, stem: str) -> list[str]:
-    """Names for the data files, all of them free, and as few as possible. The arrays lie in the
-    first file.
+def _free_names(output: Output, stem: str, count: int = 1) -> list[str]:
+    """Names for the data files, all of them free, as few as possible, and at least ``count``. The
+    arrays lie in the first ``count`` files.
 
     The names contain the number of files, so another number gives new names. The other files are
     empty. TensorFlow does not open them, but a tool that copies checkpoints may look for all files
     that the index counts.
     """
-    count = 1
     while True:
         names = [f"{stem}.data-{n:05d}-of-{count:05d}" for n in range(count)]
         if all(map(output.is_free, names)):
@@ -127,14 +163,14 @@ def _free_names(output: Output, stem: str) -> list[str]:
         count += 1
 
 
-def _problem(name: str, dtype: str, axes: int) -> str:
+def _problem(spec: ArraySpec) -> str:
     """Why a checkpoint cannot store the array, and what to do; ``""`` if it can."""
-    if dtype == "object":
-        return OBJECTS
-    if dtype not in _NUMBERS:
-        return f"its dtype is {dtype}, which TensorFlow does not have. Cast or drop it"
+    problem = dtype_problem(spec, ".ckpt")
+    if problem:
+        return problem
+    name, axes = spec.name, len(spec.shape)
     if axes > _MOST_AXES:
-        return f"it has {axes} axes, and at most {_MOST_AXES} are possible. Reshape or drop it"
+        return f"it has {axes} axes, and at most {_MOST_AXES} are possible. Save as .npz"
     if not name:
         return "its name is empty, and that is the key of the index's header. Rename it"
     if graph.is_bookkeeping(name):

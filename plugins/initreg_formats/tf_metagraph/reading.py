@@ -15,7 +15,7 @@ from initreg import DamagedFile, Source
 from initreg_formats.shared.paths import file_of
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, field, fields, signed, varint
 from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS
-from initreg_formats.shared.unreadable import Unreadable
+from initreg_formats.shared.unreadable import WithoutValue
 from initreg_formats.tf_metagraph.claiming import COLLECTION, FIELDS, GRAPH, begins_like_one
 
 _LARGEST = (1 << 31) - 1  # bytes; no message of protocol buffers is larger
@@ -141,7 +141,7 @@ def _add(found: MetaGraph, variable: _Variable, node: _Node | None, label: str) 
                 f"{found[name].dtype} and {shape} {dtype}"
             )
         return
-    found[name] = Unreadable(
+    found[name] = WithoutValue(
         shape,
         dtype,
         f"{label}: a metagraph holds no values, so {name!r} cannot be read. Open the checkpoint "

@@ -124,7 +124,8 @@ def test_no_code_runs_unless_allowed(tmp_path):
         ([1, 2], "holds a pickled list, not a dict of arrays"),
         ({1: np.zeros(1)}, "names must be str, but this one is 1"),
         ({"a": None}, r"the value of 'a' \(NoneType\) must be an array"),
-        ({"a": [np.zeros(1), np.zeros(2)]}, r"the value of 'a' \(list\) is not an array"),
+        (None, "holds a pickled NoneType, not a dict of arrays or a list of them"),
+        ({"a": {1: np.zeros(1)}}, "names must be str, but this one is 1"),
     ],
 )
 def test_a_pickle_of_something_else_is_damaged(tmp_path, value, message):
@@ -180,3 +181,114 @@ def test_round_trip(tmp_path_factory, array):
     found = initreg.load(path)["m"]
     assert found.shape == array.shape
     assert found.tobytes() == array.astype(array.dtype.newbyteorder("=")).tobytes()
+
+
+def _pickled(path, value):
+    """What numpy makes of one Python object: an object array without axes."""
+    wrapped = np.empty((), dtype=object)
+    wrapped[()] = value
+    np.save(path, wrapped, allow_pickle=True)
+    return path
+
+
+def _listed(*arrays):
+    """An object array with one axis, as np.save(path, model.get_weights()) makes it."""
+    found = np.empty(len(arrays), dtype=object)
+    found[:] = arrays
+    return found
+
+
+W, B = np.arange(6, dtype="f4").reshape(2, 3), np.arange(3, dtype="f4")
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ([W, B], {"0": W, "1": B}),
+        ((W, B), {"0": W, "1": B}),
+        ([B, B], {"0": B, "1": B}),
+        ([W, [B, (B,)]], {"0": W, "1/0": B, "1/1/0": B}),
+        ({"pnet": [W, B], "rnet": (B,)}, {"pnet/0": W, "pnet/1": B, "rnet/0": B}),
+        ({"a": {"b": [{"c": W}]}}, {"a/b/0/c": W}),
+        ({"a": _listed(W, B)}, {"a/0": W, "a/1": B}),
+        ([[_listed(W)]], {"0/0/0": W}),
+        ({"a": [1.0, 2.0], "b": [W]}, {"a": np.array([1.0, 2.0]), "b/0": W}),
+        ({"a": [W, 3, "t"]}, {"a/0": W, "a/1": np.array(3), "a/2": np.array("t")}),
+        ({"a": [np.float32(1), np.float32(2)]}, {"a": np.array([1, 2], "f4")}),
+        ({"a": np.array([[1, 2.5]], object)}, {"a": np.array([[1, 2.5]])}),
+    ],
+)
+def test_lists_of_arrays(tmp_path, value, names):
+    """A list or a tuple of arrays gives one array for each, called by its number. A list of numbers
+    is an array."""
+    found = initreg.load(_pickled(tmp_path / "w.npy", value), allow_pickle=True)
+    assert list(found) == list(names)
+    for name, expected in names.items():
+        assert found[name].dtype.kind in ("O", expected.dtype.kind)
+        assert found[name].tolist() == expected.tolist()
+
+
+def test_get_weights(tmp_path):
+    """np.save of a list of arrays, which numpy pickles as an array with one axis."""
+    np.save(tmp_path / "w.npy", _listed(W, B), allow_pickle=True)
+    found = initreg.load(tmp_path / "w.npy", allow_pickle=True)
+    assert {name: array.tolist() for name, array in found.items()} == {
+        "0": W.tolist(),
+        "1": B.tolist(),
+    }
+    with pytest.raises(RefusedFile, match="allow_pickle=True"):
+        initreg.open(tmp_path / "w.npy")
+
+
+def test_an_array_of_numbers_that_was_pickled(tmp_path):
+    """np.array(weights, dtype=object) of equal shapes holds numbers, and is one array."""
+    np.save(tmp_path / "w.npy", np.array([W, W + 1], dtype=object), allow_pickle=True)
+    found = initreg.load(tmp_path / "w.npy", allow_pickle=True)
+    assert list(found) == ["w"]
+    assert found["w"].tolist() == [W.tolist(), (W + 1).tolist()]
+
+
+@pytest.mark.parametrize(
+    "odd", [None, {1, 2}, [[1], [2, 3]], np.array([{}, None]), [None], 2**70, print]
+)
+def test_what_is_not_an_array_is_listed(tmp_path, odd):
+    """The others are read. Reading it is one error that names it, and it fits no variable."""
+    path = _pickled(tmp_path / "zoo.npy", {"w": W, "odd": odd})
+    with initreg.open(path, allow_pickle=True) as arrays:
+        assert list(arrays) == ["w", "odd"]
+        assert arrays["w"].read().tolist() == W.tolist()
+        assert arrays["odd"].spec.dtype == "object"
+        with pytest.raises(DamagedFile, match=r"zoo\.npy: the value of 'odd'"):
+            arrays["odd"].read()
+    target = {"w": np.zeros_like(W), "odd": np.zeros(2)}
+    with pytest.raises(initreg.MismatchError, match="odd: it cannot be read"):
+        initreg.SmartInit(path, allow_pickle=True).init(target)
+    assert not target["w"].any()
+
+
+def test_names_that_clash(tmp_path):
+    """A key that looks like the name of an element is an error, wherever it is."""
+    path = _pickled(tmp_path / "m.npy", {"a/0": W, "a": [B]})
+    with pytest.raises(initreg.DuplicateName, match="two arrays are called 'a/0'"):
+        initreg.open(path, allow_pickle=True)
+
+
+def test_structures_without_end(tmp_path):
+    """A list that holds itself, and lists that hold each other twice, are one error each, soon."""
+    loop = [W]
+    loop.append(loop)
+    path = _pickled(tmp_path / "loop.npy", loop)
+    with pytest.raises(DamagedFile, match=r"loop\.npy: nested more than 100 levels"):
+        initreg.open(path, allow_pickle=True)
+    many = [B]
+    for _ in range(40):
+        many = [many, many]
+    path = _pickled(tmp_path / "many.npy", {"a": many})
+    with pytest.raises(DamagedFile, match=r"many\.npy: holds more than 200,000 arrays"):
+        initreg.open(path, allow_pickle=True)
+    empty = {}
+    for _ in range(60):
+        empty = {"a": empty, "b": empty}
+    path = _pickled(tmp_path / "empty.npy", [empty, W])
+    with pytest.raises(DamagedFile, match=r"empty\.npy: holds more than"):
+        initreg.open(path, allow_pickle=True)

@@ -194,6 +194,36 @@ def test_pickled_objects_are_listed_and_refused_when_read(tmp_path):
         assert arrays["bad"].read().tolist() == [{"a": 1}]
 
 
+def test_pickles_of_lists_and_dicts(tmp_path):
+    """An allowed object array that holds arrays is all of them, below the name of its member."""
+    listed = np.empty(2, object)
+    listed[:] = [np.ones((2, 3)), np.zeros(3)]
+    config = np.array({"w": np.arange(3), "name": None, "layers": [np.ones(1)]}, object)
+    np.savez_compressed(tmp_path / "m.npz", good=np.ones(2), weights=listed, config=config)
+    with initreg.open(tmp_path / "m.npz") as arrays:
+        assert list(arrays) == ["good", "weights", "config"]
+        with pytest.raises(RefusedFile, match=r"'weights\.npy': holds a pickle"):
+            arrays["weights"].read()
+    with initreg.open(tmp_path / "m.npz", allow_pickle=True) as arrays:
+        assert list(arrays) == [
+            *("good", "weights/0", "weights/1"),
+            *("config/w", "config/name", "config/layers/0"),
+        ]
+        assert arrays["weights/0"].read().tolist() == np.ones((2, 3)).tolist()
+        assert arrays["config/w"].read().tolist() == [0, 1, 2]
+        with pytest.raises(DamagedFile, match=r"m\.npz: member 'config\.npy'.*'config/name'"):
+            arrays["config/name"].read()
+
+
+def test_pickles_that_clash(tmp_path):
+    """A member with the name of an element of another is an error."""
+    listed = np.empty(1, object)
+    listed[:] = [np.ones(2)]
+    np.savez(tmp_path / "m.npz", **{"a/0": np.ones(2), "a": listed})
+    with pytest.raises(DuplicateName, match="'a/0'"):
+        initreg.open(tmp_path / "m.npz", allow_pickle=True)
+
+
 def test_two_members_of_one_name_are_an_error(tmp_path):
     """A zip archive may have a name twice, and neither is chosen."""
     member = io.BytesIO()
@@ -207,12 +237,12 @@ def test_two_members_of_one_name_are_an_error(tmp_path):
 
 
 def test_other_compressions_are_named(tmp_path):
-    """bzip2 members, which numpy never writes, are refused with the method's number."""
-    member = io.BytesIO()
-    np.save(member, np.zeros(1))
-    with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_BZIP2) as archive:
-        archive.writestr("a.npy", member.getvalue())
-    with pytest.raises(DamagedFile, match="packed by method 12"):
+    """A member that is packed in a way that Python cannot unpack is refused with its number."""
+    np.savez(tmp_path / "m.npz", a=np.zeros(1))
+    data = bytearray((tmp_path / "m.npz").read_bytes())
+    data[data.index(b"PK\x01\x02") + 10] = 93
+    (tmp_path / "m.npz").write_bytes(data)
+    with pytest.raises(DamagedFile, match="packed by method 93"):
         initreg.open(tmp_path / "m.npz")
 
 

@@ -20,10 +20,11 @@ from hypothesis.extra import numpy as nps
 
 import initreg
 from initreg import (
+    AmbiguousSource,
     Confidence,
     DamagedFile,
+    DuplicateName,
     InitregError,
-    MismatchError,
     OpenOptions,
     RefusedFile,
     SmartInit,
@@ -215,21 +216,6 @@ def test_init_from_a_file(tmp_path):
     same(target["fc/W"], weights)
 
 
-@pytest.mark.parametrize(("kind", "width"), [("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6)])
-def test_packed_dtypes(tmp_path, kind, width):
-    """Dtypes packed below a byte are listed with their shape, and reading one says why not."""
-    path = write(tmp_path / "m.safetensors", {"w": entry(kind, (2, 4), 0, width)}, bytes(width))
-    with initreg.open(path) as arrays:
-        assert arrays["w"].shape == (2, 4)
-        assert arrays["w"].spec.dtype == kind
-        with pytest.raises(InitregError, match=rf"'w' has the dtype {kind}, with {width} bits"):
-            arrays["w"].read()
-    target = {"w": np.zeros((2, 4), np.float32)}
-    with pytest.raises(MismatchError, match=kind):
-        SmartInit(path).init(target)
-    assert not target["w"].any()
-
-
 # --- several files ----------------------------------------------------------------------------
 
 
@@ -267,12 +253,67 @@ def test_sharded(sharded, given_as):
         same(found[name], expected[name])
 
 
-def test_one_part_alone(sharded):
-    """A part opens by its own path, with or without an index."""
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("name", ["model-00002-of-00002.safetensors", "*.safetensors", ""])
+def test_one_part_means_the_set(sharded, indexed, name):
+    """A part, a pattern or the folder opens all parts, with or without an index."""
     folder, expected = sharded
-    found = initreg.load(folder / "model-00002-of-00002.safetensors")
-    assert list(found) == ["b/w"]
-    same(found["b/w"], expected["b/w"])
+    if not indexed:
+        (folder / "model.safetensors.index.json").unlink()
+    found = initreg.load(folder / name)
+    assert set(found) == set(expected)
+    for each in expected:
+        same(found[each], expected[each])
+
+
+def test_an_index_that_does_not_name_the_part(sharded):
+    """A part beside the index of another save is an error that shows both."""
+    folder, _ = sharded
+    part = folder / "model-00001-of-00001.safetensors"
+    other = folder / "model-00001-of-00003.safetensors"
+    (folder / "model-00001-of-00002.safetensors").rename(other)
+    with pytest.raises(InitregError, match=r"names other parts: model-00001-of-00002\.safetens"):
+        initreg.open(other)
+    other.rename(part)  # the only one of its set is no part
+    assert sorted(initreg.load(part)) == ["a/w", "z/ы"]
+
+
+def test_a_stale_index_and_a_missing_part_get_different_advice(sharded):
+    """Parts of another count beside the index show that the index is of another save."""
+    folder, _ = sharded
+    for n in (1, 2):
+        (folder / f"model-0000{n}-of-00002.safetensors").unlink()
+    with pytest.raises(DamagedFile, match=r"2 parts are missing: model-00001-of-00002.*Download"):
+        initreg.open(folder)
+    safetensors.numpy.save_file(
+        {"a/w": np.arange(4.0)}, folder / "model-00001-of-00003.safetensors"
+    )
+    with pytest.raises(DamagedFile, match=r"has model-\*-of-00003.*the index is from another save"):
+        initreg.open(folder)
+
+
+def test_a_folder_with_two_sets(sharded):
+    """Without an index, two sets in one folder are an error that shows both."""
+    folder, _ = sharded
+    (folder / "model.safetensors.index.json").unlink()
+    safetensors.numpy.save_file(
+        {"a/w": np.arange(4.0)}, folder / "model-00001-of-00003.safetensors"
+    )
+    with pytest.raises(AmbiguousSource) as caught:
+        initreg.open(folder)
+    assert "model-*-of-00002.safetensors (2 of 2 parts)" in str(caught.value)
+    assert "model-*-of-00003.safetensors (1 of 3 parts)" in str(caught.value)
+
+
+def test_two_parts_with_one_name(sharded):
+    """An array in two parts of a set without an index is an error that names both parts."""
+    folder, _ = sharded
+    (folder / "model.safetensors.index.json").unlink()
+    safetensors.numpy.save_file(
+        {"a/w": np.arange(4.0)}, folder / "model-00002-of-00002.safetensors"
+    )
+    with pytest.raises(DuplicateName, match=r"00002-of-00002.*'a/w' is also in .*00001-of-00002"):
+        initreg.open(folder)
 
 
 def reindex(folder, change):
@@ -510,6 +551,10 @@ LIES = {
     "half a byte": {"a": entry(dtype="F4", shape=(3,), end=2)},
     "metadata no object": {"__metadata__": "x", "a": entry()},
     "metadata of numbers": {"__metadata__": {"x": 1}, "a": entry()},
+    "metadata of nothing": {"__metadata__": {"x": None}, "a": entry()},
+    "metadata in a list": {"__metadata__": ["x"], "a": entry()},
+    "metadata not Unicode": {"__metadata__": {"x": "\ud800"}, "a": entry()},
+    "metadata key not Unicode": {"__metadata__": {"\ud800": "x"}, "a": entry()},
 }
 
 
@@ -526,7 +571,13 @@ TEXTS = {
     "a repeated field": b'{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
     "no JSON": b"{]",
     "cut JSON": b'{"a":',
-    "leading space": b' {"a":%(e)s}',
+    "a leading NUL": b'\0{"a":%(e)s}',
+    "a byte order mark": b'\xef\xbb\xbf{"a":%(e)s}',
+    "a leading form feed": b'\f{"a":%(e)s}',
+    "something after it": b'{"a":%(e)s}x',
+    "a NUL after it": b'{"a":%(e)s}\0',
+    "two objects": b'{"a":%(e)s}{}',
+    "blanks alone": b" \n\t",
     "a list": b"[]",
     "not utf-8": b'{"\xff":%(e)s}',
     "a lone surrogate": b'{"\\ud800":%(e)s}',

@@ -393,3 +393,21 @@ def test_a_save_that_is_killed_leaves_the_old_or_the_new(
         if done:
             break
     assert done
+
+
+def test_shards_of_another_model_stay(tmp_path: Path) -> None:
+    """A save removes the shards that its own index names, and not those of an index that is a copy
+    of another model's, nor shards that another index names."""
+    arrays = {"a": np.ones(40), "b": np.ones(40)}
+    other = initreg.save(tmp_path / "bert.safetensors", arrays, shard_size=100)
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_bytes(Path(other).read_bytes())
+    initreg.save(tmp_path / "m.safetensors", arrays)
+    assert sorted(initreg.load(other)) == ["a", "b"]
+
+    mine = initreg.save(tmp_path / "m.safetensors", arrays, shard_size=100)
+    copy = tmp_path / "copy.safetensors.index.json"
+    copy.write_bytes(Path(mine).read_bytes())
+    initreg.save(tmp_path / "m.safetensors", arrays, shard_size=100)
+    assert sorted(initreg.load(copy)) == ["a", "b"]  # two indices name these shards
+    assert sorted(initreg.load(mine)) == ["a", "b"]

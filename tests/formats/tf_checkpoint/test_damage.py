@@ -297,9 +297,10 @@ def test_a_graph_of_one_key(tables: SimpleNamespace, tmp_path: Path) -> None:
     """A key with a hundred thousand names in the object graph opens fast: its names are visited
     once, not once for each."""
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    node = graph.nodes.add()
     for number in range(100_000):
-        node.attributes.add(name="VARIABLE_VALUE", full_name=f"n{number}", checkpoint_key="w")
+        graph.nodes.add().attributes.add(
+            name="VARIABLE_VALUE", full_name=f"n{number}", checkpoint_key="w"
+        )
     arrays = {
         "w": np.arange(3.0),
         "_CHECKPOINTABLE_OBJECT_GRAPH": tf.constant(graph.SerializeToString()),

@@ -371,10 +371,11 @@ def test_all_that_has_no_place() -> None:
         initreg.save("m.ckpt", arrays)
     assert str(caught.value).splitlines() == [
         "m.ckpt: a TensorFlow checkpoint cannot store 6 of the arrays. Nothing was written:",
-        "  array 'when': its dtype is datetime64[D], which TensorFlow does not have. "
-        "Cast or drop it",
-        "  array 'wide': its dtype is float8_e3m4, which TensorFlow does not have. Cast or drop it",
-        "  array 'axes': it has 40 axes, and at most 32 are possible. Reshape or drop it",
+        "  array 'when': its dtype is datetime64[D], which is not one of numbers. You can drop it: "
+        "drop='when'",
+        "  array 'wide': its dtype is float8_e3m4, which the format does not have. You can store "
+        "it cast: cast={'wide': 'float32'}, or drop it: drop='wide'",
+        "  array 'axes': it has 40 axes, and at most 32 are possible. Save as .npz",
         "  array '': its name is empty, and that is the key of the index's header. Rename it",
         "  array '\\udcff': its name is not valid Unicode. Rename it",
         "  array '_CHECKPOINTABLE_OBJECT_GRAPH': checkpoints keep that name for their own records. "
@@ -389,7 +390,8 @@ def test_a_long_list_is_cut() -> None:
     with pytest.raises(InitregError, match="cannot store 25 of the arrays") as caught:
         initreg.save("m.ckpt", {f"w{n}": np.ones(1, ml_dtypes.float8_e3m4) for n in range(25)})
     assert str(caught.value).endswith(
-        "'w9': its dtype is float8_e3m4, which TensorFlow does not have. Cast or drop it\n"
+        "'w9': its dtype is float8_e3m4, which the format does not have. You can store it cast: "
+        "cast={'w9': 'float32'}, or drop it: drop='w9'\n"
         "  and 15 more"
     )
 
@@ -418,3 +420,39 @@ def test_options(option: dict[str, Any]) -> None:
     with pytest.raises(InitregError, match=f"neither compressed nor split.*{next(iter(option))}"):
         initreg.save("m.ckpt", OLD, **option)
     assert files() == []
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_checkpoint_that_is_moved(tmp_path: Path, shards: int, taken: bool) -> None:
+    """TensorFlow reads under the new name what it wrote under the old one, also what is not an
+    array, whether or not a checkpoint has that name. Nothing is left of either, and nothing is
+    copied."""
+    from initreg.api.saving import move
+    from initreg.storage.output import written
+
+    values = {f"x{n}": np.full(1000, n, "f4") for n in range(shards)}
+    prefixes = []
+    for name, value in values.items():
+        prefixes.append(str(tmp_path / f"part-{name}"))
+        tf.raw_ops.SaveV2(
+            prefix=prefixes[-1], tensor_names=[name], shape_and_slices=[""], tensors=[value]
+        )
+    hidden = tmp_path / ".hidden"
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=prefixes, destination_prefix=str(hidden))
+    if taken:
+        for _ in range(2):
+            initreg.save(tmp_path / "m.index", {"old": np.ones(5)})
+    inodes = {path.stat().st_ino for path in tmp_path.glob(".hidden.data*")}
+    with written(tmp_path / "m.index") as output:
+        move(hidden, output)
+    reader = tf.train.load_checkpoint(str(tmp_path / "m"))
+    assert set(reader.get_variable_to_shape_map()) == set(values)
+    for name, value in values.items():
+        np.testing.assert_array_equal(reader.get_tensor(name), value)
+        np.testing.assert_array_equal(initreg.load(tmp_path / "m")[name], value)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    data = [name for name in names if name.startswith("m.data")]
+    assert data == [f"m.data-{n:05d}-of-{len(data):05d}" for n in range(len(data))]
+    assert names == [*data, "m.index"]
+    assert inodes <= {path.stat().st_ino for path in tmp_path.glob("m.data*")}

@@ -1,0 +1,89 @@
+"""The bytes of an HDF5 file, within its bounds, and a count of what its structures make us read."""
+
+from __future__ import annotations
+
+import os
+
+UNDEFINED = (1 << 64) - 1  # the address of what was never allocated
+_PAGE = 14  # bits of an address in a page: 16 KiB
+_MOST_PAGES = 1024
+# All structures together may make us read so many times the file, and a bit more. No writer lets
+# two structures share bytes, and each is read a few times at most.
+_TIMES = 4
+_SPARE = 4 << 20
+_EACH = 64  # bytes that reading a structure costs at least, however small it is
+
+
+class Bad(Exception):
+    """A structure is damaged. The message completes ``"m.h5: group '/g': ..."``."""
+
+
+class Unknown(Exception):
+    """The specification allows it, but it is not read here. The message completes ``"'w' is in"``
+    or ``"'w' has"``."""
+
+
+class Content:
+    """An HDF5 file, or a member of an archive that is one.
+
+    Args:
+        descriptor: the open file.
+        start: where the HDF5 file begins in it.
+        length: how many bytes it has.
+        base: the size of the user block, from whose end all addresses count.
+    """
+
+    def __init__(self, descriptor: int, start: int, length: int, base: int) -> None:
+        self._descriptor = descriptor
+        self.start = start + base
+        self.length = length - base
+        self._left = _TIMES * length + _SPARE
+        self._pages: dict[int, bytes] = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        """``size`` bytes of a structure. Raises Bad if they are not all in the file, or if the
+        structures of the file lead to more bytes than it has."""
+        end = address + size
+        if size > 0 and end <= self.length:
+            self._left -= size + _EACH
+        if self._left < 0:
+            raise Bad("its structures lead to the same bytes again and again")
+        if address >> _PAGE != (end - 1) >> _PAGE or size <= 0 or end > self.length:
+            return self.data(address, size)
+        page = self._pages.get(address >> _PAGE)
+        if page is None:
+            if len(self._pages) >= _MOST_PAGES:
+                self._pages.clear()
+            first = address >> _PAGE << _PAGE
+            page = self.data(first, min(1 << _PAGE, self.length - first))
+            self._pages[address >> _PAGE] = page
+        at = address & ((1 << _PAGE) - 1)
+        return page[at : at + size]
+
+    def data(self, address: int, size: int) -> bytes:
+        """``size`` bytes of data, which are not counted. Raises Bad if they are not in the file.
+
+        It can be called from several threads.
+        """
+        if address < 0 or size < 0 or address + size > self.length:
+            where = "nowhere" if address == UNDEFINED else f"at byte {address + size:,}"
+            raise Bad(f"something should end {where}, but the file has {self.length:,} bytes")
+        found = os.pread(self._descriptor, size, self.start + address)
+        if len(found) != size:
+            raise Bad("the file shrank while it was read")
+        return found
+
+    def signed(self, address: int, size: int, signature: bytes) -> bytes:
+        """A structure that begins with ``signature``. Raises Bad if it does not."""
+        found = self.read(address, size)
+        if not found.startswith(signature):
+            name = signature[:4].decode()
+            raise Bad(f"there is no {name} of a known version where the file says")
+        return found
+
+
+def number(data: bytes, at: int, size: int) -> int:
+    """An unsigned little-endian number. Raises Bad if the data ends before it."""
+    if at + size > len(data):
+        raise Bad("a structure ends too early")
+    return int.from_bytes(data[at : at + size], "little")

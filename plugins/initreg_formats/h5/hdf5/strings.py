@@ -1,0 +1,57 @@
+"""Strings: of fixed length, and of variable length, which are in global heaps.
+
+Source: HDF5 File Format Specification 3.0, "Datatype Message" and "Disk Format: Level 1E - Global
+Heap".
+"""
+
+from __future__ import annotations
+
+from initreg_formats.h5.hdf5.content import Bad, Content
+from initreg_formats.h5.hdf5.datatypes import STRING, Type
+from initreg_formats.h5.hdf5.heaps import global_heap
+
+_ENDS, _NULLS, _SPACES = range(3)
+DESCRIPTOR = 16  # bytes: length, address of the heap, index in it
+
+
+def strings(content: Content, kind: Type, data: bytes, count: int) -> list[bytes]:
+    """The ``count`` strings of a type in ``data``. Raises Bad if there are not so many."""
+    if not kind.is_text or count * kind.size > len(data):
+        raise Bad(f"its {count} elements are not strings")
+    pieces = [data[at : at + kind.size] for at in range(0, count * kind.size, kind.size)]
+    if kind.kind == STRING:
+        return [_fixed(piece, kind.padding) for piece in pieces]
+    return _variable(content, pieces)
+
+
+def _fixed(piece: bytes, padding: int) -> bytes:
+    if padding == _SPACES:
+        return piece.rstrip(b" ")
+    return piece.partition(b"\0")[0] if padding == _ENDS else piece.rstrip(b"\0")
+
+
+def _variable(content: Content, descriptors: list[bytes]) -> list[bytes]:
+    """No writer lets two descriptors point to the same string. So a file is damaged if all strings
+    together are longer than the file."""
+    heaps: dict[int, dict[int, bytes]] = {}
+    found: list[bytes] = []
+    total = heap_bytes = 0
+    for piece in descriptors:
+        length = int.from_bytes(piece[:4], "little")
+        address = int.from_bytes(piece[4:12], "little")
+        if length == 0:
+            found.append(b"")
+            continue
+        if address not in heaps:
+            heaps[address] = heap = global_heap(content, address)
+            heap_bytes += sum(map(len, heap.values()))
+            if heap_bytes > content.length:
+                raise Bad("its strings lie in heaps that overlap")
+        stored = heaps[address].get(int.from_bytes(piece[12:16], "little"))
+        if stored is None or len(stored) < length:
+            raise Bad(f"string {len(found)} is not where the file says")
+        total += length
+        if total > content.length:
+            raise Bad("its strings are longer than the file")
+        found.append(stored[:length].partition(b"\0")[0])
+    return found
