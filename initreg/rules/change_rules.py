@@ -1,4 +1,4 @@
-"""Rules that change the values of arrays: transpose, permute, slice, pad, cast.
+"""Rules that change the values of arrays: transpose, permute, reshape, slice, pad, cast.
 
 Which arrays are meant is decided here, and what happens to their values in
 :mod:`initreg.rules.changes`.
@@ -7,6 +7,7 @@ Which arrays are meant is decided here, and what happens to their values in
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,9 @@ from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.option_spelling import either, said
 from initreg.option_spelling import option as option_text
-from initreg.rules.changes import Cast, Change, Pad, Permute, Slice
+from initreg.rules.changes import Cast, Change, Pad, Permute, Reshape, Slice, View
 from initreg.rules.rule import Entry, Outcome, Rule
+from initreg.rules.taking import Take
 
 
 class ChangeByGlob:
@@ -43,6 +45,12 @@ class ChangeByGlob:
 
 def _changed(entry: Entry, change: Change, clause: str) -> Entry:
     spec = entry.spec
+    if spec.opaque is not None:
+        raise RuleError(
+            clause
+            + f": array {spec.name!r} has the dtype {spec.dtype}, which numpy does not have. "
+            "It can be renamed or dropped, and its values cannot be changed"
+        )
     try:
         shape, dtype = change.announce(spec.shape, spec.dtype)
     except ValueError as error:
@@ -50,7 +58,13 @@ def _changed(entry: Entry, change: Change, clause: str) -> Entry:
     text = change.text(spec.shape, spec.dtype)
     if not text:
         return entry
-    spec = replace(spec, shape=shape, dtype=dtype, changes=(*spec.changes, text))
+    axes = spec.axes
+    if isinstance(change, Permute):
+        before = axes or tuple(range(len(spec.shape)))
+        axes = tuple(before[axis] for axis in change.order(len(spec.shape)))
+    if isinstance(change, Reshape) and axes is not None:
+        axes = tuple(range(len(shape)))  # which is how the user wants them
+    spec = replace(spec, shape=shape, dtype=dtype, changes=(*spec.changes, text), axes=axes)
     return replace(entry, spec=spec, changes=(*entry.changes, change))
 
 
@@ -68,27 +82,61 @@ def change_by_glob(option: str, given: Any) -> Rule:
             raise RuleError(clause(glob) + f": {glob!r} is not a name or a glob")
         try:
             changes[glob] = make(*value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise RuleError(clause(glob) + ": give " + usage) from error
     return ChangeByGlob(option, changes, clause)
 
 
+def change_of(option: str, value: Any) -> Change:
+    """The change that the value of a glob asks for, which was checked before."""
+    return _MAKERS[option][0](*value)
+
+
 def _permute(*axes: int) -> Change:
-    return Permute(tuple(map(operator.index, axes)))
+    return Permute(tuple(map(_index, axes)))
+
+
+def _reshape(*shape: int) -> Change:
+    return Reshape(tuple(map(_index, shape)))
+
+
+def _take(axis: int, *how: Any) -> Change:
+    if len(how) == 1:
+        if isinstance(how[0], (str, os.PathLike)):
+            raise TypeError
+        return Take(_index(axis), list(map(_index, how[0])))
+    old, new, fill = (*how, None) if len(how) == 2 else how
+    _check_fill(0 if fill is None else fill)
+    return Take(_index(axis), None, os.fspath(old), os.fspath(new), fill)
 
 
 def _slice(axis: int, start: int, stop: int | None) -> Change:
-    end = None if stop is None else operator.index(stop)
-    return Slice(operator.index(axis), operator.index(start), end)
+    end = None if stop is None else _index(stop)
+    return Slice(_index(axis), _index(start), end)
 
 
 def _pad(axis: int, length: int, fill: Any = 0) -> Change:
+    _check_fill(fill)
+    return Pad(_index(axis), _index(length), fill)
+
+
+def _check_fill(fill: Any) -> None:
+    """Raise TypeError or ValueError if it is neither a number nor ``"mean"``."""
     if isinstance(fill, str) != (fill == "mean"):
         raise TypeError
     if fill != "mean":
         complex(fill)
-    return Pad(operator.index(axis), operator.index(length), fill)
 
+
+def _index(number: int) -> int:
+    """An axis or a length. Raises TypeError or ValueError for anything else."""
+    index = operator.index(number)
+    if not -_LARGEST <= index <= _LARGEST:
+        raise ValueError("it is larger than the axes of any array")
+    return index
+
+
+_LARGEST = 1 << 256  # no axis is so long, and messages can write it
 
 # The function that makes a change from the value of a glob, and the value that it takes, in words.
 _MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
@@ -97,6 +145,22 @@ _MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
         either(
             "the axes in their new order, as in (2, 3, 1, 0)",
             "the axes in their new order, as in --permute 'conv*=2,3,1,0'",
+        ),
+    ),
+    "reshape": (
+        _reshape,
+        either(
+            "the shape, as in (768, 12, -1)",
+            "the shape, as in --reshape 'query/kernel=768,12,-1'",
+        ),
+    ),
+    "take": (
+        _take,
+        either(
+            "(axis, indices), or (axis, old, new) or (axis, old, new, fill), where old and new are "
+            "vocabulary files, and fill, for new tokens, is a number or 'mean'",
+            "AXIS,INDEX,INDEX,..., or AXIS,OLD,NEW or AXIS,OLD,NEW,FILL, where OLD and NEW are "
+            "vocabulary files, and FILL, for new tokens, is a number or mean",
         ),
     ),
     "slice": (
@@ -130,6 +194,30 @@ class _CastFloats:
                 outcome.entries[i] = _changed(entry, self._change, self.clauses[0])
 
 
+class _ViewRaw:
+    """view="bfloat16". It applies to all raw bytes."""
+
+    def __init__(self, dtype: str, clause: str) -> None:
+        self._change = View(dtype)
+        self.clauses = [clause]
+
+    def apply(self, outcome: Outcome) -> None:
+        for i, entry in enumerate(outcome.entries):
+            if dtypes.is_raw(entry.spec.dtype):
+                outcome.touched.add(self.clauses[0])
+                outcome.entries[i] = _changed(entry, self._change, self.clauses[0])
+
+
+def view_rule(given: str | Mapping[str, str]) -> Rule:
+    if isinstance(given, str):
+        return _ViewRaw(given, option_text("view", given))
+
+    def clause(glob: str) -> str:
+        return option_text("view", {glob: given[glob]})
+
+    return ChangeByGlob("view", {glob: View(dtype) for glob, dtype in given.items()}, clause)
+
+
 def cast_rule(given: str | Mapping[str, str]) -> Rule:
     if isinstance(given, str):
         return _CastFloats(given, option_text("cast", given))
@@ -140,17 +228,22 @@ def cast_rule(given: str | Mapping[str, str]) -> Rule:
     return ChangeByGlob("cast", {glob: Cast(dtype) for glob, dtype in given.items()}, clause)
 
 
-def dtype_names(given: Any) -> str | dict[str, str]:
-    """The value of ``cast=`` with its dtypes as names. Raises RuleError."""
+def dtype_names(given: Any, name: str) -> str | dict[str, str]:
+    """The value of ``cast=`` or ``view=`` with its dtypes as names. Raises RuleError.
+
+    Args:
+        given: a dtype, or a dtype for each glob.
+        name: which of the two options it is.
+    """
     if isinstance(given, Mapping):
         for glob, dtype in given.items():
             if not isinstance(glob, str):
-                clause = option_text("cast", {glob: dtype})
+                clause = option_text(name, {glob: dtype})
                 raise RuleError(clause + f": {glob!r} is not a name or a glob")
         return {
-            glob: _dtype(dtype, option_text("cast", {glob: dtype})) for glob, dtype in given.items()
+            glob: _dtype(dtype, option_text(name, {glob: dtype})) for glob, dtype in given.items()
         }
-    return _dtype(given, option_text("cast", given))
+    return _dtype(given, option_text(name, given))
 
 
 def _dtype(given: Any, clause: str) -> str:
@@ -158,9 +251,15 @@ def _dtype(given: Any, clause: str) -> str:
     name = given if isinstance(given, str) else getattr(given, "name", None)
     if isinstance(given, type):
         name = given.__name__
+    if name in dtypes.QUANTISED or name == dtypes.STRING:
+        return str(name)
     try:
         return dtypes.name_of(dtypes.to_numpy(str(name)))
-    except TypeError as error:
+    except (
+        TypeError,
+        ValueError,
+        SyntaxError,
+    ) as error:  # numpy evaluates what looks like '(2,)f4'
         raise RuleError(
             clause + f": {given!r} is not a dtype. Give a name such as 'float32'"
         ) from error

@@ -1,4 +1,4 @@
-"""Changes to the values of one array: cast, permute, slice, pad.
+"""Changes to the values of one array: cast, view, permute, reshape, slice, pad, split, unstack.
 
 A change can tell the shape and dtype of its result without the values, so that a plan is made
 before anything is read. If it cannot be applied, it raises a ValueError that says why.
@@ -7,13 +7,13 @@ before anything is read. If it cannot be applied, it raises a ValueError that sa
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from initreg import dtypes
-from initreg.errors import CastWarning, RuleError, warn
+from initreg.errors import RuleError
 from initreg.option_spelling import option
+from initreg.rules.casting import astype, cast_values, losses_of, why_not
 from initreg.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 class Change(Protocol):
-    """The contract of a change."""
+    """The contract of a change.
+
+    ``takes_apart`` says whether the result is one of the parts that an array is taken apart into.
+    """
+
+    takes_apart: ClassVar[bool]
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
         """The shape and dtype of the result for an array of this shape and dtype.
@@ -38,7 +43,7 @@ class Change(Protocol):
         """What a plan says about the change of an array of this shape and dtype, "" for nothing."""
         ...
 
-    def part(self, ndim: int) -> tuple[slice, ...] | None:
+    def part(self, ndim: int) -> tuple[slice | int, ...] | None:
         """The index of the part that is left, if that is all that the change does, else None."""
         ...
 
@@ -55,13 +60,13 @@ class Change(Protocol):
 class Cast:
     """A cast to another dtype, which is a name as in :mod:`initreg.dtypes`."""
 
+    takes_apart: ClassVar[bool] = False
     dtype: str
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
-        if dtype != self.dtype and not (_is_number(dtype) and _is_number(self.dtype)):
-            raise ValueError(f"{dtype} cannot be cast to {self.dtype}")
-        if dtype.startswith("complex") and not self.dtype.startswith("complex"):
-            raise ValueError(f"{dtype} cast to {self.dtype} would lose its imaginary part")
+        reason = why_not(dtype, self.dtype)
+        if reason:
+            raise ValueError(reason)
         return shape, self.dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
@@ -75,22 +80,75 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """The same bits as another dtype, whose elements have as many bytes.
+
+    For files that do not say of what dtype an array is. numpy saves bfloat16 as raw bytes, and
+    other programs save it as uint16.
+    """
+
+    takes_apart: ClassVar[bool] = False
+    dtype: str
+
+    def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
+        wrong = f"{dtype} cannot be viewed as {self.dtype}"
+        for each in (dtype, self.dtype):
+            if not (dtypes.is_number(each) or dtypes.is_raw(each)):
+                raise ValueError(f"{wrong}: {each} is not a dtype of numbers, or raw bytes")
+        if self.dtype == "bool" != dtype:
+            raise ValueError(f"{wrong}: not all bits are a bool. Use " + option("cast"))
+        have, want = dtypes.itemsize(dtype), dtypes.itemsize(self.dtype)
+        if have != want:
+            raise ValueError(
+                f"{wrong}: an element of {dtype} has {_bytes(have)}, and one of {self.dtype} has "
+                + _bytes(want)
+            )
+        return shape, self.dtype
+
+    def text(self, shape: Shape, dtype: str) -> str:
+        return "" if dtype == self.dtype else f"viewed from {dtype}"
+
+    def part(self, ndim: int) -> None:
+        return None
+
+    def apply(self, array: Array, name: str) -> Array:
+        import numpy as np
+
+        viewed = np.asarray(array, order="C").view(dtypes.to_numpy(self.dtype))
+        # The dtypes of less than a byte leave bits unused, which are never set in their values.
+        bits = dtypes.bits_in_a_byte(self.dtype)
+        odd = int(np.count_nonzero(viewed.view("u1") >> bits)) if bits < 8 else 0
+        if odd:
+            count = plural(odd, "element")
+            raise RuleError(
+                f"{printable(name)}: {count} cannot be {self.dtype}, because bits are set that it "
+                f"does not have. Is the array {self.dtype}?"
+            )
+        return viewed
+
+
+def _bytes(count: int | None) -> str:
+    return "an unknown number of bytes" if count is None else plural(count, "byte")
+
+
+@dataclass(frozen=True, slots=True)
 class Permute:
     """Another order of the axes. Axis ``i`` of the result is axis ``axes[i]`` of the array.
 
     ``axes=None`` reverses all axes.
     """
 
+    takes_apart: ClassVar[bool] = False
     axes: tuple[int, ...] | None
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
-        axes = self._axes(len(shape))
+        axes = self.order(len(shape))
         if sorted(axes) != list(range(len(shape))):
             raise ValueError(f"{self.axes} are not the axes of shape {shape_text(shape)}")
         return tuple(shape[axis] for axis in axes), dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
-        return f"permuted {self._axes(len(shape))} from {shape_text(shape)}"
+        return f"permuted {self.order(len(shape))} from {shape_text(shape)}"
 
     def part(self, ndim: int) -> None:
         return None
@@ -99,9 +157,10 @@ class Permute:
         import numpy as np
 
         # Not ascontiguousarray, which adds an axis to an array without axes.
-        return np.asarray(array.transpose(self._axes(array.ndim)), order="C")
+        return np.asarray(array.transpose(self.order(array.ndim)), order="C")
 
-    def _axes(self, ndim: int) -> Shape:
+    def order(self, ndim: int) -> Shape:
+        """The axes of an array in their new order, each counted from the front."""
         if self.axes is None:
             return tuple(reversed(range(ndim)))
         return tuple(axis + ndim if -ndim <= axis < 0 else axis for axis in self.axes)
@@ -111,6 +170,7 @@ class Permute:
 class Slice:
     """Elements ``start`` to ``stop`` of one axis. ``stop=None`` is the end of the axis."""
 
+    takes_apart: ClassVar[bool] = False
     axis: int
     start: int
     stop: int | None
@@ -128,8 +188,8 @@ class Slice:
     def text(self, shape: Shape, dtype: str) -> str:
         return f"sliced from {shape_text(shape)}"
 
-    def part(self, ndim: int) -> tuple[slice, ...]:
-        index = [slice(None)] * ndim
+    def part(self, ndim: int) -> tuple[slice | int, ...]:
+        index: list[slice | int] = [slice(None)] * ndim
         index[self.axis] = slice(self.start, self.stop)
         return tuple(index)
 
@@ -140,17 +200,85 @@ class Slice:
         return np.array(array[self.part(array.ndim)], order="C", copy=True)
 
 
+class Part(Slice):
+    """One of the parts that an array is split into along an axis."""
+
+    takes_apart: ClassVar[bool] = True
+
+    def text(self, shape: Shape, dtype: str) -> str:
+        return f"split from {shape_text(shape)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What an array has at one index of an axis, without that axis."""
+
+    takes_apart: ClassVar[bool] = True
+    axis: int
+    index: int
+
+    def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
+        axis = _axis(self.axis, shape)
+        return (*shape[:axis], *shape[axis + 1 :]), dtype
+
+    def text(self, shape: Shape, dtype: str) -> str:
+        return f"unstacked from {shape_text(shape)}"
+
+    def part(self, ndim: int) -> tuple[slice | int, ...]:
+        index: list[slice | int] = [slice(None)] * ndim
+        index[self.axis] = self.index
+        return tuple(index)
+
+    def apply(self, array: Array, name: str) -> Array:
+        import numpy as np
+
+        return np.array(array[self.part(array.ndim)], order="C", copy=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """Another shape with as many elements, in the same order. One axis may be -1."""
+
+    takes_apart: ClassVar[bool] = False
+    shape: Shape
+
+    def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
+        wrong = f"shape {shape_text(shape)} cannot become {shape_text(self.shape)}"
+        if any(axis < -1 for axis in self.shape) or self.shape.count(-1) > 1:
+            raise ValueError(
+                f"{wrong}: only one axis may be -1, and none any other negative number"
+            )
+        have, want = math.prod(shape), math.prod(axis for axis in self.shape if axis != -1)
+        if -1 not in self.shape:
+            if have != want:
+                raise ValueError(f"{wrong}: {have:,} elements are not {want:,}")
+            return self.shape, dtype
+        if not want or have % want:
+            raise ValueError(f"{wrong}: {have:,} elements are not a multiple of {want:,}")
+        return tuple(have // want if axis == -1 else axis for axis in self.shape), dtype
+
+    def text(self, shape: Shape, dtype: str) -> str:
+        return "" if shape == self.shape else f"reshaped from {shape_text(shape)}"
+
+    def part(self, ndim: int) -> None:
+        return None
+
+    def apply(self, array: Array, name: str) -> Array:
+        return array.reshape(self.announce(array.shape, "")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Pad:
     """One axis made ``length`` long. It is filled with ``fill``, or the mean along the axis."""
 
+    takes_apart: ClassVar[bool] = False
     axis: int
     length: int
     fill: Any = 0
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
         axis = _axis(self.axis, shape)
-        if not _is_number(dtype) and dtype != "bool":
+        if not dtypes.is_number(dtype) and dtype not in dtypes.QUANTISED:
             raise ValueError(f"an array of {dtype} cannot be padded")
         if self.length < shape[axis]:
             raise ValueError(
@@ -162,7 +290,7 @@ class Pad:
                 f"an array of {dtype} of shape {shape_text(shape)} cannot be padded with its mean"
             )
         if self.fill != "mean":
-            self._filling(dtypes.to_numpy(dtype))
+            self.filling(dtypes.to_numpy(dtype))
         return (*shape[:axis], self.length, *shape[axis + 1 :]), dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
@@ -184,26 +312,30 @@ class Pad:
             mean = array.mean(axis=axis, keepdims=True, dtype=np.float64)
             padded[tail] = mean.astype(array.dtype)
         else:
-            padded[tail] = self._filling(array.dtype)
+            padded[tail] = self.filling(array.dtype)
         return padded
 
-    def _filling(self, dtype: np.dtype[Any]) -> Any:
+    def filling(self, dtype: np.dtype[Any]) -> Any:
         """The value to fill in, which may be rounded. Raises ValueError if it is out of range."""
         import numpy as np
 
         value = np.asarray(self.fill)
+        name = dtypes.name_of(dtype)
         wrong = f"cannot pad {dtype} with {self.fill!r}, which is not a value of this dtype"
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's, about a lost imaginary part
+        if value.dtype.kind == "c" and not dtypes.is_complex(name):
+            if value.imag != 0:
+                raise ValueError(wrong)
+            value = value.real  # else numpy warns, and no thread can silence that for itself alone
+        with np.errstate(all="ignore"):
             try:
-                filling = _astype(value, dtype)
+                filling = astype(value, dtype)
                 back = filling.astype(complex)
             except (TypeError, ValueError, OverflowError) as error:
                 raise ValueError(f"{wrong}: {error}") from error
-        is_float = dtypes.is_float(dtypes.name_of(dtype)) or dtype.kind == "c"
-        if is_float:  # it may be rounded, but not to infinity and not to a real number
-            same = np.isfinite(back) == np.isfinite(value)
-            same = same and (dtype.kind == "c" or complex(value).imag == 0)
+        if dtypes.is_float(name):  # it may be rounded
+            same = complex(value).imag == 0 and not losses_of(value.real.astype("f8"), filling)
+        elif dtypes.is_complex(name):
+            same = not losses_of(value.astype(complex), filling)
         else:
             same = back == value
         if not same:
@@ -215,95 +347,3 @@ def _axis(axis: int, shape: Shape) -> int:
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"shape {shape_text(shape)} has no axis {axis}")
     return axis % len(shape)
-
-
-def _is_number(dtype: str) -> bool:
-    return dtype != dtypes.STRING and dtypes.itemsize(dtype) is not None and dtype != "object"
-
-
-def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
-    """The array in another dtype of numbers. Values are cast; bits are never reinterpreted.
-
-    A CastWarning is given for floats that become infinite or lose their fraction, and for
-    integers that a float dtype cannot hold exactly.
-
-    Args:
-        array: the values.
-        dtype: the dtype to cast to.
-        name: what to call the array in an error or a warning.
-
-    Raises:
-        RuleError: a value is out of the range of an integer or bool dtype.
-    """
-    import numpy as np
-
-    if array.dtype == dtype:
-        return array
-    have, want = dtypes.name_of(array.dtype), dtypes.name_of(dtype)
-    if dtypes.integer_bits(want) or want == "bool":
-        _refuse_beyond(array, want, name)
-    with np.errstate(all="ignore"):
-        cast = _astype(array, dtype)
-        lost, how = _lost(array, cast, have, want)
-    if lost:
-        text = f"{printable(name)}: {plural(lost, 'value')} of {have} {how}"
-        warn(text, CastWarning)
-    return cast
-
-
-def _astype(array: Array, dtype: np.dtype[Any]) -> Array:
-    """``array.astype``. If there is no such cast, by way of a dtype that has every value."""
-    try:
-        return array.astype(dtype)
-    except TypeError:  # ml_dtypes cannot cast between some of its own dtypes
-        between = "int64" if dtypes.integer_bits(dtypes.name_of(dtype)) else "float64"
-        return array.astype(between).astype(dtype)
-
-
-def _lost(array: Array, cast: Array, have: str, want: str) -> tuple[int, str]:
-    """How many values are lost by more than the rounding of a float, and in which way."""
-    import numpy as np
-
-    if dtypes.is_float(have) and dtypes.integer_bits(want):
-        return int((array != np.trunc(array)).sum()), f"cast to {want} lost their fraction"
-    inexact = dtypes.is_float(want) or want.startswith("complex")
-    wider = (dtypes.itemsize(want) or 0) > (dtypes.itemsize(have) or 0) and not (
-        dtypes.integer_bits(have) or want.startswith("complex")
-    )
-    if not inexact or wider:
-        return 0, ""
-    finite = np.isfinite(cast)
-    if not finite.all():
-        # Some float8 dtypes have no infinity. What is out of their range becomes NaN.
-        what = "infinite" if np.isinf(cast).any() else "NaN"
-        was = int(np.isfinite(array).sum()) if array.dtype.kind not in "iub" else array.size
-        lost = was - int(finite.sum())
-        return lost, f"beyond the range of {want} became {what}"
-    if want.startswith(("float4_", "float6_")):  # no infinity and no NaN: the largest value
-        large = np.abs(array.astype("f8")) > float(np.abs(cast.astype("f8")).max())
-        return int(large.sum()), f"beyond the range of {want} became its largest value"
-    if dtypes.integer_bits(have):
-        back = _astype(cast.real, array.dtype)
-        return int((back != array).sum()), f"are not exact in {want}"
-    return 0, ""
-
-
-def _refuse_beyond(array: Array, want: str, name: str) -> None:
-    """Raise RuleError if a value is out of the range of the integer or bool dtype."""
-    if not array.size:
-        return
-    signed, bits = dtypes.integer_bits(want) or (False, 1)
-    least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    is_float = dtypes.is_float(dtypes.name_of(array.dtype))
-    number = float if is_float else int
-    low, high = number(array.min()), number(array.max())  # both are NaN if there is a NaN
-    # A cast to an integer cuts off the fraction. A cast to bool makes True of any fraction.
-    cut = math.trunc if want != "bool" else number
-    fits = math.isfinite(low) and math.isfinite(high) and least <= cut(low) and cut(high) <= most
-    if want == "bool" and fits:
-        fits = bool(((array == 0) | (array == 1)).all())
-    if not fits:
-        raise RuleError(
-            f"{printable(name)}: values from {low} to {high} do not fit into {want}, so it is not "
-            "cast. Drop the array, or cast it to another dtype"
-        )

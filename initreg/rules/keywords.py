@@ -1,52 +1,40 @@
 """The rules as options, and the order in which they are applied.
 
-Rules are always applied in the same order, however they were typed: keep, drop, strip_prefix,
-rename, prefix, transpose, permute, slice, pad, cast. Each one sees the names that the one before it
-left. Each pattern must match an array, because one that matches nothing is usually misspelt.
+Rules are always applied in the same order, however they were typed: those of rule files, keep,
+drop, strip_prefix, rename, prefix, view, scale, split, unstack, concat, stack, transpose, permute,
+reshape, take, slice, pad, cast. Each one sees the names that the one before it left. Each pattern
+must match an array, because one that matches nothing is usually misspelt.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg.errors import RuleError
-from initreg.names import Patterns, plain
 from initreg.option_spelling import join, said
-from initreg.rules.change_rules import ChangeByGlob, cast_rule, change_by_glob, dtype_names
-from initreg.rules.changes import Permute
-from initreg.rules.rename_rules import Renaming, put_before, renames, strip
+from initreg.rules.options import checked, clauses_of
+from initreg.rules.rename_rules import Renaming, is_pair
 from initreg.rules.rule import Entry, Outcome, Rule
-from initreg.rules.select_rules import Select
+from initreg.rules.steps import Step
 from initreg.wording import plural, printable
 
 if TYPE_CHECKING:
     from initreg.specs import ArraySpec
 
 Globs = str | Iterable[str]
-
-
-# The order in which rules are applied.
-ORDER = (
-    "keep",
-    "drop",
-    "strip_prefix",
-    "rename",
-    "prefix",
-    "transpose",
-    "permute",
-    "slice",
-    "pad",
-    "cast",
-)
+RuleFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class RuleOptions(TypedDict, total=False):
     """The rules, as keywords.
 
     Args:
+        rules: the path of a rule file, or a list of them. What they say is applied first, one file
+            after the other.
         keep: globs of the arrays to keep. All others are left out.
         drop: globs of the arrays to leave out.
         strip_prefix: text that is removed from the beginning of the names that have it.
@@ -54,8 +42,23 @@ class RuleOptions(TypedDict, total=False):
             ``(regex, replacement)`` pairs as ``re.sub`` takes them, which are applied one after
             the other.
         prefix: text that is put before every name.
+        view: a dtype for all raw bytes, or ``{"emb": "bfloat16"}``. The bits stay as they are, and
+            an element must have as many bytes in both dtypes.
+        scale: ``{"w": 0.5}``, ``{"*.w": "*.scale"}`` for the array to multiply with, or ``{"*.w":
+            ("*.scale", 128)}`` if blocks of so many elements share one number of it.
+        split: ``{"qkv": (axis, ["q", "k", "v"])}``, one array into several along an axis. Parts
+            that are not equal have their sizes after that. In all names, ``*`` stands for the same
+            text.
+        unstack: ``{"layers/w": (axis, "layers/{i}/w")}``, one array for each index of an axis,
+            which they lack.
+        concat: ``{"qkv": (axis, ["q", "k", "v"])}``, several arrays into one along an axis.
+        stack: ``{"layers/w": (axis, "layers/{i}/w")}``, several arrays into one along a new axis.
         transpose: globs of the arrays whose axes are reversed.
         permute: ``{"conv*/kernel": (2, 3, 1, 0)}``, the axes as numpy's ``transpose`` takes them.
+        reshape: ``{"query/kernel": (768, 12, -1)}``, as numpy's ``reshape`` takes it.
+        take: ``{"emb": (axis, indices)}``, or ``{"emb": (axis, "old.txt", "new.txt", fill)}`` for
+            the elements of the tokens in a new vocabulary. ``fill`` is for tokens that the old one
+            lacks: a number or ``"mean"``. Without it, there must be none.
         slice: ``{"emb": (axis, start, stop)}``. A stop of None is the end of the axis.
         pad: ``{"emb": (axis, length)}`` or ``{"emb": (axis, length, fill)}``, where ``fill`` is a
             number or ``"mean"``. The default is 0.
@@ -64,13 +67,22 @@ class RuleOptions(TypedDict, total=False):
     If two globs of one rule match an array, the later one is used.
     """
 
+    rules: RuleFiles | None
     rename: Renaming | None
     drop: Globs
     keep: Globs | None
     prefix: str | None
     strip_prefix: str | None
+    view: Any
+    scale: Mapping[str, Any] | None
+    split: Mapping[str, Any] | None
+    unstack: Mapping[str, Any] | None
+    concat: Mapping[str, Any] | None
+    stack: Mapping[str, Any] | None
     transpose: Globs
     permute: Mapping[str, Sequence[int]] | None
+    reshape: Mapping[str, Sequence[int]] | None
+    take: Mapping[str, Sequence[Any]] | None
     slice: Mapping[str, Sequence[int | None]] | None
     pad: Mapping[str, Sequence[Any]] | None
     cast: Any
@@ -83,26 +95,42 @@ class Rules:
         rules: the rules.
         given: the options that the rules were made from, of Python's own types, so that the code
             of a hint can repeat them.
+        steps: the steps that the rules were made from.
 
     >>> Rules.of(drop="head/*", prefix="net/").clauses
     ["drop='head/*'", "prefix='net/'"]
     """
 
-    def __init__(self, rules: Iterable[Rule], given: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        given: Mapping[str, Any] | None = None,
+        steps: Sequence[Step] = (),
+    ) -> None:
         self._rules = tuple(rules)
         self.given = given or {}
+        self.steps = tuple(steps)
 
     @classmethod
     def of(
         cls,
         *,
+        rules: RuleFiles | None = None,
         rename: Renaming | None = None,
         drop: Globs = (),
         keep: Globs | None = None,
         prefix: str | None = None,
         strip_prefix: str | None = None,
+        view: Any = None,
+        scale: Mapping[str, Any] | None = None,
+        split: Mapping[str, Any] | None = None,
+        unstack: Mapping[str, Any] | None = None,
+        concat: Mapping[str, Any] | None = None,
+        stack: Mapping[str, Any] | None = None,
         transpose: Globs = (),
         permute: Mapping[str, Sequence[int]] | None = None,
+        reshape: Mapping[str, Sequence[int]] | None = None,
+        take: Mapping[str, Sequence[Any]] | None = None,
         slice: Mapping[str, Sequence[int | None]] | None = None,
         pad: Mapping[str, Sequence[Any]] | None = None,
         cast: Any = None,
@@ -112,25 +140,64 @@ class Rules:
         The keywords are spelt out, so that a misspelt one is a TypeError.
 
         Raises:
+            RuleError: an option has a value that it cannot have, or a rule file is wrong.
+            SourceNotFound: there is no such rule file.
+            InitregError: a rule file cannot be read.
+        """
+        paths: list[str] = []
+        steps: list[Step] = []
+        if rules is not None:
+            from initreg.rules.files import paths_of, read  # others do not pay for reading TOML
+
+            paths = paths_of(rules)
+            steps = [step for path in paths for step in read(path)]
+        options = checked(
+            {
+                "keep": keep,
+                "drop": drop,
+                "strip_prefix": strip_prefix,
+                "rename": rename,
+                "prefix": prefix,
+                "view": view,
+                "scale": scale,
+                "split": split,
+                "unstack": unstack,
+                "concat": concat,
+                "stack": stack,
+                "transpose": transpose,
+                "permute": permute,
+                "reshape": reshape,
+                "take": take,
+                "slice": slice,
+                "pad": pad,
+                "cast": cast,
+            }
+        )
+        files = {"rules": paths[0] if len(paths) == 1 else paths} if paths else {}
+        return cls.made_of([*steps, Step(options)] if options else steps, {**files, **options})
+
+    @classmethod
+    def made_of(cls, steps: Sequence[Step], given: Mapping[str, Any] | None = None) -> Rules:
+        """The rules of steps, which are applied one after the other.
+
+        Args:
+            steps: the steps.
+            given: as for :class:`Rules`.
+
+        Raises:
             RuleError: an option has a value that it cannot have.
         """
-        options = {
-            "keep": plain(keep),
-            "drop": plain(drop),
-            "strip_prefix": plain(strip_prefix),
-            "rename": _table(rename),
-            "prefix": plain(prefix),
-            "transpose": plain(transpose),
-            "permute": _table(permute),
-            "slice": _table(slice),
-            "pad": _table(pad),
-            "cast": _table(cast),
-        }
-        given = {name: value for name, value in options.items() if _is_given(name, value)}
-        if "cast" in given:
-            given["cast"] = dtype_names(given["cast"])
-        rules = [rule for name, value in given.items() for rule in _rules_of(name, value)]
-        return cls(rules, given)
+        return cls([rule for step in steps for rule in step.rules()], given, steps)
+
+    def reversed(self) -> Rules:
+        """The rules that take arrays back to the names and axes that they came from.
+
+        Raises:
+            RuleError: some of these rules cannot be undone.
+        """
+        from initreg.rules.reversing import reversed_steps  # few need it
+
+        return Rules.made_of(reversed_steps(self.steps))
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -139,6 +206,22 @@ class Rules:
     def clauses(self) -> list[str]:
         """The parts of the rules that must each match an array, as the user typed them."""
         return [clause for rule in self._rules for clause in rule.clauses]
+
+    def restricted_to(self, touched: Collection[str]) -> dict[str, Any]:
+        """The options, without the patterns and renames that matched nothing.
+
+        Args:
+            touched: the clauses that matched an array.
+        """
+        left = {
+            name: _restricted(name, value, touched)
+            for name, value in self.given.items()
+            if name != "rules"
+        }
+        in_files = (rule for step in self.steps if step.file for rule in step.rules())
+        if any(clause in touched for rule in in_files for clause in rule.clauses):
+            left = {"rules": self.given["rules"], **left}
+        return {name: value for name, value in left.items() if value is not None}
 
     def apply(self, specs: Sequence[ArraySpec], label: str) -> Outcome:
         """Apply the rules to the arrays of a map.
@@ -183,43 +266,19 @@ class Rules:
         )
 
 
-def _table(given: Any) -> Any:
-    """The value of an option that takes a dict, of Python's own types. A pandas Series is one."""
-    if hasattr(given, "keys") and not isinstance(given, (Mapping, type)):
-        given = {key: given[key] for key in given.keys()}  # noqa: SIM118 - it iterates its values
-    return plain(given)
+def _restricted(option: str, value: Any, touched: Collection[str]) -> Any:
+    """The parts of an option's value whose clauses matched an array, None if there are none."""
+    if isinstance(value, Mapping):
+        left = {k: v for k, v in value.items() if _touched(option, {k: v}, touched)}
+        return left or None
+    if isinstance(value, list) and not (option == "rename" and is_pair(value)):
+        parts = [_restricted(option, each, touched) for each in value]
+        return [part for part in parts if part is not None] or None
+    return value if _touched(option, value, touched) else None
 
 
-def _is_given(option: str, value: Any) -> bool:
-    """Whether the option asks for a rule. An empty value does not, unless it is an error."""
-    if option in ("keep", "rename", "cast"):
-        return value is not None
-    return not (value is None or (isinstance(value, (str, list, tuple, dict, bool)) and not value))
-
-
-def _rules_of(option: str, given: Any) -> Iterator[Rule]:
-    """The rules of one option."""
-    if option in ("keep", "drop"):
-        yield Select(Patterns(given, option), keep=option == "keep")
-    elif option == "strip_prefix":
-        yield strip(_text(given, option))
-    elif option == "prefix":
-        yield put_before(_text(given, option))
-    elif option == "rename":
-        yield from renames(given)
-    elif option == "transpose":
-        globs = Patterns(given, option)
-        yield ChangeByGlob(option, dict.fromkeys(globs, Permute(None)), globs.clause)
-    elif option == "cast":
-        yield cast_rule(given)
-    else:
-        yield change_by_glob(option, given)
-
-
-def _text(given: Any, option: str) -> str:
-    if not isinstance(given, str):
-        raise RuleError(f"{option}={given!r}: give a str, as in {option}='model/'")
-    return given
+def _touched(option: str, value: Any, touched: Collection[str]) -> bool:
+    return any(clause in touched for clause in clauses_of(option, value))
 
 
 def _near(clause: str, names: Sequence[str]) -> str:

@@ -26,25 +26,28 @@ class Rename:
         clauses: the parts of the rule, as the user typed them.
         to: takes a name and returns the new name and the clause that gave it, or None if the name
             stays.
+        keeps_places: whether the new name of a place is a place. Otherwise it is a name that the
+            user gave, which may be meant as either.
     """
 
     clauses: Sequence[str]
     to: Callable[[str], tuple[str, str] | None]
+    keeps_places: bool = False
 
     def apply(self, outcome: Outcome) -> None:
-        entries, by = [], {}
+        entries, by = [], []
         for entry in outcome.entries:
             spec, clause = self._renamed(entry.spec, outcome.touched)
             entries.append(replace(entry, spec=spec) if clause else entry)
-            by[entry.index] = clause
+            by.append(clause)
         holders: dict[str, int] = {}
-        for old, new in zip(outcome.entries, entries, strict=True):
+        for old, new, clause in zip(outcome.entries, entries, by, strict=True):
             name = new.spec.name
             if not name:
-                raise RuleError(by[new.index] + f" makes the name {old.spec.name!r} empty")
+                raise RuleError(clause + f" makes the name {old.spec.name!r} empty")
             if name in holders:
                 first = outcome.entries[holders[name]].spec.name
-                clause = by[new.index] or by[entries[holders[name]].index]
+                clause = clause or by[holders[name]]
                 raise RuleError(
                     clause + f" gives two arrays the same name: {first!r} and {old.spec.name!r} "
                     f"would both be called {name!r}. Drop one of them first"
@@ -58,21 +61,36 @@ class Rename:
         It loses its other names, because one of them may be the name of another variable by now.
         """
         new: dict[str, str] = {}
+        places: dict[str, None] = {}
+        automatic: dict[str, None] = {}
         for name in (spec.name, *spec.aliases):
             found = self.to(name)
-            if found is not None:
-                new.setdefault(normalise(found[0]), found[1])
-                touched.add(found[1])
+            if found is None:
+                continue
+            renamed = normalise(found[0])
+            new.setdefault(renamed, found[1])
+            touched.add(found[1])
+            if self.keeps_places and name in spec.places:
+                places[renamed] = None
+            if self.keeps_places and name in spec.automatic:
+                automatic[renamed] = None
         if not new:
             return spec, ""
         first, *others = new
-        return replace(spec, name=first, aliases=tuple(filter(None, others))), new[first]
+        changed = replace(
+            spec,
+            name=first,
+            aliases=tuple(filter(None, others)),
+            places=tuple(places),
+            automatic=tuple(automatic),
+        )
+        return changed, new[first]
 
 
 def put_before(prefix: str) -> Rename:
     """The rule of ``prefix=``."""
     clause = option("prefix", prefix)
-    return Rename([clause], lambda name: (prefix + name, clause))
+    return Rename([clause], lambda name: (prefix + name, clause), keeps_places=True)
 
 
 def strip(prefix: str) -> Rename:
@@ -81,6 +99,7 @@ def strip(prefix: str) -> Rename:
     return Rename(
         [clause],
         lambda name: (name.removeprefix(prefix), clause) if name.startswith(prefix) else None,
+        keeps_places=True,
     )
 
 
@@ -98,11 +117,11 @@ def renames(given: Any) -> Iterator[Rename]:
         yield _exact(given)
     elif callable(given):
         yield _called(given)
-    elif _is_pair(given):
+    elif is_pair(given):
         yield _pattern(*given)
     elif isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
         for each in given:
-            if isinstance(each, Iterable) and not isinstance(each, Mapping) and not _is_pair(each):
+            if isinstance(each, Iterable) and not isinstance(each, Mapping) and not is_pair(each):
                 raise _wrong_type(given)
             yield from renames(each)
     else:
@@ -116,7 +135,8 @@ def _wrong_type(given: Any) -> RuleError:
     )
 
 
-def _is_pair(given: Any) -> bool:
+def is_pair(given: Any) -> bool:
+    """Whether it is one ``(regex, replacement)`` pair of ``rename=``."""
     return (
         isinstance(given, (tuple, list))
         and len(given) == 2

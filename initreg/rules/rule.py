@@ -20,11 +20,38 @@ class Entry:
         index: its position in the array map.
         spec: its name, shape and dtype after the rules that were applied so far.
         changes: what to do with its values when they are read, in order.
+        join: how it is put together from other arrays, before the changes. ``index`` is then the
+            position of the first of them.
     """
 
     index: int
     spec: ArraySpec
     changes: tuple[Change, ...] = ()
+    join: Join | None = None
+
+    @property
+    def indices(self) -> list[int]:
+        """The positions in the array map of all arrays that it is made of."""
+        if self.join is None:
+            return [self.index]
+        return [index for part in self.join.parts for index in part.indices]
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How one array is put together from several.
+
+    Args:
+        parts: the arrays, in order.
+        axis: the axis along which they lie, counted from the front.
+        is_stack: whether that is an axis of its own, which the parts do not have.
+        spec: the array, before changes.
+    """
+
+    parts: tuple[Entry, ...]
+    axis: int
+    is_stack: bool
+    spec: ArraySpec
 
 
 @dataclass(slots=True)

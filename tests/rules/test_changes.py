@@ -131,6 +131,56 @@ def test_a_filling_that_the_dtype_has(fill, dtype, value):
     np.testing.assert_allclose(float(last), value, rtol=1e-3)
 
 
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    ("fill", "dtype"),
+    [
+        (0, "float8_e8m0fnu"),
+        (-1, "float8_e8m0fnu"),
+        (float("nan"), "float4_e2m1fn"),
+        (100, "float4_e2m1fn"),
+        (1e-9, "float16"),
+        (1e30j, "complex32"),
+    ],
+)
+def test_a_filling_is_not_lost_either(fill, dtype):
+    """What a cast would warn of is no filling: a zero where there is none, a NaN that becomes 0."""
+    with pytest.raises(ValueError, match=r"cannot pad .* which is not a value of this dtype"):
+        Pad(0, 3, fill).announce((2,), dtype)
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "message"),
+    [
+        ("|V2", "bfloat16", r"\|V2 cannot be cast to bfloat16: the array holds raw bytes"),
+        ("|V2", "int32", r"numpy writes bfloat16 and float8 so\. .* is, with view='bfloat16'"),
+        ("datetime64[D]", "int32", "the array holds dates or times"),
+        ("timedelta64[s]", "float32", "the array holds dates or times"),
+        ("string", "float32", "the array holds strings"),
+        ("float32", "datetime64[D]", r"datetime64\[D\] is not a dtype of numbers"),
+        ("float32", "|V2", r"\|V2 is not a dtype of numbers"),
+        ("float32", "string", "string is not a dtype of numbers"),
+        ("bcomplex32", "float32", "would lose its imaginary part"),
+        ("int16", "qint8", "qint8 has a scale that the array does not record. Only int8, "),
+        ("qint8", "float32", "qint8 has a scale that the array does not record. Only int8, "),
+    ],
+)
+def test_the_side_that_is_wrong_is_blamed(have, want, message):
+    """The array, if it does not hold numbers, or else the dtype that was asked for."""
+    with pytest.raises(ValueError, match=message):
+        Cast(want).announce((2,), have)
+
+
+@pytest.mark.parametrize(("have", "want"), [("int8", "qint8"), ("quint16", "uint16")])
+def test_quantised_integers_are_taken_as_they_are(have, want):
+    """The rule says that they mean the same, and no bit changes."""
+    change = Cast(want)
+    assert change.announce((3,), have) == ((3,), want)
+    assert change.text((3,), have) == f"cast from {have}"
+    values = np.array([1, 2, 100], dtypes.to_numpy(have))
+    assert change.apply(values, "x").tobytes() == values.tobytes()
+
+
 def test_an_array_without_axes_keeps_to_have_none():
     """transpose="*" leaves a scalar such as a step counter a scalar."""
     assert Permute(None).announce((), "int64") == ((), "int64")

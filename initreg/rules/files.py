@@ -1,0 +1,288 @@
+"""Rule files: rules in TOML, which can be read, commented, and used again.
+
+The options stand at the top of the file, or in ``[[step]]`` tables, which are applied from top to
+bottom. They have the names that they have in Python. :func:`read` checks all of them before
+anything else is opened, and its errors name the line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from initreg.errors import RuleError, SourceNotFound
+from initreg.option_spelling import option as option_text
+from initreg.option_spelling import said, spell_options
+from initreg.rules.options import ORDER, checked
+from initreg.rules.rename_rules import is_pair
+from initreg.rules.steps import Step, parts_of, where
+from initreg.rules.structure_specs import EQUAL
+from initreg.rules.toml_lines import Path, lines_of
+from initreg.rules.writing import FIELDS, spelt
+from initreg.storage import small_files
+from initreg.wording import printable
+
+Refuse = Callable[[Path, str], RuleError]  # the error about a part of a step, and its words
+
+_LARGEST = 64 << 20  # bytes of a rule file
+_INVERSE = "inverse"
+_STEP = "step"
+_GLOBS = "a glob, or a list of globs"
+# What each option takes, in the words of TOML.
+_USAGE = {
+    "keep": _GLOBS,
+    "drop": _GLOBS,
+    "strip_prefix": "a text",
+    "rename": 'a table of names, or a list of pairs: [["regex", "replacement"]]',
+    "prefix": "a text",
+    "view": 'a dtype, or a table of them: { "emb" = "bfloat16" }',
+    "scale": 'a number, the name of another array, or a table: { "*/w" = "*/scale" }, '
+    '{ "*/w" = { by = "*/scale", block = 128 } }',
+    "split": 'a table: { "qkv" = { axis = 0, into = ["q", "k", "v"] } }',
+    "unstack": 'a table: { "layers/w" = { axis = 0, into = "layers/{i}/w" } }',
+    "concat": 'a table: { "qkv" = { axis = 0, of = ["q", "k", "v"] } }',
+    "stack": 'a table: { "layers/w" = { axis = 0, of = "layers/{i}/w" } }',
+    "transpose": _GLOBS,
+    "reshape": 'a table of shapes: { "query/kernel" = [768, 12, -1] }',
+    "permute": 'a table of axes: { "conv*/kernel" = [2, 3, 1, 0] }',
+    "take": 'a table: { "emb" = { axis = 0, indices = [3, 1] } }, or old and new, which are the '
+    'vocabularies: { axis = 0, old = "old.txt", new = "new.txt", fill = "mean" }',
+    "slice": 'a table: { "emb" = { axis = 0, start = 0, stop = 5 } }',
+    "pad": 'a table: { "emb" = { axis = 0, length = 32000, fill = "mean" } }',
+    "cast": 'a dtype, or a table of them: { "step" = "int32" }',
+}
+
+
+def paths_of(given: Any) -> list[str]:
+    """The paths in the value of ``rules=``: one path, or a list of them.
+
+    Raises:
+        RuleError: it is something else.
+    """
+    each = [given] if isinstance(given, (str, os.PathLike)) else given
+    if not isinstance(each, (list, tuple)) or not all(
+        isinstance(path, (str, os.PathLike)) and os.fspath(path) for path in each
+    ):
+        raise RuleError(
+            option_text("rules", given)
+            + ": give the path of a rule file, or a list of them. Rules themselves are options of "
+            "their own"
+        )
+    return [os.fsdecode(path) for path in each]
+
+
+def read(path: str) -> list[Step]:
+    """The steps of a rule file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        RuleError: it is not TOML, or has something that is not a rule. The error names the line.
+        SourceNotFound: there is no such file.
+        InitregError: the file cannot be read.
+    """
+    document, lines = _document(path)
+    steps = document.get(_STEP)
+    if steps is None:
+        return [_step(document, path, lines, ())] if document else []
+    others = [key for key in document if key != _STEP]
+    if others:
+        at = where(path, lines, (others[0],))
+        raise RuleError(
+            f"{at}: {printable(others[0])} stands outside of the [[step]] tables, so it is not "
+            "known when it is to be applied. Put it into a [[step]] of its own"
+        )
+    if not isinstance(steps, list) or not all(isinstance(each, Mapping) for each in steps):
+        raise RuleError(f"{where(path, lines, (_STEP,))}: write [[step]], in double brackets")
+    return [_step(each, path, lines, (_STEP, index)) for index, each in enumerate(steps)]
+
+
+def _document(path: str) -> tuple[dict[str, Any], dict[Path, int]]:
+    """The content of a file, and the lines of its parts."""
+    file = FilePath(path).expanduser()
+    if not file.exists():
+        raise SourceNotFound(f"{path}: no such file, in " + option_text("rules", path))
+    data = small_files.content(file, _LARGEST, "a rule file")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RuleError(f"{path}, line {line}: this is not text in UTF-8") from error
+    try:
+        return tomllib.loads(text), lines_of(text.replace("\r\n", "\n"))
+    except RecursionError as error:
+        raise RuleError(f"{path}: its lists and tables are too deep") from error
+    except ValueError as error:  # a TOMLDecodeError, or a number of thousands of digits
+        found = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        reason = str(error)[: found.start()] if found else str(error).partition(" (at ")[0]
+        line = int(found[1]) if found else text.rstrip().count("\n") + 1  # the end of the document
+        at = f"{path}, line {line}"
+        raise RuleError(f"{at}: this is not valid TOML: {printable(reason)}") from error
+
+
+def _step(table: Mapping[str, Any], path: str, lines: Mapping[Path, int], at: Path) -> Step:
+    def refuse(where_in: Path, message: str) -> RuleError:
+        return RuleError(f"{where(path, lines, (*at, *where_in))}: {message}")
+
+    options = _options(table, (), refuse, {*ORDER, _INVERSE, *({_STEP} if not at else ())})
+    inverse = table.get(_INVERSE)
+    undone = None
+    if inverse is not None:
+        if not isinstance(inverse, Mapping):
+            raise refuse((_INVERSE,), f"{_INVERSE}: give a table of the options that undo the step")
+        undone = _options(inverse, (_INVERSE,), refuse, ORDER)
+    return Step(options, undone, path, lines, at)
+
+
+def _options(
+    table: Mapping[str, Any], at: Path, refuse: Refuse, known: Collection[str]
+) -> dict[str, Any]:
+    """The options in a table, as Python takes them."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise refuse(
+                (*at, key), f"{printable(repr(key))} is not a rule. " + _nearest(key, known)
+            )
+        if key in ORDER:
+            found[key] = _value(key, value, (*at, key), refuse)
+    for option in {"view", "cast"} & set(found):
+        for path, part in parts_of(option, found[option]):
+            try:
+                checked({option: part})
+            except RuleError as error:
+                raise refuse((*at, option, *path), spell_options(said(error), spelt)) from error
+    return checked(found)
+
+
+def _value(option: str, value: Any, at: Path, refuse: Refuse) -> Any:
+    """The value of an option as Python takes it, with fields in their order."""
+
+    def wrong(where_in: Path) -> RuleError:
+        return refuse(where_in, f"{option}: give {_USAGE[option]}")
+
+    if option in ("strip_prefix", "prefix"):
+        fits = isinstance(value, str)
+    elif option in ("keep", "drop", "transpose"):
+        fits = isinstance(value, str) or _is_list_of(value, str)
+    elif option == "rename":
+        fits = isinstance(value, Mapping) or _is_renaming(value)
+    elif option in ("view", "cast") and isinstance(value, str):
+        fits = True
+    else:
+        fits = isinstance(value, Mapping)
+    if not fits:
+        each_part = enumerate(value) if isinstance(value, list) else ()
+        bad = [index for index, each in each_part if not _fits(option, each)]
+        raise wrong((*at, *bad[:1]))
+    if option == "rename" and isinstance(value, list):
+        return tuple(value) if is_pair(value) else [_pair(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {}
+    for glob, each in value.items():
+        if option == "scale" and type(each) in (int, float, str):
+            found[glob] = each
+        elif option in FIELDS:
+            found[glob] = _fields(option, each, (*at, glob), refuse)
+        elif not (isinstance(each, str) if option == "rename" else _fits(option, each)):
+            raise wrong((*at, glob))
+        else:
+            found[glob] = tuple(each) if isinstance(each, list) else each
+    return found
+
+
+def _pair(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
+def _fits(option: str, each: Any) -> bool:
+    """Whether an option can have such a part: an element of its list, or a value of its table."""
+    if option in ("permute", "reshape"):
+        return _is_list_of(each, int)
+    if option == "rename" and not isinstance(each, str):
+        return _is_renaming(each)
+    return isinstance(each, str)
+
+
+def _is_renaming(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(each, str) for each in value.values())
+    if is_pair(value):
+        return True
+    return isinstance(value, list) and all(
+        is_pair(e) or (isinstance(e, Mapping) and _is_renaming(e)) for e in value
+    )
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(type(each) is kind for each in value)
+
+
+def _fields(option: str, given: Any, at: Path, refuse: Refuse) -> tuple[Any, ...]:
+    """The values of a table such as ``{ axis = 0, start = 5 }``, in their order."""
+    names, needed = FIELDS[option]
+    usage = f"{option}: give {_USAGE[option]}"
+    if isinstance(given, list):
+        if (
+            option == "take"
+            or not len(needed) <= len(given) <= len(names)
+            or (option == "slice" and len(given) < 3)
+        ):
+            raise refuse(at, usage)
+        given = dict(zip(names, given, strict=False))
+    if not isinstance(given, Mapping):
+        raise refuse(at, usage)
+    for key in given:
+        if key not in names:
+            raise refuse(
+                (*at, key),
+                f"{printable(repr(key))} is not a part of {option}. " + _nearest(key, names),
+            )
+    for key in needed:
+        if key not in given:
+            raise refuse(at, f"{option} lacks {key}: give {_USAGE[option]}")
+    for key, value in given.items():
+        if not _is_field(key, value):
+            raise refuse((*at, key), usage)
+    if option == "take":
+        by_index, by_token = "indices" in given, "old" in given and "new" in given
+        if by_index == by_token or (by_index and len(given) > 2):
+            raise refuse(at, usage)
+        if by_index:
+            return given["axis"], given["indices"]
+        return tuple(given[name] for name in ("axis", "old", "new", "fill") if name in given)
+    values = [given.get(name) for name in names]
+    while len(values) > len(needed) and values[-1] is None and option != "slice":
+        values.pop()
+    return tuple(values)
+
+
+def _is_field(name: str, value: Any) -> bool:
+    """Whether a part of a value, such as ``axis``, has the right type."""
+    if name == "fill":
+        return value == "mean" or type(value) in (int, float)
+    if name == "sizes":
+        return value == EQUAL or type(value) is int or _is_list_of(value, int)
+    if name == "indices":
+        return _is_list_of(value, int)
+    if name == "block":
+        return type(value) is int or _is_list_of(value, int)
+    if name in ("old", "new", "by"):
+        return isinstance(value, str)
+    if name in ("into", "of"):
+        return isinstance(value, str) or _is_list_of(value, str)
+    return type(value) is int
+
+
+def _nearest(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"There are {', '.join(sorted(known))}"
