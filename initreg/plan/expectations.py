@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from initreg.names import NO_PATTERNS, Patterns, normalise
-from initreg.plan.rows import Kind, Policy, Row
+from initreg.plan.rows import By, Kind, Policy, Row
 from initreg.specs import ArraySpec, VariableSpec
 
 
@@ -22,6 +22,7 @@ class SourceSpecs:
         on_unused: the policy for its arrays that no variable takes.
         expected: names that are expected to be unused.
         ignored: names that are not restored even though they match.
+        by: by which of their names the arrays are matched, if the user chose.
     """
 
     label: str
@@ -31,6 +32,7 @@ class SourceSpecs:
     on_unused: Policy = Policy.WARN
     expected: Patterns = NO_PATTERNS
     ignored: Patterns = NO_PATTERNS
+    by: By | None = None
 
 
 class Expectations:
@@ -109,4 +111,8 @@ class Expectations:
 
 
 def _all_names(entry: ArraySpec | VariableSpec) -> list[str]:
-    return [normalise(name) for name in (entry.name, *entry.aliases)]
+    names = [entry.name, *entry.aliases]
+    if entry.state is not None:  # so that ``optimizer/*`` matches all state of the optimizer
+        places = [place for place in entry.state.optimizer.places if place]
+        names += [f"{place}/{at}" for place in places for at in entry.state.at]
+    return list(map(normalise, names))

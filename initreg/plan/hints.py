@@ -1,4 +1,4 @@
-"""Hints: why few names match, and what to type instead. Only asked for in that case."""
+"""Hints about names: why few match, and what to type instead. Only asked for in that case."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import difflib
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from initreg import dtypes
-from initreg.names import Patterns, normalise
-from initreg.plan.rows import Hint, Kind, Row
+from initreg.names import normalise
+from initreg.plan.matching import SlotFinder, no_slots
+from initreg.plan.parts import (
+    Pair,
+    are_opposites,
+    differ_by_numbers,
+    families,
+    has_other_number,
+    insertions,
+    removals,
+    substitution,
+)
+from initreg.plan.rows import By, Hint, Way
+from initreg.plan.tried import Attempt, Tried, agreeing
 from initreg.specs import ArraySpec, VariableSpec
 from initreg.wording import plural, shared
 
@@ -23,11 +34,15 @@ _TRIED = 4  # renamings of each sort whose matches are counted among all names
 # characters, among so many names, until so many characters were compared.
 _LONGEST, _MOST_PARTS, _POOL = 512, 32, 1000
 _NEAR_LONGEST, _NEAR_POOL, _NEAR_COMPARED = 256, 200, 200_000_000
+# How many hints are planned before they are shown, and how many names in all of these plans.
+_FEWEST_PLANS, _MOST_PLANS, _MOST_PLANNED = 2, 16, 100_000
 _SEPARATOR = re.compile(r"[/.]")
 _Options = Mapping[str, Any]
-
-# PyTorch stores the axes of a kernel as (out, in, *window), and TensorFlow as (*window, in, out).
-_PERMUTATIONS = ((2, 3, 1, 0), (2, 3, 4, 1, 0), (3, 2, 0, 1), (4, 3, 0, 1, 2))
+_WHAT_A_WAY_MEANS = {
+    By.NAME: "the names are automatic, and may belong to other layers",
+    By.PLACE: "where they were in the model that was saved",
+    By.ORDER: "their position among the layers",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,9 @@ class _Renaming:
 
     words: str
     options: _Options
+    apply: Callable[[str], str]
     steps: int = 1
+    is_shift: bool = False  # whether it only changes the number of a layer
 
 
 def renamings(
@@ -44,6 +61,12 @@ def renamings(
     variables: Sequence[VariableSpec],
     source: str = "source",
     label: str = "",
+    *,
+    matched: Collection[str] = (),
+    slots: SlotFinder = no_slots,
+    attempt: Attempt | None = None,
+    now: int = 0,
+    ways: Sequence[Hint] = (),
 ) -> list[Hint]:
     """Look for renamings that make more names match. Takes n log n in the number of names.
 
@@ -52,6 +75,12 @@ def renamings(
         variables: the variables of the target.
         source: the code that names the source, for the hint.
         label: what to call the source if there are others, else "".
+        matched: names of more arrays, which match already and must keep their names.
+        slots: finds the slots of an optimiser, which are not renamed to their variables.
+        attempt: plans with the options of a hint. Then only hints are shown that do what they say,
+            and that do not contradict each other.
+        now: how many variables the source supplies without a hint, for ``attempt``.
+        ways: hints to match the source in another way, which are tried, too.
 
     Returns:
         At most three hints, the most helpful one first. If no renaming helps, there may be a hint
@@ -63,57 +92,154 @@ def renamings(
         return [Hint(f"the source {label} holds no arrays".replace("  ", " "), {}, source)]
     if not want:
         return [Hint("the target has no variables: create them before restoring", {}, source)]
-    now = sum(name in want for name in have)
+    met = sum(name in want for name in have)
     enough = max(1, min(len(have), len(variables)) // 10)  # a few of ten thousand match by chance
     found: dict[str, tuple[int, _Renaming]] = {}
-    for renaming, new in _renamings(have, want):
-        shapes = [(a.shape, want[n]) for a, n in zip(arrays, new, strict=True) if n in want]
-        hits = len(shapes)
+    for renaming in _renamings(have, want):
+        new = list(map(renaming.apply, have))
+        pairs = [(a, n) for a, n in zip(arrays, new, strict=True) if n in want]
+        hits = len(pairs)
+        # Of the layers of a model, the one with another number is another one.
+        if renaming.is_shift and (matched or hits < min(len(have), len(variables))):
+            continue
         # Names may match by chance. Shapes with the same axes, in whatever order, rarely do.
-        alike = sum(one == other or _axes(one) == _axes(other) for one, other in shapes)
-        if hits - now >= enough and 2 * alike >= hits and len(set(new)) == len(new):
+        alike = sum(_axes(array.shape) == _axes(want[name]) for array, name in pairs)
+        if (
+            hits - met >= enough
+            and 2 * alike >= hits
+            and len(set(new)) == len(new)
+            and not any(renaming.apply(name) != name for name in matched)
+            and 2 * len(slots({a.name for a, _ in pairs}, {n for _, n in pairs})) < hits
+            and hits > found.get(renaming.words, (0,))[0]
+        ):
             found[renaming.words] = hits, renaming
+    if attempt is not None:
+        return _tried(found.values(), arrays, variables, source, label, matched, attempt, now, ways)
     best = max((hits for hits, _ in found.values()), default=0)
     # A renaming in two steps is shown only if no single step does as much.
     simple = max((hits for hits, each in found.values() if each.steps == 1), default=0)
     of = f" of {label}" if label else ""
+    total = len(have) + len(matched)
     shown = [
-        Hint(f"{hits:,} of {len(have):,} names{of} match after {each.words}", each.options, source)
+        Hint(_words(hits + len(matched), total, of, each.words), each.options, source)
         for hits, each in sorted(found.values(), key=lambda item: (-item[0], item[1].steps))
         if hits * 4 >= best and (each.steps == 1 or hits > simple)
     ]
-    return (shown or nearest(arrays, variables, source))[:_MOST]
+    if not shown and not matched:
+        shown = nearest(arrays, variables, source)
+    return shown[:_MOST]
 
 
-def _renamings(
-    have: Sequence[str], want: Collection[str]
-) -> Iterator[tuple[_Renaming, Sequence[str]]]:
-    """The renamings that may help, in one step or two, each with the names that it gives."""
-    spellings: list[tuple[str, list[tuple[str, str]], Sequence[str]]] = [("", [], have)]
+def _tried(
+    found: Iterable[tuple[int, _Renaming]],
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    source: str,
+    label: str,
+    matched: Collection[str],
+    attempt: Attempt,
+    now: int,
+    ways: Sequence[Hint],
+) -> list[Hint]:
+    """The hints that do what they say, at most three, the most helpful one first."""
+    total = len(arrays) + len(matched)
+    of = f" of {label}" if label else ""
+    size = len(arrays) + len(variables)
+    left = max(_FEWEST_PLANS, min(_MOST_PLANS, _MOST_PLANNED // size))
+    tried: list[Tried] = []
+    for hint in ways:
+        pairs = attempt(hint.options)
+        if pairs is not None and len(pairs) > now:
+            tried.append(Tried(hint, pairs, is_doubtful=hint.options.get("by") == By.NAME.value))
+    for _, each in sorted(found, key=lambda item: (-item[0], item[1].steps)):
+        if not left:
+            break
+        left -= 1
+        options, words = each.options, each.words
+        pairs = attempt(options)
+        if (pairs is None or len(pairs) <= now) and any(array.places for array in arrays):
+            options = {**options, "by": By.PLACE.value}
+            words, pairs = f"{words}, by place", attempt(options)
+        if pairs is None or len(pairs) <= now:
+            continue
+        # A renaming in two steps is shown only if no single step does as much.
+        if each.steps > 1 and any(len(other.pairs) >= len(pairs) for other in tried):
+            continue
+        text = _words(len(pairs), total, of, words)
+        tried.append(Tried(Hint(text, options, source), pairs, each.steps))
+    if not tried and not matched:
+        for hint in nearest(arrays, variables, source):
+            pairs = attempt(hint.options)
+            if pairs is not None and len(pairs) > now:
+                tried.append(Tried(hint, pairs))
+    shown = agreeing(tried)
+    most = max((len(each.pairs) for each in tried), default=0)
+    few = {each.hint.words for each in tried if 4 * len(each.pairs) < most}
+    return [hint for hint in shown if hint.words not in few][:_MOST]
+
+
+def _words(count: int, total: int, of: str, how: str) -> str:
+    return f"{count:,} of {total:,} names{of} match after {how}"
+
+
+def other_ways(way: Way, count: int, source: str) -> list[Hint]:
+    """Hints to match a source in another way, if that would match more.
+
+    Args:
+        way: the way that was taken.
+        count: how many variables the target has.
+        source: the code that names the source, for the hint.
+    """
+    return [
+        Hint(
+            f"{found:,} of {plural(count, 'variable')} would match by {by.value} "
+            f"({_WHAT_A_WAY_MEANS[by]})",
+            {"by": by.value},
+            source,
+        )
+        for by, found in way.others.items()
+    ]
+
+
+def _renamings(have: Sequence[str], want: Collection[str]) -> Iterator[_Renaming]:
+    """The renamings that may help, in one step or two."""
+    spellings: list[tuple[str, list[Pair], Sequence[str]]] = [("", [], have)]
     for old, new in ((".", "/"), ("/", ".")):
         if any(old in name for name in have):
-            pair = (re.escape(old), new)
             names: Sequence[str] = [name.replace(old, new) for name in have]
-            spellings.append((f"replacing {old!r} by {new!r}", [pair], names))
+            spellings.append((f"replacing {old!r} by {new!r}", [(re.escape(old), new)], names))
+    wanted = _pool(want)
     for words, pairs, names in spellings:
         also, steps = (f"{words} and ", 2) if words else ("", 1)
         if words:
-            yield _Renaming(words, {"rename": pairs}), names
-        for prefix in _best(_leading(_pool(names), want)):
-            option: _Options = {"strip_prefix": prefix}
-            if pairs:
-                option = {"rename": [*pairs, (f"^{re.escape(prefix)}", "")]}
-            shorter = [name.removeprefix(prefix) for name in names]
-            yield _Renaming(f"{also}removing {prefix!r}", option, steps), shorter
-        for prefix in _best(_leading(_pool(want), set(names))):
+            yield _Renaming(words, {"rename": pairs}, substitution(pairs))
+        pool = _pool(names)
+        for prefix in _best(_leading(pool, want)):
+            pair = (f"^{re.escape(prefix)}", "")
+            option: _Options = {"rename": [*pairs, pair]} if pairs else {"strip_prefix": prefix}
+            apply = substitution([*pairs, pair])
+            yield _Renaming(f"{also}removing {prefix!r}", option, apply, steps)
+        for prefix in _best(_leading(wanted, set(names))):
             option = {"rename": pairs, "prefix": prefix} if pairs else {"prefix": prefix}
-            longer = [prefix + name for name in names]
-            yield _Renaming(f"{also}adding {prefix!r}", option, steps), longer
-        for swap in _best(_swapped(_pool(names), want)):
+            apply = _prefixed(prefix, substitution(pairs))
+            yield _Renaming(f"{also}adding {prefix!r}", option, apply, steps)
+        for how, more in (*removals(pool, want), *insertions(wanted, set(names))):
+            option = {"rename": [*pairs, *more]}
+            yield _Renaming(f"{also}{how}", option, substitution([*pairs, *more]), steps)
+        swaps = _swapped(pool, want)
+        for how, more in families(Counter({(s[1], s[3]): n for s, n in swaps.items()})):
+            option = {"rename": [*pairs, *more]}
+            apply = substitution([*pairs, *more])
+            yield _Renaming(f"{also}{how}", option, apply, steps + len(more) - 1)
+        for swap in _best(swaps):
             old, new, how = _regex(*swap)
-            option = {"rename": [*pairs, (old, new)]}
-            swapped = [re.sub(old, new, name) for name in names]
-            yield _Renaming(f"{also}{how}", option, steps), swapped
+            more = [*pairs, (old, new)]
+            shift = differ_by_numbers(swap[1], swap[3])
+            yield _Renaming(f"{also}{how}", {"rename": more}, substitution(more), steps, shift)
+
+
+def _prefixed(prefix: str, apply: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda name: prefix + apply(name)
 
 
 def _axes(shape: Sequence[int | None] | None) -> list[int]:
@@ -167,7 +293,9 @@ def _swapped(have: Sequence[str], want: Iterable[str]) -> Counter[tuple[str, str
     for name in have:
         for before, part, after in _parts(name):
             for other in known.get((before, after), ()):
-                if other != part and not (part.isdecimal() or other.isdecimal()):
+                if other != part and not (
+                    part.isdecimal() or other.isdecimal() or are_opposites(part, other)
+                ):
                     counts[before[-1:], part, after[:1], other] += 1
     return Counter({swap: count for swap, count in counts.items() if count > 1})
 
@@ -207,18 +335,25 @@ def nearest(
         cutoff: how much alike two names must be, from 0 to 1.
     """
     by_shape: dict[tuple[int | None, ...] | None, list[str]] = {}
+    made_up = set()
     for array in arrays[:_NEAR_POOL]:
         if len(array.name) <= _NEAR_LONGEST:
             by_shape.setdefault(array.shape, []).append(array.name)
+            if array.name in array.automatic:
+                made_up.add(array.name)
     pairs: dict[str, str] = {}
     left = _NEAR_COMPARED
     for variable in variables[:20]:
         name = normalise(variable.name)
         if len(name) > _NEAR_LONGEST:
             continue
-        near, left = _nearest(name, by_shape.get(variable.shape, ()), cutoff, left)
-        # Names that differ by their numbers alone are two layers of one model.
-        if near and near not in pairs and re.sub(r"\d+", "", near) != re.sub(r"\d+", "", name):
+        others = by_shape.get(variable.shape, ())
+        if name in map(normalise, variable.automatic):
+            others = [other for other in others if other not in made_up]  # both are made up
+        near, left = _nearest(name, others, cutoff, left)
+        if not near or near in pairs or has_other_number(near, name):
+            continue  # two layers of one model
+        if not are_opposites(near, name):
             pairs[near] = name
         if len(pairs) == _MOST:
             break
@@ -252,53 +387,3 @@ def _nearest(name: str, others: Iterable[str], cutoff: float, left: int) -> tupl
         if ratio > best or (ratio == best and not found):
             best, found = ratio, other
     return found, left
-
-
-def transposes(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[Hint]:
-    """Look for orders of axes in which mismatched arrays would fit.
-
-    Args:
-        rows: all rows of one source, each with the name of its array after the rules.
-        source: the code that names the source, for the hint.
-    """
-    found: dict[tuple[int, ...] | None, list[str]] = {}
-    for row, name in rows:
-        if row.kind not in (Kind.MISMATCHED, Kind.PASSED_OVER) or not dtypes.can_cast(
-            row.array_dtype or "", row.dtype or ""
-        ):
-            continue
-        axes = _permutation(row)
-        if row.is_transpose or axes is not None:
-            found.setdefault(axes, []).append(name)
-    hints = []
-    for axes, names in found.items():
-        globs = _globs(names, [name for _, name in rows])
-        arrays = plural(len(names), "array")
-        if axes is None:
-            options: _Options = {"transpose": globs}
-            hints.append(Hint(f"{arrays} would fit transposed", options, source))
-        else:
-            options = {"permute": dict.fromkeys(globs, axes)}
-            words = f"{arrays} would fit with the axes in the order {axes}, as if from PyTorch"
-            hints.append(Hint(words, options, source))
-    return hints
-
-
-def _permutation(row: Row) -> tuple[int, ...] | None:
-    """The order of axes in which a kernel of PyTorch fits, None if there is none or if a plain
-    transposition is enough."""
-    shape = row.array_shape or ()
-    for axes in () if row.is_transpose else _PERMUTATIONS:
-        if len(axes) == len(shape) and tuple(shape[axis] for axis in axes) == row.shape:
-            return axes
-    return None
-
-
-def _globs(wanted: Sequence[str], others: Sequence[str]) -> list[str]:
-    """The wanted names, or one glob if it matches exactly these among all names."""
-    globs = {f"*{name[name.rfind('/') :]}" for name in wanted if "/" in name}
-    if len(wanted) > 3 and len(globs) == 1:
-        pattern, chosen = Patterns(globs, "transpose"), set(wanted)
-        if {name for name in others if pattern.hits(name)} == chosen:
-            return list(globs)
-    return list(wanted)

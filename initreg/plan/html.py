@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from initreg.plan.rows import Rows
-from initreg.plan.text import heading, sections
+from initreg.plan.text import heading, sections, ways_text
 from initreg.wording import plural, printable
 
 _LIMIT = 200  # lines of one section: a notebook scrolls, and most sections are closed
@@ -15,6 +15,8 @@ _CELL = 'style="text-align:left; font-family:monospace; white-space:pre-wrap"'
 def html(plan: Rows) -> str:
     """The plan as HTML: a heading, and a section for each kind of row that can be opened."""
     parts = [f"<div><p><strong>{escape(printable(heading(plan)))}</strong></p>"]
+    parts += [f"<p>{escape(printable(way))}</p>" for way in ways_text(plan)]
+    parts += [f"<p>{escape(printable(str(note)))}</p>" for note in plan.states]
     for section in sections(plan, _LIMIT):
         is_open = " open" if section.asks_for_attention else ""
         title = f"{section.count:,} {escape(section.title)}"

@@ -5,162 +5,24 @@ It makes the plan from specs alone, without numpy.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from initreg import dtypes
-from initreg.errors import DuplicateName
 from initreg.names import NO_PATTERNS, Patterns, normalise
-from initreg.option_spelling import either
+from initreg.plan.axes import hidden_order, squeeze
 from initreg.plan.expectations import Expectations, SourceSpecs
+from initreg.plan.in_order import numbered, pair_in_order
+from initreg.plan.naming import Naming, choose, in_all, is_structured
+from initreg.plan.plain_names import Names, pair_by, pair_plain
 from initreg.plan.plan import Plan
-from initreg.plan.rows import Kind, Policy, Row
+from initreg.plan.rows import By, Kind, Policy, Row, Way
+from initreg.plan.states import States, only_whole, pair_states
 from initreg.specs import ArraySpec, VariableSpec
 
 # Takes the names on one side only and the names of the restored variables, and returns the variable
 # of each name that is a slot.
 SlotFinder = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
-
-
-@dataclass(slots=True)
-class _Names:
-    """The names of one side, each with the index of its array or variable.
-
-    Args:
-        by_name: the primary names.
-        by_alias: the aliases that are no primary name and that only one array or variable has.
-    """
-
-    by_name: dict[str, int] = field(default_factory=dict)
-    by_alias: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, entries: Iterable[ArraySpec | VariableSpec], label: str) -> _Names:
-        names = cls()
-        aliases: Counter[str] = Counter()
-        entries = list(entries)
-        for index, entry in enumerate(entries):
-            name = normalise(entry.name)
-            if name in names.by_name:
-                raise DuplicateName(
-                    f"{label}: two variables are called {name!r}, so they cannot be told apart by "
-                    "name. Give them different names, or pass only one of them"
-                )
-            names.by_name[name] = index
-        for index, entry in enumerate(entries):
-            for alias in {normalise(alias) for alias in entry.aliases}:
-                if alias not in names.by_name:
-                    aliases[alias] += 1
-                    names.by_alias[alias] = index
-        for alias, count in aliases.items():
-            if count > 1:
-                del names.by_alias[alias]
-        return names
-
-
-def _pair(
-    source: SourceSpecs,
-    variables: Sequence[VariableSpec],
-    theirs: _Names,
-    ours: _Names,
-) -> dict[int, int]:
-    """Find the array of one source for each variable.
-
-    Pairs are made in this order:
-
-    1. The primary name of each side is an alias of the other side. Then name and place agree.
-    2. The primary names are equal.
-    3. An alias of the variable is the primary name of the array. Such an alias is the place of the
-       variable in its model.
-    4. An alias of the variable is an alias of the array.
-    5. An alias of the array is the primary name of the variable. This comes last, because an alias
-       of an array may contain a number that counts the models of a process.
-
-    An alias matches only what the primary names left over, so that no array goes into two
-    variables.
-
-    Returns:
-        The index of the array for the index of each variable that has one.
-
-    Raises:
-        DuplicateName: primary names and aliases contradict each other.
-    """
-    arrays = source.arrays
-    pairs: dict[int, int] = _in_both_ways(arrays, variables, theirs)
-    taken = set(pairs.values())
-    also_called = {alias: each for each in arrays for alias in each.aliases}
-    for name, variable in ours.by_name.items():
-        array = theirs.by_name.get(name)
-        if array is None or array in taken or variable in pairs:
-            continue
-        other = also_called.get(name)
-        _refuse_contradiction(name, arrays[array], other, variables[variable], source.label)
-        pairs[variable] = array
-    if not theirs.by_alias and not ours.by_alias:
-        return pairs
-    taken = set(pairs.values())
-    names = [[normalise(spec.name)] for spec in variables]
-    aliases = [
-        [a for a in map(normalise, spec.aliases) if ours.by_alias.get(a) == index]
-        for index, spec in enumerate(variables)
-    ]
-    # Finish each step for all variables before the next one, so that better matches go first.
-    for wanted, by in (
-        (aliases, theirs.by_name),
-        (aliases, theirs.by_alias),
-        (names, theirs.by_alias),
-    ):
-        for index, tries in enumerate(wanted):
-            for name in tries if index not in pairs else ():
-                array = by.get(name)
-                if array is not None and array not in taken:
-                    pairs[index] = array
-                    taken.add(array)
-                    break
-    return pairs
-
-
-def _in_both_ways(
-    arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec], theirs: _Names
-) -> dict[int, int]:
-    """The pairs in which the primary name of each side is an alias of the other side."""
-    pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for index, spec in enumerate(variables):
-        if not spec.aliases:
-            continue
-        name = normalise(spec.name)
-        for alias in map(normalise, spec.aliases):
-            array = theirs.by_name.get(alias)
-            if alias == name or array is None or array in taken:
-                continue
-            if name in arrays[array].aliases:
-                pairs[index] = array
-                taken.add(array)
-                break
-    return pairs
-
-
-def _refuse_contradiction(
-    name: str, found: ArraySpec, other: ArraySpec | None, variable: VariableSpec, label: str
-) -> None:
-    """Raise DuplicateName if two arrays may be meant for a variable.
-
-    ``found`` has the name as its primary name, and has aliases. ``other`` has the name as an alias.
-    So ``w`` may be the place of the one array, and the name that a person gave to the other.
-    """
-    if other is None or other is found or not found.aliases or variable.aliases:
-        return
-    aliases = ("alias " if len(found.aliases) == 1 else "aliases ") + ", ".join(
-        map(repr, found.aliases)
-    )
-    raise DuplicateName(
-        f"{label}: two arrays may be meant for {name!r}: the array of this name, with the "
-        f"{aliases}, and the array {other.name!r}, with the alias "
-        f"{name!r}. To match by primary names alone, "
-        + either("pass initreg.load(source)", "convert the source first, with 'initreg convert'")
-    )
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
@@ -174,20 +36,30 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool
 def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
     """Whether an array fits a variable, and how.
 
-    The shapes must be equal, or differ only by axes of length 1. The dtypes must be equal, or both
-    be floats, or both be integers, with that of the variable being the wider one.
+    The shapes must be equal, or differ only by axes of length 1. If such an array also fits with
+    its axes in the order of the other framework, and its values would be in other places then, it
+    does not fit, because nothing says which is meant. A rule that puts the axes in order does.
+    The dtypes must be equal, or both be floats, or both be integers, with that of the variable
+    being the wider one.
 
     Returns:
-        MATCHED, RESHAPED, CAST or MISMATCHED, and for MISMATCHED the reason in words.
+        MATCHED, RESHAPED, CAST or MISMATCHED, and for MISMATCHED the reason in words. An array that
+        cannot be read is MISMATCHED.
     """
+    if array.unreadable:
+        return Kind.MISMATCHED, "it cannot be read: " + array.unreadable
     shape, wanted = array.shape, variable.shape
     same = _fits(shape, wanted)
-    squeezable = not same and _squeeze(shape) == _squeeze(wanted or ())
+    squeezable = not same and squeeze(shape) == squeeze(wanted or ())
     reasons = []
     if not same and not squeezable:
         reasons.append(f"shape {shape} does not fit {wanted}")
+    elif squeezable:
+        hidden = _hidden(array, variable)
+        reasons += [f"shape {shape} fits {wanted} in two ways: {hidden}"] if hidden else []
     if not dtypes.can_cast(array.dtype, variable.dtype):
-        reasons.append(f"dtype {array.dtype} is not cast to {variable.dtype}")
+        note = dtypes.note_on_cast(array.dtype, variable.dtype)
+        reasons.append(f"dtype {array.dtype} is not cast to {variable.dtype}{note}")
     if reasons:
         return Kind.MISMATCHED, " and ".join(reasons)
     if squeezable:
@@ -197,8 +69,16 @@ def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
     return Kind.MATCHED, ""
 
 
-def _squeeze(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    return tuple(axis for axis in shape if axis != 1)
+def _hidden(array: ArraySpec, variable: VariableSpec) -> str:
+    """The two ways in which an array fits by axes of length 1, "" if there is only one."""
+    found = None
+    if array.axes is None:
+        shape, wanted = array.shape, variable.shape or ()
+        found = hidden_order(shape, wanted, normalise(variable.name), array.origin)
+    if found is None:
+        return ""
+    framework, axes = found
+    return f"reshaped, or with the axes in the order {axes}, as if from {framework}"
 
 
 def no_slots(names: Collection[str], variables: Collection[str]) -> Mapping[str, str]:
@@ -229,30 +109,55 @@ def match(
         slots: finds the slots of an optimiser among names. The default finds none.
 
     Raises:
-        DuplicateName: two variables have the same name, or the names of arrays contradict their
-            aliases.
+        DuplicateName: two variables have the same name.
+        AmbiguousNames: the names of a source can be read in several ways.
+        RuleError: a source was to be matched in a way that it does not allow.
 
     >>> source = SourceSpecs("a.npz", [ArraySpec("w", (2,), "float32")])
     >>> [row.kind.value for row in match([source], [VariableSpec("w", (2,), "float32")], "model")]
     ['matched']
     """
-    target_names = _Names.of(variables, target)
+    target_names = Names.of(variables, target)
     expectations = Expectations(sources, expect_missing)
-    pairs: list[dict[int, int]] = []
-    for number, source in enumerate(sources):
-        source_names = _Names.of(source.arrays, source.label)
-        found = _pair(source, variables, source_names, target_names)
-        pairs.append(expectations.without_ignored(number, found, variables))
+    namings = [_named(source, variables, target_names, target) for source in sources]
+    namings = _with_whole_states(sources, variables, namings)
+    pairs = [
+        expectations.without_ignored(number, naming.pairs, variables)
+        for number, naming in enumerate(namings)
+    ]
+    states = [
+        pair_states(
+            sources[number].arrays,
+            variables,
+            replace(naming, pairs=pairs[number]),
+            is_fit,
+            sources[number].by,
+            number,
+        )
+        if naming.has_states
+        else States(notes=list(naming.states))
+        for number, naming in enumerate(namings)
+    ]
+    for number, found in enumerate(states):
+        pairs[number] = pairs[number] | expectations.without_ignored(number, found.pairs, variables)
 
+    # State that an optimizer alone lacks is as missing as a weight that a model lacks.
+    has_model = any(variable.state is None for variable in variables)
     rows: list[Row] = []
     restored: set[str] = set()
     for index, variable in enumerate(variables):
         name = normalise(variable.name)
         of_variable = _rows_of(name, variable, index, sources, pairs)
+        if of_variable and (first := of_variable[0]).source is not None:
+            called = namings[first.source].renamed.get(index)
+            if called is not None:
+                of_variable[0] = replace(first, called=called)
         rows += of_variable
         if not of_variable:
             row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
-            rows.append(expectations.of_variable(row, variable))
+            row = expectations.of_variable(row, variable)
+            is_optional = variable.state is not None and variable.state.optional
+            rows.append(_as_state(row, variable) if has_model or is_optional else row)
         elif all(row.kind is Kind.PASSED_OVER for row in of_variable):
             rows[-len(of_variable) :] = [expectations.skipped(r, variable) for r in of_variable]
         for row in of_variable:
@@ -265,7 +170,10 @@ def match(
         for position, array in enumerate(source.arrays):
             if position not in used:
                 row = _array_row(Kind.ONLY_IN_SOURCE, array, number)
-                rows.append(expectations.of_array(row, array, position))
+                row = expectations.of_array(row, array, position)
+                if namings[number].has_states:
+                    row = _as_state(row, array, position in states[number].copies)
+                rows.append(row)
         rows += [_array_row(Kind.DROPPED, array, number) for array in source.dropped]
     return Plan(
         _mark_slots(rows, restored, slots),
@@ -274,7 +182,83 @@ def match(
         on_missing=on_missing,
         on_unused=[source.on_unused for source in sources],
         unmet=expectations.unmet(),
+        ways=[naming.way for naming in namings],
+        states=[note for found in states for note in found.notes],
     )
+
+
+def _named(
+    source: SourceSpecs, variables: Sequence[VariableSpec], names: Names, target: str
+) -> Naming:
+    """Find the variables of the arrays of one source, but for the state of optimizers if the source
+    records which arrays are such state."""
+    theirs = Names.of(source.arrays, source.label)
+    route = f"{source.label} -> {target}"
+    numbers = numbered(source.arrays) if source.by is By.ORDER else None
+    if numbers is not None:
+        pairs = pair_in_order(source.arrays, numbers, variables, is_fit, route)
+        return Naming(pairs, Way(By.ORDER, "as asked for"))
+    model = [index for index, each in enumerate(variables) if each.state is None]
+    weights = [index for index, each in enumerate(source.arrays) if each.state is None]
+    if len(weights) < len(source.arrays) and (
+        len(model) < len(variables) or is_structured(source.arrays, variables)
+    ):
+        # State is not matched by names and places, but by what it is.
+        own = replace(
+            source,
+            arrays=[source.arrays[i] for i in weights],
+            dropped=[each for each in source.dropped if each.state is None],
+        )
+        ours = [variables[i] for i in model]
+        naming = _without_states(own, ours, Names.of(ours, target), route)
+        return replace(in_all(naming, weights, model), has_states=True)
+    if len(model) < len(variables) and is_structured(source.arrays, [variables[i] for i in model]):
+        ours = [variables[i] for i in model]
+        naming = choose(source.arrays, ours, is_fit, source.by, route, source.dropped)
+        return in_all(naming, range(len(source.arrays)), model)
+    return _without_states(source, variables, names, route, theirs)
+
+
+def _with_whole_states(
+    sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec], namings: Sequence[Naming]
+) -> list[Naming]:
+    """The namings without state of an optimizer that all sources together have only a part of.
+
+    An optimizer alone may be given a part of its state.
+    """
+    if all(each.state is not None for each in variables):
+        return list(namings)
+    whole = []
+    for number, naming in enumerate(namings):
+        if not naming.has_states and sources[number].by is None:
+            others = [n.pairs for i, n in enumerate(namings) if i != number]
+            supplied = {index for each in others for index in each}
+            kept, notes = only_whole(variables, naming.pairs, supplied, number)
+            naming = replace(naming, pairs=kept, states=(*naming.states, *notes))
+        whole.append(naming)
+    return whole
+
+
+def _without_states(
+    source: SourceSpecs,
+    variables: Sequence[VariableSpec],
+    names: Names,
+    route: str,
+    theirs: Names | None = None,
+) -> Naming:
+    """Find the variables of arrays, none of which is known to be the state of an optimizer."""
+    if is_structured(source.arrays, variables):
+        return choose(source.arrays, variables, is_fit, source.by, route, source.dropped)
+    if source.by is not None:
+        pairs = pair_by(source.arrays, variables, source.by, route)
+        return Naming(pairs, Way(source.by, "as asked for"))
+    theirs = theirs or Names.of(source.arrays, source.label)
+    return Naming(pair_plain(source.arrays, variables, theirs, names, source.label))
+
+
+def is_fit(array: ArraySpec, variable: VariableSpec) -> bool:
+    """Whether an array fits a variable, as :func:`judge` says."""
+    return judge(array, variable)[0] is not Kind.MISMATCHED
 
 
 def _rows_of(
@@ -325,7 +309,16 @@ def _pair_row(
         by,
         reason,
         array.changes,
+        made_of=array.made_of,
     )
+
+
+def _as_state(row: Row, entry: ArraySpec | VariableSpec, is_copy: bool = False) -> Row:
+    """Give state on one side only a kind of its own, unless the user expects it there."""
+    is_one_sided = row.kind in (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE)
+    if entry.state is None or row.expected or not is_one_sided:
+        return row
+    return replace(row, kind=Kind.STATE, expected=is_copy)
 
 
 def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
@@ -337,6 +330,7 @@ def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
         array_shape=array.shape,
         array_dtype=array.dtype,
         changes=array.changes,
+        made_of=array.made_of,
     )
 
 

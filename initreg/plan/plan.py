@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from initreg.errors import MismatchError, MissingError, NothingMatched, PlanError, UnusedError
 from initreg.plan import text
-from initreg.plan.rows import Hint, Rows
+from initreg.plan.rows import RESTORED, Hint, Kind, Row, Rows, StateNote
 
 
 class Plan(Rows):
@@ -23,15 +25,46 @@ class Plan(Rows):
 
     def with_hints(self, hints: Sequence[Hint]) -> Plan:
         """The same plan with these hints."""
-        return Plan(
-            self.rows,
-            self.sources,
-            self.target,
-            on_missing=self.on_missing,
-            on_unused=self.on_unused,
-            unmet=self.unmet,
-            hints=hints,
+        plan = copy.copy(self)
+        plan.hints = tuple(hints)
+        return plan
+
+    def with_rows(self, rows: Iterable[Row]) -> Plan:
+        """The same plan with these rows."""
+        plan = copy.copy(self)
+        plan.rows = tuple(rows)
+        return plan
+
+    def with_doubts(self, doubts: Mapping[int, str]) -> Plan:
+        """The same plan with these doubts, each by the index of its row."""
+        if not doubts:
+            return self
+        plan = copy.copy(self)
+        plan.rows = tuple(
+            replace(row, doubt=doubts[index]) if index in doubts else row
+            for index, row in enumerate(self.rows)
         )
+        return plan
+
+    def without_state(self, note: StateNote, why: str) -> Plan:
+        """The same plan, in which the state that a note is about is not restored."""
+        plan = copy.copy(self)
+        plan.rows = tuple(
+            replace(row, kind=Kind.STATE, reason=why)
+            if row.name in note.variables and row.source == note.source and row.kind in RESTORED
+            else row
+            for row in self.rows
+        )
+        text = f"the state of an optimizer is not restored: {why}"
+        found = StateNote(note.source, text, note.variables)
+        plan.states = tuple(found if each is note else each for each in self.states)
+        return plan
+
+    def done(self) -> Plan:
+        """The same plan, after it was carried out."""
+        plan = copy.copy(self)
+        plan.carried_out = True
+        return plan
 
     @property
     def verdict(self) -> str:
@@ -58,10 +91,13 @@ class Plan(Rows):
             "sources": list(self.sources),
             "target": self.target,
             "ok": self.ok,
+            "verdict": str(self.verdict),
             "counts": {kind.value: count for kind, count in self.counts.items()},
             "on_missing": self.on_missing.value,
             "on_unused": [policy.value for policy in self.on_unused],
             "unmet": list(self.unmet),
+            "ways": [way.to_dict() for way in self.ways],
+            "states": [note.to_dict() for note in self.states],
             "hints": [hint.to_dict() for hint in self.hints],
             "rows": [row.to_dict() for row in self.rows],
         }
@@ -84,6 +120,8 @@ class Plan(Rows):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {kind.value}" for kind, count in self.counts.items())
+        if not self.ok:
+            return f"<Plan for {self.target}{text.refusal(self)} ({counts or 'no rows'})>"
         return f"<Plan for {self.target}: {counts or 'nothing to do'}>"
 
     def _repr_html_(self) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from initreg.plan.choices import By as By
+from initreg.plan.choices import Policy as Policy
 from initreg.wording import options_text
 
 
@@ -20,21 +22,80 @@ class Kind(StrEnum):
     MISMATCHED = "mismatched"  # does not fit, so that the plan fails
     PASSED_OVER = "passed over"  # does not fit and is skipped, because of ignore_mismatch=True
     OVERRIDDEN = "overridden"  # a later source of the chain supplies the variable
-    ONLY_IN_TARGET = "only in target"  # the variable keeps its value
+    ONLY_IN_TARGET = "only in target"  # the variable is not restored
     ONLY_IN_SOURCE = "only in source"  # the array is not used
+    NOT_NEEDED = "not needed"  # on one side only, as it may be: the reason says why
+    KEPT = "kept"  # no source has it, and its old value may be wrong: the reason says why
     SLOT = "optimiser slot"  # on one side only, and its variable is restored
+    STATE = "optimizer state"  # of an optimizer whose state is not restored
     DROPPED = "dropped"  # a rule or ignore= leaves the array out
 
 
 RESTORED = frozenset({Kind.MATCHED, Kind.RESHAPED, Kind.CAST})
 
 
-class Policy(StrEnum):
-    """What to do about names on one side only."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way in which the arrays of one source were matched.
 
-    WARN = "warn"
-    ERROR = "error"
-    IGNORE = "ignore"
+    Args:
+        by: which of their names were used. None if they have only one sort of names.
+        why: the reason, in words.
+        others: other ways that would match more, with how many variables each would match.
+
+    >>> str(Way(By.PLACE, "names are automatic"))
+    'matched by place: names are automatic'
+    """
+
+    by: By | None = None
+    why: str = ""
+    others: Mapping[By, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"matched by {self.by.value}: {self.why}" if self.by is not None else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The way as plain dicts and strings."""
+        return {
+            "by": None if self.by is None else self.by.value,
+            "why": self.why,
+            "others": {by.value: count for by, count in self.others.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StateNote:
+    """What there is to say about the state of one optimizer.
+
+    Args:
+        source: which source it is about, an index into :attr:`Rows.sources`.
+        text: what becomes of the state, and why.
+        variables: the names of the variables that it is about.
+        is_restored: whether the state is restored.
+        is_quiet: whether this is no reason for a warning.
+        never_negative: those of the variables whose values are never negative. If an array has
+            such values, it is not what the variable is.
+    """
+
+    source: int
+    text: str
+    variables: tuple[str, ...] = ()
+    is_restored: bool = False
+    is_quiet: bool = False
+    never_negative: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The note as plain values."""
+        return {
+            "source": self.source,
+            "text": str(self.text),
+            "variables": list(self.variables),
+            "is_restored": self.is_restored,
+            "is_quiet": self.is_quiet,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +106,9 @@ class Hint:
         words: what is wrong, or what the options would do.
         options: options of :class:`initreg.SmartInit` that help. They may be empty.
         source: the code that names the source: ``'"base.npz"'``.
+        kept: the options that the user typed for the whole chain, which the code repeats.
+        before: the code of the sources before this one in a chain.
+        after: the code of the sources after it.
 
     >>> Hint("2 names match", {"strip_prefix": "model/"}, '"base.npz"').code
     'SmartInit("base.npz", strip_prefix="model/")'
@@ -53,11 +117,20 @@ class Hint:
     words: str
     options: Mapping[str, Any]
     source: str
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
 
     @property
     def code(self) -> str:
-        """The code to type, "" if no option helps."""
-        return f"SmartInit({self.source}{options_text(self.options)})" if self.options else ""
+        """The code to type: what the user typed, with the options. "" if no option helps."""
+        if not self.options:
+            return ""
+        if not (self.before or self.after):
+            return f"SmartInit({self.source}{options_text({**self.options, **self.kept})})"
+        source = f"SmartInit({self.source}{options_text(self.options)})"
+        chain = ", ".join((*self.before, source, *self.after))
+        return f"SmartInit([{chain}]{options_text(self.kept)})"
 
     def __str__(self) -> str:
         return f"{self.words}: {self.code}" if self.options else self.words
@@ -83,10 +156,16 @@ class Row:
         array_shape: the shape of the array after the rules.
         array_dtype: the dtype of the array after the rules.
         by: for an overridden array, the index of the source that overrides it.
-        reason: why the array does not fit, or which option the row is due to.
+        reason: why the array does not fit, why none is needed, or which option the row is due to.
         changes: what rules do to the values, in words.
         expected: whether ``expect_missing``, ``expect_unused`` or ``ignore`` allow the name to be
             on one side only.
+        called: what the source calls the array, if it was matched by its place although people
+            gave it another name than the variable.
+        doubt: why the axes of an array that fits may be in another order, "" if nothing says so.
+        remedy: for a variable that is kept, what to do.
+        made_of: the names in the source of all arrays that it is made of, if rules took arrays
+            apart or put them together. ``array`` is then a text that says which parts they are.
     """
 
     kind: Kind
@@ -101,6 +180,10 @@ class Row:
     reason: str = ""
     changes: tuple[str, ...] = ()
     expected: bool = False
+    called: str = ""
+    doubt: str = ""
+    remedy: str = ""
+    made_of: tuple[str, ...] = ()
 
     @property
     def in_target(self) -> bool:
@@ -114,9 +197,11 @@ class Row:
 
     @property
     def is_transpose(self) -> bool:
-        """Whether the shape does not fit, but would fit if the axes were reversed."""
+        """Whether the shape does not fit, but would fit if the two axes changed places."""
         have, want = self.array_shape, self.shape
-        return have is not None and want is not None and have != want and have[::-1] == want
+        if have is None or want is None or len(have) != 2:
+            return False
+        return have != want and have[::-1] == want
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain dicts, lists and strings."""
@@ -133,6 +218,10 @@ class Row:
             "reason": self.reason,
             "changes": list(self.changes),
             "expected": self.expected,
+            "called": self.called,
+            "doubt": self.doubt,
+            "remedy": self.remedy,
+            "made_of": list(self.made_of),
         }
 
 
@@ -150,7 +239,10 @@ class Rows(Sequence[Row]):
         on_unused: for each source, the policy for its arrays that no variable takes.
         unmet: the patterns of ``expect_missing``, ``expect_unused`` and ``ignore`` that matched
             nothing, as they were typed.
-        hints: what would help if few names match.
+        ways: for each source, the way in which its arrays were matched.
+        states: what there is to say about the state of optimizers.
+        hints: what would help if few names match, or if axes are in another order.
+        carried_out: whether ``init`` has written what the plan says.
     """
 
     def __init__(
@@ -163,6 +255,9 @@ class Rows(Sequence[Row]):
         on_unused: Sequence[Policy] = (),
         unmet: Sequence[str] = (),
         hints: Sequence[Hint] = (),
+        ways: Sequence[Way] = (),
+        states: Sequence[StateNote] = (),
+        carried_out: bool = False,
     ) -> None:
         self.rows = tuple(rows)
         self.sources = tuple(sources)
@@ -171,6 +266,9 @@ class Rows(Sequence[Row]):
         self.on_unused = tuple(on_unused) or (Policy.WARN,) * len(self.sources)
         self.unmet = tuple(unmet)
         self.hints = tuple(hints)
+        self.ways = tuple(ways) or (Way(),) * len(self.sources)
+        self.states = tuple(states)
+        self.carried_out = carried_out
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -194,6 +292,11 @@ class Rows(Sequence[Row]):
     def restored(self) -> tuple[Row, ...]:
         """The rows of the variables that will be written."""
         return self.of(*RESTORED)
+
+    @property
+    def doubtful(self) -> tuple[Row, ...]:
+        """The rows of variables that are restored, but maybe with axes in another order."""
+        return tuple(row for row in self.restored if row.doubt)
 
     def missing(self, policy: Policy | str) -> tuple[Row, ...]:
         """The rows of variables that no source supplies, without those that are expected.
@@ -233,8 +336,11 @@ class Rows(Sequence[Row]):
 
     @property
     def matches_nothing(self) -> bool:
-        """Whether there are sources, and none of their arrays has the name of a variable."""
-        return bool(self.sources) and not any(
+        """Whether there are sources, and none of their arrays has the name of a variable.
+
+        False if there are neither arrays nor variables: the file of a model without weights.
+        """
+        return bool(self.sources and self.rows) and not any(
             row.array is not None and row.in_target for row in self.rows
         )
 

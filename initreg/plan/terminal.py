@@ -7,7 +7,7 @@ from typing import Any
 
 from initreg.errors import MissingLibrary
 from initreg.plan.rows import RESTORED, Kind, Rows
-from initreg.plan.text import Section, heading, sections
+from initreg.plan.text import Section, heading, sections, ways_text
 from initreg.wording import plural, printable
 
 
@@ -41,14 +41,19 @@ def rich_table(plan: Rows, limit: int | None = 20, spell: Callable[[str], str] =
             table.add_row(names, Text(count, style="dim"), Text(printable(line.note)))
         if section.hidden:
             table.add_row(Text(f"  ... and {plural(section.hidden, 'name')} more", style="dim"))
-    notes = [Text(spell("unmatched pattern: " + clause), style="yellow") for clause in plan.unmet]
+    notes = [
+        Text(spell(note.text), style="dim" if note.is_quiet else "yellow") for note in plan.states
+    ]
+    notes += [Text(spell("unmatched pattern: " + clause), style="yellow") for clause in plan.unmet]
     notes += [Text(f"hint: {hint}", style="cyan") for hint in plan.hints]
-    return Group(Text(heading(plan), style="bold"), table, *notes)
+    style = "bold" if plan.ok else "bold red"
+    ways = [Text(way, style="dim") for way in ways_text(plan)]
+    return Group(Text(spell(heading(plan)), style=style), *ways, table, *notes)
 
 
 def _style(section: Section) -> str:
     if section.kind is Kind.MISMATCHED:
         return "red"
-    if section.kind in RESTORED:
+    if section.kind in RESTORED and not section.doubtful:
         return "green"
     return "yellow" if section.asks_for_attention else "dim"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from initreg.option_spelling import join, option
-from initreg.plan.rows import Kind, Row, Rows
+from initreg.plan.rows import RESTORED, Kind, Row, Rows
 from initreg.wording import (
     MORE,
     Line,
@@ -23,24 +23,33 @@ from initreg.wording import (
 # The titles of the sections by (kind, expected), in the order in which a plan shows them.
 _TITLES = {
     (Kind.MISMATCHED, False): "mismatched",
-    (Kind.MATCHED, False): "restored as in the source",
-    (Kind.RESHAPED, False): "restored, reshaped by axes of length 1",
-    (Kind.CAST, False): "restored, cast",
+    (Kind.MATCHED, False): "matched",
+    (Kind.RESHAPED, False): "matched, reshaped by axes of length 1",
+    (Kind.CAST, False): "matched, cast",
     (Kind.PASSED_OVER, False): "mismatched, skipped",
     (Kind.OVERRIDDEN, False): "overridden by a later source",
-    (Kind.SLOT, False): "optimiser slots of restored variables, on one side only",
-    (Kind.ONLY_IN_TARGET, False): "only in the target, left unchanged",
+    (Kind.SLOT, False): "optimiser slots of matched variables, on one side only",
+    (Kind.ONLY_IN_TARGET, False): "only in the target, not restored",
     (Kind.ONLY_IN_SOURCE, False): "only in the source, not used",
+    (Kind.KEPT, False): "only in the target, and maybe wrong now",
+    (Kind.NOT_NEEDED, False): "only in the target, and no array is needed",
+    (Kind.NOT_NEEDED, True): "only in the source, and not needed",
     (Kind.ONLY_IN_TARGET, True): "only in the target, as expected",
     (Kind.ONLY_IN_SOURCE, True): "only in the source, as expected",
+    (Kind.STATE, False): "of the state of an optimizer, not restored",
+    (Kind.STATE, True): "of the state of an optimizer, saved once more",
     (Kind.DROPPED, False): "dropped, as requested",
 }
-_ONE_SLOT = "optimiser slot of a restored variable, on one side only"  # the one title with a plural
+_ONE_SLOT = "optimiser slot of a matched variable, on one side only"  # the one title with a plural
+_DOUBTFUL = "matched, but maybe with axes in another order"  # of any kind that is restored
 
 
 # The kinds of rows that a user should look at, unless they are expected.
 _ATTENTION = frozenset(
-    {Kind.MISMATCHED, Kind.PASSED_OVER, Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE}
+    {
+        *(Kind.MISMATCHED, Kind.PASSED_OVER, Kind.KEPT),
+        *(Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE),
+    }
 )
 
 
@@ -51,6 +60,7 @@ class Section:
     Args:
         kind: the kind of the rows.
         expected: whether they are expected to be on one side only.
+        doubtful: whether the order of their axes is in doubt.
         count: how many rows they are.
         title: what it means for the user.
         lines: the names, folded, with their notes.
@@ -63,20 +73,29 @@ class Section:
     title: str
     lines: Sequence[Line]
     hidden: int
+    doubtful: bool = False
 
     @property
     def asks_for_attention(self) -> bool:
         """Whether the user should look at it: a notebook shows it open, a terminal in yellow."""
-        return self.kind in _ATTENTION and not self.expected
+        return self.doubtful or (self.kind in _ATTENTION and not self.expected)
 
 
 def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
     """The sections of a plan, each with at most ``limit`` lines. Empty ones are left out."""
     kinds: dict[tuple[Kind, bool], list[Row]] = {key: [] for key in _TITLES}
+    doubtful = plan.doubtful
     for row in plan:
-        key = (row.kind, row.expected)
+        if row.doubt and row.kind in RESTORED:
+            continue
+        is_array = row.kind is Kind.NOT_NEEDED and not row.in_target
+        key = (row.kind, row.expected or is_array)
         kinds[key if key in kinds else (row.kind, False)].append(row)
     found = []
+    if doubtful:
+        lines, hidden = folded(_notes(doubtful, plan), limit)
+        title = _DOUBTFUL
+        found.append(Section(Kind.MATCHED, False, len(doubtful), title, lines, hidden, True))
     for (kind, expected), title in _TITLES.items():
         rows = kinds[kind, expected]
         if not rows:
@@ -92,10 +111,27 @@ def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
 
 
 def heading(plan: Rows) -> str:
-    """The sources, the target, and how many variables are restored."""
+    """The sources, the target, and how many variables are restored, or why none is."""
+    if not plan.ok:
+        return f"{route_text(plan)}" + refusal(plan)
     total = len({row.name for row in plan if row.in_target})
-    restored = len(plan.restored)
-    return f"{route_text(plan)}: {restored:,} of {plural(total, 'variable')} restored"
+    restored = f"{len(plan.restored):,} of {plural(total, 'variable')}"
+    will = "" if plan.carried_out else "will be "
+    return f"{route_text(plan)}: {restored} {will}restored"
+
+
+def refusal(plan: Rows) -> str:
+    """Why a plan that fails is not carried out: ``: cannot be carried out: 1 array ...``."""
+    return ": cannot be carried out: " + _fault_text(plan) + "; nothing is written"
+
+
+def ways_text(plan: Rows) -> list[str]:
+    """By which names each source was matched, if there was a choice."""
+    return [
+        f"{way}{source_note_of(plan, number)}"
+        for number, way in enumerate(plan.ways)
+        if way.by is not None
+    ]
 
 
 def route_text(plan: Rows) -> str:
@@ -111,6 +147,8 @@ def chain_text(plan: Rows) -> str:
 def plan_text(plan: Rows, limit: int | None = 20) -> str:
     """The whole plan as text, with at most ``limit`` lines for each section."""
     lines = [heading(plan)]
+    lines += [f"  {text}" for text in ways_text(plan)]
+    lines += ["  " + note.text + source_note_of(plan, note.source) for note in plan.states]
     for section in sections(plan, limit):
         lines.append(f"  {section.count:,} {section.title}")
         lines += ["    " + line.text() for line in section.lines]
@@ -154,7 +192,9 @@ def _origin(row: Row) -> str | None:
 def row_note(row: Row, plan: Rows) -> str:
     """The note of one row, without its source: shapes, dtypes, changes."""
     if row.array_dtype is None:
-        return f"{shape_text(row.shape)} {row.dtype}"
+        note = f"{shape_text(row.shape)} {row.dtype}"
+        return f"{note}, {row.reason}" if row.kind in (Kind.NOT_NEEDED, Kind.KEPT) else note
+    doubt = (row.doubt,) if row.doubt else ()
     note = f"{shape_text(row.array_shape)} {row.array_dtype}"
     if row.kind is Kind.RESHAPED:
         note += f" -> {shape_text(row.shape)}"
@@ -163,9 +203,11 @@ def row_note(row: Row, plan: Rows) -> str:
         note += f" -> {row.dtype}"
     elif row.kind in (Kind.MISMATCHED, Kind.PASSED_OVER):
         note = mismatch_text(row)
+    elif row.kind is Kind.NOT_NEEDED:
+        note += f", {row.reason}"
     elif row.kind is Kind.OVERRIDDEN and row.by is not None:
         note += f"  by {source_text(plan, row.by)}"
-    return ", ".join((note, *row.changes))
+    return ", ".join((note, *row.changes, *doubt))
 
 
 def mismatch_text(row: Row) -> str:
@@ -175,9 +217,12 @@ def mismatch_text(row: Row) -> str:
 
 def source_note(row: Row, plan: Rows) -> str:
     """The source of the array, if the chain has more than one, else ""."""
-    if len(plan.sources) < 2 or row.source is None:
-        return ""
-    return f"  [{source_text(plan, row.source)}]"
+    return "" if row.source is None else source_note_of(plan, row.source)
+
+
+def source_note_of(plan: Rows, index: int) -> str:
+    """A note that names a source, if the chain has more than one, else ""."""
+    return f"  [{source_text(plan, index)}]" if len(plan.sources) > 1 else ""
 
 
 def source_text(plan: Rows, index: int) -> str:
@@ -198,11 +243,14 @@ def warning_text(plan: Rows, rows: Sequence[Row], what: str) -> str:
 
 def verdict_text(plan: Rows) -> str:
     """What makes the plan fail, and how many rows do, "" if it is ok."""
+    return _fault_text(plan, f" in {chain_text(plan)}", f" in {printable(plan.target)}")
+
+
+def _fault_text(plan: Rows, in_source: str = "", in_target: str = "") -> str:
+    """The verdict. If nothing matched, it says where, unless the text around it does."""
     if plan.matches_nothing:
-        target = printable(plan.target)
-        if plan.of(Kind.DROPPED):
-            return f"no array left in {chain_text(plan)} has the name of a variable in {target}"
-        return f"no array in {chain_text(plan)} has the name of a variable in {target}"
+        left = " left" if plan.of(Kind.DROPPED) else ""
+        return f"no array{left}{in_source} has the name of a variable{in_target}"
     mismatched, missing, unused = plan.faults
     texts = []
     if mismatched:
@@ -261,6 +309,8 @@ def _nothing_matched_text(plan: Rows) -> str:
     if dropped:
         text += f"\n  {plural(dropped, 'array')} dropped by rules or " + option("ignore")
         text += "" if have else ", and none is left"
+    for note in plan.states:
+        text += "\n  " + note.text
     for hint in plan.hints:
         text += f"\n  {hint}"
     have_text = _some([f"{printable(r.name)} {shape_text(r.array_shape)}" for r in have])
@@ -276,11 +326,14 @@ def _some(names: Sequence[str]) -> str:
 def _slot_lines(rows: Iterable[Row]) -> list[Line]:
     counts: dict[tuple[str, bool], int] = {}
     for row in rows:
-        key = (row.name.rsplit("/", 1)[-1], row.in_target)
+        variable = row.reason.removeprefix("of ")
+        slot = row.name.removeprefix(variable)  # /Adam, _slot_v
+        slot = f"/{row.name.rsplit('/', 1)[-1]}" if slot in ("", row.name) else slot
+        key = (slot, row.in_target)
         counts[key] = counts.get(key, 0) + 1
     return [
         Line(
-            f".../{printable(slot)}",
+            f"...{printable(slot)}",
             count,
             f"only in {'the target' if of_target else 'the source'}",
         )

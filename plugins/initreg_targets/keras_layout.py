@@ -9,26 +9,44 @@ the object at ``path`` is the dataset ``path/vars/key``.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from initreg_targets.frameworks import is_a, is_module, is_variable
+from initreg_targets.keras_paths import all_paths
 
-logger = logging.getLogger("initreg")
 
-
-def layout(model: Any) -> list[tuple[str, Any]]:
+def layout(
+    model: Any, without: Collection[int] = ()
+) -> tuple[list[tuple[str, Any]], dict[str, str]]:
     """``("layers/dense/vars/0", variable)`` for every variable that the file would hold.
 
-    The state of a built optimizer is included; that of metrics is not. Empty, with a warning in the
-    log, if this version of Keras saves in an unknown way.
+    Other paths to the same layer follow, by which other code may have come to it. The state of
+    metrics is not included. Empty, with a warning in the log, if this version of Keras saves in an
+    unknown way.
+
+    Args:
+        model: the model.
+        without: the ids of objects that are left out, such as optimizers.
+
+    Returns:
+        The places with their variables, and the names of the layers by their paths:
+        ``{"layers/dense": "head"}``.
     """
+    names: dict[str, str] = {}
     try:
-        found = list(_keras2(model) if is_module(model) else _keras3(model))
+        walk = _keras2 if is_module(model) else _keras3
+        found = list(walk(model, names, set(without)))
+        paths = all_paths(model, without)
+        for place, variable in list(found):
+            path, vars_, key = place.rpartition("/vars/")
+            found += [
+                (other + vars_ + key, variable) for other in paths.get(path, ()) if other != path
+            ]
     except Exception as error:  # the walk is private to Keras, and runs the code of layers
-        logger.warning(
+        import logging
+
+        logging.getLogger("initreg").warning(
             "cannot find out what Keras calls the variables of %r in its files (%s: %s). Variables "
             "are matched by path only",
             getattr(model, "name", model),
@@ -36,47 +54,17 @@ def layout(model: Any) -> list[tuple[str, Any]]:
             error,
         )
         found = []
-    found += _optimizer(getattr(model, "optimizer", None), "optimizer")
-    return [(name, variable) for name, variable in found if is_variable(variable)]
+    return [(name, variable) for name, variable in found if is_variable(variable)], names
 
 
 def _key(path: str, key: str) -> str:
     return f"{path}/vars/{key}" if path else f"vars/{key}"
 
 
-def _optimizer(optimizer: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The optimizer's variables, in the order of its ``save_own_variables``.
-
-    That is a list without names. A place in it means the same only if the lists have the same
-    length, so the length is part of the name: ``optimizer/vars/3 of 8``. The h5 format does the
-    same. So the state of Adam never goes into SGD.
-
-    ``save_own_variables`` itself is not called, because it would copy all of the state. An
-    optimizer that is not built has no state yet, and Keras restores nothing into it either.
-    """
-    if optimizer is None or not _is_built(optimizer):
-        return
-    variables = _variables(optimizer)
-    for index, variable in enumerate(variables):
-        yield _key(path, f"{index} of {len(variables)}"), variable
-    # A LossScaleOptimizer saves the optimizer in it twice: as its own state, and here.
-    yield from _optimizer(getattr(optimizer, "inner_optimizer", None), f"{path}/inner_optimizer")
-
-
-def _is_built(optimizer: Any) -> bool:
-    built = getattr(optimizer, "built", None)
-    return bool(getattr(optimizer, "_built", False) if built is None else built)
-
-
-def _variables(optimizer: Any) -> list[Any]:
-    variables = optimizer.variables
-    return list(variables() if callable(variables) else variables)
-
-
 # --- Keras 3 ----------------------------------------------------------------------------------
 
 
-def _keras3(model: Any) -> Iterator[tuple[str, Any]]:
+def _keras3(model: Any, names: dict[str, str], visited: set[int]) -> Iterator[tuple[str, Any]]:
     from keras.src.saving import saving_lib
 
     class Notes(saving_lib.NpzIOStore):  # type: ignore[misc]  # the walk insists on its own stores
@@ -84,17 +72,17 @@ def _keras3(model: Any) -> Iterator[tuple[str, Any]]:
             self.noted: dict[str, dict[str, Any]] = {}
 
         def make(self, path: str, metadata: Any = None) -> dict[str, Any]:
+            if metadata and path:
+                names[path] = str(metadata["name"])
             return self.noted.setdefault(path, {})
 
-    optimizer = getattr(model, "optimizer", None)
-    inner = getattr(optimizer, "inner_optimizer", None)
     notes = Notes()
     saving_lib._save_state(
         model,
         weights_store=notes,
         assets_store=None,
         inner_path="",
-        visited_saveables={id(optimizer), id(inner)},
+        visited_saveables=visited,
     )
     for path, entries in notes.noted.items():
         for key, variable in entries.items():
@@ -104,21 +92,22 @@ def _keras3(model: Any) -> Iterator[tuple[str, Any]]:
 # --- Keras 2 ----------------------------------------------------------------------------------
 
 
-def _keras2(model: Any) -> Iterator[tuple[str, Any]]:
+def _keras2(model: Any, names: dict[str, str], visited: set[int]) -> Iterator[tuple[str, Any]]:
     """The walk of Keras 2. Its layers save copies, in which no variable can be recognised."""
-    visited = {id(getattr(model, "optimizer", None))}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the walk reads attributes that are deprecated
-        yield from _walk(model, "", visited)
+    yield from _walk(model, "", visited, names)
 
 
-def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, Any]]:
+def _walk(
+    trackable: Any, path: str, visited: set[int], names: dict[str, str]
+) -> Iterator[tuple[str, Any]]:
     from tf_keras.src.saving import saving_lib
     from tf_keras.src.utils import generic_utils
 
     if id(trackable) in visited:
         return
     visited.add(id(trackable))
+    if path and isinstance(getattr(trackable, "name", None), str):
+        names[path] = trackable.name
     own = getattr(trackable, "_trainable_weights", None)
     if own is not None and _saves_as_usual(trackable):
         for index, variable in enumerate([*own, *trackable._non_trainable_weights]):
@@ -126,7 +115,7 @@ def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, A
     for attribute, child in saving_lib._walk_trackable(trackable):
         below = f"{path}/{attribute}" if path else attribute
         if saving_lib._is_keras_trackable(child):
-            yield from _walk(child, below, visited)
+            yield from _walk(child, below, visited, names)
         elif isinstance(child, (list, dict, tuple, set)):
             used: dict[str, int] = {}
             for each in child.values() if isinstance(child, dict) else child:
@@ -134,9 +123,8 @@ def _walk(trackable: Any, path: str, visited: set[int]) -> Iterator[tuple[str, A
                     continue
                 name = generic_utils.to_snake_case(type(each).__name__)
                 count = used[name] = used.get(name, -1) + 1
-                yield from _walk(
-                    each, f"{below}/{name}_{count}" if count else f"{below}/{name}", visited
-                )
+                inner = f"{below}/{name}_{count}" if count else f"{below}/{name}"
+                yield from _walk(each, inner, visited, names)
 
 
 def _saves_as_usual(trackable: Any) -> bool:

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg_targets.trackables import is_tracked_dict
+
+initreg_takes = ("a dict of numpy arrays",)
 
 
 @hookimpl
 def initreg_target(obj: object) -> Target | None:
-    return Arrays(obj) if isinstance(obj, Mapping) else None
+    return Arrays(obj) if isinstance(obj, Mapping) and not is_tracked_dict(obj) else None
 
 
 class Arrays:

@@ -17,6 +17,7 @@ from typing import Any
 
 from initreg import Target, TargetError, VariableSpec, hookimpl
 from initreg_targets.frameworks import is_a
+from initreg_targets.sessions import session_in
 from initreg_targets.variables import dtype_of, shape_of
 
 # Bytes that one run writes at most. Each run has a cost that grows with the graph, and holds all
@@ -27,26 +28,15 @@ _MOST_BYTES = 1 << 28
 _MOST_OPTIMISED = 500
 
 
+initreg_takes = ("a TF1 session",)
+
+
 @hookimpl
 def initreg_target(obj: object) -> Target | None:
-    if is_a(obj, "tensorflow", "compat.v1.Session") or is_a(
-        obj, "tensorflow", "compat.v1.InteractiveSession"
-    ):
-        return Session(obj)
-    for kind in ("MonitoredSession", "SingularMonitoredSession"):
-        if is_a(obj, "tensorflow", f"compat.v1.train.{kind}"):
-            return Session(_monitored(obj))
+    session = session_in(obj)
+    if session is not None:
+        return Session(session)
     return Graph(obj) if is_a(obj, "tensorflow", "Graph") else None
-
-
-def _monitored(wrapper: Any) -> Any:
-    """The session in a monitored one. Hooks do not see what runs in it."""
-    try:
-        return wrapper.run_step_fn(lambda step_context: step_context.session)
-    except (RuntimeError, AttributeError) as error:  # in a closed one the session is None
-        raise TargetError(
-            "TF1 session: it is closed, or was asked to stop. Open a new one"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +139,8 @@ class _Batch:
                 yield from self.run()
             # Each part gets a copy, so that no part keeps the memory of the others.
             value = array if part.box is None else array[part.box].copy()
+            if part.feed.dtype.is_quantized:  # numpy has plain integers
+                value = value.view(part.feed.dtype.as_numpy_dtype)
             self._writes.append(part.write.name)
             self._feeds[part.feed.name] = value
             self._nbytes += value.nbytes

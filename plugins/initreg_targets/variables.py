@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from initreg import TargetError, VariableSpec
-from initreg_targets.frameworks import find, is_a, is_keras_variable
+from initreg_targets.frameworks import is_a, is_keras_variable
 from initreg_targets.tf_memory import Room, make_room, shared
 
 # Classes whose handle names exactly one resource: no copies on several devices, no wrapper that
@@ -28,8 +27,14 @@ def unwrapped(variable: Any) -> Any:
 
 def name_of(variable: Any) -> str:
     """The name of the variable without ``:0``. For a ``keras.Variable`` it is its path."""
-    name = variable.path if is_keras_variable(variable) else variable.name
-    return str(name).removesuffix(":0")
+    if is_keras_variable(variable):
+        return str(variable.path)  # in a file, too, whatever it ends in
+    return spelt(str(variable.name).removesuffix(":0"))
+
+
+def spelt(name: str) -> str:
+    """A name in such a spelling that initreg, which drops a ``:0``, does not drop a part of it."""
+    return f"{name}:0" if name.endswith(":0") else name
 
 
 def shape_of(shape: Any) -> tuple[int | None, ...] | None:
@@ -48,10 +53,17 @@ def dtype_of(dtype: Any) -> str:
     return str(dtype.base_dtype.name)
 
 
-def spec(variable: Any, name: str, aliases: Sequence[str] = ()) -> VariableSpec:
-    """What a plan needs to know about the variable."""
+def spec(variable: Any, name: str, **more: Any) -> VariableSpec:
+    """What a plan needs to know about the variable. ``more`` are fields of the spec."""
     inner = unwrapped(variable)
-    return VariableSpec(name, shape_of(inner.shape), dtype_of(inner.dtype), tuple(aliases))
+    return VariableSpec(name, shape_of(inner.shape), dtype_of(inner.dtype), **more)
+
+
+def others(name: str, *found: Sequence[str]) -> tuple[str, ...]:
+    """The other names of a variable: all that were found, without positions in an order."""
+    names = dict.fromkeys(each for names in found for each in names if not each.startswith("#"))
+    names.pop(name, None)
+    return tuple(names)
 
 
 def check_writable(variables: Sequence[Any], label: str) -> None:
@@ -105,8 +117,11 @@ def assign(variable: Any, value: Any) -> None:
     import tensorflow as tf
 
     try:
+        dtype = inner.dtype.base_dtype
         if getattr(value.dtype, "kind", "") in ("O", "S", "U"):
-            value = tf.convert_to_tensor(value, dtype=inner.dtype.base_dtype)
+            value = tf.convert_to_tensor(value, dtype=dtype)
+        elif dtype.is_quantized and value.dtype != dtype:
+            value = tf.bitcast(tf.convert_to_tensor(value), dtype)  # numpy has plain integers
         if is_plain:
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
         else:
@@ -190,43 +205,3 @@ def distinct(names: Sequence[str], others: Sequence[str | None]) -> list[str]:
             return chosen
         for index, other in clashing:
             chosen[index] = other
-
-
-# What objects call their lists of variables. A number in such a list says little about a variable.
-_LISTS = re.compile(r"optimizer|\w*variables")
-
-
-def object_paths(root: Any, lists: bool = True) -> tuple[list[Any], dict[int, str]]:
-    """What an object-based checkpoint of ``root`` calls everything that it tracks.
-
-    Args:
-        root: a module, layer or model.
-        lists: whether paths may lead through lists of variables and optimizers. The aliases of the
-            tf_checkpoint format do not.
-
-    Returns:
-        All tracked objects, breadth first. And their keys by ``id``, as
-        ``tf.train.Checkpoint(root)`` writes them, without ``/.ATTRIBUTES/VARIABLE_VALUE``.
-
-    Source: the docstring of TensorFlow's ``trackable_object_graph.proto``, and
-    ``escape_local_name``.
-    """
-    view = find("tensorflow", "train.TrackableView")
-    objects: list[Any] = [root]
-    paths: dict[int, str] = {id(root): ""}
-    if view is None or not hasattr(root, "_trackable_children"):
-        return objects, paths
-    queue = deque(objects)
-    while queue:
-        parent = queue.popleft()
-        try:
-            children = view.children(parent)  # type: ignore[attr-defined]
-        except (ValueError, AttributeError):  # a list or dict that cannot be in a checkpoint
-            continue
-        prefix = f"{paths[id(parent)]}/" if paths[id(parent)] else ""
-        for name, child in children.items():
-            if id(child) not in paths and (lists or not _LISTS.fullmatch(name)):
-                paths[id(child)] = prefix + name.replace(".", "..").replace("/", ".S")
-                objects.append(child)  # this also keeps its id from being used again
-                queue.append(child)
-    return objects, paths

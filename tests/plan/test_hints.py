@@ -5,9 +5,7 @@ import pytest
 
 import initreg
 from initreg import SmartInit
-from initreg.plan.expectations import SourceSpecs
-from initreg.plan.hints import nearest, renamings, transposes
-from initreg.plan.matching import match
+from initreg.plan.hints import nearest, renamings
 from initreg.specs import ArraySpec, VariableSpec
 
 NAMES = [f"block{i}/conv/{w}" for i in range(5) for w in ("W", "b")]
@@ -104,9 +102,10 @@ def test_the_commonest_renaming_comes_first_and_few_are_shown():
 
 
 def test_the_word_and_in_a_name_is_not_a_second_step():
-    """Two prefixes that help equally are both shown, whatever words are in them."""
+    """Two prefixes that help equally are both shown, after the hint that removes both."""
     have = ["salt and pepper/a", "salt and pepper/b", "model/c", "model/d"]
     assert [hint.words for hint in of(have, ["a", "b", "c", "d"])] == [
+        "4 of 4 names match after removing 'model/' and 'salt and pepper/'",
         "2 of 4 names match after removing 'salt and pepper/'",
         "2 of 4 names match after removing 'model/'",
     ]
@@ -184,43 +183,6 @@ def test_an_empty_side_is_said(have, want, hint):
     assert found.code == ""
 
 
-def rows_of(*pairs):
-    arrays = [ArraySpec(name, have, "float32") for name, have, _ in pairs]
-    variables = [VariableSpec(name, want, "float32") for name, _, want in pairs]
-    plan = match([SourceSpecs("s", arrays)], variables, "t")
-    return [(row, row.name) for row in plan]
-
-
-def test_transposes_and_other_orders_of_axes():
-    """Reversed axes and the axes of PyTorch's kernels are found, and nothing else."""
-    rows = rows_of(
-        ("fc", (2, 3), (3, 2)),
-        ("conv1", (8, 4, 3), (3, 4, 8)),
-        ("conv2", (8, 4, 3, 5), (3, 5, 4, 8)),
-        ("conv3", (8, 4, 3, 5, 7), (3, 5, 7, 4, 8)),
-        ("other", (2, 3), (4, 2)),
-        ("same", (3, 3), (3, 3)),
-    )
-    found = {str(hint) for hint in transposes(rows)}
-    order = "would fit with the axes in the order"
-    assert found == {
-        '2 arrays would fit transposed: SmartInit(source, transpose=["fc", "conv1"])',
-        f"1 array {order} (2, 3, 1, 0), as if from PyTorch: "
-        'SmartInit(source, permute={"conv2": (2, 3, 1, 0)})',
-        f"1 array {order} (2, 3, 4, 1, 0), as if from PyTorch: "
-        'SmartInit(source, permute={"conv3": (2, 3, 4, 1, 0)})',
-    }
-
-
-def test_many_transposes_are_one_glob_if_it_means_no_others():
-    """Many kernels are one glob, unless it would match another array."""
-    kernels = [(f"l{i}/kernel", (2, 3), (3, 2)) for i in range(5)]
-    (hint,) = transposes(rows_of(*kernels, ("l0/bias", (3,), (3,))))
-    assert hint.options == {"transpose": ["*/kernel"]}
-    (hint,) = transposes(rows_of(*kernels, ("l9/kernel", (4, 4), (4, 4))))
-    assert hint.options == {"transpose": [f"l{i}/kernel" for i in range(5)]}
-
-
 def test_at_most_three_hints():
     """There are at most three hints, however many sources match few names."""
     chain = [{f"p{i}/a": np.ones(1), f"p{i}/b": np.ones(1)} for i in range(5)]
@@ -259,8 +221,65 @@ def test_names_of_strangers_do_not_hold_up_the_hints(odd):
     assert of(odd, want) == []
 
 
-def test_very_many_transposes_with_nothing_in_common():
-    """Thousands of names without a common glob are listed, without trying each as a glob."""
-    rows = rows_of(*((f"a/{i}x", (2, 3), (3, 2)) for i in range(20_000)))
-    (hint,) = transposes(rows)
-    assert hint.options == {"transpose": [f"a/{i}x" for i in range(20_000)]}
+# --- hints that are tried -------------------------------------------------------------------------
+
+
+def specs(names):
+    return (
+        [ArraySpec(name, (2,), "float32") for name in names],
+        [VariableSpec(name, (2,), "float32") for name in NAMES],
+    )
+
+
+def test_a_hint_that_does_not_do_what_it_says_is_not_shown():
+    """It is planned, and the words have the number that was found."""
+    arrays, variables = specs([f"model/{name}" for name in NAMES])
+    tried = []
+
+    def attempt(options):
+        tried.append(options)
+        return dict.fromkeys(NAMES[:2], "x")
+
+    (hint,) = renamings(arrays, variables, attempt=attempt)
+    assert hint.words == f"2 of {len(NAMES)} names match after removing 'model/'"
+    assert {"strip_prefix": "model/"} in tried
+    assert renamings(arrays, variables, attempt=lambda options: None) == []
+    assert renamings(arrays, variables, attempt=lambda options: {"a": "x"}, now=1) == []
+
+
+def test_only_so_many_hints_are_planned():
+    """A plan for many names takes long, so only the best few are tried."""
+    names = [f"layer{i}/w" for i in range(40_000)]
+    tried = []
+
+    def attempt(options):
+        tried.append(options)
+
+    arrays = [ArraySpec(f"a/b/c/{name}", (2,), "float32") for name in names]
+    variables = [VariableSpec(f"x/y/{name}", (2,), "float32") for name in names]
+    arrays += [ArraySpec(f"m/{name}", (2,), "float32") for name in names]
+    variables += [VariableSpec(name, (2,), "float32") for name in names]
+    renamings(arrays, variables, attempt=attempt)
+    assert 0 < len(tried) <= 2
+
+
+def test_names_that_a_framework_made_up_are_not_alike():
+    """Another number is another layer, whatever else is alike."""
+    made_up = ArraySpec("encoder/dens/w", (2,), "float32", automatic=("encoder/dens/w",))
+    given = ArraySpec("encoder/dens/w", (2,), "float32")
+    own = VariableSpec("encoder/dense/w", (2,), "float32", automatic=("encoder/dense/w",))
+    assert nearest([given], [own])
+    assert not nearest([made_up], [own])
+    plain = [VariableSpec("other/dense_16/kernel", (2,), "float32")]
+    assert not nearest([ArraySpec("outer/dense_12/kernel", (2,), "float32")], plain)
+    assert nearest([ArraySpec("outer/dense_16/kernel", (2,), "float32")], plain)
+
+
+def test_two_networks_in_a_source_are_two_readings():
+    """Both are shown, and there is no code for either."""
+    source = {f"{net}/{name}": np.ones(2, "f4") for net in ("online", "target") for name in NAMES}
+    plan = SmartInit(source).plan({name: np.zeros(2, "f4") for name in NAMES})
+    (hint,) = plan.hints
+    assert hint.code == ""
+    assert "removing 'online/'; or" in hint.words
+    assert "removing 'target/'" in hint.words

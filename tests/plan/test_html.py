@@ -45,7 +45,44 @@ def test_a_notebook_shows_every_section():
         *("old", "1", "(2,) float32"),
     ]
     assert html.count("<details open>") == 2
-    assert "&lt;b&gt;.npz -&gt; t: 2 of 3 variables restored" in html
+    assert "&lt;b&gt;.npz -&gt; t: 2 of 3 variables will be restored" in html
+
+
+def test_a_plan_that_fails_says_so_first_in_html():
+    """The heading of the notebook is the verdict."""
+    arrays = [ArraySpec("w", (2,), "float32")]
+    plan = match([SourceSpecs("s", arrays)], [VariableSpec("w", (3,), "float32")], "t")
+    heading = "s -&gt; t: cannot be carried out: 1 array does not fit; nothing is written"
+    assert plan._repr_html_().startswith(f"<div><p><strong>{heading}</strong></p>")
+
+
+def placed(name="<a>_1/w"):
+    """A plan by place, of a layer without a name."""
+    arrays = [ArraySpec("layers/a/w", (2,), "float32", ("a/w",), places=("layers/a/w",))]
+    variables = [
+        VariableSpec(name, (2,), "float32", ("layers/a/w",), ("layers/a/w",), (name,)),
+    ]
+    return match([SourceSpecs("m.weights.h5", arrays)], variables, "t")
+
+
+def test_the_way_of_naming_is_in_html():
+    """A notebook says by which names the arrays were matched, and why, as the text does."""
+    plan = placed()
+    assert str(plan.ways[0]).startswith("matched by place: ")
+    assert f"<p>{plan.ways[0]}</p><details" in plan._repr_html_()
+    assert f"  {plan.ways[0]}\n" in str(plan)
+    assert "matched by" not in plan_of("w0")._repr_html_()
+
+
+def test_what_is_in_doubt_is_open():
+    """A section of its own shows variables whose axes may be in another order, and why."""
+    plan = plan_of("w0", "w1").with_doubts({0: "fits transposed as well"})
+    html = plan._repr_html_()
+    assert "<details open><summary>1 matched, but maybe with axes in another order" in html
+    assert Cells(html).cells[:6] == [
+        *("w0", "1", "(2,) float32, fits transposed as well"),
+        *("w1", "1", "(2,) float32"),
+    ]
 
 
 def test_names_of_strangers_are_text_in_html():

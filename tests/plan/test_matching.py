@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initreg.errors import DuplicateName
+from initreg.errors import AmbiguousNames, DuplicateName
 from initreg.names import Patterns
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.matching import judge, match
@@ -246,7 +246,7 @@ def test_what_each_side_says_of_the_other_goes_before_names():
 def test_names_and_aliases_that_contradict_each_other_are_an_error():
     """If two arrays may be meant for a variable without aliases, it is an error."""
     arrays = [array("w", (2, 3), "float32", "b"), array("b", (2, 3), "float32", "w")]
-    with pytest.raises(DuplicateName, match=r"meant for 'w': .* alias 'b', and the array 'b'"):
+    with pytest.raises(AmbiguousNames, match=r"meant for 'w': .* alias 'b', and the array 'b'"):
         plan_of([arrays], [variable("w"), variable("b")])
     assert len(plan_of([arrays], [variable("c"), variable("d")]).restored) == 0
     plain = [array("w", (2, 3), "float32"), array("b", (2, 3), "float32", "w")]

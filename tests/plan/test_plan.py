@@ -65,6 +65,10 @@ def test_the_dict_and_the_json_hold_everything(plan):
         "reason": "",
         "changes": [],
         "expected": False,
+        "called": "",
+        "doubt": "",
+        "remedy": "",
+        "made_of": [],
     }
     assert found["rows"][2]["shape"] == [None, 4]
     assert "é" in plan.to_json()
@@ -74,8 +78,43 @@ def test_repr_is_one_line_and_str_is_the_report(plan):
     """repr counts the kinds, and print lists the names."""
     counts = "1 reshaped, 1 cast, 1 only in target, 1 only in source"
     assert repr(plan) == f"<Plan for TF1 session: {counts}>"
-    assert str(plan).startswith("base.npz + dict of 1 -> TF1 session: 2 of 3 variables restored\n")
+    assert str(plan).startswith(
+        "base.npz + dict of 1 -> TF1 session: 2 of 3 variables will be restored\n"
+    )
     assert repr(Plan((), (), "x")) == "<Plan for x: nothing to do>"
+
+
+def test_a_plan_is_not_said_to_be_restored_before_it_is(plan):
+    """The heading says what will be restored, and what was once it is carried out."""
+    done = plan.done()
+    assert str(done).startswith("base.npz + dict of 1 -> TF1 session: 2 of 3 variables restored\n")
+    assert (done.carried_out, plan.carried_out, list(done) == list(plan)) == (True, False, True)
+    assert done.to_dict() == plan.to_dict()
+
+
+def test_a_plan_that_fails_says_so_first():
+    """The verdict is in the heading, the repr and the dict, and nothing is said to be restored."""
+    arrays = [ArraySpec("w", (2,), "int8"), ArraySpec("v", (2,), "int8")]
+    variables = [VariableSpec("w", (2,), "int8"), VariableSpec("v", (3,), "int8")]
+    plan = match([SourceSpecs("s", arrays)], variables, "t")
+    why = "cannot be carried out: 1 array does not fit; nothing is written"
+    assert str(plan).splitlines()[0] == f"s -> t: {why}"
+    assert repr(plan) == f"<Plan for t: {why} (1 matched, 1 mismatched)>"
+    assert plan.to_dict()["verdict"] == "1 array does not fit"
+    assert "restored" not in str(plan) + plan._repr_html_()
+    nothing = match([SourceSpecs("s", arrays)], [VariableSpec("x", (), "int8")], "t")
+    why = "cannot be carried out: no array has the name of a variable; nothing is written"
+    assert str(nothing).splitlines()[0] == f"s -> t: {why}"
+    missing = match(
+        [SourceSpecs("s", arrays)],
+        [*variables[:1], VariableSpec("x", (), "int8")],
+        "t",
+        on_missing=Policy.ERROR,
+    )
+    assert repr(missing).startswith(
+        "<Plan for t: cannot be carried out: 1 variable is supplied by no source, which "
+        "on_missing='error' does not allow; nothing is written ("
+    )
 
 
 def test_a_plan_knows_whether_it_can_be_carried_out(plan):
@@ -129,3 +168,13 @@ def test_hints_are_part_of_the_plan(plan):
             "code": 'SmartInit("a.npz", strip_prefix="m/")',
         }
     ]
+
+
+def test_nothing_on_either_side_is_carried_out():
+    """The file of a model without weights restores 0 of 0 variables. Anything else is an error."""
+    plan = match([SourceSpecs("s", [])], [], "t")
+    assert plan.ok
+    assert str(plan) == "s -> t: 0 of 0 variables will be restored"
+    assert plan.error() is None
+    assert not match([SourceSpecs("s", [ArraySpec("w", (2,), "float32")])], [], "t").ok
+    assert not match([SourceSpecs("s", [])], [VariableSpec("w", (2,), "float32")], "t").ok

@@ -29,13 +29,35 @@ def test_rich_prints_a_table():
     """rich.print(plan) shows the heading, and a row for each line of names."""
     rows = [re.split(r"\s{2,}", line.strip()) for line in printed(plan_of("w0", "w1")).splitlines()]
     assert rows == [
-        ["<b>.npz -> t: 2 of 3 variables restored"],
+        ["<b>.npz -> t: 2 of 3 variables will be restored"],
         ["names", "n", "what"],
-        ["restored as in the source", "2"],
+        ["matched", "2"],
         ["w{0,1}", "2", "(2,) float32"],
-        ["only in the target, left unchanged", "1"],
+        ["only in the target, not restored", "1"],
         ["new", "(2,) float32"],
     ]
+
+
+def test_a_plan_that_fails_says_so_first_on_a_terminal():
+    """The heading is the verdict, in red."""
+    arrays = [ArraySpec("w", (2,), "float32")]
+    plan = match([SourceSpecs("s", arrays)], [VariableSpec("w", (3,), "float32")], "t")
+    heading = "s -> t: cannot be carried out: 1 array does not fit; nothing is written"
+    assert printed(plan).splitlines()[0].strip() == heading
+    out = io.StringIO()
+    Console(file=out, width=100, color_system="standard", force_terminal=True).print(plan)
+    assert f"\x1b[1;31m{heading}" in out.getvalue()
+
+
+def test_the_way_of_naming_is_on_the_terminal():
+    """It says by which names the arrays were matched, and why, as the text does."""
+    arrays = [ArraySpec("layers/a/w", (2,), "float32", places=("layers/a/w",))]
+    variables = [
+        VariableSpec("a_1/w", (2,), "float32", ("layers/a/w",), ("layers/a/w",), ("a_1/w",))
+    ]
+    plan = match([SourceSpecs("m.weights.h5", arrays)], variables, "t")
+    lines = [line.strip() for line in printed(plan).splitlines()]
+    assert lines[1] == "matched by place: names are automatic"
 
 
 def test_names_of_strangers_are_no_markup_of_rich():
@@ -56,4 +78,4 @@ def test_without_rich_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(initreg.MissingLibrary, match=r"pip install 'initreg\[rich\]'"):
         plan.__rich__()
-    assert "1 of 3 variables restored" in str(plan)
+    assert "1 of 3 variables will be restored" in str(plan)

@@ -47,23 +47,24 @@ def test_a_whole_plan():
     ]
     text = plan_text(match(sources, variables, "TF1 session", slots=slots))
     assert text.splitlines() == [
-        "base.npz + dict of 2 -> TF1 session: 3 of 7 variables restored",
+        "base.npz + dict of 2 -> TF1 session: cannot be carried out: 1 array does not fit; "
+        "nothing is written",
         "  1 mismatched",
         "    bad  shape (4, 5) does not fit (5, 4) and dtype int32 is not cast to "
         "float32 (the shape is the transpose)  [base.npz]",
-        "  1 restored as in the source",
+        "  1 matched",
         "    w  (2,) float32  [dict of 2]",
-        "  1 restored, reshaped by axes of length 1",
+        "  1 matched, reshaped by axes of length 1",
         "    b  (1, 3) float64 -> (3,) float32  [base.npz]",
-        "  1 restored, cast",
+        "  1 matched, cast",
         "    c  (4,) float64 -> float32  [base.npz]",
         "  1 mismatched, skipped",
         "    o  shape (9,) does not fit (None, 2)  [dict of 2]",
         "  1 overridden by a later source",
         "    w  (2,) float32  by dict of 2  [base.npz]",
-        "  1 optimiser slot of a restored variable, on one side only",
+        "  1 optimiser slot of a matched variable, on one side only",
         "    .../Adam  only in the source",
-        "  2 only in the target, left unchanged",
+        "  2 only in the target, not restored",
         "    new_{0,1}  2 x <any shape> string",
         "  1 only in the source, not used",
         "    old  () int8  [base.npz]",
@@ -75,7 +76,7 @@ def test_two_slots_are_a_plural():
     found = [ArraySpec(f"w/{n}", (2,), "float32") for n in ("Adam", "Adam_1")]
     base = SourceSpecs("base.npz", [ArraySpec("w", (2,), "float32"), *found])
     plan = match([base], [VariableSpec("w", (2,), "float32")], "t", slots=slots)
-    assert "  2 optimiser slots of restored variables, on one side only" in str(plan).splitlines()
+    assert "  2 optimiser slots of matched variables, on one side only" in str(plan).splitlines()
 
 
 def test_two_sources_of_one_label_are_numbered():
@@ -100,6 +101,22 @@ def test_an_empty_listing():
     one = listing_text([ArraySpec("step", (), "int64")])
     assert one.splitlines()[-1] == "1 array, 1 number, 8 B"
     assert listing_text([]) == "0 arrays, 0 numbers, 0 B"
+
+
+def test_a_listing_of_what_cannot_be_read():
+    """The reasons follow the totals, and then what is not an array, twenty of each."""
+    specs = [ArraySpec("a", (2,), "int8")]
+    specs += [ArraySpec(f"w{i}", (), "unknown", unreadable=f"is no. {i}") for i in range(22)]
+    lines = listing_text(specs, ["a.txt", "b\x1b.txt"]).splitlines()
+    assert lines[1] == "w0   ()    unknown    ?  cannot be read"
+    assert lines[23:25] == ["23 arrays, 2 numbers, 2 B", "22 arrays cannot be read:"]
+    assert lines[25] == "  w0: is no. 0"
+    assert lines[45:] == [
+        "  ... and 2 more: --json lists all",
+        "not arrays, but other members of the archive: 2",
+        "  a.txt",
+        "  b\\x1b.txt",
+    ]
 
 
 def test_control_characters_in_a_path_are_spelt_out():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from tensorflow.python import debug
 
 from initreg.testing import TargetContract
 from initreg_targets import tf_session
@@ -153,6 +156,118 @@ class TestModule(TestVariables):
         return [module]
 
 
+class TestCheckpoint(TestModule):
+    """A ``tf.train.Checkpoint``, whose variables are called by their paths."""
+
+    def make(self, values: dict[str, Array]) -> Any:
+        return tf.train.Checkpoint(net=super().make(values))
+
+    def variables(self, obj: Any) -> dict[str, Any]:
+        return dict(obj.net.held)
+
+    def named(self, name: str) -> str:
+        return f"net/held/{name}"
+
+    def aliases(self, obj: Any) -> Mapping[str, str]:
+        return {}
+
+    def make_open(self, value: Array, shape: Any) -> Any:
+        return tf.train.Checkpoint(net=super().make_open(value, shape))
+
+    def unwritable(self) -> Iterable[Any]:
+        return [tf.train.Checkpoint(net=each) for each in super().unwritable()]
+
+
+class TestCheckpointManager(TestCheckpoint):
+    """A ``tf.train.CheckpointManager``, with two paths to each variable."""
+
+    def make(self, values: dict[str, Array]) -> Any:
+        checkpoint = super().make(values)
+        checkpoint.also = checkpoint.net
+        return tf.train.CheckpointManager(checkpoint, "/nonexistent", 1)
+
+    def make_open(self, value: Array, shape: Any) -> Any:
+        return tf.train.CheckpointManager(super().make_open(value, shape), "/nonexistent", 1)
+
+    def variables(self, obj: Any) -> dict[str, Any]:
+        return super().variables(obj.checkpoint)
+
+    def aliases(self, obj: Any) -> Mapping[str, str]:
+        return {f"also/held/{name}": name for name in obj.checkpoint.net.held}
+
+
+class TestSavedModel(TestModule):
+    """What ``tf.saved_model.load`` returns for a ``tf.Module``."""
+
+    dtypes = tuple(each for each in TENSORFLOW if each != "string")
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = str(tmp_path / "model")
+
+    def make(self, values: dict[str, Array]) -> Any:
+        tf.saved_model.save(super().make(values), self.folder)
+        return tf.saved_model.load(self.folder)
+
+    def make_open(self, value: Array, shape: Any) -> Any:
+        tf.saved_model.save(super().make_open(value, shape), self.folder)
+        return tf.saved_model.load(self.folder)
+
+    def failing(self) -> None:
+        return None
+
+
+class TestTrackedDict(TestVariables):
+    """A dict of variables that an object tracks."""
+
+    def make(self, values: dict[str, Array]) -> Any:
+        module = tf.Module()
+        module.held = {name: tf.Variable(tf.constant(v), name=name) for name, v in values.items()}
+        return module.held
+
+    def variables(self, obj: Any) -> dict[str, Any]:
+        return dict(obj)
+
+    def make_open(self, value: Array, shape: Any) -> Any:
+        module = tf.Module()
+        module.held = {"alpha": tf.Variable(value, shape=tf.TensorShape(shape), name="alpha")}
+        return module.held
+
+
+class TestOptimizer(TestVariables):
+    """An optimizer of ``tf_keras`` with variables of its own."""
+
+    def make(self, values: dict[str, Array]) -> Any:
+        optimizer = tf_keras.optimizers.SGD()
+        optimizer._variables = []
+        del optimizer._iterations, optimizer._learning_rate  # which checkpoints have as well
+        for name, value in values.items():
+            v = tf.Variable(tf.constant(value), name=name)
+            optimizer._variables.append(v)
+        return optimizer
+
+    def variables(self, obj: Any) -> dict[str, Any]:
+        return {v.name.removesuffix(":0"): v for v in obj.variables}
+
+    def aliases(self, obj: Any) -> Mapping[str, str]:
+        names = list(self.variables(obj))
+        return {
+            alias: name
+            for i, name in enumerate(names)
+            for alias in (
+                f"optimizer/vars/{i} of {len(names)}",
+                f"optimizer/_variables/{i} of {len(names)}",
+                f"_variables/{i}",
+            )
+        }
+
+    def make_open(self, value: Array, shape: Any) -> None:
+        return None
+
+    def unwritable(self) -> Iterable[Any]:
+        return ()
+
+
 # --- a TF1 session ----------------------------------------------------------------------------
 
 
@@ -220,6 +335,23 @@ class TestSessionInManyRuns(TestSession):
     def _several_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tf_session, "_MOST_OPTIMISED", 1)
         monkeypatch.setattr(tf_session, "_run_plainly", lambda *arguments: False)
+
+
+class TestWrappedSession(TestSession):
+    """A session in TensorFlow's debugger, in a wrapper of a user's own."""
+
+    def session(self, graph: Any) -> Any:
+        inner = debug.DumpingDebugWrapperSession(super().session(graph), "/nonexistent")
+        return SimpleNamespace(sess=inner, graph=graph, run=inner.session.run)
+
+    def unwritable(self) -> Iterator[Any]:
+        closed = self.make({"alpha": np.zeros((3, 5), "f4")})
+        closed.sess.close()
+        yield closed
+
+    def strangers(self) -> Iterator[Any]:
+        yield SimpleNamespace(sess=3, _sess=None)
+        yield ModuleType("tensorflow")
 
 
 class TestReferenceVariables(TestSession):

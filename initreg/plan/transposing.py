@@ -1,0 +1,425 @@
+"""Which arrays of a source are in another order of axes than their variables.
+
+Some do not fit, and would in the order of the other framework. Some fit either way, because they
+are square: the other kernels of their source decide, the nearest ones first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from initreg import dtypes
+from initreg.names import normalise
+from initreg.plan.axes import (
+    TENSORFLOW,
+    Axes,
+    Role,
+    frameworks,
+    has_multiplier,
+    is_pytorchs,
+    last_part,
+    layer,
+    order,
+    orders,
+    role,
+    scope,
+    squeeze,
+)
+from initreg.plan.rows import RESTORED, Kind, Row
+from initreg.specs import ArraySpec, VariableSpec
+from initreg.wording import printable
+
+_MOST_SCOPES = 32  # of a name that are looked at, for names of strangers
+_LONGEST = 120  # characters of a name in a sentence
+_MISFIT = (Kind.MISMATCHED, Kind.PASSED_OVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A row, with the array and the variable that it is about."""
+
+    row: Row
+    array: ArraySpec
+    variable: VariableSpec
+
+    @property
+    def role(self) -> Role:
+        """What the array is, as far as its names say."""
+        variable, array = self.variable, self.array
+        names = (variable.name, *variable.aliases, array.origin, array.name)
+        return role(*map(normalise, names))
+
+    @property
+    def is_restored(self) -> bool:
+        return self.row.kind in RESTORED
+
+    @property
+    def ndim(self) -> int:
+        return len(self.row.shape or ())
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        return frameworks(normalise(self.variable.name), self.array.origin)
+
+    @property
+    def says_pytorch(self) -> bool:
+        """Whether the array has a name of PyTorch, and the variable has not."""
+        return is_pytorchs(self.array.origin) and not is_pytorchs(normalise(self.variable.name))
+
+    def orders(self) -> Mapping[str, Axes]:
+        """The orders of axes in which the array fits, other than its own."""
+        shape, wanted = self.array.shape, self.row.shape
+        if wanted is None or len(shape) < 2:
+            return {}
+        if len(shape) == len(wanted) == 2 and shape[::-1] != wanted:  # quickly seen for most arrays
+            return {}
+        return orders(shape, wanted, self.frameworks)
+
+
+@dataclass(frozen=True, slots=True)
+class Reordered:
+    """An array with the orders of axes in which it fits, by the framework that it may be from."""
+
+    pair: Pair
+    orders: Mapping[str, Axes]
+
+    @property
+    def name(self) -> str:
+        """The name of the array after the rules."""
+        return self.pair.array.name
+
+    @property
+    def is_reshaped(self) -> bool:
+        """Whether it fits as it is, but for axes of length 1."""
+        return squeeze(self.pair.array.shape) == squeeze(self.pair.row.shape or ())
+
+
+@dataclass(slots=True)
+class Study:
+    """What is known of the order of axes of one source's arrays.
+
+    Args:
+        needed: arrays that do not fit, and would in another order.
+        along: arrays that fit either way, and go with the kernels that need another order.
+        asked: arrays that fit either way, of which names and neighbours do not say enough.
+        stuck: arrays that no order of axes makes right, each with the reason.
+        flattened: dense kernels that follow a convolution, so that a Flatten may be in between.
+        doubts: what is in doubt about variables that are restored, by name.
+    """
+
+    needed: list[Reordered] = field(default_factory=list)
+    along: list[Reordered] = field(default_factory=list)
+    asked: list[Reordered] = field(default_factory=list)
+    stuck: list[tuple[str, str]] = field(default_factory=list)
+    flattened: list[Pair] = field(default_factory=list)
+    doubts: dict[str, str] = field(default_factory=dict)
+
+
+def study(pairs: Iterable[Pair], variables: Mapping[str, VariableSpec]) -> Study:
+    """Find the arrays of one source that are, or may be, in another order of axes.
+
+    Args:
+        pairs: the rows of the source that have a variable, in the order of the target.
+        variables: all variables of the target by their normalised names.
+    """
+    pairs = [pair for pair in pairs if pair.row.kind is not Kind.OVERRIDDEN]
+    found = Study()
+    square: list[Reordered] = []
+    moved: list[Pair] = []
+    for pair in pairs:
+        is_misfit = pair.row.kind in _MISFIT
+        if pair.array.axes is not None and not (is_misfit and pair.ndim == 2):
+            moved.append(pair)
+            continue
+        orders = pair.orders()
+        if not (orders or is_misfit):
+            continue
+        each = Reordered(pair, orders)
+        if is_misfit:
+            why = _stuck(pair, variables)
+            if why and (each.orders or has_multiplier(pair.array.shape, pair.row.shape or ())):
+                found.stuck.append((each.name, why))
+            elif each.orders and dtypes.can_cast(pair.array.dtype, pair.row.dtype or ""):
+                found.needed.append(each)
+        else:
+            square.append(each)
+    if not (found.needed or moved):
+        square = [
+            each for each in square if each.pair.says_pytorch or each.pair.row.kind is Kind.RESHAPED
+        ]
+    square = [each for each in square if not _stuck(each.pair, variables)]
+    if found.needed or moved or square:
+        _decide(found, pairs, square, moved)
+        _look_at_moved(found, moved, variables)
+        _look_for_flatten(found, pairs, moved, variables)
+    return found
+
+
+def shown(name: str) -> str:
+    """A name as it is shown within a sentence: escaped, and not too long."""
+    name = printable(name)
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]} ... {name[-20:]}"
+
+
+def how(axes: Axes) -> str:
+    """An order of axes in words."""
+    is_reversed = axes == tuple(reversed(range(len(axes))))
+    return "transposed" if is_reversed else f"with the axes in the order {axes}"
+
+
+# --- what fits either way -------------------------------------------------------------------------
+
+
+class _Answer(Enum):
+    """Whether an array that fits either way is in another order."""
+
+    YES = "yes"
+    NO = "no"
+    BOTH = "both"
+    NOTHING_KNOWN = "nothing known"
+
+
+class _Evidence:
+    """Kernels whose order of axes is known: by their shapes, or because a rule moved the axes."""
+
+    def __init__(self) -> None:
+        self._known: dict[bool, list[tuple[Pair, bool]]] = {True: [], False: []}
+        self._answers: dict[bool, set[bool]] = {True: set(), False: set()}
+        self._near: dict[bool, dict[str, set[bool]]] = {}
+        self.words: set[str] = set()  # the last parts of names of kernels in another order
+        self.example = ""
+
+    def add(self, pair: Pair, is_other: bool, example: str = "") -> None:
+        self._known[pair.ndim > 2].append((pair, is_other))
+        self._answers[pair.ndim > 2].add(is_other)
+        if is_other:
+            self.words.add(_word(pair.variable.name))
+            self.example = self.example or example
+
+    def of(self, pair: Pair) -> _Answer:
+        """What the kernels of this source say: those with as many axes, if there are any, and the
+        nearest ones, if they differ."""
+        is_conv = pair.ndim > 2
+        if not self._known[is_conv]:
+            is_conv = not is_conv
+        answers = self._answers[is_conv]
+        if len(answers) > 1:
+            near = self._near.get(is_conv)
+            if near is None:
+                near = self._near[is_conv] = _by_place(self._known[is_conv])
+            answers = next(near[p] for p in _places(pair.variable.name) if p in near)
+        if not answers:
+            return _Answer.NOTHING_KNOWN
+        if len(answers) > 1:
+            return _Answer.BOTH
+        return _Answer.YES if True in answers else _Answer.NO
+
+
+def _word(name: str) -> str:
+    """The last part of a name, without its numbers: ``fc#`` for ``fc1``."""
+    last = last_part(normalise(name))
+    return last if last.isalpha() else re.sub(r"\d+", "#", last)
+
+
+def _places(name: str) -> Iterator[str]:
+    """The scopes that a name is in, the innermost first and the whole model last."""
+    place = scope(name)
+    for _ in range(_MOST_SCOPES):
+        if not place:
+            break
+        yield place
+        place = scope(place[:-1])
+    yield ""
+
+
+def _by_place(known: Iterable[tuple[Pair, bool]]) -> dict[str, set[bool]]:
+    found: dict[str, set[bool]] = {}
+    for pair, is_other in known:
+        for place in _places(pair.variable.name):
+            found.setdefault(place, set()).add(is_other)
+    return found
+
+
+def _decide(
+    found: Study, pairs: Sequence[Pair], square: Sequence[Reordered], moved: Sequence[Pair]
+) -> None:
+    """Say of each array that fits either way which way it is meant."""
+    evidence = _Evidence()
+    for pair in moved:
+        axes = pair.array.axes or ()
+        if _is_moved(axes) and pair.is_restored and pair.ndim > 1 and pair.role is not Role.OTHER:
+            evidence.add(pair, True, f"{shown(pair.row.name)} is {_participle(axes)}")
+    for each in found.needed:
+        is_evidence = each.pair.array.axes is None and not each.is_reshaped
+        if is_evidence and each.pair.role is not Role.OTHER:
+            axes = next(iter(each.orders.values()))
+            evidence.add(each.pair, True, f"{shown(each.pair.row.name)} only fits {how(axes)}")
+    if not square:
+        return
+    known = {id(each.pair) for each in square} | {id(pair) for pair in moved}
+    for pair in pairs:
+        if (
+            pair.is_restored
+            and len(squeeze(pair.array.shape)) > 1
+            and id(pair) not in known
+            and pair.role is Role.KERNEL
+        ):
+            evidence.add(pair, False)
+    for each in square:
+        pair, kind = each.pair, each.pair.role
+        if kind is Role.OTHER:
+            continue
+        answer = evidence.of(pair)
+        is_kernel = kind is Role.KERNEL or _word(pair.variable.name) in evidence.words
+        axes = next(iter(each.orders.values()))
+        doubt = f"fits {how(axes)} as well"
+        if answer in (_Answer.YES, _Answer.BOTH):
+            certain = is_kernel and answer is _Answer.YES
+            (found.along if certain else found.asked).append(each)
+            found.doubts[pair.row.name] = f"{doubt}, and {evidence.example}"
+        elif answer is _Answer.NOTHING_KNOWN:
+            if is_kernel and pair.says_pytorch:
+                found.along.append(each)
+                origin = shown(pair.array.origin)
+                found.doubts[pair.row.name] = f"{doubt}, as {origin!r} of PyTorch would"
+            elif pair.row.kind is Kind.RESHAPED and is_kernel:
+                found.asked.append(each)
+                found.doubts[pair.row.name] = doubt
+
+
+def _participle(axes: Axes) -> str:
+    is_reversed = axes == tuple(reversed(range(len(axes))))
+    return "transposed" if is_reversed else "permuted"
+
+
+# --- what no order of axes makes right ------------------------------------------------------------
+
+# The layers of attention, whose kernels have an axis for heads.
+_HEADS = frozenset({"query", "key", "value", "attention_output"})
+
+
+def _stuck(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
+    """Why no order of axes makes this kernel of the other framework right, "" if one may."""
+    shape, wanted = pair.array.shape, pair.row.shape or ()
+    if has_multiplier(shape, wanted):
+        why = (
+            "is a depthwise kernel whose multiplier is not 1. PyTorch has channels and multiplier "
+            "in one axis, so that no order of axes is right"
+        )
+        if shape[1] != 1:
+            return why
+        split, axes = (*wanted[-2:], *shape[2:]), (*range(2, len(shape)), 0, 1)
+        return f"{why}. Give array.reshape{split}.transpose{axes}"
+    return _gates(pair, variables) or _heads(pair, variables)
+
+
+def _gates(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
+    """Why the kernel of a recurrent layer is not only transposed, "" if it is or is none."""
+    recurrent = _sibling(pair, "recurrent_kernel", variables)
+    shape = recurrent.shape if recurrent is not None else None
+    if shape is None or len(shape) < 2 or None in shape or pair.role is not Role.KERNEL:
+        return ""
+    units, gates = shape[-2] or 0, shape[-1] or 0
+    if len(shape) > 2:
+        return (
+            "is a kernel of a recurrent convolution. PyTorch has no such layer, so the order of "
+            "its gates is not known"
+        )
+    if gates == 3 * units:
+        return (
+            "is a kernel of a GRU, whose gates are in the order z, r, h in Keras, and r, z, n in "
+            "PyTorch: reorder them, too"
+        )
+    return ""
+
+
+def _heads(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
+    """Why a kernel of attention is not put in another order, "" if its lengths leave no choice."""
+    if pair.ndim != 3 or len(set(pair.row.shape or ())) == 3:
+        return ""
+    bias = _sibling(pair, "bias", variables)
+    if layer(pair.variable.name) not in _HEADS and (bias is None or len(bias.shape or ()) < 2):
+        return ""
+    return "is a kernel of attention, two axes of which have the same length"
+
+
+def _sibling(pair: Pair, last: str, variables: Mapping[str, VariableSpec]) -> VariableSpec | None:
+    """The variable of the same layer that is called so, if there is one."""
+    return variables.get(scope(normalise(pair.variable.name)) + last)
+
+
+# --- what rules moved -----------------------------------------------------------------------------
+
+
+def _look_at_moved(
+    found: Study, moved: Iterable[Pair], variables: Mapping[str, VariableSpec]
+) -> None:
+    """Doubt axes that a rule reversed where the other framework has another order, and gates."""
+    for pair in moved:
+        axes, wanted = pair.array.axes or (), pair.row.shape
+        if not pair.is_restored or wanted is None or not _is_moved(axes):
+            continue
+        if len(axes) > 3 and axes == tuple(reversed(range(len(axes)))):
+            before = tuple(reversed(pair.array.shape))
+            for framework in pair.frameworks:
+                other = order(before, wanted, framework)
+                if other is not None and other != axes:
+                    found.doubts[pair.row.name] = (
+                        "its axes are reversed, so that height and width change places. "
+                        f"The order of a kernel from {framework} is {other}"
+                    )
+                    break
+        why = _gates(pair, variables)
+        if why and len(axes) == 2:
+            found.doubts[pair.row.name] = why
+
+
+def _look_for_flatten(
+    found: Study,
+    pairs: Sequence[Pair],
+    moved: Sequence[Pair],
+    variables: Mapping[str, VariableSpec],
+) -> None:
+    """Doubt dense kernels behind a convolution that have several inputs for each of its channels.
+
+    PyTorch flattens (channels, height, width), and TensorFlow (height, width, channels).
+    """
+    by_rule = {id(pair) for pair in moved if _is_moved(pair.array.axes or ())}
+    reordered = by_rule | {id(each.pair) for each in (*found.needed, *found.along)}
+    if not any(id(pair) in reordered and pair.ndim > 2 for pair in pairs):
+        return
+    channels = 0  # of the convolution just before
+    for pair in pairs:
+        if pair.ndim > 2 and id(pair) in reordered:
+            channels = _channels(pair, variables)
+        if pair.ndim != 2 or pair.role is Role.OTHER:
+            continue
+        wanted = pair.row.shape or ()
+        inputs = wanted[1 if pair.frameworks == (TENSORFLOW,) else 0] or 0
+        if id(pair) in reordered and channels and inputs > channels and inputs % channels == 0:
+            found.flattened.append(pair)
+            if id(pair) in by_rule and pair.is_restored:
+                found.doubts.setdefault(
+                    pair.row.name,
+                    f"its {inputs} inputs are {inputs // channels} for each of {channels} channels."
+                    " If they are flattened, PyTorch has the channels first, and TensorFlow last",
+                )
+        channels = 0
+
+
+def _channels(pair: Pair, variables: Mapping[str, VariableSpec]) -> int:
+    """How many channels a convolution gives, 0 if it is something else with three axes."""
+    bias = _sibling(pair, "bias", variables)
+    if bias is not None and bias.shape is not None:
+        return (bias.shape[0] or 0) if len(bias.shape) == 1 else 0
+    wanted = pair.row.shape or ()
+    if pair.frameworks == (TENSORFLOW,):
+        return wanted[0] or 0
+    return (wanted[-2] if wanted[-1] == 1 else wanted[-1]) or 0
+
+
+def _is_moved(axes: Axes) -> bool:
+    return list(axes) != sorted(axes)

@@ -1,0 +1,134 @@
+"""A layer that saves and loads in a way of its own, and so is asked to load."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from initreg import VariableSpec, dtypes
+from initreg_targets import variables as eager
+from initreg_targets.frameworks import is_variable
+from initreg_targets.keras_part import Named, Part, own_variables, place
+
+_HOME = ("keras.src.", "tf_keras.src.")  # where Keras's own code is
+
+
+def is_usual(layer: Any, method: str) -> bool:
+    """Whether the layer has a method as Keras has it, and not one that a user wrote."""
+    return _is_usual(layer.__class__, method)
+
+
+@functools.lru_cache(1024)
+def _is_usual(kind: Any, method: str) -> bool:
+    module = getattr(getattr(kind, method, None), "__module__", None) or _HOME[0]
+    return module.startswith(_HOME)
+
+
+class Own(Part):
+    """A layer with its own ``save_own_variables`` or ``load_own_variables``.
+
+    What it saves are *entries*, each with a key. An entry that is a variable of the layer is that
+    variable of the plan. Any other entry is in the plan under its name in the file, with the shape
+    that it has now. Once all entries are read, the layer loads them. If only some are restored, the
+    others are what the layer would save now.
+
+    A source that has the variables and not the entries, such as a checkpoint of TensorFlow, is
+    written into the variables.
+    """
+
+    def __init__(self, layer: Any, path: str, owner: str | None = None) -> None:
+        super().__init__(layer, path, owner)
+        self._own = own_variables(layer)
+        self._entries: dict[str, Any] = {}
+        if is_usual(layer, "save_own_variables"):
+            self._entries = {str(number): v for number, v in enumerate(self._own)}
+        else:
+            layer.save_own_variables(self._entries)
+        self._specs = {
+            key: _shape_and_dtype(value)
+            for key, value in self._entries.items()
+            if not is_variable(value)
+        }
+        self._keys: dict[str, str] = {}  # by the name in the plan
+        self._store: dict[str, Any] = {}
+        self._names: list[str] = []  # of what is in the store
+        self._is_loaded = False
+
+    def names(self) -> Iterable[tuple[str, Any]]:
+        return [
+            (place(self.path, key), value)
+            for key, value in self._entries.items()
+            if is_variable(value)
+        ]
+
+    def specs(self, named: Named) -> Iterable[VariableSpec]:
+        instead = tuple(map(named, self._others()))
+        why = "the variables of its layer are restored" if instead else ""
+        for key, (shape, dtype) in self._specs.items():
+            name = place(self.path, key)
+            yield VariableSpec(
+                name,
+                shape,
+                dtype,
+                places=(name,),
+                not_needed=why,
+                not_needed_with=instead,
+            )
+
+    def not_needed(self, named: Named) -> Iterator[tuple[Any, str, tuple[str, ...]]]:
+        entries = tuple(self.takes(named))
+        for variable in self._others() if entries else ():
+            yield variable, "set by its layer, from what that saved", entries
+
+    def takes(self, named: Named) -> Iterable[str]:
+        self._keys = {
+            named(value) if is_variable(value) else place(self.path, key): key
+            for key, value in self._entries.items()
+        }
+        return self._keys
+
+    def take(self, name: str, array: Any) -> list[str]:
+        self._store[self._keys[name]] = array
+        self._names.append(name)
+        return self._load() if len(self._store) == len(self._entries) else []
+
+    def finish(self, written: Callable[[Any], bool]) -> tuple[bool, list[str]]:
+        names = []
+        if self._store:
+            import numpy as np
+
+            now: dict[str, Any] = {}
+            self.layer.save_own_variables(now)
+            for key, value in now.items():
+                self._store.setdefault(key, np.array(_value(value)))
+            names = self._load()
+        if any(map(written, self._own)) and hasattr(self.layer, "finalize_state"):
+            self.call(self.layer.finalize_state)
+            self._is_loaded = True
+        is_changed, self._is_loaded = self._is_loaded, False
+        return is_changed, names
+
+    def _others(self) -> list[Any]:
+        """The variables of the layer that are not entries."""
+        entries = {id(value) for value in self._entries.values()}
+        return [v for v in self._own if id(v) not in entries]
+
+    def _load(self) -> list[str]:
+        store, self._store = self._store, {}
+        names, self._names = self._names, []
+        self._is_loaded = True
+        self.call(self.layer.load_own_variables, store)
+        return names
+
+
+def _shape_and_dtype(value: Any) -> tuple[tuple[int | None, ...], str]:
+    """Those of an entry. If it is empty now, it takes any length."""
+    import numpy as np
+
+    array = np.asarray(_value(value))
+    return tuple(axis or None for axis in array.shape), dtypes.name_of(array.dtype)
+
+
+def _value(value: Any) -> Any:
+    return eager.unwrapped(value) if is_variable(value) else value

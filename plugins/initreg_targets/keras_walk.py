@@ -1,0 +1,124 @@
+"""The objects of a model that Keras saves, and their paths in a ``.weights.h5`` or ``.keras`` file.
+
+Source: ``_save_state`` and ``_save_container_state`` in ``keras/src/saving/saving_lib.py`` and
+``tf_keras/src/saving/saving_lib.py``. This is the same walk, but it saves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from initreg_targets.frameworks import is_module
+
+
+def walk_of(model: Any) -> Walk:
+    """The walk of the Keras that a model is of. Raises ImportError."""
+    return _Keras2() if is_module(model) else _Keras3()
+
+
+def saved_objects(model: Any) -> list[tuple[str, Any]]:
+    """``("layers/dense", layer)`` for the model, its layers, and what else Keras saves.
+
+    Raises whatever the attributes of layers raise, and AttributeError or ImportError if this
+    version of Keras saves in another way.
+    """
+    return list(walk_of(model).objects(model, ""))
+
+
+class Walk:
+    """The walk, as far as both versions of Keras agree."""
+
+    containers: tuple[type, ...]
+
+    def __init__(self) -> None:
+        self._visited: set[int] = set()
+
+    def is_saved(self, each: Any) -> bool:
+        raise NotImplementedError
+
+    def children(self, each: Any) -> Iterable[tuple[str, Any]]:
+        raise NotImplementedError
+
+    def elements(self, container: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+        raise NotImplementedError
+
+    def below(self, each: Any) -> Iterator[tuple[str, Any]]:
+        """What Keras saves right below an object, in its attributes and in lists and dicts of
+        these, and the path from the object to each."""
+        for attribute, child in self.children(each):
+            if self.is_saved(child):
+                yield attribute, child
+            elif isinstance(child, self.containers):
+                yield from self.elements(child, attribute, set())
+
+    def objects(self, each: Any, path: str) -> Iterator[tuple[str, Any]]:
+        """An object and all that Keras saves below it, each once, by the first path to it."""
+        if id(each) in self._visited:
+            return
+        self._visited.add(id(each))
+        yield path, each
+        for name, child in self.below(each):
+            yield from self.objects(child, f"{path}/{name}" if path else name)
+
+
+class _Keras3(Walk):
+    containers = (list, dict, tuple)
+
+    def __init__(self) -> None:
+        from keras.src.saving import keras_saveable, saving_lib
+        from keras.src.utils import naming
+
+        super().__init__()
+        self._saveable = keras_saveable.KerasSaveable
+        self._snake_case = naming.to_snake_case
+        self._library = saving_lib
+
+    def is_saved(self, each: Any) -> bool:
+        return isinstance(each, self._saveable)
+
+    def children(self, each: Any) -> Iterable[tuple[str, Any]]:
+        found: Iterable[tuple[str, Any]] = self._library._walk_saveable(each)
+        return found
+
+    def elements(self, container: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+        if id(container) in seen:
+            return
+        seen.add(id(container))
+        used: dict[str, int] = {}
+        for each in container.values() if isinstance(container, dict) else container:
+            if self.is_saved(each):
+                yield f"{path}/{_numbered(self._snake_case(type(each).__name__), used)}", each
+            elif isinstance(each, self.containers):
+                yield from self.elements(each, f"{path}/{_numbered('container', used)}", seen)
+
+
+class _Keras2(Walk):
+    containers = (list, dict, tuple, set)
+
+    def __init__(self) -> None:
+        from tf_keras.src.saving import saving_lib
+        from tf_keras.src.utils import generic_utils
+
+        super().__init__()
+        self._snake_case = generic_utils.to_snake_case
+        self._library = saving_lib
+
+    def is_saved(self, each: Any) -> bool:
+        return bool(self._library._is_keras_trackable(each))
+
+    def children(self, each: Any) -> Iterable[tuple[str, Any]]:
+        found: Iterable[tuple[str, Any]] = self._library._walk_trackable(each)
+        return found
+
+    def elements(self, container: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+        used: dict[str, int] = {}
+        for each in container.values() if isinstance(container, dict) else container:
+            if self.is_saved(each) and id(each) not in self._visited:
+                yield f"{path}/{_numbered(self._snake_case(type(each).__name__), used)}", each
+
+
+def _numbered(name: str, used: dict[str, int]) -> str:
+    """The name in its container: ``dense``, then ``dense_1``."""
+    count = used[name] = used.get(name, -1) + 1
+    return f"{name}_{count}" if count else name

@@ -1,0 +1,8 @@
+"""Makes ``naming_models`` importable, which is no test itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
