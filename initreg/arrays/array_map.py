@@ -7,11 +7,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from initreg import dtypes
-from initreg.arrays.lazy_array import ArrayReader, LazyArray, RuledArray
-from initreg.errors import DamagedFile, DuplicateName
+from initreg.arrays.describing import names_in, spec_of
+from initreg.arrays.lazy_array import ArrayReader, LazyArray
+from initreg.errors import (
+    FAULTS,
+    DuplicateName,
+    InitregWarning,
+    PluginError,
+    brief,
+    is_by_signal,
+    warn,
+)
 from initreg.names import normalise
-from initreg.specs import ArraySpec, Extent, SlicedExtent
+from initreg.specs import (
+    ArraySpec,
+    ChunkedExtent,
+    Extent,
+    OpaqueExtent,
+    SlicedExtent,
+)
 
 if TYPE_CHECKING:
     from initreg.rules.keywords import Globs, RuleOptions, Rules
@@ -34,6 +48,7 @@ class ArrayMap(Mapping[str, LazyArray]):
     Raises:
         DuplicateName: two names are the same after normalisation.
         DamagedFile: a value has no usable shape and dtype.
+        PluginError: names are not given as a tuple of str, or the mapping is longer than it says.
 
     >>> with initreg.open("base.npz") as arrays:  # doctest: +SKIP
     ...     arrays["fc/W"].shape, np.asarray(arrays["fc/W"])
@@ -52,24 +67,26 @@ class ArrayMap(Mapping[str, LazyArray]):
         self._reader = reader
         self._source = arrays
         self._closed = False
+        given = getattr(arrays, "parameters", None)
+        self._given = None if given is None else names_in(given, "the mapping's parameters")
+        self._metadata: Mapping[str, str] | None = None
         self.dropped: list[ArraySpec] = []
         self.touched: frozenset[str] = frozenset()
         self._arrays: dict[str, LazyArray] = {}
-        for given, value in arrays.items():
+        for given, value in listed(arrays):
             if not isinstance(given, str):
                 raise DuplicateName(f"{label}: a name must be a str, not {given!r}")
             name = normalise(given)
             if name in self._arrays:
-                other = given if given != name else next(n for n in arrays if n.startswith(name))
+                other = given if given != name else next(n for n in arrays if normalise(n) == name)
                 raise DuplicateName(
                     f"{label}: two arrays are called {name!r}, one of them as {other!r}. A "
                     "trailing ':0' is not a part of a name. Rename or drop one of them"
                 )
-            self._arrays[name] = LazyArray(_spec(name, value, label), value, self)
+            self._arrays[name] = LazyArray(spec_of(name, value, label), value, self)
 
     def __getitem__(self, name: str) -> LazyArray:
-        # First without normalisation: the array "a:0:0" is called "a:0", which must be found.
-        found = self._arrays.get(name)
+        found = self._arrays.get(name)  # most names are normalised already
         if found is None and isinstance(name, str):
             found = self._arrays.get(normalise(name))
         if found is None:
@@ -105,8 +122,18 @@ class ArrayMap(Mapping[str, LazyArray]):
 
         None if the source does not say which ones do.
         """
-        given = getattr(self._source, "parameters", None)
-        return tuple(map(normalise, given)) if isinstance(given, tuple) else None
+        return None if self._given is None else tuple(map(normalise, self._given))
+
+    @property
+    def not_needed(self) -> dict[str, str]:
+        """The arrays that may stay unused, each with the reason in words."""
+        return _texts(getattr(self._source, "not_needed", None))
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """The arrays that are saved a second time, each with the name of the other one."""
+        found = _texts(getattr(self._source, "copies", None))
+        return {name: normalise(other) for name, other in found.items()}
 
     @property
     def has_checksum(self) -> bool:
@@ -115,6 +142,22 @@ class ArrayMap(Mapping[str, LazyArray]):
         An archive with one member has such a checksum, for instance.
         """
         return getattr(self._source, "has_checksum", False) is True
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the source says beside its arrays: text by key, read-only. It is empty if the
+        format has no place for that.
+
+        If the files of a source have different values, the last one wins, with a MetadataWarning.
+
+        >>> with initreg.open("model.safetensors") as arrays:  # doctest: +SKIP
+        ...     arrays.metadata["format"]
+        """
+        from initreg.arrays.metadata import metadata_of
+
+        if self._metadata is None:
+            self._metadata = metadata_of(self._source, self.label, self.format)
+        return self._metadata
 
     @property
     def path(self) -> Path | None:
@@ -126,14 +169,26 @@ class ArrayMap(Mapping[str, LazyArray]):
         return given if isinstance(given, Path) else None
 
     @property
+    def not_arrays(self) -> tuple[str, ...]:
+        """What the source holds beside its arrays, as far as the format says so: the other members
+        of an archive. They are not read."""
+        given = getattr(self._source, "not_arrays", ())
+        return tuple(each for each in given if isinstance(each, str))
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files that the arrays are in, and those that list them, as far as they are known."""
         given = getattr(self._source, "files", ())
         found = [file for file in given if isinstance(file, Path)]
         for array in self.values():
-            value = array.value
-            extents = [e for _, e in value.slices] if isinstance(value, SlicedExtent) else [value]
-            found += [extent.file for extent in extents if isinstance(extent, Extent)]
+            for value in array.read_from:
+                sliced = isinstance(value, SlicedExtent)
+                extents = [extent for _, extent in value.slices] if sliced else [value]
+                found += [
+                    extent.file
+                    for extent in extents
+                    if isinstance(extent, (Extent, ChunkedExtent, OpaqueExtent))
+                ]
         return tuple(dict.fromkeys(found))
 
     def specs(self) -> list[ArraySpec]:
@@ -150,9 +205,7 @@ class ArrayMap(Mapping[str, LazyArray]):
         if not self._closed:
             self._closed = True
             self._reader.close()
-            close = getattr(self._source, "close", None)
-            if callable(close):
-                close()
+            close_source(self._source, self.label, self.format)
 
     # --- rules: each returns another map, which is also lazy and shares the file ----------------
 
@@ -204,6 +257,36 @@ class ArrayMap(Mapping[str, LazyArray]):
         """Reorder the axes of these arrays. ``axes`` are as numpy's ``transpose`` takes them."""
         return self.apply(permute=_each(globs, axes))
 
+    def scale(
+        self, name: str, by: float | str, block: int | Sequence[int] | None = None
+    ) -> ArrayMap:
+        """Multiply an array by a number, or by another array: ``m.scale("*.w", "*.scale")``."""
+        return self.apply(scale={name: by if block is None else (by, block)})
+
+    def split(self, name: str, axis: int, into: str | Sequence[str], sizes: Any = None) -> ArrayMap:
+        """Split an array along an axis into several: ``m.split("qkv", 0, ["q", "k", "v"])``."""
+        return self.apply(split={name: (axis, into, sizes)})
+
+    def unstack(self, name: str, axis: int, into: str | Sequence[str]) -> ArrayMap:
+        """Take an array apart into one array for each index of an axis, which they lack."""
+        return self.apply(unstack={name: (axis, into)})
+
+    def concat(self, name: str, axis: int, of: str | Sequence[str], sizes: Any = None) -> ArrayMap:
+        """Put several arrays together along an axis: ``m.concat("qkv", 0, ["q", "k", "v"])``."""
+        return self.apply(concat={name: (axis, of, sizes)})
+
+    def stack(self, name: str, axis: int, of: str | Sequence[str]) -> ArrayMap:
+        """Put several arrays together along a new axis: ``m.stack("w", 0, "layers.{i}.w")``."""
+        return self.apply(stack={name: (axis, of)})
+
+    def reshape(self, globs: Globs, shape: Sequence[int]) -> ArrayMap:
+        """Give these arrays another shape. One axis may be -1, as for numpy."""
+        return self.apply(reshape=_each(globs, shape))
+
+    def take(self, globs: Globs, axis: int, *how: Any) -> ArrayMap:
+        """Take these elements of one axis: their indices, or two vocabularies and a fill."""
+        return self.apply(take=_each(globs, (axis, *how)))
+
     def slice(self, globs: Globs, axis: int, start: int, stop: int | None) -> ArrayMap:
         """Take ``start`` to ``stop`` of one axis of these arrays. A stop of None is its end."""
         return self.apply(slice=_each(globs, (axis, start, stop)))
@@ -211,6 +294,10 @@ class ArrayMap(Mapping[str, LazyArray]):
     def pad(self, globs: Globs, axis: int, length: int, fill: Any = 0) -> ArrayMap:
         """Pad one axis of these arrays to ``length``. ``fill`` is a number or ``"mean"``."""
         return self.apply(pad=_each(globs, (axis, length, fill)))
+
+    def view(self, dtype: Any, *globs: str) -> ArrayMap:
+        """Take the bits of these arrays for another dtype. Without globs, of all raw bytes."""
+        return self.apply(view=_each(globs, dtype) if globs else dtype)
 
     def cast(self, dtype: Any, *globs: str) -> ArrayMap:
         """Cast these arrays to another dtype. Without globs, cast all that are floats."""
@@ -232,6 +319,8 @@ class RuledMap(ArrayMap):
     """
 
     def __init__(self, base: ArrayMap, rules: Rules) -> None:
+        from initreg.arrays.joined import lazy_array_of  # not for whoever only probes
+
         outcome = rules.apply(base.specs(), base.label)
         super().__init__({}, label=base.label, format=base.format, reader=base._reader)
         self._source = base._source
@@ -240,40 +329,74 @@ class RuledMap(ArrayMap):
         self._base = base
         lazy = list(base.values())
         self._arrays = {
-            entry.spec.name: RuledArray(entry.spec, lazy[entry.index], entry.changes, self)
-            for entry in outcome.entries
+            entry.spec.name: lazy_array_of(entry, lazy, self) for entry in outcome.entries
         }
         given = base.parameters
         self._parameters = given
         if given is not None:
             own = frozenset(given)
-            kept = [entry for entry in outcome.entries if lazy[entry.index].name in own]
+            names = [array.name for array in lazy]
+            kept = [e for e in outcome.entries if all(names[i] in own for i in e.indices)]
             self._parameters = tuple(entry.spec.name for entry in kept)
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
         return self._parameters
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._base.metadata
+
     def close(self) -> None:
         self._base.close()
+
+
+def listed(arrays: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The names and values of a plugin's mapping.
+
+    Raises:
+        PluginError: there are more of them than the mapping says, perhaps without an end.
+    """
+    left = len(arrays)
+    for item in arrays.items():
+        if not left:
+            raise PluginError(
+                f"its mapping says that it has {len(arrays):,} arrays, and gives more"
+            )
+        left -= 1
+        yield item
+
+
+def close_source(arrays: Any, label: str, format: str) -> None:
+    """Close what a format opened. If that fails, it is a warning: what was read is right."""
+    try:
+        close = getattr(arrays, "close", None)
+        if callable(close):
+            close()
+    except FAULTS as error:
+        if is_by_signal(error):
+            raise
+        warn(
+            f"{label}: format {format!r} could not close it: {brief(error)}. What was read before "
+            "is complete",
+            InitregWarning,
+        )
 
 
 def _each(globs: Globs, value: Any) -> dict[str, Any]:
     return dict.fromkeys([globs] if isinstance(globs, str) else globs, value)
 
 
-def _spec(name: str, value: Any, label: str) -> ArraySpec:
-    try:
-        shape = tuple(int(axis) for axis in value.shape)
-        dtype = value.dtype
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DamagedFile(
-            f"{label}: array {name!r} has no usable shape and dtype. It is an object of type "
-            f"{type(value).__name__}"
-        ) from error
-    if isinstance(dtype, str):
-        dtype = dtypes.name_of_descr(dtype) or dtype
-    else:
-        dtype = dtypes.name_of(dtype)
-    aliases = tuple(dict.fromkeys(normalise(alias) for alias in getattr(value, "aliases", ())))
-    return ArraySpec(name, shape, dtype, tuple(alias for alias in aliases if alias != name))
+def _texts(given: Any) -> dict[str, str]:
+    """What a mapping of a format says of some of its arrays, by their normalised names.
+
+    Raises:
+        PluginError: it is not a mapping of str to str.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(
+        isinstance(text, str) for item in given.items() for text in item
+    ):
+        raise PluginError("its mapping's not_needed and copies must be mappings of str to str")
+    return {normalise(name): text for name, text in given.items()}

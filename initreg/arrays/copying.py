@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.arrays import memory
-from initreg.errors import DamagedFile, InitregError
+from initreg.errors import FAULTS, DamagedFile, InitregError, PluginError, brief, is_by_signal
+from initreg.specs import OpaqueExtent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,9 +29,13 @@ def owned(array: LazyArray, label: str, box: Box | None = None) -> Array:
 
     Raises:
         DamagedFile: it cannot be read, or its shape or dtype is not the one in its spec.
+        PluginError: ``sys.exit()`` was called while it was read.
+        InitregError: numpy does not have its dtype.
     """
     import numpy as np
 
+    if isinstance(array.value, OpaqueExtent):
+        raise InitregError(array.value.reason)
     shape = array.shape if box is None else box.shape
     try:
         value = array.value if box is None else _cut(array.value, box)
@@ -39,19 +44,28 @@ def owned(array: LazyArray, label: str, box: Box | None = None) -> Array:
             found = found[box.slices].copy()
     except InitregError:
         raise
-    except Exception as error:  # the library of a plugin may raise anything for damaged bytes
+    except FAULTS as error:  # the library of a plugin may raise anything for damaged bytes
+        if is_by_signal(error):
+            raise
+        if isinstance(error, SystemExit):
+            raise PluginError(
+                f"{label}: format {array.stored.owner.format!r} would have ended the program while "
+                f"it read array {array.name!r}: {brief(error)}"
+            ) from error
         raise DamagedFile(
             f"{label}: array {array.name!r} cannot be read: {type(error).__name__}: {error}"
         ) from error
     kind = dtypes.name_of(found.dtype)
     if kind == "object" and array.spec.dtype == dtypes.STRING:
         kind = dtypes.STRING
+    elif kind == dtypes.QUANTISED.get(array.spec.dtype):
+        kind = array.spec.dtype
     if found.shape != shape or kind != array.spec.dtype:
         raise DamagedFile(
             f"{label}: array {array.name!r} was announced as {shape} {array.spec.dtype}, but "
             f"reads as {found.shape} {kind}"
         )
-    if not found.dtype.isnative:
+    if not dtypes.is_native(found.dtype):
         found = found.astype(found.dtype.newbyteorder("="))
     return found
 

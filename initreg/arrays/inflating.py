@@ -1,4 +1,8 @@
-"""Unpacking raw deflate streams (RFC 1951), as in the members of a zip file."""
+"""Unpacking the streams of zip members: raw deflate (RFC 1951), bzip2 and LZMA.
+
+Sources: PKWARE's APPNOTE, 5.8.8 and 5.8.9, for the header of LZMA in a zip file, and Igor Pavlov's
+``lzma-specification.txt`` for its properties.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ from typing import Any
 
 from initreg.arrays import checksums
 
+CODECS = frozenset({"deflate", "bzip2", "lzma"})
+LZMA_HEADER = 9  # bytes: the version, the size of the properties, and the properties
 _CHUNK = 1 << 17  # bytes that are held at a time, packed and unpacked: they stay in the cache
+_SMALLEST_DICTIONARY = 1 << 12  # bytes
 
 
 class BadStream(Exception):
@@ -20,6 +27,7 @@ def inflate(
     skip: int,
     into: memoryview,
     kind: str | None,
+    codec: str = "deflate",
 ) -> int:
     """Unpack a stream.
 
@@ -29,6 +37,7 @@ def inflate(
         skip: how many unpacked bytes are left out at the beginning.
         into: where the other unpacked bytes go. They must fill it exactly.
         kind: the kind of checksum to compute, or None.
+        codec: how the stream is packed, one of ``CODECS``.
 
     Returns:
         The checksum of all unpacked bytes, including the skipped ones, or 0 if ``kind`` is None.
@@ -36,13 +45,10 @@ def inflate(
     Raises:
         BadStream: the stream is damaged, or does not have the expected length.
     """
-    from zlib_ng import zlib_ng
-
-    failure: Any = zlib_ng.error
-    engine = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS)
     expected = skip + len(into)
     wrong = f"does not unpack to the {expected:,} bytes that its header says"
-    done = at = found = 0
+    engine, failures, at = _engine(codec, fetch, length, expected)
+    done = found = 0
     chunk = memoryview(bytearray(min(_CHUNK, length)))
     packed: bytes | memoryview = b""
     may_hold_more = False
@@ -57,9 +63,9 @@ def inflate(
         limit = min(_CHUNK, expected - done + 1)
         try:
             out = engine.decompress(packed, limit)
-        except failure as error:
+        except failures as error:
             raise BadStream(f"cannot be unpacked: {error}") from error
-        packed = engine.unconsumed_tail
+        packed = getattr(engine, "unconsumed_tail", b"")  # bzip2 and LZMA keep it themselves
         # Output that was cut at the limit may continue without more input, such as a repetition.
         may_hold_more = len(out) == limit
         if done + len(out) > expected:
@@ -72,6 +78,49 @@ def inflate(
         elif start + len(out) > 0:
             into[: start + len(out)] = out[-start:]
         done += len(out)
-    if done != expected or not engine.eof:
+    # LZMA may do without a mark at its end. Then all of it was unpacked.
+    if done != expected or not (engine.eof or codec == "lzma"):
         raise BadStream(wrong)
     return found
+
+
+def _engine(
+    codec: str, fetch: Callable[[int, memoryview], None], length: int, expected: int
+) -> tuple[Any, tuple[Any, ...], int]:
+    """What unpacks a stream, the errors that it raises, and where the stream begins."""
+    if codec == "bzip2":
+        import bz2
+
+        return bz2.BZ2Decompressor(), (OSError, ValueError), 0
+    if codec == "lzma":
+        import lzma
+
+        header = memoryview(bytearray(min(LZMA_HEADER, length)))
+        fetch(0, header)
+        filters = [_lzma_filter(bytes(header), expected)]
+        try:
+            engine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+        except (lzma.LZMAError, ValueError, MemoryError) as error:
+            raise BadStream(f"cannot be unpacked: {error}") from error
+        return engine, (lzma.LZMAError,), LZMA_HEADER
+    from zlib_ng import zlib_ng
+
+    failure: Any = zlib_ng.error
+    return zlib_ng.decompressobj(-zlib_ng.MAX_WBITS), (failure,), 0
+
+
+def _lzma_filter(header: bytes, expected: int) -> dict[str, int]:
+    """The properties of an LZMA stream. Raises BadStream.
+
+    The dictionary is what the stream may refer back to, so it takes no more memory than what comes
+    out of the stream.
+    """
+    import lzma
+
+    if len(header) < LZMA_HEADER or header[2:4] != b"\5\0" or header[4] >= 9 * 5 * 5:
+        raise BadStream("cannot be unpacked: its header is not one of LZMA")
+    rest, lc = divmod(header[4], 9)
+    pb, lp = divmod(rest, 5)
+    size = min(int.from_bytes(header[5:9], "little"), expected)
+    size = max(size, _SMALLEST_DICTIONARY)
+    return {"id": lzma.FILTER_LZMA1, "dict_size": size, "lc": lc, "lp": lp, "pb": pb}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
-from initreg.errors import RuleError
-from initreg.specs import ArraySpec
+from initreg.errors import InitregError, RuleError
+from initreg.specs import ArraySpec, Extent, OpaqueExtent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ class ArrayReader(Protocol):
         alignment: int | None = None,
         room: Any = None,
     ) -> Job: ...
+    def verify(self, array: LazyArray) -> None: ...
     def check_open(self, name: str) -> None: ...
     def close(self) -> None: ...
 
@@ -36,10 +37,48 @@ class Owner(Protocol):
     """The map that an array belongs to: :class:`initreg.ArrayMap`."""
 
     label: str
+    format: str
 
     @property
     def has_checksum(self) -> bool: ...
     def reader_of(self, array: LazyArray) -> ArrayReader: ...
+
+
+class Joined:
+    """The value of an array that rules put together from several arrays.
+
+    Args:
+        parts: the arrays, in order.
+        axis: the axis along which they lie, counted from the front.
+        is_stack: whether that is an axis of its own, which the parts do not have.
+        shape: the shape of the whole.
+        dtype: the dtype of all of them, a name as in :mod:`initreg.dtypes`.
+    """
+
+    __slots__ = ("axis", "dtype", "is_stack", "parts", "shape")
+
+    def __init__(
+        self,
+        parts: Sequence[LazyArray],
+        axis: int,
+        is_stack: bool,
+        shape: tuple[int, ...],
+        dtype: str,
+    ) -> None:
+        self.parts = parts
+        self.axis = axis
+        self.is_stack = is_stack
+        self.shape = shape
+        self.dtype = dtype
+
+    @property
+    def file(self) -> Any:
+        """The file of the first part, so that arrays are read in the order of their files."""
+        return getattr(self.parts[0].value, "file", "")
+
+    @property
+    def offset(self) -> int:
+        return getattr(self.parts[0].value, "offset", 0)
 
 
 class LazyArray:
@@ -79,8 +118,17 @@ class LazyArray:
         return len(self.spec.shape)
 
     @property
+    def read_from(self) -> list[Any]:
+        """What the formats returned for it, and for each array that it is put together from."""
+        if isinstance(self.value, Joined):
+            return [value for part in self.value.parts for value in part.read_from]
+        return [self.value]
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype, after rules and in native byte order."""
+        if self.spec.opaque is not None:
+            return dtypes.OpaqueDtype(self.spec.dtype)  # type: ignore[return-value]
         given = self.value.dtype
         if isinstance(given, str):
             return dtypes.to_numpy(given).newbyteorder("=")
@@ -114,6 +162,24 @@ class LazyArray:
     def stored(self) -> LazyArray:
         """The array as it is in the source, without rules."""
         return self
+
+    def as_bytes(self) -> LazyArray:
+        """The bytes of an array whose dtype numpy does not have, as an array of uint8.
+
+        Raises:
+            InitregError: its values can be read.
+        """
+        stored = self.stored
+        value = stored.value
+        if isinstance(value, LazyArray):
+            return value.as_bytes()
+        if not isinstance(value, OpaqueExtent):
+            raise InitregError(
+                f"array {self.name!r} is of {self.spec.dtype}, which numpy has. Read its values"
+            )
+        spec = ArraySpec(stored.name, (value.length,), "uint8")
+        extent = Extent(value.file, value.offset, value.length, spec.shape, spec.dtype)
+        return LazyArray(spec, extent, stored.owner)
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -174,6 +240,13 @@ class RuledArray(LazyArray):
         return dtypes.to_numpy(self.spec.dtype) if self._changes else self._stored.dtype
 
     @property
+    def read_from(self) -> list[Any]:
+        others = [getattr(change, "other", None) for change in self._changes]
+        return super().read_from + [
+            v for other in others if other is not None for v in other.read_from
+        ]
+
+    @property
     def changes(self) -> Sequence[Change]:
         return self._changes
 
@@ -184,11 +257,16 @@ class RuledArray(LazyArray):
     def read_stored(self) -> np.ndarray[Any, Any]:
         if self._part is None:
             return super().read_stored()
+        if self._changes[0].takes_apart:
+            # The whole array is read in parts, so that its checksum can be verified.
+            self.reader.verify(self._stored)
         found: np.ndarray[Any, Any] = self.reader.read_part(self._stored, self._part)
         return found
 
     def changed(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        changes = list(zip(self._changes, self.spec.changes, strict=True))
+        # What is said before that is how the array was put together.
+        texts = self.spec.changes[len(self.spec.changes) - len(self._changes) :]
+        changes = list(zip(self._changes, texts, strict=True))
         for change, text in changes[self.is_part :]:
             try:
                 array = change.apply(array, self.name)

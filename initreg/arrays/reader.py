@@ -11,26 +11,22 @@ extents when a file is opened. The errors that only the bytes can show are found
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
-from initreg.arrays import checksums, memory
+from initreg.arrays import checksums, chunked, memory
 from initreg.arrays.copying import owned
-from initreg.arrays.extent_checks import Stamp
-from initreg.arrays.inflating import BadStream, inflate
+from initreg.arrays.files import OpenFiles
+from initreg.arrays.inflating import CODECS, BadStream, inflate
 from initreg.arrays.lazy_array import LazyArray
-from initreg.arrays.regions import Box, box_of, runs
+from initreg.arrays.regions import Box, box_of, runs, whole
 from initreg.arrays.threads import Job, Pool, pool_for
-from initreg.errors import DamagedFile, InitregError, UnreadableFile
-from initreg.specs import Extent, SlicedExtent
+from initreg.errors import DamagedFile
+from initreg.specs import Chunk, ChunkedExtent, Extent, SlicedExtent
+from initreg.storage.stamps import Stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     Room = Callable[[tuple[int, ...], int], Array | None]  # takes a shape and a number of bytes
 
 _CHUNK = 4 << 20  # bytes of a large array that are read in one go
-_Mapping = mmap.mmap  # Reader has an option that is called like the module
 
 
 class Reader:
@@ -56,7 +51,7 @@ class Reader:
         verify: whether to verify checksums.
         mmap: whether an array may be a read-only view of the mapped file, if its bytes are in the
             file as they are in memory.
-        stamps: the stamp of each file when the arrays were listed.
+        stamps: the stamp of each file, from before the arrays were listed.
     """
 
     def __init__(
@@ -68,28 +63,18 @@ class Reader:
         stamps: Mapping[Path, Stamp] | None = None,
     ) -> None:
         self._label = label
-        self._stamps = stamps or {}
         self._verify = verify
         self._mmap = mmap
-        self._files: dict[Path, BinaryIO] = {}
-        self._maps: dict[Path, _Mapping] = {}
-        self._lock = threading.Condition()
-        self._reading = 0
-        self._closed = False
-        weakref.finalize(self, _close_all, self._files)
+        self._files = OpenFiles(label, stamps or {})
+        self._verified: set[str] = set()  # arrays that are read in parts
 
     def close(self) -> None:
         """Close the files, after the reads that are going on. Later reads are errors."""
-        with self._lock:
-            self._closed = True
-            self._lock.wait_for(lambda: not self._reading)
-            self._maps.clear()  # arrays that are views keep their mapping
-            _close_all(self._files)
+        self._files.close()
 
     def check_open(self, name: str) -> None:
         """Raise InitregError if the reader was closed. ``name`` is the array to be read."""
-        if self._closed:
-            raise InitregError(f"{self._label} is closed: read {name!r} inside its 'with'")
+        self._files.check_open(name)
 
     def read(self, array: LazyArray) -> Array:
         """Read an array: C order, native byte order, in memory that nobody else holds.
@@ -117,7 +102,30 @@ class Reader:
             return self._part_of_extent(array.name, value, box)[box.index]
         if isinstance(value, SlicedExtent):
             return self._part_of_slices(array.name, value, box)[box.index]
+        if isinstance(value, ChunkedExtent):
+            with pool_for(math.prod(box.shape) * array.dtype.itemsize) as pool:
+                return self._start_grid(array.name, value, pool, None, box).finish()[0][box.index]
         return owned(array, self._label, box)[box.index]
+
+    def verify(self, array: LazyArray) -> None:
+        """Verify the checksum of an array that is going to be read in parts. Only once.
+
+        A packed array is verified whenever a part of it is read, because all of it is unpacked.
+
+        Raises:
+            DamagedFile: the checksum is another one.
+        """
+        value = array.value
+        extents = (
+            [extent for _, extent in value.slices] if isinstance(value, SlicedExtent) else [value]
+        )
+        is_summed = any(
+            isinstance(each, Extent) and each.checksum is not None and each.codec is None
+            for each in extents
+        )
+        if self._verify and is_summed and array.name not in self._verified:
+            self.read(array)
+            self._verified.add(array.name)
 
     # --- whole arrays --------------------------------------------------------------------------
 
@@ -151,8 +159,11 @@ class Reader:
             return Job.of(pool.submit(self._read_together, arrays))
         if isinstance(value, SlicedExtent):
             return Job.of(pool.submit(lambda: [self._read_slices(first.name, value)]))
+        if isinstance(value, ChunkedExtent):
+            into = self._room(value, room)
+            return self._start_grid(first.name, value, pool, into, whole(value.shape))
         if not isinstance(value, Extent):
-            # In the caller's thread: it is the user's own, or h5py reads it, which has a lock.
+            # In the caller's thread: it is the user's own, or a library reads it.
             return Job(lambda: [owned(first, self._label)])
         if self._mmap:
             view = self._mapped(first.name, value, alignment)
@@ -182,6 +193,38 @@ class Reader:
 
         return Job(finish, list(chunks))
 
+    def _start_grid(
+        self, name: str, extent: ChunkedExtent, pool: Pool, into: Array | None, box: Box
+    ) -> Job:
+        """Begin to read a region of an array that is stored in chunks."""
+        array = (
+            self._memory(name, box.shape, dtypes.to_numpy(extent.dtype)) if into is None else into
+        )
+        chunked.fill(extent, array)
+
+        def fetch(offset: int, into: memoryview) -> None:
+            self._files.fill(extent.file, name, offset, [into])
+
+        def read(chunks: Sequence[Chunk]) -> None:
+            try:
+                chunked.read_chunks(extent, chunks, array, box, fetch, self._verify)
+            except BadStream as error:
+                raise self._unpackable(name, error) from error
+
+        reads = [pool.submit(read, chunks) for chunks in chunked.batches(extent, box)]
+
+        def finish() -> list[Array]:
+            for each in reads:
+                each.result()
+            return [_native(array, extent)]
+
+        return Job(finish, reads)
+
+    def _unpackable(self, name: str, error: BadStream) -> DamagedFile:
+        return DamagedFile(
+            f"{self._label}: array {name!r} {error}. Download or copy the file again"
+        )
+
     def _read_chunk(
         self, name: str, extent: Extent, raw: memoryview, start: int, stop: int
     ) -> tuple[int, int]:
@@ -194,7 +237,7 @@ class Reader:
         found = 0
         head = memoryview(bytearray(extent.skip if start == 0 else 0))
         offset = extent.offset + extent.skip + start - len(head)
-        self._fill(name, extent, offset, [head, into] if len(head) else [into])
+        self._files.fill(extent.file, name, offset, [head, into] if len(head) else [into])
         if self._verify and extent.checksum is not None:
             kind = extent.checksum[0]
             found = checksums.checksum(kind, into, checksums.checksum(kind, head))
@@ -204,18 +247,16 @@ class Reader:
         array, raw = self._empty(name, extent, into)
         if extent.codec is None:
             found, _ = self._read_chunk(name, extent, raw, 0, len(raw))
-        elif extent.codec == "deflate":
+        elif extent.codec in CODECS:
             kind = extent.checksum[0] if self._verify and extent.checksum else None
 
             def fetch(at: int, into: memoryview) -> None:
-                self._fill(name, extent, extent.offset + at, [into])
+                self._files.fill(extent.file, name, extent.offset + at, [into])
 
             try:
-                found = inflate(fetch, extent.length, extent.skip, raw, kind)
+                found = inflate(fetch, extent.length, extent.skip, raw, kind, extent.codec)
             except BadStream as error:
-                raise DamagedFile(
-                    f"{self._label}: array {name!r} {error}. Download or copy the file again"
-                ) from error
+                raise self._unpackable(name, error) from error
         else:
             raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
         self._compare(name, extent, found)
@@ -228,7 +269,8 @@ class Reader:
         first, last = arrays[0].value, arrays[-1].value
         begin = first.offset
         span = np.empty(last.offset + last.length - begin, np.uint8)
-        self._fill(f"{arrays[0].name} to {arrays[-1].name}", first, begin, [span.data])
+        names = f"{arrays[0].name} to {arrays[-1].name}"
+        self._files.fill(first.file, names, begin, [span.data])
         found = []
         for array in arrays:
             extent = array.value
@@ -279,7 +321,7 @@ class Reader:
         at = 0
         for offset, length in pieces:
             offset += extent.offset + extent.skip
-            self._fill(name, extent, offset, [raw[at : at + length]])
+            self._files.fill(extent.file, name, offset, [raw[at : at + length]])
             at += length
         inner = box.slices[walked + 1 :]
         if part.shape != box.shape:
@@ -296,12 +338,12 @@ class Reader:
                 whole[into.slices] = self._part_of_extent(name, extent, inside)
         return whole
 
-    # --- memory and files ----------------------------------------------------------------------
+    # --- memory ----------------------------------------------------------------------
 
-    def _room(self, extent: Extent, room: Room | None) -> Array | None:
+    def _room(self, extent: Extent | ChunkedExtent, room: Room | None) -> Array | None:
         """The memory that ``room`` has for the array, if the array can be read into it as it is."""
         dtype = dtypes.to_numpy(extent.dtype)
-        if room is None or extent.order != "C" or not dtype.isnative:
+        if room is None or not dtypes.is_native(dtype) or getattr(extent, "order", "C") != "C":
             return None
         into = room(extent.shape, math.prod(extent.shape) * dtype.itemsize)
         return into if into is None or into.dtype == dtype else None
@@ -333,17 +375,13 @@ class Reader:
 
         dtype = dtypes.to_numpy(extent.dtype)
         at = extent.offset + extent.skip
-        if extent.codec is not None or extent.order != "C" or not dtype.isnative:
+        if extent.codec is not None or extent.order != "C" or not dtypes.is_native(dtype):
             return None
         if at % (alignment or dtype.alignment) or extent.length == extent.skip:
             return None
-        with self._using(extent.file, name) as file:
-            with self._lock:
-                mapping = self._maps.get(extent.file)
-                if mapping is None:
-                    mapping = self._maps[extent.file] = self._map(file, extent.file)
+        mapping = self._files.mapping(extent.file, name)
         if at + extent.length - extent.skip > len(mapping):
-            raise self._ended(name, extent, len(mapping) - at, extent.length)
+            raise self._files.ended(extent.file, name, len(mapping) - at, extent.length)
         if self._verify and extent.checksum is not None:
             whole = np.frombuffer(mapping, np.uint8, extent.length, extent.offset)
             self._compare(name, extent, checksums.checksum(extent.checksum[0], whole))
@@ -352,79 +390,13 @@ class Reader:
         except (ValueError, MemoryError) as error:
             raise self._impossible(name, extent.shape, error) from error
 
-    def _map(self, file: BinaryIO, path: Path) -> _Mapping:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:  # ValueError: the file has become empty
-            raise UnreadableFile(f"{path}: cannot be mapped: {error}") from error
 
-    @contextmanager
-    def _using(self, path: Path, name: str) -> Iterator[BinaryIO]:
-        """The open file. It is not closed while the block runs."""
-        with self._lock:
-            self.check_open(name)
-            file = self._files.get(path)
-            if file is None:
-                try:
-                    file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
-                except OSError as error:
-                    raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
-                stamp = self._stamps.get(path)
-                if stamp is not None and stamp != (now := Stamp.of(file.fileno())):
-                    file.close()
-                    raise DamagedFile(
-                        f"{self._label}: {path} was replaced or written to after it was opened, "
-                        f"when it had {stamp.size:,} bytes; it has {now.size:,}. Open it again"
-                    )
-                self._files[path] = file
-            self._reading += 1
-        try:
-            yield file
-        finally:
-            with self._lock:
-                self._reading -= 1
-                self._lock.notify_all()
-
-    def _fill(self, name: str, extent: Extent, offset: int, into: list[memoryview]) -> None:
-        """Read bytes until ``into`` is full."""
-        wanted = sum(map(len, into))
-        done = 0
-        with self._using(extent.file, name) as file:
-            try:
-                while done < wanted:
-                    count = os.preadv(file.fileno(), into, offset + done)
-                    if not count:
-                        raise self._ended(name, extent, done, wanted)
-                    done += count
-                    while into and count >= len(into[0]):
-                        count -= len(into[0])
-                        into = into[1:]
-                    if into:
-                        into = [into[0][count:], *into[1:]]
-            except OSError as error:
-                raise UnreadableFile(
-                    f"{extent.file}: reading array {name!r} failed: {error.strerror}"
-                ) from error
-
-    def _ended(self, name: str, extent: Extent, done: int, wanted: int) -> DamagedFile:
-        return DamagedFile(
-            f"{self._label}: array {name!r}: {extent.file.name} ended after {done:,} of "
-            f"{wanted:,} bytes. Did it shrink while it was read?"
-        )
-
-
-def _native(array: Array, extent: Extent) -> Array:
+def _native(array: Array, extent: Extent | ChunkedExtent) -> Array:
     """An array that was read as it is stored, in C order and native byte order."""
     import numpy as np
 
-    if extent.order != "C":
+    if getattr(extent, "order", "C") != "C":
         array = np.array(array.T, order="C")
-    if not array.dtype.isnative:
+    if not dtypes.is_native(array.dtype):
         array = array.astype(array.dtype.newbyteorder("="))
     return array
-
-
-def _close_all(files: dict[Path, BinaryIO]) -> None:
-    for file in files.values():
-        file.close()
-    files.clear()

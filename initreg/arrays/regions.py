@@ -54,6 +54,11 @@ class Box:
         return Box(starts, tuple(map(operator.sub, self.stops, origin)), ())
 
 
+def whole(shape: tuple[int, ...]) -> Box:
+    """The region that is all of an array."""
+    return Box((0,) * len(shape), shape, ())
+
+
 def box_of(index: Any, shape: tuple[int, ...]) -> Box | None:
     """The smallest region that holds what ``array[index]`` asks for.
 

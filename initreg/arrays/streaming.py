@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,7 +88,8 @@ def stream(
 
 
 def _is_packed(array: LazyArray) -> bool:
-    return getattr(array.value, "codec", None) is not None
+    value = array.value
+    return getattr(value, "codec", None) is not None or bool(getattr(value, "codecs", ()))
 
 
 def position(array: LazyArray) -> tuple[str, int]:
@@ -154,5 +154,7 @@ def _ready(started: deque[tuple[_Piece, Job]], in_order: bool) -> tuple[_Piece, 
                 return found
             if in_order:
                 break
+        from concurrent.futures import FIRST_COMPLETED, wait
+
         pending = [f for _, job in started for f in job.futures if not f.done()]
         wait(pending[:1] if in_order else pending, return_when=FIRST_COMPLETED)

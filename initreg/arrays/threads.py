@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from initreg import forking
+
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     import numpy as np
 
 _ALONE = 1 << 20  # bytes up to which threads cost more than they save
@@ -26,7 +30,7 @@ class _Here:
     """A pool without threads, which runs each function when it is submitted."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+        future = _future()
         try:
             future.set_result(call(*arguments))
         except Exception as error:
@@ -41,11 +45,26 @@ def pool_for(nbytes: int) -> Iterator[Pool]:
     if nbytes <= _ALONE:
         yield _Here()
         return
-    pool = ThreadPoolExecutor(thread_count(), "initreg")
+    pool = _executor()(thread_count(), "initreg")
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@functools.cache
+def _executor() -> type[ThreadPoolExecutor]:
+    """The class of pools. Whoever only lists a file does not pay for its import."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    forking.register()  # again, see there
+    return ThreadPoolExecutor
+
+
+def _future() -> Future[Any]:
+    from concurrent.futures import Future
+
+    return Future()
 
 
 def thread_count() -> int:
@@ -77,7 +96,7 @@ class Job:
     @classmethod
     def failed(cls, error: Exception) -> Job:
         """A job whose ``finish`` raises this error."""
-        future: Future[Any] = Future()
+        future = _future()
         future.set_exception(error)
         return cls.of(future)
 

@@ -8,12 +8,7 @@ from typing import Any
 
 import pluggy
 
-from initreg.errors import PluginError
-
-# What a plugin may raise without breaking the others. SystemExit too: a module that calls
-# sys.exit() when it is imported would otherwise end every program that uses initreg.
-# KeyboardInterrupt is the user's, and is not caught.
-FAULTS = (Exception, SystemExit)
+from initreg.errors import FAULTS, PluginError, brief, is_by_signal
 
 
 class Calls:
@@ -68,6 +63,8 @@ class Calls:
                 except raised:
                     raise
                 except FAULTS as error:
+                    if is_by_signal(error):
+                        raise
                     reason = str(error) if isinstance(error, PluginError) else brief(error)
                     wrapper = _guilty_wrapper(error, caller)
                     if wrapper is None:
@@ -95,12 +92,6 @@ class Calls:
 def is_wrapper(impl: pluggy.HookImpl) -> bool:
     """Whether it wraps the implementations of others, in either of pluggy's two styles."""
     return impl.wrapper or impl.hookwrapper
-
-
-def brief(error: BaseException) -> str:
-    """The type and the message of an error, on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def _guilty_wrapper(error: BaseException, caller: pluggy.HookCaller) -> pluggy.HookImpl | None:

@@ -20,9 +20,15 @@ A *format* reads files. It implements ``initreg_claim`` and ``initreg_open``::
         return {"w": Extent(source.path, 4, 24, (2, 3), "float32")}
 
 A format that can also be written implements ``initreg_save`` and sets the file extensions that it
-is saved under: ``initreg_endings = (".gguf",)``. A *target* is what arrays are written into. It
-implements ``initreg_target``. A *wrapper* wraps these hooks of other plugins, with
-``hookimpl(wrapper=True)``; it need not implement any of its own.
+is saved under: ``initreg_endings = (".gguf",)``. With ``initreg_keeps_metadata = True`` it also
+saves ``arrays.metadata``, which is empty otherwise. A *target* is what arrays are written into. It
+implements ``initreg_target``, and may say in words what it takes, for the error about an object
+that nobody takes: ``initreg_takes = "a TF1 session"``, or several such texts. A *wrapper* wraps
+these hooks of other plugins, with ``hookimpl(wrapper=True)``; it need not implement any of its own.
+
+A format that opens one file opens models in several files, too: initreg opens each part of a set,
+such as ``m-00001-of-00003.gguf``, and puts the arrays together. A format that finds the other files
+itself, by an index for instance, says so with ``initreg_finds_parts = True``.
 
 A plugin that needs a library names it, with the command that installs it:
 ``initreg_requires = {"gguf": "pip install initreg-gguf"}``. Import it inside the hook that needs
@@ -38,6 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -58,10 +65,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """What the user asked for when opening. initreg sees to all but ``allow_pickle`` itself for
-    arrays that are ``Extent`` objects."""
+    """What the user asked for when opening. initreg sees to all but ``allow_pickle`` and ``native``
+    itself for arrays that are extents."""
 
     allow_pickle: bool = False  # unpickling is allowed; it can run any code in the file
+    native: bool = False  # a library in C may parse what initreg does not
     verify: bool = True  # compare checksums while reading
     mmap: bool = False  # map the file instead of reading it
     max_inflation: float = 1000  # refuse data that unpacks to more than this many times its size
@@ -69,10 +77,16 @@ class OpenOptions:
 
 @dataclass(frozen=True, slots=True)
 class SaveOptions:
-    """What the user asked for when saving. Raise InitregError for what your format cannot do."""
+    """What the user asked for when saving. Raise InitregError for what your format cannot do.
+
+    ``move`` is set by savers of trainings only. A format may ignore it.
+    """
 
     compress: bool = False  # compress what can be compressed
     shard_size: int | None = None  # the most bytes in one file
+    # Files of this format, in the folder of the output, that hold the same arrays. They are not
+    # needed afterwards, so output.take() may give them their new names, and nothing is copied.
+    move: Path | None = None
 
 
 # Claims and targets are asked for one plugin at a time, so the first result is that plugin's own.
@@ -97,9 +111,12 @@ def initreg_open(  # type: ignore[empty-body]
 
     - an ``Extent``, if you know where the bytes are. initreg reads, checks and copies them;
     - a ``SlicedExtent``, if the bytes are in several places;
+    - an ``OpaqueExtent``, if numpy does not have its dtype;
     - any object with ``.shape``, ``.dtype`` and ``__array__``.
 
-    A value may have ``.aliases``, a tuple of other names. The mapping may have ``.close()``, and
+    A value may have ``.aliases``, a tuple of other names, and ``.unreadable``: why it is listed
+    although it cannot be read. The mapping may have ``.close()``, ``.not_arrays``,
+    ``.metadata``: a mapping of str to str, or a tuple of one for each file, and
     ``.parameters``: the names of the arrays that belong to the model and not to its training.
     Raise ``DamagedFile`` or ``RefusedFile`` with the name of the file and what is wrong with it.
     """

@@ -11,7 +11,8 @@ import pluggy
 
 from initreg.errors import PluginError
 from initreg.plugin import loading
-from initreg.plugin.registry import GROUP, Probe, Registry
+from initreg.plugin.probing import Probe
+from initreg.plugin.registry import GROUP, Registry
 from initreg.plugin.source import Source
 
 _lock = threading.Lock()
@@ -80,25 +81,11 @@ def _refuse_own_import() -> None:
                 )
 
 
-# A child process has no other threads. It must not be created while one of them loads plugins and
-# holds locks. A plugin that forks in its own import cannot wait for that.
-
-
-def _before_fork() -> None:
-    if not loading.is_here():
-        _lock.acquire()
-
-
-def _after_fork() -> None:
-    if not loading.is_here():
-        _lock.release()
-
-
 def _after_fork_in_child() -> None:
+    """Load the plugins again if another thread of the parent was about to. Its imports ended, see
+    :mod:`initreg.forking`."""
     global _lock
     _lock = threading.Lock()
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -218,6 +218,17 @@ def missing(plugin: object) -> dict[str, str]:
     return {library: remedy for library, remedy in needs.items() if not is_installed(library)}
 
 
+def check_parameter_files(plugin: object) -> None:
+    """Raise PluginError if ``initreg_parameter_files`` is not a tuple of extensions."""
+    files = getattr(plugin, "initreg_parameter_files", ())
+    if not isinstance(files, (tuple, list)) or not all(
+        isinstance(ending, str) and len(ending) > 1 and ending[0] == "." for ending in files
+    ):
+        raise PluginError(
+            f"initreg_parameter_files is {files!r}, not a tuple of endings such as '.meta'"
+        )
+
+
 def endings(plugin: object) -> tuple[str, ...]:
     """The file extensions that a format is saved under, in lower case. Raises PluginError if
     ``initreg_endings`` is not a tuple of extensions."""
@@ -227,6 +238,11 @@ def endings(plugin: object) -> tuple[str, ...]:
     ):
         raise PluginError(f"initreg_endings is {found!r}, not a tuple of endings such as '.npz'")
     return tuple(ending.lower() for ending in found)
+
+
+def keeps_metadata(plugin: object) -> bool:
+    """Whether a format saves the metadata that it gets."""
+    return getattr(plugin, "initreg_keeps_metadata", False) is True
 
 
 def is_installed(library: str) -> bool:

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import metadata
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.array_map import ArrayMap, close_source, listed
 from initreg.errors import (
-    AmbiguousSource,
+    FAULTS,
     DamagedFile,
     InitregError,
     MissingLibrary,
     PluginError,
     UnknownFormat,
     UnknownTarget,
+    brief,
+    is_by_signal,
 )
-from initreg.option_spelling import option
-from initreg.plugin import hookspecs, training_hookspecs
-from initreg.plugin.calling import FAULTS, Calls, brief
-from initreg.plugin.claim import Claim
+from initreg.option_spelling import said
+from initreg.plugin import hookspecs, parts, training_hookspecs
+from initreg.plugin.calling import Calls
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
 from initreg.plugin.loading import (
     HOME,
     PluginRecord,
+    check_parameter_files,
     checked_claim,
     checked_kinds,
     checked_target,
@@ -35,9 +37,11 @@ from initreg.plugin.loading import (
     endings,
     is_installed,
     is_target,
+    keeps_metadata,
     loaded,
     missing,
 )
+from initreg.plugin.probing import Probe
 from initreg.plugin.source import Source
 from initreg.plugin.target import Blueprint, Target
 from initreg.specs import VariableSpec
@@ -47,82 +51,6 @@ if TYPE_CHECKING:
     from initreg.storage.output import Output
 
 GROUP = "initreg"
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Which format opens a source, and what every plugin said about it.
-
-    Attributes:
-        source: what the source is called in messages.
-        winner: the name of the format that opens it, None if no format claims it or two tie.
-        claims: pairs of a format's name and its :class:`Claim`, the highest confidence first.
-        declined: the formats that do not claim it.
-        failed: the plugins that raised while claiming, each with the reason. A wrapper that raised
-            is here too. The formats were then asked without it.
-        broken: the plugins that take no part at all. ``PluginRecord.broken`` says why.
-        lacking: the plugins that need a library that is not installed.
-        tied: the formats that share the highest confidence, if there are several.
-        hint: what the source looks like, if no format claims it.
-        wrappers: the plugins that wrap ``initreg_claim``, and so can change every claim.
-    """
-
-    source: str
-    winner: str | None
-    claims: tuple[tuple[str, Claim], ...]
-    declined: tuple[str, ...]
-    failed: Mapping[str, str]
-    broken: tuple[PluginRecord, ...]
-    lacking: tuple[PluginRecord, ...]
-    tied: tuple[str, ...] = ()
-    hint: str = ""
-    wrappers: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
-        return {
-            "source": self.source,
-            "winner": self.winner,
-            "claims": [
-                {"format": name, "confidence": claim.confidence.name, "reason": claim.reason}
-                for name, claim in self.claims
-            ],
-            "tied": list(self.tied),
-            "declined": list(self.declined),
-            "failed": dict(self.failed),
-            "broken": [record.to_dict() for record in self.broken],
-            "lacking": [record.to_dict() for record in self.lacking],
-            "hint": self.hint,
-            "wrappers": list(self.wrappers),
-        }
-
-    def error(self) -> InitregError | None:
-        """The error that opening the source would raise, or None if there is a winner."""
-        if self.winner is not None:
-            return None
-        if self.tied:
-            rivals = "; ".join(
-                f"{name!r} ({claim.confidence.name}: {claim.reason})"
-                for name, claim in self.claims
-                if name in self.tied
-            )
-            return AmbiguousSource(
-                f"{self.source}: {len(self.tied)} formats claim it alike: {rivals}. "
-                "Choose one: " + option("format", self.tied[0])
-            )
-        message = f"{self.source}: no installed format claims it"
-        if self.hint:
-            message += f": {self.hint}"
-        for name, reason in self.failed.items():
-            kind = "Wrapper" if name in self.wrappers else "Format"
-            message += f". {kind} {name!r} failed while claiming: {reason}"
-        if self.broken:
-            names = ", ".join(record.name for record in self.broken)
-            message += f". Broken plugins took no part: {names}"
-        working = [name for name in self.wrappers if name not in self.failed]
-        if working:
-            message += f". Claims pass through the wrappers {', '.join(working)}"
-        return UnknownFormat(message + ". 'initreg plugins' lists the formats")
 
 
 class Registry:
@@ -194,6 +122,7 @@ class Registry:
                 for caller in self.manager.get_hookcallers(plugin) or ()
             }
             kinds = checked_kinds(plugin, impls)
+            check_parameter_files(plugin)
             record.missing = missing(plugin)
             record.kinds = kinds
         except FAULTS as error:  # pluggy's message has the signature that does not fit
@@ -214,15 +143,22 @@ class Registry:
             UnreadableFile, RefusedFile: the file cannot be looked at.
             SourceNotFound: no format claims a path that does not exist.
         """
+        return self._probed(source)[0]
+
+    def _probed(self, source: Source) -> tuple[Probe, Source]:
+        """What :meth:`probe` returns, and the source that the winner is to open."""
         _ = source.head, source.names  # an unreadable file is our error, not each plugin's
         failed: dict[str, str] = {}
         answers = self.calls.ask_each("initreg_claim", failed, checked_claim, source=source)
         claims = [(name, claim) for name, claim in answers.items() if claim is not None]
         claims.sort(key=lambda item: (-item[1].confidence, item[0]))
         top = [name for name, claim in claims if claim.confidence == claims[0][1].confidence]
+        if not claims and (first := parts.entry(source)) is not None:
+            probe, first = self._probed(first)
+            return replace(probe, source=source.label), first
         if not claims and source.path is not None and not source.exists:
             raise source.not_found()
-        return Probe(
+        probe = Probe(
             source=source.label,
             winner=top[0] if len(top) == 1 else None,
             claims=tuple(claims),
@@ -234,6 +170,7 @@ class Registry:
             hint=source.looks_like() if not claims else "",
             wrappers=tuple(self.calls.wrappers("initreg_claim")),
         )
+        return probe, source
 
     def open(
         self, source: Source, options: OpenOptions | None = None, format: str | None = None
@@ -250,36 +187,53 @@ class Registry:
         from initreg.arrays import extent_checks, reader
 
         options = options or OpenOptions()
-        name = self._choose(source, format)
-        if source.stand_in():
-            raise DamagedFile(f"{source.label}: {source.stand_in()}")
-        arrays = self._open_with(name, source, options)
         label = source.label
+        name, source = self._chosen(source, format)
+        if what := source.stand_in():
+            raise DamagedFile(f"{label}: {what}")
+        arrays = self._open_parts(name, source, options)
         try:
-            stamps = extent_checks.check(arrays.items(), label, options.max_inflation)
+            _refuse_stand_ins(source, label)
+            stamps = extent_checks.check(
+                listed(arrays), label, options.max_inflation, source.stamps()
+            )
             reads = reader.Reader(label, verify=options.verify, mmap=options.mmap, stamps=stamps)
             return ArrayMap(arrays, label=label, format=name, reader=reads)
         except BaseException as error:
-            close = getattr(arrays, "close", None)
-            if callable(close):
-                close()
-            if isinstance(error, InitregError) or not isinstance(error, FAULTS):
+            close_source(arrays, label, name)
+            if isinstance(error, PluginError):
+                raise PluginError(f"{label}: format {name!r}: {said(error)}") from error
+            is_known = isinstance(error, InitregError) or not isinstance(error, FAULTS)
+            if is_known or is_by_signal(error):
                 raise
             raise DamagedFile(
                 f"{label}: format {name!r} could not list its arrays: {brief(error)}"
             ) from error
 
-    def _choose(self, source: Source, format: str | None) -> str:
+    def choose(self, source: Source, format: str | None = None) -> str:
+        """The name of the format that opens ``source``: the one that claims it, or ``format``.
+
+        Raises:
+            UnknownFormat, AmbiguousSource: as :meth:`open` does. The source is not opened.
+            InitregError: what :meth:`probe` raises.
+        """
+        return self._chosen(source, format)[0]
+
+    def _chosen(self, source: Source, format: str | None) -> tuple[str, Source]:
+        """What :meth:`choose` returns, and what that format is to open: for a folder or a pattern
+        that no format opens itself, the first of the parts that it means."""
         if format is None:
-            probe = self.probe(source)
+            probe, source = self._probed(source)
             if probe.winner is None:
                 error = probe.error()
                 assert error is not None
                 raise error
-            return probe.winner
+            return probe.winner, source
         _ = source.head
         if source.path is not None and not source.exists:
-            self.probe(source)  # raises SourceNotFound, unless it is a prefix
+            source = self._probed(source)[1]  # raises SourceNotFound, unless it is a prefix
+        elif source.is_dir and not self._finds_parts(format):
+            source = parts.entry(source) or source
         if format not in self.formats():
             broken = [r.broken for r in self.records if r.name == format and r.broken]
             if broken:
@@ -287,7 +241,22 @@ class Registry:
             raise UnknownFormat(
                 f"no format is called {format!r}; installed are {', '.join(self.formats())}"
             )
-        return format
+        return format, source
+
+    def _finds_parts(self, name: str) -> bool:
+        """Whether the format itself finds the other parts of a set."""
+        return getattr(self.manager.get_plugin(name), "initreg_finds_parts", False) is True
+
+    def _open_parts(self, name: str, source: Source, options: OpenOptions) -> Mapping[str, Any]:
+        """Open a source, or all parts of the set that it is one part of."""
+        try:
+            found = () if self._finds_parts(name) else source.set_of_parts()
+            if not found:
+                return self._open_with(name, source, options)
+            return parts.open_all(found, lambda part: self._open_with(name, part, options))
+        except InitregError:
+            _refuse_stand_ins(source, source.label)  # a better reason than what came of it
+            raise
 
     def savers(self) -> list[str]:
         """The names of the formats that can be saved, in order."""
@@ -303,6 +272,11 @@ class Registry:
             for ending in endings(impl.plugin):
                 found.setdefault(ending, impl.plugin_name)
         return found
+
+    def keeping_metadata(self) -> list[str]:
+        """The names of the formats that save metadata, in order."""
+        impls = self.calls.implementations("initreg_save")
+        return sorted(each.plugin_name for each in impls if keeps_metadata(each.plugin))
 
     def save(self, name: str, arrays: Saved, output: Output, options: SaveOptions) -> None:
         """Let format ``name`` write ``arrays``.
@@ -327,7 +301,7 @@ class Registry:
         except (InitregError, OSError, MemoryError):
             raise
         except FAULTS as error:
-            if error is arrays.interrupted:  # by the user's own code
+            if error is arrays.interrupted or is_by_signal(error):  # by the user's own code
                 raise
             wrapper = self.calls.guilty_wrapper("initreg_save", name, error)
             who = f"wrapper {wrapper!r}" if wrapper else f"format {name!r}"
@@ -344,9 +318,13 @@ class Registry:
         self._require(name)
         try:
             arrays = self.calls.callers("initreg_open")[name](source=source, options=options)
+        except PluginError as error:
+            raise PluginError(f"{source.label}: format {name!r}: {said(error)}") from error
         except InitregError:
             raise
         except FAULTS as error:
+            if is_by_signal(error):
+                raise
             label = source.label
             wrapper = self.calls.guilty_wrapper("initreg_open", name, error)
             if wrapper:
@@ -404,6 +382,25 @@ class Registry:
             for name, why in sorted(failed.items())
         )
         raise UnknownTarget(
-            f"no installed target writes into a {kind}. Give a TF1 session, tf.Variables, a "
-            f"tf.Module, a Keras model or a dict of numpy arrays{reasons}"
+            f"no installed target writes into a {kind}. Give {self._takes()}{reasons}"
         )
+
+    def _takes(self) -> str:
+        """What the targets say that they write into."""
+        found: list[str] = []
+        for record in self.records:
+            if record.broken is None and "target" in record.kinds:
+                takes = getattr(self.manager.get_plugin(record.name), "initreg_takes", ())
+                words = [takes] if isinstance(takes, str) else takes
+                found += [each for each in words if isinstance(each, str)] or [
+                    f"what {record.name!r} takes"
+                ]
+        *others, last = found or ["what an installed target takes"]
+        return f"{', '.join(others)} or {last}" if others else last
+
+
+def _refuse_stand_ins(source: Source, label: str) -> None:
+    """Raise DamagedFile if a further file of the source is what a failed download left."""
+    for each in source.further:
+        if each.is_file and (what := each.stand_in()):
+            raise DamagedFile(f"{label}: its file {each.label} is {what}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from initreg.errors import PluginError
 from initreg.plugin.registry import Registry
-from initreg.plugin.training_hookspecs import Inference
+from initreg.plugin.training_hookspecs import FileNames, Inference, StateFile
 from initreg.specs import ArraySpec
 
 logger = logging.getLogger("initreg")
@@ -28,6 +30,20 @@ def checkpoints(registry: Registry, names: Collection[str]) -> dict[str, str]:
         PluginError: a plugin failed. Otherwise a run might resume from an older checkpoint.
     """
     return _merged(_answers(registry, "initreg_checkpoints", names=names).values())
+
+
+def checkpoints_and_states(
+    registry: Registry, names: Collection[str], folder: Path
+) -> tuple[dict[str, str], list[StateFile]]:
+    """What :func:`checkpoints` returns, and the state files of the folder.
+
+    Raises:
+        PluginError: a plugin failed. Otherwise a run might resume from an older checkpoint.
+    """
+    given = FileNames(names, folder)
+    answers = _answers(registry, "initreg_checkpoints", _checkpoints, names=given).values()
+    states = [answer.state for answer in answers if getattr(answer, "state", None) is not None]
+    return _merged(answers), states
 
 
 def slots(registry: Registry, names: Collection[str], variables: Collection[str]) -> dict[str, str]:
@@ -95,6 +111,18 @@ def _mapping(answer: Any) -> Mapping[str, str]:
     ):
         raise PluginError(f"it returned {answer!r}, not a dict of str")
     return answer
+
+
+def _checkpoints(answer: Any) -> Mapping[str, str]:
+    state = getattr(answer, "state", None)
+    if state is None:
+        return _mapping(answer)
+    if not isinstance(state, StateFile):
+        raise PluginError(f"its state is a {type(state).__name__}, not a StateFile")
+    for path in (each for item in _mapping(state.checkpoints).items() for each in item):
+        if os.path.isabs(path) or os.pardir in Path(path).parts:
+            raise PluginError(f"its state file names {path!r}, which is not in the folder")
+    return _mapping(answer)
 
 
 def _inference(answer: Any) -> Inference:

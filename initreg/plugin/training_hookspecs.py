@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from initreg.plugin.hookspecs import hookspec
 from initreg.specs import ArraySpec
@@ -32,16 +33,55 @@ class Inference:
     renamed: Mapping[str, str] = field(default_factory=dict)
 
 
+class FileNames(frozenset[str]):
+    """The names of the files in a folder, and the folder.
+
+    Attributes:
+        folder: the folder.
+    """
+
+    folder: Path
+
+    def __new__(cls, names: Collection[str], folder: Path) -> FileNames:
+        made = super().__new__(cls, names)
+        made.folder = folder
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """What a file of a folder says about the checkpoints there: which one is the latest.
+
+    Attributes:
+        name: the name of the file.
+        checkpoints: the checkpoints that it lists and that exist, the latest last. Each has its
+            path relative to the folder, and the path of its file that is written last:
+            ``{"best/weights": "best/weights.index"}``. None is outside of the folder.
+        latest: the path of the latest one, as in ``checkpoints``.
+        problem: why the latest one cannot be used. It is not in ``checkpoints`` then.
+
+    >>> StateFile("checkpoint", {"best/weights": "best/weights.index"}, "best/weights").problem
+    ''
+    """
+
+    name: str
+    checkpoints: Mapping[str, str]
+    latest: str
+    problem: str = ""
+
+
 @hookspec(firstresult=True)
 def initreg_checkpoints(names: Collection[str]) -> Mapping[str, str]:  # type: ignore[empty-body]
     """Return the checkpoints of a folder that are prefixes of files, and not files themselves.
 
     Args:
-        names: the names of the files in the folder.
+        names: the names of the files in the folder. Their attribute ``folder`` is the folder.
 
     Returns:
         The name of each checkpoint, as a user would open it, with the name of its file that is
-        written last. For TensorFlow: ``{"model-100": "model-100.index"}``.
+        written last. For TensorFlow: ``{"model-100": "model-100.index"}``. If a file of the folder
+        says which checkpoint is the latest, the mapping has an attribute ``state``, a
+        :class:`StateFile`.
     """
 
 

@@ -53,9 +53,11 @@ def journal(
         file.flush()
         try:
             yield
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        except BaseException:  # Ctrl-C, too. If a second one comes, the next save does this
+            _settle(folder, content)
+            _remove(path)
+            raise
+        _remove(path)
 
 
 def recover(folder: Path) -> None:
@@ -77,13 +79,23 @@ def _recover(folder: Path, name: str) -> None:
             content: dict[str, Any] = json.loads(
                 file.read(min(os.fstat(file.fileno()).st_size, _LARGEST))
             )
-            failed = os.path.lexists(folder / plain_name(content["whole"]))
-            for each in content["new" if failed else "old"]:
-                if tuple(each) == _identity(folder / plain_name(each[0])):
-                    os.unlink(folder / each[0])
+            _settle(folder, content)
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             pass  # it was killed before the journal was written, so no file was renamed
         os.unlink(folder / name)
+
+
+def _settle(folder: Path, content: dict[str, Any]) -> None:
+    """Remove what is not needed: new files if the index was not renamed, and old ones if it was."""
+    failed = os.path.lexists(folder / plain_name(content["whole"]))
+    for each in content["new" if failed else "old"]:
+        if tuple(each) == _identity(folder / plain_name(each[0])):
+            _remove(folder / each[0])
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _identity(path: Path) -> tuple[str, int, int, int] | None:

@@ -30,7 +30,6 @@ class _Folder:
 
 
 _folders: dict[str, _Folder] = {}
-_guard = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -41,56 +40,57 @@ def locked(folder: Path) -> Iterator[None]:
         UnwritableFile: another save holds the lock for longer than :data:`PATIENCE`.
     """
     key = os.path.realpath(folder)
-    with _guard:
-        found = _folders.setdefault(key, _Folder())
+    found = _folders.setdefault(key, _Folder())  # one step, whatever other threads do
     until = time.monotonic() + PATIENCE
     if not found.lock.acquire(timeout=PATIENCE):
         raise _busy(folder)
-    try:
-        if not found.depth:
-            found.descriptor = _lock(folder, until)
-        found.depth += 1
-        try:
-            yield
-        finally:
-            found.depth -= 1
-            if not found.depth:
-                _unlock(found.descriptor)
-                found.descriptor = -1
+    depth = 0
+    try:  # Ctrl-C may come between any two of these lines
+        depth = found.depth
+        if not depth:
+            _lock(found, folder, until)
+        found.depth = depth + 1
+        yield
     finally:
-        found.lock.release()
-
-
-def _lock(folder: Path, until: float) -> int:
-    """A descriptor that holds the lock, or -1 if the folder cannot be locked."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # writing there will fail, and the error will say why
-        return -1
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return descriptor
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise _busy(folder) from error
-                time.sleep(_POLL)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, UnwritableFile):
+        try:
+            _leave(found, depth)
+        except BaseException:  # Ctrl-C came in the midst of it, and it can be done again
+            _leave(found, depth)
             raise
-        return -1
-    except BaseException:  # Ctrl-C
-        os.close(descriptor)
-        raise
+        finally:
+            found.lock.release()
 
 
-def _unlock(descriptor: int) -> None:
-    if descriptor >= 0:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a forked child has it
-        os.close(descriptor)
+def _lock(found: _Folder, folder: Path, until: float) -> None:
+    """Lock the folder, if it can be locked."""
+    if found.descriptor < 0:  # else it is locked still, because Ctrl-C came before it was unlocked
+        try:
+            found.descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # writing there will fail, and the error will say why
+            return
+    while True:
+        try:
+            fcntl.flock(found.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise _busy(folder) from error
+            time.sleep(_POLL)
+        except OSError:
+            return
+
+
+def _leave(found: _Folder, depth: int) -> None:
+    """Set the depth back, and unlock the folder if nothing holds its lock any more."""
+    found.depth = depth
+    if depth or found.descriptor < 0:
+        return
+    # A descriptor is forgotten after its lock is gone: one that is forgotten before could never
+    # be unlocked. Closing alone is not enough: a forked child has a copy.
+    with contextlib.suppress(OSError):
+        fcntl.flock(found.descriptor, fcntl.LOCK_UN)
+    descriptor, found.descriptor = found.descriptor, -1
+    os.close(descriptor)
 
 
 def _busy(folder: Path) -> UnwritableFile:
@@ -102,12 +102,10 @@ def _busy(folder: Path) -> UnwritableFile:
 
 def _forget() -> None:
     """In a forked child, forget the locks of the parent."""
-    global _guard
     for found in _folders.values():
         if found.descriptor >= 0:
             os.close(found.descriptor)
     _folders.clear()
-    _guard = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

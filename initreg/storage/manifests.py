@@ -171,18 +171,18 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
     Returns:
         The path of the manifest, or None if there is no manifest.
     """
-    for named in (path, path.resolve()):
+    for named in (path, small_files.real(path)):
         if not named.name:  # the root folder
             continue
         beside = named.with_name(named.name + ENDING)
         if os.path.lexists(beside):
             return beside
     names: dict[Path, set[str]] = {}
-    for file in (path, path.resolve(), *files):
+    for file in (path, small_files.real(path), *files):
         names.setdefault(file.parent, set()).add(file.name)
     for folder, wanted in names.items():
         try:
-            found = [name for name in sorted(os.listdir(folder)) if name.endswith(ENDING)]
+            found = [each for each in sorted(small_files.listed(folder)) if each.endswith(ENDING)]
         except OSError:
             continue
         for name in [name for name in found if not name.startswith(".")][:_MOST]:

@@ -32,6 +32,27 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+def listed(folder: str | os.PathLike[str]) -> list[str]:
+    """The names in a folder.
+
+    Raises:
+        OSError: the folder cannot be listed. So is a path with NUL, for which Python has another
+            exception.
+    """
+    try:
+        return os.listdir(folder)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), os.fspath(folder)) from error
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """A path with its links followed. One that cannot be followed is returned as it is."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return Path(path)
+
+
 def plain_name(name: object) -> str:
     """Check the name of a file that another file in the same folder refers to.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import tracemalloc
 import zipfile
 import zlib
@@ -254,3 +256,115 @@ def test_packed_bytes_are_held_a_chunk_at_a_time() -> None:
     assert found == zlib.crc32(content)
     assert max(length for _, length in asked) <= 300_000  # a tenth of it, and in the cache
     assert sum(length for _, length in asked) == len(packed)
+
+
+# --- bzip2 and LZMA -----------------------------------------------------------------------------
+
+
+def pack_lzma(content: bytes, dictionary: int = 1 << 16) -> bytes:
+    """A stream as zip files have it: version, size of the properties, properties, data."""
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": 2, "lp": 1, "pb": 3}]
+    properties = bytes([(3 * 5 + 1) * 9 + 2]) + dictionary.to_bytes(4, "little")
+    data = lzma.compress(content, lzma.FORMAT_RAW, filters=filters)
+    return b"\x09\x14\x05\x00" + properties + data
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "deflate": pack,
+    "bzip2": bz2.compress,
+    "lzma": pack_lzma,
+}
+
+
+def unpack_by(codec: str, packed: bytes, skip: int, size: int) -> tuple[bytes, int]:
+    into = bytearray(size)
+
+    def fetch(at: int, chunk: memoryview) -> None:
+        assert at + len(chunk) <= len(packed), "no byte is read that is not the stream's"
+        chunk[:] = packed[at : at + len(chunk)]
+
+    found = inflate(fetch, len(packed), skip, memoryview(into), "crc32", codec)
+    return bytes(into), found
+
+
+@pytest.mark.parametrize("codec", ["bzip2", "lzma"])
+@given(contents, st.data(), st.integers(1, 600))
+def test_other_codecs_give_what_was_packed(
+    codec: str, content: bytes, data: st.DataObject, chunk: int
+) -> None:
+    """As for deflate: any content, any skipped beginning, any chunk size."""
+    skip = data.draw(st.integers(0, len(content)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inflating, "_CHUNK", chunk)
+        found, total = unpack_by(codec, PACKERS[codec](content), skip, len(content) - skip)
+    assert found == content[skip:]
+    assert total == zlib.crc32(content)
+
+
+@pytest.mark.parametrize("codec", PACKERS)
+@pytest.mark.parametrize("wrong_by", [-1, 1, 1000])
+def test_other_codecs_give_the_right_length(codec: str, wrong_by: int) -> None:
+    """One byte more or fewer than expected is refused."""
+    content = np.random.default_rng(0).bytes(5000)
+    with pytest.raises(BadStream, match="does not unpack to"):
+        unpack_by(codec, PACKERS[codec](content), 0, len(content) + wrong_by)
+
+
+@pytest.mark.parametrize("codec", PACKERS)
+def test_streams_that_are_cut_short(codec: str) -> None:
+    """Every shorter stream is refused, but for the mark at the end of LZMA, which may lack."""
+    content = np.random.default_rng(0).bytes(300)
+    packed = PACKERS[codec](content)
+    for length in range(len(packed)):
+        try:
+            found, _ = unpack_by(codec, packed[:length], 0, len(content))
+        except BadStream:
+            continue
+        assert (found, codec) == (content, "lzma")
+        assert length > len(packed) - 10
+
+
+@pytest.mark.parametrize("codec", PACKERS)
+def test_bombs_of_every_codec(codec: str) -> None:
+    """If more comes out than expected, next to nothing of it is unpacked."""
+    bomb = PACKERS[codec](bytes(30_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadStream, match="does not unpack to the 100 bytes"):
+            unpack_by(codec, bomb, 0, 100)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000  # bzip2's own tables
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_dictionary_takes_no_more_than_what_comes_out() -> None:
+    """A header that asks for 4 GB gets as much as the array has bytes."""
+    packed = bytearray(pack_lzma(b"weights " * 100))
+    packed[5:9] = b"\xff\xff\xff\xff"
+    tracemalloc.start()
+    try:
+        assert unpack_by("lzma", bytes(packed), 0, 800)[0] == b"weights " * 100
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"\x09\x14\x05\x00", b"\x09\x14\x06\x00" + bytes(6), b"\t\x14\5\0\xff" + bytes(9)],
+)
+def test_headers_that_are_not_lzma(header: bytes) -> None:
+    """Too short, of another size, or with properties that do not exist."""
+    with pytest.raises(BadStream, match="cannot be unpacked"):
+        unpack_by("lzma", header, 0, 10)
+
+
+@given(st.sampled_from(["bzip2", "lzma"]), st.binary(max_size=60), st.integers(0, 100))
+def test_any_bytes_are_refused_by_every_codec(codec: str, data: bytes, size: int) -> None:
+    """Bytes that nobody packed raise BadStream and nothing else, or are a stream of that size."""
+    for packed in (data, PACKERS[codec](bytes(50))[:12] + data):
+        try:
+            found, _ = unpack_by(codec, packed, 0, size)
+        except BadStream:
+            continue
+        assert len(found) == size

@@ -285,6 +285,57 @@ def test_fork_while_another_thread_loads(tmp_path: Path) -> None:
     assert printed == ["imported", "slow {}", "0", "slow {}", "0"]
 
 
+def test_fork_while_another_thread_imports_for_initreg(tmp_path: Path) -> None:
+    """The child does not wait for the lock of a module that only its parent imports."""
+    (tmp_path / "slow_library.py").write_text(
+        "import initreg, time\ninitreg.importing.set()\ntime.sleep(0.5)\nvalue = 1"
+    )
+    printed = run(
+        tmp_path,
+        FORK
+        + textwrap.dedent("""
+        initreg.importing = threading.Event()
+        default_registry()
+        loader = threading.Thread(target=initreg.probe, args=("mine",))
+        loader.start()
+        initreg.importing.wait()
+        print(fork(lambda: print(initreg.probe("mine").winner)))
+        loader.join()
+        """),
+        lazy=WORKING.replace(
+            "return Claim", "if source.obj == 'mine': import slow_library\n    return Claim"
+        ),
+    )
+    assert printed == ["lazy", "0"]
+
+
+def test_ctrl_c_while_a_fork_waits(tmp_path: Path) -> None:
+    """The fork takes place at once, and the loading that it waited for ends."""
+    printed = run(
+        tmp_path,
+        FORK
+        + textwrap.dedent("""
+        import signal, time, types
+        import initreg.forking
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
+        sys.unraisablehook = lambda given: print(given.exc_type.__name__)
+        initreg.importing, initreg.forked = threading.Event(), threading.Event()
+        loader = threading.Thread(target=default_registry)
+        loader.start()
+        initreg.importing.wait()
+        interrupt = lambda seconds: signal.raise_signal(signal.SIGINT)
+        initreg.forking.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
+        print(fork(lambda: None))
+        initreg.forked.set()
+        print(initreg.probe("mine").winner, broken())
+        loader.join()
+        """),
+        slow="import initreg\nprint('imported')\ninitreg.importing.set()\ninitreg.forked.wait(60)"
+        + WORKING,
+    )
+    assert printed == ["imported", "KeyboardInterrupt", "0", "slow {}"]
+
+
 def test_fork_by_a_plugin_that_is_imported(tmp_path: Path) -> None:
     """The child's call is refused, as the plugin's own is; both processes go on."""
     calls = FORK + textwrap.dedent("""

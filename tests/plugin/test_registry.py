@@ -528,6 +528,18 @@ def test_target_that_raises_breaks_no_other(install: Install) -> None:
         registry.target("other")
 
 
+def test_targets_say_what_they_take(install: Install) -> None:
+    """The error for an object that nobody takes lists it. Who does not say it is named."""
+    one = TARGET + "\ninitreg_takes = 'the word sink'\n"
+    two = TARGET.replace('"sink"', '"drain"') + "\ninitreg_takes = ['a drain', 'a pipe', 3]\n"
+    registry = Registry(install(aaa=one, bbb=two, ccc=TARGET.replace('"sink"', '"none"')))
+    with pytest.raises(UnknownTarget) as caught:
+        registry.target(1)
+    assert str(caught.value).endswith("Give the word sink, a drain, a pipe or what 'ccc' takes")
+    with pytest.raises(UnknownTarget, match="Give what an installed target takes"):
+        Registry([]).target(1)
+
+
 # --- the command line -----------------------------------------------------------------------------
 
 

@@ -111,7 +111,14 @@ def test_not_found_names_what_is_near(tmp_path):
         ("m.bin", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file"),
         ("m.jit", b"PK\x03\x04" + b"\0" * 26 + b"model/data/0FB", "a PyTorch file"),
         ("m.tflite", b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
-        ("m.onnx", b"\x08\x07", "an ONNX model"),
+        ("m.onnx", b"\x08\x07", "pip install initreg-onnx"),
+        ("m.gguf", b"GGUF\3\0\0\0", "pip install initreg-gguf"),
+        ("flax_model.msgpack", b"\x81\xa1a\x81\xa1b\xc7", "pip install initreg-jax"),
+        ("flax_model.msgpack.index.json", b'{"weight_map": {}}', "pip install initreg-jax"),
+        ("group1-shard1of2.bin", b"\0\0\0\0", "pip install initreg-tfjs"),
+        ("model.json", b"{" + b" " * 9000 + b'"weightsManifest": []}', "pip install initreg-tfjs"),
+        ("a-weights_manifest.json", b"[]", "pip install initreg-tfjs"),
+        ("model.json", b'{"class_name": "Sequential"}', ""),
         ("m.pkl", b"\x80\x04\x95", "a Python pickle"),
         ("m.zip", b"PK\x03\x04", "a zip archive"),
         ("m.gz", b"\x1f\x8b\x08", "gzip"),
@@ -130,8 +137,9 @@ def test_looks_like(tmp_path, name, content, what):
 
 
 def test_a_torch_file_comes_with_the_command_that_converts_it(tmp_path):
-    """The hint ends in code that can be pasted."""
+    """The hint names the package that reads it, and ends in code that can be pasted."""
     (tmp_path / "m.pth").write_bytes(b"PK\x03\x04")
+    assert "pip install initreg-torch." in Source(tmp_path / "m.pth").looks_like()
     assert (
         "safetensors.torch.save_file(torch.load(path, weights_only=True)"
         in Source(tmp_path / "m.pth").looks_like()

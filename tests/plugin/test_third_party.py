@@ -197,7 +197,7 @@ def test_gguf_is_installed_probed_and_passes_its_own_tests(
     tested = environment.must_run("pytest tests", project)
     assert re.search(r"^\d{2,} passed", tested, re.MULTILINE), tested
     assert " failed" not in tested
-    assert re.search(r"passed, 12 skipped in", tested), tested  # what is about saving
+    assert re.search(r"passed, \d\d skipped in", tested), tested  # what is about saving
 
 
 def test_gguf_without_its_library_says_what_to_install(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import linecache
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -54,6 +57,55 @@ def test_the_same_thread_may_enter_again(tmp_path: Path) -> None:
             pass
         assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 3
     assert subprocess.run([*_TRY, str(tmp_path)], check=False).returncode == 0
+
+
+def test_interrupted_at_any_line(tmp_path: Path) -> None:
+    """Ctrl-C at any line of the locking leaves nothing that is locked once the thread has locked
+    and left the folder again."""
+
+    class Interrupt:
+        count, at = 0, -1
+
+        def __call__(self, frame: FrameType, event: str, argument: object) -> object:
+            if frame.f_code.co_filename != locking.__file__:
+                return None
+            # Python looks for signals at calls and jumps. A bare "try:" is a line to a tracer only.
+            line = linecache.getline(locking.__file__, frame.f_lineno).strip()
+            if event == "line" and line != "try:":
+                self.count += 1
+                if self.count == self.at:
+                    raise KeyboardInterrupt
+            return self
+
+    def interrupted(folder: Path, at: int) -> int:
+        tracer = Interrupt()
+        tracer.at = at
+        before = sys.gettrace()
+        sys.settrace(tracer)
+        try:
+            with locked(folder):
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        return tracer.count
+
+    lines = interrupted(tmp_path, -1)
+    assert lines > 20
+    for at in range(1, lines + 1):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        interrupted(folder, at)
+        with locked(folder):
+            pass
+        other = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(f"the folder is locked after an interrupt at line {at} of {lines}")
+        finally:
+            os.close(other)
 
 
 _TRY = [

@@ -7,15 +7,19 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import initreg
 from initreg import InitregError
 from initreg.errors import UnwritableFile
 from initreg.storage.output import Output, written
@@ -315,3 +319,94 @@ def test_a_file_to_take_that_is_not_there(tmp_path: Path) -> None:
         with written(tmp_path / "m") as out:
             out.file()
             out.take(tmp_path / "theirs", "m")
+
+
+# --- permissions, names and what is no file -----------------------------------------------------
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("m.npz", {}),
+        ("m.npz", {"manifest": True}),
+        ("m.h5", {}),
+        ("m.ckpt", {}),
+        ("m.safetensors", {}),
+        ("m.safetensors", {"shard_size": 100}),
+    ],
+)
+def test_what_is_private_stays_private(
+    tmp_path: Path, name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file of a save that replaces private ones is private, from the moment that it exists:
+    data files and shards under new names, manifests, and one file in the place of shards."""
+    seen: list[int] = []
+    opened = os.open
+
+    def see(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
+        descriptor = opened(path, flags, mode, **more)
+        if flags & os.O_CREAT:
+            seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    arrays = {"a": np.ones(40), "b": np.ones(40)}
+    initreg.save(tmp_path / name, arrays, **options)
+    for path in tmp_path.iterdir():
+        path.chmod(0o600)
+    monkeypatch.setattr(os, "open", see)
+    initreg.save(tmp_path / name, arrays, **options)
+    assert set(modes(tmp_path).values()) == {0o600}
+    initreg.save(tmp_path / name, arrays, manifest=True)
+    assert set(modes(tmp_path).values()) == {0o600}
+    assert set(seen) == {0o600}
+
+
+def test_a_checkpoint_that_the_group_may_read(tmp_path: Path) -> None:
+    """A new data file is as private as the index and the old data files all are."""
+    initreg.save(tmp_path / "m.ckpt", {"a": np.ones(2)})
+    (tmp_path / "m.ckpt.index").chmod(0o644)
+    (tmp_path / "m.ckpt.data-00000-of-00001").chmod(0o640)
+    initreg.save(tmp_path / "m.ckpt", {"a": np.ones(2)})
+    data = {mode for name, mode in modes(tmp_path).items() if ".data-" in name}
+    assert data == {0o640}
+    assert modes(tmp_path)["m.ckpt.index"] == 0o644
+
+
+@pytest.mark.parametrize("length", [200, 238, 250, 255])
+@pytest.mark.parametrize("letter", ["a", "\N{GREEK SMALL LETTER PI}"])
+@pytest.mark.parametrize("ending", [".npz", ".h5", ".safetensors"])
+def test_a_long_name(tmp_path: Path, length: int, letter: str, ending: str) -> None:
+    """A file name may have 255 bytes, as the system allows, though hidden names are longer."""
+    room = length - len(ending)
+    name = letter * (room // len(letter.encode())) + ending
+    path = initreg.save(tmp_path / name, {"a": np.arange(3.0)})
+    assert os.listdir(tmp_path) == [name]
+    assert initreg.load(path)["a"].tolist() == [0, 1, 2]
+    initreg.save(path, {"a": np.arange(4.0)})
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    """It is an UnwritableFile, and nothing is left."""
+    with pytest.raises(UnwritableFile, match="File name too long"):
+        initreg.save(tmp_path / ("a" * 256 + ".npz"), {"a": np.ones(1)})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor is a link to one, or a socket. A device is told in the same way; none is tried here."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    os.symlink("pipe.npz", tmp_path / "link.npz")
+    with socket.socket(socket.AF_UNIX) as listens:
+        listens.bind(str(tmp_path / "s.npz"))
+    before = sorted(os.listdir(tmp_path))
+    for name in before:
+        with pytest.raises(UnwritableFile, match="is a pipe, a socket or a device"):
+            initreg.save(tmp_path / name, {"a": np.ones(1)})
+    assert sorted(os.listdir(tmp_path)) == before
+    assert stat.S_ISFIFO((tmp_path / "pipe.npz").stat().st_mode)
+    assert stat.S_ISSOCK((tmp_path / "s.npz").stat().st_mode)
