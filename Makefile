@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+FORMATS ?= gguf jax onnx tfjs torch
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -12,20 +13,26 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills lint format stubs bench fuzz oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats lint format stubs layers bench fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
 	@echo "make test    run the whole test suite (ARGS='-k npz' selects tests, WORKERS=$(WORKERS) processes)"
-	@echo "make kills   kill saves and trainings hundreds of times, in about 15 minutes"
+	@echo "make kills   kill saves and trainings hundreds of times, in about 15 minutes (KILLS=50 for fewer)"
+	@echo "make sweep   restore every kind of layer from every format, in about ten minutes"
+	@echo "make formats run the tests of plugins/initreg-*, beside torch, onnx and so on (FORMATS='torch onnx')"
+	@echo "make heavy   restore every architecture of keras.applications, in about an hour"
 	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
 	@echo "make lint    run ruff, mypy and the check of import directions"
 	@echo "make format  let ruff fix and format the code"
+	@echo "make layers  write docs/layers.md, the table of Keras's layers, from tests/targets/layers"
 	@echo "make stubs   write initreg/__init__.pyi from the public names in initreg/__init__.py"
 	@echo "make bench   run the benchmarks and write docs/benchmarks.md, on Linux"
 	@echo "             (QUICK=1 runs fewer and only prints, SUBJECTS=saving runs one section)"
 	@echo "make fuzz    try mutated weight files, on Linux"
 	@echo "             (SECONDS=20 for each kind, or INPUTS=1000 for each kind; SEEDS='npz h5' selects kinds)"
+	@echo "make beside  run the tests of the installed Keras with initreg beside each load, for an hour"
+	@echo "             (TESTS='saving models' selects folders or files below keras/src)"
 	@echo "make oldest  run the tests with the oldest supported versions of the dependencies, in $(VENV)-oldest"
 	@echo "make audit   check the installed packages for known vulnerabilities, with pip-audit"
 	@echo "make clean   remove the virtual environments and everything else that these commands created"
@@ -35,15 +42,32 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) -m 'not kills' $(ARGS)
+	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep' $(ARGS)
 
-# Each kind of save is killed 200 times and each trainer 24 times; make test does it a few times.
+# Each kind of save is killed KILLS times and each trainer an eighth as often; make test does it a
+# few times.
+KILLS ?= 200
 kills: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) -m kills $(ARGS)
+	@INITREG_KILLS=$(KILLS) $(BIN)/python $(PYTEST) -m kills $(ARGS)
+
+# make test restores every second kind of layer in one format, by turns.
+sweep: $(VENV)/.installed-test
+	@$(BIN)/python $(PYTEST) -m sweep $(ARGS)
+
+# All architectures of keras.applications, written by each version of Keras and restored into both.
+heavy: $(VENV)/.installed-test
+	@$(BIN)/python $(PYTEST) -m heavy $(ARGS)
 
 # tests/real is left out because it downloads weights, and most of it needs TensorFlow.
+# In an environment of its own: torch, JAX and TensorFlow need not get along.
+formats: $(VENV)-formats/.installed
+	@for each in $(FORMATS); do \
+	  echo "==> plugins/initreg-$$each"; \
+	  (cd plugins/initreg-$$each && ../../$(VENV)-formats/bin/python -m pytest $(ARGS)) || exit 1; \
+	done
+
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills' --ignore=tests/real $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep' --ignore=tests/real $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -56,6 +80,9 @@ format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+layers: $(VENV)/.installed-test
+	$(BIN)/python tests/targets/layers/page.py > docs/layers.md.new && mv docs/layers.md.new docs/layers.md
+
 stubs: $(VENV)/.installed-lint
 	$(BIN)/python tools/stubs.py
 
@@ -65,17 +92,21 @@ bench: $(VENV)/.installed-bench
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python tests/fuzz/run.py --keep $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) $(SEEDS)
 
+# The wheels of tf_keras lack its tests: tests/beside/beside.py --keras tf_keras --sources DIR.
+beside: $(VENV)/.installed-test
+	@$(BIN)/python tests/beside/beside.py $(TESTS)
+
 # Folders are left out rather than listed, so that a new folder of tests is run.
 oldest: $(VENV)-oldest/.installed
-	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not newest' -o filterwarnings=default \
-	  $(foreach each,faults fuzz real trainers,--ignore=tests/$(each)) $(ARGS)
+	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not heavy and not sweep and not newest' -o filterwarnings=default \
+	  $(foreach each,beside cli docs faults fuzz plan plugin real rules storage trainers targets/layers targets/optimizers,--ignore=tests/$(each)) $(ARGS)
 
 audit: $(VENV)/.installed-test
 	@$(PIP) install --quiet --upgrade pip-audit
 	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
@@ -127,6 +158,16 @@ $(VENV)-oldest/.installed: pyproject.toml tests/oldest.py | $(VENV)/bin/python
 	@$(VENV)-oldest/bin/python tests/oldest.py > $(VENV)-oldest/constraints.txt
 	@$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --constraint $(VENV)-oldest/constraints.txt --editable '.[tensorflow,rich]' --group test
+	@touch $@
+
+# tensorflowjs comes alone: its tests import one module of it, and the rest needs TensorFlow.
+$(VENV)-formats/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject.toml) | $(VENV)/bin/python
+	@echo "==> Installing torch, JAX, onnx and gguf for the tests of plugins/initreg-*: about 500 MB, only once"
+	@$(MAKE) --no-print-directory VENV=$(VENV)-formats $(VENV)-formats/bin/python
+	@$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --editable . $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \
+	  --group formats
+	@$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet --no-deps tensorflowjs==4.22.0
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

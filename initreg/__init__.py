@@ -10,6 +10,8 @@ import importlib
 import os
 from typing import Any
 
+from initreg import forking as _forking  # noqa: F401 - what it does is done by its import
+
 __version__ = "0.1.0"
 
 # Arrays are read with preadv, which Linux has and macOS from 11 on. Without this line the first
@@ -31,6 +33,7 @@ _HOME = {
     "save": "api.saving",
     "convert": "api.saving",
     "dump": "api.dumping",
+    "rules_text": "api.rule_texts",
     "probe": "plugin.installed",
     "resume": "api.resuming",
     "save_states": "api.sidecars",
@@ -40,9 +43,10 @@ _HOME = {
     "LazyArray": "arrays.lazy_array",
     "Plan": "plan.plan",
     "Row": "plan.rows",
+    "Way": "plan.rows",
     "Hint": "plan.rows",
     "Dumped": "api.dumping",
-    "Probe": "plugin.registry",
+    "Probe": "plugin.probing",
     "RandomStates": "api.training_states",
     "ResumePoint": "api.resuming",
     "Verification": "api.verifying",
@@ -55,15 +59,33 @@ _HOME = {
     "Claim": "plugin.claim",
     "Confidence": "plugin.claim",
     "Source": "plugin.source",
+    "PartSet": "plugin.part_names",
+    "part_sets": "plugin.part_names",
+    "stand_in": "storage.stand_ins",
     "Target": "plugin.target",
     "Inference": "plugin.training_hookspecs",
+    "StateFile": "plugin.training_hookspecs",
     "ArraySpec": "specs",
+    "Automatic": "specs",
+    "Chunk": "specs",
+    "ChunkedExtent": "specs",
+    "Codec": "specs",
     "Extent": "specs",
+    "OpaqueExtent": "specs",
+    "OptimizerSpec": "specs",
+    "Place": "specs",
     "SlicedExtent": "specs",
+    "StateSpec": "specs",
     "VariableSpec": "specs",
     "Output": "storage.output",
     "Saved": "arrays.saved",
     # the names of tensorpack
+    "ChainInit": "api.sessinit",
+    "DictRestore": "api.sessinit",
+    "JustCurrentSession": "api.sessinit",
+    "SaverRestore": "api.sessinit",
+    "SaverRestoreRelaxed": "api.sessinit",
+    "get_model_loader": "api.sessinit",
     "dump_session_params": "varmanip",
     "get_all_checkpoints": "varmanip",
     "get_checkpoint_path": "varmanip",
@@ -72,6 +94,7 @@ _HOME = {
     "save_checkpoint_vars": "varmanip",
     "save_chkpt_vars": "varmanip",
     # errors
+    "AmbiguousNames": "errors",
     "AmbiguousSource": "errors",
     "DamagedFile": "errors",
     "DuplicateName": "errors",
@@ -93,12 +116,16 @@ _HOME = {
     "UnusedError": "errors",
     "UnwritableFile": "errors",
     # warnings
+    "AxesWarning": "errors",
     "CastWarning": "errors",
     "InitregWarning": "errors",
+    "MetadataWarning": "errors",
     "MismatchWarning": "errors",
     "MissingWarning": "errors",
+    "NamingWarning": "errors",
     "ReshapeWarning": "errors",
     "ResumeWarning": "errors",
+    "StateWarning": "errors",
     "UnmetWarning": "errors",
     "UnusedWarning": "errors",
 }

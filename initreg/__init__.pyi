@@ -6,8 +6,15 @@ from initreg.api.opening import load as load
 from initreg.api.opening import open as open
 from initreg.api.resuming import ResumePoint as ResumePoint
 from initreg.api.resuming import resume as resume
+from initreg.api.rule_texts import rules_text as rules_text
 from initreg.api.saving import convert as convert
 from initreg.api.saving import save as save
+from initreg.api.sessinit import ChainInit as ChainInit
+from initreg.api.sessinit import DictRestore as DictRestore
+from initreg.api.sessinit import JustCurrentSession as JustCurrentSession
+from initreg.api.sessinit import SaverRestore as SaverRestore
+from initreg.api.sessinit import SaverRestoreRelaxed as SaverRestoreRelaxed
+from initreg.api.sessinit import get_model_loader as get_model_loader
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
 from initreg.api.training_states import RandomStates as RandomStates
@@ -17,17 +24,21 @@ from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
+from initreg.errors import AmbiguousNames as AmbiguousNames
 from initreg.errors import AmbiguousSource as AmbiguousSource
+from initreg.errors import AxesWarning as AxesWarning
 from initreg.errors import CastWarning as CastWarning
 from initreg.errors import DamagedFile as DamagedFile
 from initreg.errors import DuplicateName as DuplicateName
 from initreg.errors import InitregError as InitregError
 from initreg.errors import InitregWarning as InitregWarning
+from initreg.errors import MetadataWarning as MetadataWarning
 from initreg.errors import MismatchError as MismatchError
 from initreg.errors import MismatchWarning as MismatchWarning
 from initreg.errors import MissingError as MissingError
 from initreg.errors import MissingLibrary as MissingLibrary
 from initreg.errors import MissingWarning as MissingWarning
+from initreg.errors import NamingWarning as NamingWarning
 from initreg.errors import NothingMatched as NothingMatched
 from initreg.errors import PartialRestoreError as PartialRestoreError
 from initreg.errors import PlanError as PlanError
@@ -37,6 +48,7 @@ from initreg.errors import ReshapeWarning as ReshapeWarning
 from initreg.errors import ResumeWarning as ResumeWarning
 from initreg.errors import RuleError as RuleError
 from initreg.errors import SourceNotFound as SourceNotFound
+from initreg.errors import StateWarning as StateWarning
 from initreg.errors import TargetError as TargetError
 from initreg.errors import UnknownFormat as UnknownFormat
 from initreg.errors import UnknownTarget as UnknownTarget
@@ -48,6 +60,7 @@ from initreg.errors import UnwritableFile as UnwritableFile
 from initreg.plan.plan import Plan as Plan
 from initreg.plan.rows import Hint as Hint
 from initreg.plan.rows import Row as Row
+from initreg.plan.rows import Way as Way
 from initreg.plugin.claim import Claim as Claim
 from initreg.plugin.claim import Confidence as Confidence
 from initreg.plugin.hookspecs import OpenOptions as OpenOptions
@@ -55,15 +68,27 @@ from initreg.plugin.hookspecs import SaveOptions as SaveOptions
 from initreg.plugin.hookspecs import hookimpl as hookimpl
 from initreg.plugin.installed import plugin_manager as plugin_manager
 from initreg.plugin.installed import probe as probe
-from initreg.plugin.registry import Probe as Probe
+from initreg.plugin.part_names import PartSet as PartSet
+from initreg.plugin.part_names import part_sets as part_sets
+from initreg.plugin.probing import Probe as Probe
 from initreg.plugin.source import Source as Source
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
+from initreg.plugin.training_hookspecs import StateFile as StateFile
 from initreg.specs import ArraySpec as ArraySpec
+from initreg.specs import Automatic as Automatic
+from initreg.specs import Chunk as Chunk
+from initreg.specs import ChunkedExtent as ChunkedExtent
+from initreg.specs import Codec as Codec
 from initreg.specs import Extent as Extent
+from initreg.specs import OpaqueExtent as OpaqueExtent
+from initreg.specs import OptimizerSpec as OptimizerSpec
+from initreg.specs import Place as Place
 from initreg.specs import SlicedExtent as SlicedExtent
+from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
 from initreg.storage.output import Output as Output
+from initreg.storage.stand_ins import stand_in as stand_in
 from initreg.varmanip import dump_session_params as dump_session_params
 from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
 from initreg.varmanip import get_checkpoint_path as get_checkpoint_path
@@ -75,13 +100,21 @@ from initreg.varmanip import save_chkpt_vars as save_chkpt_vars
 __version__: str
 
 __all__ = [
+    "AmbiguousNames",
     "AmbiguousSource",
     "ArrayMap",
     "ArraySpec",
+    "Automatic",
+    "AxesWarning",
     "CastWarning",
+    "ChainInit",
+    "Chunk",
+    "ChunkedExtent",
     "Claim",
+    "Codec",
     "Confidence",
     "DamagedFile",
+    "DictRestore",
     "Dumped",
     "DuplicateName",
     "Extent",
@@ -89,16 +122,23 @@ __all__ = [
     "Inference",
     "InitregError",
     "InitregWarning",
+    "JustCurrentSession",
     "LazyArray",
+    "MetadataWarning",
     "MismatchError",
     "MismatchWarning",
     "MissingError",
     "MissingLibrary",
     "MissingWarning",
+    "NamingWarning",
     "NothingMatched",
+    "OpaqueExtent",
     "OpenOptions",
+    "OptimizerSpec",
     "Output",
+    "PartSet",
     "PartialRestoreError",
+    "Place",
     "Plan",
     "PlanError",
     "PluginError",
@@ -112,10 +152,15 @@ __all__ = [
     "RuleError",
     "SaveOptions",
     "Saved",
+    "SaverRestore",
+    "SaverRestoreRelaxed",
     "SlicedExtent",
     "SmartInit",
     "Source",
     "SourceNotFound",
+    "StateFile",
+    "StateSpec",
+    "StateWarning",
     "Target",
     "TargetError",
     "UnknownFormat",
@@ -128,22 +173,27 @@ __all__ = [
     "VariableSpec",
     "Verification",
     "Verified",
+    "Way",
     "convert",
     "dump",
     "dump_session_params",
     "get_all_checkpoints",
     "get_checkpoint_path",
+    "get_model_loader",
     "hookimpl",
     "load",
     "load_checkpoint_vars",
     "load_chkpt_vars",
     "open",
+    "part_sets",
     "plugin_manager",
     "probe",
     "resume",
+    "rules_text",
     "save",
     "save_checkpoint_vars",
     "save_chkpt_vars",
     "save_states",
+    "stand_in",
     "verify",
 ]

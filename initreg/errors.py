@@ -42,6 +42,35 @@ class InitregError(Exception):
         return printable(Exception.__str__(self), keep="\n")
 
 
+# What a plugin may raise without breaking anything else. SystemExit too: sys.exit() in a plugin
+# would otherwise end every program that uses initreg. KeyboardInterrupt is the user's, and is not
+# caught.
+FAULTS = (Exception, SystemExit)
+
+
+def is_by_signal(error: BaseException) -> bool:
+    """Whether a handler of a signal raised it, which may run in the middle of a plugin's code.
+
+    That is the program's own: ``sys.exit()`` on SIGTERM, for instance.
+    """
+    import signal
+
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = [code for each in handlers if (code := getattr(each, "__code__", None)) is not None]
+    trace = error.__traceback__
+    while trace is not None:
+        if any(trace.tb_frame.f_code is code for code in codes):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def brief(error: BaseException) -> str:
+    """The type and the message of an error, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
 # --- the source -------------------------------------------------------------------------------
 
 
@@ -166,6 +195,13 @@ class DuplicateName(InitregError):
     """Two arrays of one source, or two variables of one target, have the same name."""
 
 
+class AmbiguousNames(InitregError):
+    """The names of the arrays can be read in several ways: their names and their places contradict
+    each other, or several parts of the source fit. The message shows the readings, and the option
+    that decides.
+    """
+
+
 class UnknownTarget(InitregError):
     """No installed target knows how to write into the object."""
 
@@ -237,11 +273,19 @@ class InitregWarning(UserWarning):
 
 
 class MissingWarning(InitregWarning):
-    """No source supplies some variables of the target. They keep their values."""
+    """No source supplies some variables of the target. They are not restored."""
 
 
 class UnusedWarning(InitregWarning):
     """The target has no variables for some arrays of a source."""
+
+
+class NamingWarning(InitregWarning):
+    """Arrays were matched by their places although people gave them other names."""
+
+
+class StateWarning(InitregWarning):
+    """The state of an optimizer is not restored, or it may be that of another optimizer."""
 
 
 class ReshapeWarning(InitregWarning):
@@ -250,6 +294,15 @@ class ReshapeWarning(InitregWarning):
 
 class CastWarning(InitregWarning):
     """Arrays are cast to the dtypes of their variables, or values are lost by a cast."""
+
+
+class MetadataWarning(InitregWarning):
+    """Metadata of a source is not kept: the format that is saved has no place for it, or several
+    sources have different values."""
+
+
+class AxesWarning(InitregWarning):
+    """Arrays fit as they are and in another order of axes, and other kernels are in that order."""
 
 
 class MismatchWarning(InitregWarning):

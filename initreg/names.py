@@ -10,19 +10,29 @@ from typing import Any
 from initreg.errors import RuleError
 from initreg.option_spelling import option as option_text
 
+_TENSOR_SUFFIX = ":0"
 _ATTRIBUTE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_SUFFIXES = (_TENSOR_SUFFIX, _ATTRIBUTE_SUFFIX)
 _MAGIC = re.compile(r"[*?\[]")
 
 
 def normalise(name: str) -> str:
     """A name as it is compared, on both sides. Nothing else about a name is guessed.
 
-    A trailing ``:0`` is removed, and so is the suffix that object-based checkpoints add.
+    A trailing ``:0`` is removed, and so is the suffix that object-based checkpoints add. Each is
+    removed once: what ends in one of them even then is another name, and gets it back. So a name
+    that is normalised already does not change any more, and can be saved, typed and read again.
 
-    >>> normalise("dense/kernel:0")
-    'dense/kernel'
+    >>> normalise("dense/kernel:0"), normalise("a:0:0"), normalise("a:0/.ATTRIBUTES/VARIABLE_VALUE")
+    ('dense/kernel', 'a:0:0', 'a:0:0')
     """
-    return name.removesuffix(":0").removesuffix(_ATTRIBUTE_SUFFIX)
+    if not name.endswith(_SUFFIXES):  # most names, of which there may be 100,000
+        return name
+    short = name.removesuffix(_TENSOR_SUFFIX).removesuffix(_ATTRIBUTE_SUFFIX)
+    for suffix in _SUFFIXES:
+        if short.endswith(suffix):
+            return short + suffix
+    return short
 
 
 def plain(value: Any) -> Any:

@@ -67,6 +67,14 @@ class Spelt(str):
             for piece in self._pieces
         )
 
+    def with_options(self, flags: Flags) -> str:
+        return "".join(
+            flags(piece.other)
+            if isinstance(piece, _Choice) and not isinstance(piece.other, str)
+            else str(getattr(piece, "python", piece))
+            for piece in self._pieces
+        )
+
     def mapped(self, change: Callable[[str], str]) -> Spelt:
         """The text with ``change`` applied to all but the options of other front ends."""
         return Spelt(
@@ -97,8 +105,16 @@ def option(name: str, value: Any = ..., python: str = "") -> str:
     >>> option("drop", "fc/*"), option("drop"), option("drop", ["a"], "drop=[names]")
     ("drop='fc/*'", 'drop=', 'drop=[names]')
     """
-    shown = python or (f"{name}=" if value is ... else f"{name}={value!r}")
+    shown = python or (f"{name}=" if value is ... else f"{name}={_repr(value)}")
     return Spelt([_Choice(shown, {name: value})])
+
+
+def _repr(value: Any) -> str:
+    """The value as Python code, or ``...`` if it is an integer that Python refuses to write."""
+    try:
+        return repr(value)
+    except ValueError:  # it has thousands of digits
+        return "..."
 
 
 def either(python: str, other: str) -> str:
@@ -131,3 +147,8 @@ def spell(text: str, flags: Flags) -> str:
             that is only mentioned is ``...``.
     """
     return text.spelt(flags) if isinstance(text, Spelt) else text
+
+
+def spell_options(text: str, flags: Flags) -> str:
+    """The text for Python, but with its options as ``flags`` spells them, as in a file of rules."""
+    return text.with_options(flags) if isinstance(text, Spelt) else text

@@ -19,6 +19,7 @@ from initreg.api.saving import save, saver_for
 from initreg.errors import SourceNotFound, UnknownFormat, UnreadableFile
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
+from initreg.storage import small_files
 
 __all__ = [
     "dump_session_params",
@@ -110,7 +111,7 @@ def get_all_checkpoints(
     folder = os.path.expanduser(os.fspath(dir))
     pattern = re.compile(re.escape(prefix) + r"-(\d+)", re.ASCII)
     try:
-        names = os.listdir(folder)
+        names = small_files.listed(folder)
     except (FileNotFoundError, NotADirectoryError):
         raise SourceNotFound(f"{folder}: no such folder") from None
     except OSError as error:

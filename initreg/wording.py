@@ -16,11 +16,12 @@ from typing import Any
 from initreg import dtypes, folding
 from initreg.errors import printable as printable
 from initreg.names import plain
-from initreg.option_spelling import either
+from initreg.option_spelling import either, join
 from initreg.specs import ArraySpec
 
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown
+_MOST_LINES = 20  # of what cannot be read
 MORE = either("plan.to_text(limit=None) shows them all", "--all shows them all")
 
 
@@ -90,7 +91,10 @@ def code_text(value: Any) -> str:
         return "(" + ", ".join(map(code_text, value)) + (",)" if len(value) == 1 else ")")
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
-    return repr(value)
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        return "..."
 
 
 def _regex_text(regex: re.Pattern[Any]) -> str:
@@ -219,13 +223,33 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
     ]
 
 
-def listing_text(specs: Sequence[ArraySpec]) -> str:
-    """One line for each array, with its name, shape, dtype and size, and then the totals."""
-    rows = [(printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes)) for s in specs]
+def _also(spec: ArraySpec) -> str:
+    """What there is to say about an array: that it cannot be read, or the names that people gave to
+    one that is called by its place."""
+    if spec.unreadable:
+        return "cannot be read"
+    names = spec.given if spec.name in spec.places else ()
+    return f"also {', '.join(map(printable, names))}" if names else ""
+
+
+def listing_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> str:
+    """One line for each array, with its name, shape, dtype and size, and then the totals.
+
+    An array whose name is its place has the names that people gave to it at the end of its line,
+    because rules match on them, too. What cannot be read, and what is not an array, follows.
+
+    Args:
+        specs: the arrays.
+        not_arrays: the names of what else the source holds.
+    """
+    rows = [
+        (printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes), _also(s))
+        for s in specs
+    ]
     lines = table(rows, right=(3,))
     parameters = 0
     for spec in specs:
-        if spec.dtype != dtypes.STRING:
+        if spec.dtype != dtypes.STRING and not spec.unreadable:
             count = 1
             for axis in spec.shape:
                 count *= axis
@@ -233,4 +257,37 @@ def listing_text(specs: Sequence[ArraySpec]) -> str:
     total = sum(spec.nbytes or 0 for spec in specs)
     totals = plural(len(specs), "array"), plural(parameters, "number"), size_text(total)
     lines.append(", ".join(totals))
-    return "\n".join(lines)
+    unreadable = [spec for spec in specs if spec.unreadable]
+    if unreadable:
+        lines.append(f"{plural(len(unreadable), 'array')} cannot be read:")
+        texts = [f"  {printable(s.name)}: " + printable(s.unreadable) for s in unreadable]
+        lines += _first(texts)
+    if not_arrays:
+        lines.append(f"not arrays, but other members of the archive: {len(not_arrays):,}")
+        lines += _first([f"  {_shorten(printable(name))}" for name in not_arrays])
+    return join("\n", lines)
+
+
+def metadata_text(metadata: Mapping[str, str], limit: int = 20) -> list[str]:
+    """The lines of a listing about metadata, of which there are none if it is empty.
+
+    >>> metadata_text({"format": "pt"})
+    ['metadata', '  format: pt']
+    """
+    if not metadata:
+        return []
+    shown = list(metadata.items())[:limit]
+    lines = [f"  {_shorten(printable(key))}: {_shorten(printable(text))}" for key, text in shown]
+    if len(metadata) > limit:
+        lines.append(
+            f"  ... and {plural(len(metadata) - limit, 'key')} more: --json shows them all"
+        )
+    return ["metadata", *lines]
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    """The first lines of a list, and how many more there are."""
+    if len(lines) <= _MOST_LINES:
+        return list(lines)
+    more = f"  ... and {len(lines) - _MOST_LINES:,} more: --json lists all"
+    return [*lines[:_MOST_LINES], more]

@@ -21,6 +21,8 @@ def constraints() -> list[str]:
     ]
     found = {}
     for requirement in requirements:
+        if requirement.startswith("initreg"):  # our own formats, which are not on an index here
+            continue
         name, version = re.fullmatch(r"([\w-]+)[>=]=([\d.]+)", requirement).groups()  # type: ignore[union-attr]
         found[name] = version
     found["tf-keras"] = ".".join(found["tensorflow"].split(".")[:2])  # one for each

@@ -135,7 +135,7 @@ def test_objects_that_are_no_source(source):
 @pytest.mark.parametrize(
     ("content", "remedy"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run 'git lfs pull'"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"\n<!doctype html><title>Not found</title>", "a web page, not the file"),
     ],
     ids=["git-lfs", "html"],

@@ -40,9 +40,47 @@ def test_strings_of_any_width_are_one_dtype():
     assert dtypes.name_of(np.dtype("S5")) == dtypes.name_of(np.dtype("<U7")) == "string"
     assert dtypes.name_of_descr("|S5") == dtypes.name_of_descr("<U7") == "string"
     assert dtypes.name_of_descr("|O") == dtypes.name_of(np.dtype(object)) == "object"
-    assert dtypes.name_of_descr("|V2") is None
+    assert dtypes.name_of_descr("|V2") == dtypes.name_of_descr("<V2") == "|V2"
+    assert dtypes.name_of_descr(">V2") is None  # of which no reader knows the order
     assert dtypes.name_of_descr("rubbish") is None
     assert dtypes.name_of_descr("|b9") is dtypes.name_of_descr("<f" + "9" * 5000) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["V2", "M8[D]", "m8[ns]", "M8", [("a", "f4")], [("a", "f4"), ("b", "i2")], [("a", "f4", (2,))]],
+)
+def test_what_is_not_numbers_has_a_name_of_its_own(given):
+    """The name gives the dtype again, and is not that of another dtype of as many bytes."""
+    dtype = np.dtype(given)
+    name = dtypes.name_of(dtype)
+    assert dtypes.to_numpy(name) == dtype
+    assert name not in (dtypes.name_of(np.dtype("V4")), dtypes.name_of(np.dtype([("c", "f4")])))
+    assert not dtypes.is_number(name)
+    if dtype.kind in "mM":
+        assert dtypes.name_of_descr(dtype.str) == name
+
+
+@pytest.mark.parametrize("name", dtypes.QUANTISED)
+def test_quantised_integers_are_dtypes_of_their_own(name):
+    """In memory they are plain integers. They match only themselves, and are not cast."""
+    plain = dtypes.QUANTISED[name]
+    assert dtypes.to_numpy(name) == np.dtype(plain)
+    assert dtypes.itemsize(name) == dtypes.stored_itemsize(name) == np.dtype(plain).itemsize
+    assert dtypes.can_cast(name, name)
+    assert not any(dtypes.can_cast(*pair) for pair in ((name, plain), (plain, name)))
+    assert not dtypes.is_number(name)
+    assert dtypes.integer_bits(name) is None
+
+
+@pytest.mark.newest
+def test_which_dtypes_are_numbers():
+    """All of numpy and ml_dtypes that can be cast; the complex ones are known as such."""
+    for name in (*NUMPY, *ML, "float128", "complex32", "bcomplex32", "int1", "float8_e8m0fnu"):
+        assert dtypes.is_number(name)
+        assert dtypes.is_complex(name) == ("complex" in name)
+    for name in ("string", "object", "datetime64[s]", "timedelta64[D]", "|V2", "qint8", "variant"):
+        assert not dtypes.is_number(name)
 
 
 def _range(name):

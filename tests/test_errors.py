@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -58,6 +59,24 @@ def test_a_missing_library_ends_in_the_command_that_installs_it():
 # --- each of them, as a user meets it -------------------------------------------------------------
 
 ONES = np.ones(3, "f4")
+SQUARE = np.ones((3, 3))
+
+
+def module(**names):
+    """A module with a variable under each attribute, by its name."""
+    import tensorflow as tf
+
+    found = tf.Module()
+    for attribute, name in names.items():
+        setattr(found, attribute, tf.Variable(ONES, name=name))
+    return found
+
+
+def checkpoint(**names):
+    """A checkpoint of such a module."""
+    import tensorflow as tf
+
+    return tf.train.Checkpoint(module(**names)).write(os.path.join(tempfile.mkdtemp(), "ckpt"))
 
 
 class Format:
@@ -86,6 +105,34 @@ def cut(folder, count=-20, name="m.npz"):
     path = initreg.save(folder / name, {"fc/W": np.ones((3, 4)), "fc/b": ONES})
     path.write_bytes(path.read_bytes()[:count])
     return path
+
+
+def compiled(optimizer):
+    """A model whose optimizer is built."""
+    import keras
+
+    made = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="fc")])
+    made.compile(optimizer, "mse")
+    made.optimizer.build(made.trainable_variables)
+    return made
+
+
+def trained(optimizer):
+    """A file of such a model."""
+    path = os.path.join(tempfile.mkdtemp(), "m.h5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras, about HDF5
+        compiled(optimizer).save(path)
+    return path
+
+
+def merged(**values):
+    """A save of two files that have different metadata."""
+    folder = Path(tempfile.mkdtemp())
+    for name, value in values.items():
+        initreg.save(folder / f"{name}.safetensors", {name: ONES}, metadata={"format": value})
+    sources = [folder / f"{name}.safetensors" for name in values]
+    initreg.convert(sources, folder / "m.safetensors")
 
 
 def variables(count):
@@ -181,9 +228,13 @@ RAISED = {
         lambda f, m: initreg.load({"fc/W": ONES, "fc/W:0": ONES}),
         ["dict of 2", "'fc/W'", "'fc/W:0'", "Rename or drop one of them"],
     ),
+    "AmbiguousNames": (
+        lambda f, m: init(checkpoint(v="a", w="b"), module(v="b", w="a")),
+        ["ckpt", "a: by name 'v', by place 'w'", "nothing was written", "by='name'", "by='place'"],
+    ),
     "UnknownTarget": (
         lambda f, m: init({"a": ONES}, 7),
-        ["no installed target writes into a builtins.int", "Give a TF1 session"],
+        ["no installed target writes into a builtins.int", "Give a Keras model", "or an optimizer"],
     ),
     "TargetError": (
         lambda f, m: init({"a": ONES}, {"a": frozen()}),
@@ -215,10 +266,30 @@ RAISED = {
     ),
 }
 WARNED = {
+    "AxesWarning": (
+        lambda: init(
+            {"a": np.ones((3, 2)), "b": SQUARE},
+            {"a": np.ones((2, 3)), "b": SQUARE.copy()},
+            transpose="a",
+        ),
+        ["b", "maybe with axes in another order"],
+    ),
+    "NamingWarning": (
+        lambda: init(checkpoint(v="old"), module(v="new")),
+        ["ckpt", "matched by place, although people gave them other names", "new  (3,) float32"],
+    ),
+    "StateWarning": (
+        lambda: init(trained("Adam"), compiled("RMSprop")),
+        ["m.h5", "the state of RMSprop is not restored", "Adam"],
+    ),
     "MissingWarning": (lambda: init({"a": ONES}, target(a=(3,), b=(2,))), ["dict of 1", "b  (2,)"]),
     "UnusedWarning": (lambda: init({"a": ONES, "b": ONES}, target(a=(3,))), ["b  (3,) float32"]),
     "ReshapeWarning": (lambda: init({"a": ONES}, target(a=(1, 3))), ["a  (3,) float32 -> (1, 3)"]),
     "CastWarning": (lambda: init({"a": np.ones(3)}, target(a=(3,))), ["float64 -> float32"]),
+    "MetadataWarning": (
+        lambda: merged(a="pt", b="tf"),
+        ["a.safetensors + ", "'format' is 'tf', not 'pt'", "pass metadata={'format': 'pt'}"],
+    ),
     "MismatchWarning": (
         lambda: init({"a": ONES, "b": ONES}, target(a=(4,), b=(3,)), ignore_mismatch=True),
         ["a  shape (3,) does not fit (4,)"],
@@ -228,13 +299,14 @@ WARNED = {
         ["head/*", "expect_missing"],
     ),
 }
+WITH_TENSORFLOW = {"PartialRestoreError", "AmbiguousNames", "NamingWarning", "StateWarning"}
 BASES = {"PlanError", "InitregWarning"}  # of those that follow; neither is raised by itself
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.framework) if name == "PartialRestoreError" else name
+        pytest.param(name, marks=pytest.mark.framework) if name in WITH_TENSORFLOW else name
         for name in RAISED
     ],
 )
@@ -248,7 +320,13 @@ def test_each_error_says_where_what_and_what_to_do(tmp_path, monkeypatch, name):
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("name", WARNED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.framework) if name in WITH_TENSORFLOW else name
+        for name in WARNED
+    ],
+)
 def test_each_warning_says_of_what(name):
     """Each warning names the source, the variable or the rule."""
     provoke, said = WARNED[name]
@@ -277,6 +355,9 @@ def test_only_these_are_raised():
     pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}
     pythons |= {"NotImplementedError"}  # of initreg.testing, whose user is the author of a plugin
     inner = {"BadStream", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
+    inner |= {"Bad", "TooDeep", "Unknown"}  # of HDF5, which a caller turns into one of ours
+    inner |= {"OtherName"}  # of a zip archive, a DamagedFile
+    inner |= {"Refused"}  # state, whose reason becomes a StateWarning
     found = set()
     for folder in ("initreg", "plugins/initreg_formats", "plugins/initreg_targets"):
         for file in (root / folder).rglob("*.py"):
@@ -287,6 +368,9 @@ def test_only_these_are_raised():
                     if name[:1].isupper():
                         found.add((name, file.relative_to(root).as_posix()))
     found -= {("ImportError", "initreg/__init__.py")}  # where initreg cannot be imported at all
+    # What the command line makes of a stdout that cannot be written, and of bad usage.
+    found -= {("OutputFailed", "initreg/cli/printing.py")}
+    found -= {("ArgumentError", "initreg/cli/parser.py")}
     # A stranger's object of the kit for targets raises it, so that a target can be seen to decline.
     found -= {("RuntimeError", "initreg/testing/targets/asking.py")}
     assert {(n, f) for n, f in found if n not in ours | pythons | inner} == set()

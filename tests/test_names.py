@@ -1,6 +1,8 @@
 """initreg.names: names as they are compared, and patterns of them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from initreg.errors import RuleError
 from initreg.names import NO_PATTERNS, Patterns, normalise
@@ -16,11 +18,34 @@ from initreg.names import NO_PATTERNS, Patterns, normalise
         ("a/.ATTRIBUTES/VARIABLE_VALUE:0", "a"),
         ("a/.ATTRIBUTES/OBJECT_CONFIG_JSON", "a/.ATTRIBUTES/OBJECT_CONFIG_JSON"),
         ("A/:0/b", "A/:0/b"),
+        ("a:0:0", "a:0:0"),
+        ("a:0/.ATTRIBUTES/VARIABLE_VALUE", "a:0:0"),
+        ("a:0/.ATTRIBUTES/VARIABLE_VALUE:0", "a:0:0"),
+        ("a:0:0:0", "a:0:0:0"),
+        (
+            "a/.ATTRIBUTES/VARIABLE_VALUE/.ATTRIBUTES/VARIABLE_VALUE",
+            "a/.ATTRIBUTES/VARIABLE_VALUE/.ATTRIBUTES/VARIABLE_VALUE",
+        ),
+        (":0", ""),
+        ("", ""),
     ],
 )
 def test_normalise(given, name):
-    """One ':0' and one attribute suffix are dropped from the end, nothing else."""
+    """One ':0' and one attribute suffix are dropped from the end, nothing else. A name that would
+    end in one even then is another name, and keeps it, however often it is normalised."""
     assert normalise(given) == name
+    assert normalise(name) == name
+
+
+@given(st.lists(st.sampled_from(["a", ":0", "/.ATTRIBUTES/VARIABLE_VALUE", "0"]), max_size=6))
+def test_names_are_equal_if_they_are_after_one_normalisation(parts):
+    """What is dropped once makes two names equal, and what would be dropped twice does not."""
+    name = "".join(parts)
+    once = name.removesuffix(":0").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    assert normalise(normalise(name)) == normalise(name)
+    assert (normalise(name) == normalise(once)) == (
+        once == once.removesuffix(":0").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 # The keywords that the verbs have as options, and those that only functions have.
 KEYWORDS = (
     "format|allow_pickle|max_inflation|verify|mmap|to|compress|shard_size|manifest|meta|inference|"
-    "finite|limit|keep|drop|strip_prefix|rename|prefix|transpose|permute|slice|pad|cast|"
+    "finite|limit|rules|keep|drop|strip_prefix|rename|prefix|scale|split|unstack|"
+    "concat|stack|transpose|permute|reshape|take|slice|pad|view|cast|metadata|"
     "ignore_mismatch|on_missing|on_unused|expect_missing|expect_unused|ignore|atomic"
 )
 PYTHON = re.compile(
@@ -50,6 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "zoo.npy", {"a": w})
     np.savez(folder / "objects.npz", a=np.array([{}], object), w=w)
     np.savez_compressed(folder / "zeros.npz", a=np.zeros(70_000_000, "u1"))
+    np.savez(folder / "raw.npz", w=w.astype(ml_dtypes.bfloat16))
     (folder / "run").mkdir()
     np.save(folder / "run" / "model-7.npy", {"a": w})
     initreg.save_states(folder / "run" / "model-7.npy", step=7)
@@ -120,7 +122,21 @@ SAID = [
         "convert base.npz {out}/o.ckpt --shard-size 1",
         "Leave out --shard-size, or save as .safetens",
     ),
-    ("convert bf16.safetensors {out}/o.npz", "or cast it, as --cast float32 does. Nothing was"),
+    (
+        "convert bf16.safetensors {out}/o.npz",
+        "or store it cast: --cast w=float32, or drop it: --drop w. Nothing was",
+    ),
+    ("convert raw.npz {out}/o.npz", "say so: --view w=bfloat16 and --cast w=float32. Else drop"),
+    ("convert raw.npz {out}/o.npz --cast w=float32", "Say what it is, with --view bfloat16"),
+    (
+        "convert raw.npz {out}/o.ckpt --view w=int8",
+        "--view w=int8: array 'w': |V2 cannot be viewed",
+    ),
+    ("convert raw.npz {out}/o.ckpt --view bool", "--view bool: array 'w': |V2 cannot be viewed as"),
+    ("plan raw.npz --onto bf16.safetensors", "if the raw bytes are bfloat16: --view w=bfloat16"),
+    (CONVERT + "--metadata a=b", "has no place for metadata. Leave out --metadata, or save as"),
+    (CONVERT + "--metadata ab", "--metadata ab: give a key, '=' and a text, as in --metadata l"),
+    (CONVERT + "--metadata a=b --metadata a=c", "--metadata: the key 'a' is given twice: 'b'"),
     ("dump base.npz {out}/o.npz", "or pass --inference to drop the arrays that"),
     ("dump base.npz {out}/o.npz --meta base.npz", "Without a metagraph, pass --inference"),
     ("dump many.npz {out}/o.npz --inference", "... and 6 names more: --all shows them all"),
@@ -174,6 +190,8 @@ def test_what_is_typed_again_means_the_same(files: Path, tmp_path: Path) -> None
         {"slice": {"w": (1, 2, None)}},
         {"cast": "float16"},
         {"cast": {"w": "int8", "*": "int16"}},
+        {"view": "bfloat16"},
+        {"view": {"w": "bfloat16", "*": "int16"}},
         {"keep": ["-x", "y z", "layer.0"]},
     ):
         from initreg.cli.options import rules_of
@@ -265,12 +283,13 @@ def _literals() -> Iterator[tuple[str, str, set[str]]]:
 # What no verb can print, since argparse accepts nothing that would be refused with these words.
 ONLY_IN_PYTHON = {
     ("initreg/api/smart_init.py", "SmartInit("),  # and this is the code of a hint
-    ("initreg/api/restoring.py", "SmartInit("),
     ("initreg/plan/rows.py", "SmartInit("),
+    ("initreg/plan/rows.py", "SmartInit(["),
     ("initreg/arrays/lazy_array.py", " is not in memory: copy=False is not possible"),
     ("initreg/plugin/source.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
+    ("initreg/plugin/source.py", "convert all parts together where they were made"),
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
-    ("initreg/api/restoring.py", ". With atomic=True, all is read before anything is "),
+    ("initreg/api/restoring.py", "With atomic=True, all is read before anything is "),
     ("initreg/plan/html.py", " more: plan.to_text(limit=None)"),
     (
         "initreg/rules/rename_rules.py",

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from initreg.api.opening_options import Opening
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.arrays.lazy_array import LazyArray
+from initreg.errors import RuleError
 from initreg.names import NO_PATTERNS, Patterns
-from initreg.plan.rows import Policy
+from initreg.plan.choices import By, Policy
+from initreg.plugin.installed import default_registry
+from initreg.plugin.part_names import part_sets
+from initreg.plugin.source import Source
 from initreg.rules.keywords import Rules
+from initreg.rules.scope_rules import Scope
 
-if TYPE_CHECKING:
-    pass
+
+class Typed(NamedTuple):
+    """A call as the user typed it, for the code of a hint: its name and its keywords."""
+
+    caller: str
+    options: Mapping[str, Any]
+
+
+# The options of SmartInit that are not rules. The code of a hint repeats them for the whole call.
+OF_THE_CALL = (
+    "ignore_mismatch",
+    "on_missing",
+    "on_unused",
+    "expect_missing",
+    "expect_unused",
+    "ignore",
+    "by",
+    "atomic",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +55,9 @@ class Link:
         on_unused: the policy for its arrays that no variable takes.
         expected: names that are expected to be unused.
         ignored: names that are not restored even though they match.
-        typed: the keywords of each of its rules as the user typed them, for the code of a hint.
+        by: by which of their names its arrays are matched, if the user chose.
+        typed: the calls around it as the user typed them, from the innermost to the outermost, for
+            the code of a hint. Options of opening are in ``opening``.
     """
 
     source: Any
@@ -40,7 +67,8 @@ class Link:
     on_unused: Policy = Policy.WARN
     expected: Patterns = NO_PATTERNS
     ignored: Patterns = NO_PATTERNS
-    typed: tuple[Mapping[str, Any], ...] = ()
+    by: By | None = None
+    typed: tuple[Typed, ...] = ()
 
     def inside(self, outer: Link) -> Link:
         """This link in a chain that has options, too.
@@ -55,32 +83,80 @@ class Link:
             on_unused=outer.on_unused if self.on_unused is Policy.WARN else self.on_unused,
             expected=Patterns((*self.expected, *outer.expected), "expect_unused"),
             ignored=Patterns((*self.ignored, *outer.ignored), "ignore"),
+            by=self.by or outer.by,
             typed=self.typed + outer.typed,
         )
+
+    def onto(self, variables: Sequence[str]) -> Link:
+        """This link for a target with these variables, which decide what a scope does."""
+        link = self
+        for rules in self.rules:
+            if isinstance(rules, Scope):
+                bound, ignored = rules.onto(variables)
+                link = replace(
+                    link,
+                    rules=tuple(bound if each is rules else each for each in link.rules),
+                    ignored=Patterns((*link.ignored, *ignored), "ignore"),
+                )
+        return link
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An initialiser that is not initreg's own, which is run between the links of a chain.
+
+    Args:
+        label: what messages call it.
+        run: initialises the target.
+        after: how many links come before it.
+    """
+
+    label: str
+    run: Callable[[Any], object]
+    after: int
 
 
 class Chain:
     """Links in order. A chain is a source, too, so that it can be part of another chain."""
 
     links: tuple[Link, ...]
+    steps: tuple[Step, ...] = ()
 
 
 def flatten(source: Any, like: Link) -> Iterator[Link]:
     """The links of a source. A list has several, and an empty source has none.
+
+    The parts of a set, one after the other as a shell or ``glob`` lists them, are one link: each of
+    them opens the whole set.
 
     Args:
         source: what the user passed.
         like: the options for each source that is not a chain of its own.
     """
     if isinstance(source, Chain):
+        if source.steps:
+            raise RuleError(
+                f"{source!r} also runs {source.steps[0].label}, which is not a source of arrays. "
+                "Only init() of a ChainInit can do that"
+            )
         yield from (link.inside(like) for link in source.links)
     elif isinstance(source, (list, tuple)):
-        for each in source:
-            yield from flatten(each, like)
+        for before, each in itertools.pairwise((None, *source)):
+            if not _are_of_one_set(before, each):
+                yield from flatten(each, like)
     elif source is None or (isinstance(source, (str, Mapping)) and not _holds(source)):
         return
     else:
         yield replace(like, source=source)
+
+
+def _are_of_one_set(one: Any, other: Any) -> bool:
+    """Whether two sources are parts of one set, by their names."""
+    if not all(isinstance(each, (str, os.PathLike)) and os.fspath(each) for each in (one, other)):
+        return False
+    a, b = Path(os.path.expanduser(one)).absolute(), Path(os.path.expanduser(other)).absolute()
+    is_part = bool(part_sets([a.name])) and bool(part_sets([b.name]))
+    return is_part and a.parent == b.parent and len(part_sets([a.name, b.name])) == 1
 
 
 def _holds(source: str | Mapping[str, Any]) -> bool:
@@ -121,6 +197,35 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
         names = [name for each in given for name in each]
         rules.refuse_untouched(touched[key], names, " + ".join(each.label for each in given))
     return maps
+
+
+def check(links: Iterable[Link]) -> None:
+    """Look at the links now, rather than when they are restored: names and shapes, no values.
+
+    A pickle is not opened, because that would unpickle all of it. Rules that depend on the
+    variables of a target, and those after them, are not looked at.
+
+    Raises:
+        InitregError, RuleError: what :func:`open_chain` raises.
+    """
+    known = []
+    unsure: list[Rules] = []  # whether they match an array cannot be said yet
+    for link in links:
+        scoped = next((i for i, each in enumerate(link.rules) if isinstance(each, Scope)), None)
+        if link.opening.options.allow_pickle and not isinstance(link.source, ArrayMap):
+            default_registry().choose(Source(link.source), link.opening.format)
+            unsure += link.rules
+        else:
+            unsure += link.rules[scoped:] if scoped is not None else ()
+            known.append(replace(link, rules=link.rules[:scoped]))
+    with ExitStack() as stack:
+        open_chain([_without(link, unsure) for link in known], stack)
+
+
+def _without(link: Link, rules: Sequence[Rules]) -> Link:
+    """The link up to the first of these rules, which later ones may build on."""
+    sure = itertools.takewhile(lambda each: not any(each is r for r in rules), link.rules)
+    return replace(link, rules=tuple(sure))
 
 
 def merged(maps: Iterable[ArrayMap]) -> dict[str, LazyArray]:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -20,7 +20,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.plugin.training import inference, parameter_files
 from initreg.rules.keywords import Rules
-from initreg.rules.rule import Entry, Outcome
+from initreg.rules.rule import Outcome
 from initreg.specs import ArraySpec
 from initreg.wording import code_text, names_text, plural, shape_text
 
@@ -88,6 +88,7 @@ def dump(
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
+    metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     **options: Unpack[ReadingOptions],
 ) -> Dumped:
@@ -107,9 +108,10 @@ def dump(
         compress: as for :func:`initreg.save`.
         shard_size: as for :func:`initreg.save`.
         manifest: as for :func:`initreg.save`.
+        metadata: as for :func:`initreg.save`.
         progress: as for :func:`initreg.save`.
-        options: ``format``, ``verify``, ``mmap``, ``allow_pickle`` and ``max_inflation``, as for
-            :class:`initreg.SmartInit`. They are about the checkpoint.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native`` and
+            ``max_inflation``, as for :class:`initreg.SmartInit`. They are about the checkpoint.
 
     Returns:
         A :class:`Dumped`: the path, what was kept, and what was dropped and why.
@@ -151,6 +153,7 @@ def dump(
             compress=compress,
             shard_size=shard_size,
             manifest=manifest,
+            metadata=metadata,
             progress=progress,
         )
         return Dumped(path, tuple(chosen.specs()), dropped, graph)
@@ -173,7 +176,7 @@ class _Chosen:
                 outcome.dropped.append(spec)
             else:
                 named = ArraySpec(name, spec.shape, spec.dtype, (), spec.origin, spec.changes)
-                kept.append(Entry(entry.index, named, entry.changes))
+                kept.append(replace(entry, spec=named))
         outcome.entries = kept
 
 
@@ -262,7 +265,7 @@ def _newest_metagraph(checkpoint: Any) -> Path:
     """
     is_path = isinstance(checkpoint, (str, os.PathLike))
     path = Path(os.path.expanduser(os.fspath(checkpoint))) if is_path else None
-    folder = path if path is not None and path.is_dir() else path.parent if path else None
+    folder = path if path is not None and os.path.isdir(path) else path.parent if path else None
     endings = parameter_files(default_registry())
     there = _files_with(endings, folder) if folder is not None else []
     label = checkpoint.label if isinstance(checkpoint, ArrayMap) else Source(checkpoint).label
@@ -294,7 +297,7 @@ def _files_with(endings: tuple[str, ...], folder: Path) -> list[Path]:
                 for entry in entries
                 if entry.name.endswith(endings) and entry.is_file()
             ]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: a NUL in the path
         return []
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error

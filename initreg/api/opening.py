@@ -23,8 +23,8 @@ def open(  # the name that people know from gzip, zipfile and safetensors
 
     Args:
         source: a path, a mapping of names to arrays, or an object that a format claims.
-        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
-            rules, as for :class:`initreg.SmartInit`.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
+            ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`.
 
     Returns:
         An :class:`ArrayMap`. Names, shapes and dtypes are known; values are read when asked for.
@@ -52,10 +52,10 @@ def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes.
-        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
-            rules, as for :class:`initreg.SmartInit`. With ``mmap`` an array is a view of the file
-            where that is possible. The file must then not change. Pages that are written become
-            the process's own.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
+            ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. With ``mmap`` an
+            array is a view of the file where that is possible. The file must then not change.
+            Pages that are written become the process's own.
 
     Returns:
         The arrays by name. They belong to the caller: native byte order, C order, writable.

@@ -25,12 +25,15 @@ class OpeningOptions(TypedDict, total=False):
     Args:
         format: the name of the format, for a source that does not show it.
         allow_pickle: open pickles, **which can run any code**. Only for files that you made.
+        native: let a library in C read what initreg does not, such as rare filters of HDF5. It may
+            **crash or return wrong values** if the file is damaged. Only for files that you trust.
         max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is
             always allowed.
     """
 
     format: str | None
     allow_pickle: bool
+    native: bool
     max_inflation: float
 
 
@@ -125,7 +128,7 @@ def opening_of(
         if name not in allowed.__annotations__:
             raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
     given = {name: plain(value) for name, value in options.items()}
-    for name in ("verify", "mmap", "allow_pickle"):
+    for name in ("verify", "mmap", "allow_pickle", "native"):
         switch(given.get(name, False), name)
     most = given.get("max_inflation", 1)
     if isinstance(most, bool) or not isinstance(most, (int, float)) or not most > 0:

@@ -2,54 +2,58 @@
 
 from __future__ import annotations
 
+import glob
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
-from initreg.api.chain import Link, open_chain
+from initreg.api import optimizer_states
+from initreg.api.chain import Link, Step, open_chain
+from initreg.api.hinting import Hinting
+from initreg.arrays.describing import check_state, names_in
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (
+    FAULTS,
+    AxesWarning,
     CastWarning,
     InitregError,
     InitregWarning,
     MismatchWarning,
     MissingWarning,
+    NamingWarning,
     PartialRestoreError,
     PluginError,
     ReshapeWarning,
     TargetError,
     UnmetWarning,
     UnusedWarning,
+    is_by_signal,
     warn,
 )
 from initreg.names import Patterns, normalise
-from initreg.option_spelling import join, said
+from initreg.option_spelling import join, option, said
 from initreg.plan.expectations import SourceSpecs
-from initreg.plan.hints import nearest, renamings, transposes
 from initreg.plan.matching import match
+from initreg.plan.not_needed import mark_not_needed, mark_unneeded
 from initreg.plan.plan import Plan
-from initreg.plan.rows import Hint, Kind, Policy, Row
+from initreg.plan.rows import Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
 from initreg.plugin import training
 from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
-from initreg.rules.changes import cast_values
+from initreg.rules.casting import cast_values
 from initreg.specs import VariableSpec
-from initreg.wording import code_text, names_text, options_text, plural
+from initreg.wording import names_text, plural
 
 if TYPE_CHECKING:
     import numpy as np
 
 logger = logging.getLogger("initreg")
-
-_FEW_NAMES = 50  # on one side only: a misspelt name is looked for among at most so many
-_MOST_HINTS = 3
 
 
 class Restore:
@@ -57,10 +61,12 @@ class Restore:
 
     Args:
         links: the sources, in order.
+        source: what the user passed as the source.
         target: the target, as the user passed it.
         stack: it closes the sources that are opened here.
         on_missing: the policy for variables that no source supplies.
         expect_missing: names of variables that are expected to be missing.
+        steps: what is run between the links.
 
     Raises:
         InitregError: a source cannot be opened, no target takes the object, or a rule is wrong.
@@ -69,19 +75,23 @@ class Restore:
     def __init__(
         self,
         links: Sequence[Link],
+        source: Any,
         target: Any,
         stack: ExitStack,
         *,
         on_missing: Policy,
         expect_missing: Patterns,
+        steps: Sequence[Step] = (),
     ) -> None:
         self._target: Target = default_registry().target(target)
+        self._obj = target
+        self._steps = steps
+        variables = _variables(self._target)
+        links = [link.onto([v.name for v in variables]) for link in links]
         self._maps = open_chain(links, stack)
         # By the names in the source itself, as in the rows of a plan.
         self._arrays = [{array.spec.origin: array for array in m.values()} for m in self._maps]
-        variables = _variables(self._target)
         self._variables = {normalise(v.name): v for v in variables}
-        self._links = links
         sources = [
             SourceSpecs(
                 m.label,
@@ -91,40 +101,72 @@ class Restore:
                 link.on_unused,
                 link.expected,
                 link.ignored,
+                link.by,
             )
             for m, link in zip(self._maps, links, strict=True)
         ]
-        plan = match(
-            sources,
-            variables,
-            self._target.label,
-            on_missing=on_missing,
-            expect_missing=expect_missing,
-            slots=partial(training.slots, default_registry()),
+        slots = partial(training.slots, default_registry())
+
+        def planned(sources: Sequence[SourceSpecs]) -> Plan:
+            return match(
+                sources,
+                variables,
+                self._label,
+                on_missing=on_missing,
+                expect_missing=expect_missing,
+                slots=slots,
+            )
+
+        plan = mark_not_needed(planned(sources), variables)
+        plan = mark_unneeded(
+            plan, [m.not_needed for m in self._maps], [m.copies for m in self._maps]
         )
-        self.plan = plan.with_hints(self._hints(plan, sources, variables))
+        hinting = Hinting(source, links, self._maps, self._variables, slots, sources, planned)
+        self.plan = hinting.of(plan)
+
+    def check_states(self) -> None:
+        """Leave state of optimizers out of the plan that cannot be right, as its values show."""
+        self.plan = optimizer_states.checked(self.plan, self._array)
 
     def warn(self) -> None:
         """Give one warning for each kind of row that the user should know of."""
         plan = self.plan
-        cast = [row for row in plan if row.is_cast and row.kind is not Kind.RESHAPED]
+        optimizer_states.tell(plan)
+        cast = [row for row in plan if row.is_cast]  # reshaped ones, too, which are told as both
         told: list[tuple[Sequence[Row], type[InitregWarning], str]] = [
             (plan.of(Kind.PASSED_OVER), MismatchWarning, "mismatched, skipped"),
+            (plan.doubtful, AxesWarning, "maybe with axes in another order"),
             (plan.of(Kind.RESHAPED), ReshapeWarning, "reshaped by axes of length 1"),
             (
                 plan.missing(Policy.WARN),
                 MissingWarning,
-                "only in the target, left unchanged",
+                "only in the target, not restored",
             ),
             (plan.unused(Policy.WARN), UnusedWarning, "only in the source, not used"),
+            (
+                [row for row in plan.restored if row.called],
+                NamingWarning,
+                "matched by place, although people gave them other names",
+            ),
             (cast, CastWarning, "cast"),
         ]
+        kept = plan.of(Kind.KEPT) if plan.on_missing is not Policy.IGNORE else ()
+        if kept:
+            text = warning_text(plan, kept, "only in the target, and maybe wrong now")
+            remedies = dict.fromkeys(row.remedy for row in kept if row.remedy)
+            text += "".join(f"\n{remedy}" for remedy in remedies)
+            names = list(dict.fromkeys(row.name for row in kept))
+            text += "\nIf it is right as it is, pass "
+            text += option("expect_missing", names[0] if len(names) == 1 else names)
+            warn(text, MissingWarning)
         hints = "".join(f"\n  hint: {hint}" for hint in plan.hints)
         for rows, category, what in told:
             if rows:
                 text = warning_text(plan, rows, what)
-                if category in (MissingWarning, UnusedWarning, MismatchWarning):
+                if category in (MissingWarning, UnusedWarning, MismatchWarning, AxesWarning):
                     text, hints = text + hints, ""  # hints are shown once
+                if category is AxesWarning:
+                    text += self._as_it_is(rows)
                 warn(text, category)
         if plan.unmet:
             clauses = join(", ", plan.unmet)
@@ -134,6 +176,20 @@ class Restore:
                 + ". Is a name misspelt, or has it been restored?",
                 UnmetWarning,
             )
+
+    def _as_it_is(self, rows: Sequence[Row]) -> str:
+        """How to say that an array is in the right order, for one that no rule has moved."""
+        for row in rows:
+            spec = self._array(row).spec
+            if spec.axes is None:
+                axes = tuple(range(len(spec.shape)))
+                name = glob.escape(spec.name)
+                return (
+                    "\nIf one is right as it is, say so: pass "
+                    + option("permute", {name: axes})
+                    + " for it"
+                )
+        return ""
 
     def write(self, *, atomic: bool = False) -> None:
         """Read, change and write every restored variable, in the order of the files.
@@ -146,45 +202,55 @@ class Restore:
             InitregError: it failed before. Nothing was written.
         """
         rows = sorted(self.plan.restored, key=self._position)
-        written: list[str] = []
+        done = _Done({row.name for row in rows})
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
-            pairs: Iterable[tuple[VariableSpec, Any]] = self._read(rows)
-            if atomic or any(hasattr(self._array(row).value, "assign") for row in rows):
+            parts: list[tuple[Iterable[Any], Step | None]]
+            parts = [(self._read(part), step) for part, step in self._parts(rows)]
+            if atomic or any(
+                hasattr(v, "assign") for row in rows for v in self._array(row).read_from
+            ):
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
-                pairs = _given_away(list(pairs))
-            expected = {row.name for row in rows}
-            for given in self._target.write(pairs):
-                name = normalise(given)
-                if name in expected:
-                    logger.debug("Restored %s", name)
-                    written.append(name)
-            missed = len(expected) - len(set(written))
-            if missed:
+                parts = [(_given_away(list(pairs)), step) for pairs, step in parts]
+            for pairs, step in parts:
+                for given in self._target.write(pairs):
+                    done.wrote(normalise(given))
+                if step is not None:
+                    done.run(step, self._obj)
+            if done.left:
                 raise PluginError(
                     f"{self.plan.target}: the target stopped before it had written "
-                    f"{plural(missed, 'variable')}"
+                    f"{plural(len(done.left), 'variable')}"
                 )
-        except Exception as error:
-            if not written:
-                if isinstance(error, InitregError):
+        except FAULTS as error:
+            if is_by_signal(error) or (done.running is not None and type(error) is SystemExit):
+                raise  # by the user's own code
+            if not done.began:
+                if isinstance(error, InitregError) or done.running is not None:
                     raise
                 reason = f"{type(error).__name__}: {error}"
                 raise TargetError(
                     f"{self.plan.target}: writing failed, and nothing was written: {reason}"
                 ) from error
-            left = sorted({row.name for row in rows} - set(written))
-            names = "; ".join(names_text(((n, "") for n in left), more="see error.not_written"))
-            raise PartialRestoreError(
-                f"{self.plan.target}: {plural(len(written), 'variable')} written, then: "
-                + said(error)
-                + f". Not written: {names}. With atomic=True, all is read before anything is "
-                "written",
-                written,
-                left,
-            ) from error
-        logger.info("Restored %s", plural(len(written), "variable"))
+            raise done.error(self.plan.target, error) from error
+        logger.info("Restored %s", plural(len(done.written), "variable"))
+        self.plan = self.plan.done()
+
+    def _parts(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], Step | None]]:
+        """The rows of the links before each step, with the step, and those after the last one."""
+        start = 0
+        for step in self._steps:
+            yield [row for row in rows if start <= (row.source or 0) < step.after], step
+            start = step.after
+        yield [row for row in rows if start <= (row.source or 0)], None
+
+    @property
+    def _label(self) -> str:
+        """What messages call the target. They must not say more than initreg knows of it."""
+        others = ", ".join(dict.fromkeys(step.label for step in self._steps))
+        label = self._target.label
+        return f"{label} (which {others} initialises, too)" if others else label
 
     def _array(self, row: Row) -> LazyArray:
         """The array of a row. The row has a source, or this is a bug."""
@@ -228,57 +294,62 @@ class Restore:
 
         return of_row
 
-    # --- hints --------------------------------------------------------------------------------
 
-    def _hints(
-        self, plan: Plan, sources: Sequence[SourceSpecs], variables: Sequence[VariableSpec]
-    ) -> list[Hint]:
-        """Hints for a source that matches little, or whose arrays fit in another order of axes."""
-        found: list[Hint] = []
-        of_source: list[list[Row]] = [[] for _ in sources]
-        for row in plan:
-            if row.source is not None and row.kind is not Kind.DROPPED:
-                of_source[row.source].append(row)
-        for number, (source, rows) in enumerate(zip(sources, of_source, strict=True)):
-            code = self._code(number)
-            matched = [row for row in rows if row.in_target]
-            if 2 * len(matched) < min(len(source.arrays), len(variables)) or not (
-                source.arrays and variables
-            ):
-                label = source.label if len(sources) > 1 else ""
-                found += renamings(source.arrays, variables, code, label)
-            elif matched:
-                named = [(row, self._array(row).name) for row in rows]
-                found += transposes(named, code)
-        return found[:_MOST_HINTS] or self._misspelt(plan)
+class _Done:
+    """What a restore has written and run so far, and the error that says so.
 
-    def _misspelt(self, plan: Plan) -> list[Hint]:
-        """Hints for names on one side only that look like a name on the other side."""
-        missing = {row.name for row in plan.of(Kind.ONLY_IN_TARGET) if not row.expected}
-        found: list[Hint] = []
-        for number in range(len(plan.sources)):
-            unused = [
-                self._array(row).spec
-                for row in plan.of(Kind.ONLY_IN_SOURCE)
-                if row.source == number and not row.expected
-            ]
-            if 0 < len(missing) <= _FEW_NAMES and 0 < len(unused) <= _FEW_NAMES:
-                variables = [self._variables[name] for name in missing]
-                found += nearest(unused, variables, self._code(number), cutoff=0.85)
-        return found[:_MOST_HINTS]
+    Args:
+        expected: the names of the variables that it is to write.
+    """
 
-    def _code(self, number: int) -> str:
-        """The code that names a source, with its options: ``"zoo.npy", allow_pickle=True``.
+    def __init__(self, expected: Collection[str]) -> None:
+        self._expected = expected
+        self.written: list[str] = []
+        self._ran: list[str] = []  # the labels of the steps
+        self.running: Step | None = None
 
-        If it has rules already, it is ``SmartInit("base.npz", drop="head/*")``.
-        """
-        link = self._links[number]
-        path = isinstance(link.source, (str, os.PathLike))
-        code = code_text(os.fspath(link.source)) if path else "source"
-        code += options_text(link.opening.typed())
-        for typed in filter(None, link.typed):
-            code = f"SmartInit({code}{options_text(typed)})"
-        return code
+    @property
+    def left(self) -> list[str]:
+        """The variables that were not written."""
+        return sorted(set(self._expected) - set(self.written))
+
+    @property
+    def began(self) -> bool:
+        """Whether the target has changed, as far as it is known."""
+        return bool(self.written or self._ran)
+
+    def wrote(self, name: str) -> None:
+        if name in self._expected:
+            logger.debug("Restored %s", name)
+            self.written.append(name)
+
+    def run(self, step: Step, obj: Any) -> None:
+        self.running = step
+        step.run(obj)
+        self.running = None
+        self._ran.append(step.label)
+
+    def error(self, target: str, error: BaseException) -> PartialRestoreError:
+        """The error for one that came after a part was done."""
+        what = [f"{plural(len(self.written), 'variable')} written"]
+        what += [f"{label} was run" for label in self._ran]
+        names = "; ".join(names_text(((n, "") for n in self.left), more="see error.not_written"))
+        advice = "With atomic=True, all is read before anything is written"
+        reason = said(error)
+        if self.running is not None:
+            reason = f"{self.running.label} failed: {type(error).__name__}: " + reason
+            advice = (
+                "What it has written is not known. Parts of initreg are planned as one, and are "
+                "checked before anything is written"
+            )
+        return PartialRestoreError(
+            f"{target}: {' and '.join(what)}, then: "
+            + reason
+            + (f". Not written: {names}" if names else "")
+            + f". {advice}",
+            self.written,
+            self.left,
+        )
 
 
 def _variables(target: Target) -> list[VariableSpec]:
@@ -287,13 +358,21 @@ def _variables(target: Target) -> list[VariableSpec]:
         found = list(target.variables())
     except InitregError:
         raise
-    except Exception as error:
+    except FAULTS as error:
+        if is_by_signal(error):
+            raise
         raise TargetError(
             f"{target.label}: cannot list its variables: {type(error).__name__}: {error}"
         ) from error
     for each in found:
         if not isinstance(each, VariableSpec):
             raise TargetError(f"{target.label}: lists {each!r}, which is not a VariableSpec")
+        what = f"{target.label}: variable {each.name!r}"
+        for field in ("aliases", "places", "automatic", "not_needed_with"):
+            if (given := getattr(each, field)) != ():
+                names_in(given, f"{what}: VariableSpec.{field}")
+        if each.state is not None:
+            check_state(each.state, what)
     return found
 
 

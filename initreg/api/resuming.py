@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from initreg.errors import (
 )
 from initreg.option_spelling import said
 from initreg.plugin.installed import default_registry
-from initreg.plugin.training import checkpoints
+from initreg.plugin.training import checkpoints_and_states
+from initreg.plugin.training_hookspecs import StateFile
+from initreg.storage import small_files
 from initreg.wording import plural, printable
 
 _STEP = re.compile(r".+-(\d+)", re.ASCII)  # the name of a checkpoint without a sidecar
+_OVERRULED = "was saved later, but"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class ResumePoint:
             ``initial_epoch``.
         step: the global step, None if it is not known.
         states: the result of ``state_dict()`` of each object, by the object's name.
-        skipped: newer checkpoints that are not complete, each with the reason.
+        skipped: newer checkpoints that are not taken, each with the reason. They are not complete,
+            or a state file names an older one.
 
     >>> point = initreg.resume("run")  # doctest: +SKIP
     >>> point.path, point.epoch, point.step  # doctest: +SKIP
@@ -86,8 +90,12 @@ def resume(directory: str | os.PathLike[str], *, verify: bool = False) -> Resume
 
     A checkpoint is complete if its sidecar and its index can be read, and each of its files has
     the size that was saved. Newer checkpoints that are not complete are skipped, with a
-    ResumeWarning. A checkpoint without a sidecar needs a name as training gives it:
-    ``model-1000.index``.
+    ResumeWarning. A checkpoint without a sidecar needs a name as training gives it, such as
+    ``model-1000.index``, or has to be in a state file: the file ``checkpoint`` of TensorFlow.
+
+    A state file says which checkpoint was the latest when it was written. That one is taken before
+    all that were saved earlier, and after those that were saved later. If one of the earlier ones
+    was saved after it nevertheless, there is a ResumeWarning.
 
     Args:
         directory: the folder.
@@ -116,10 +124,11 @@ def passed_over(
     found: ResumePoint | None,
     skipped: Sequence[tuple[Path, str]],
 ) -> str:
-    """The text of a warning about checkpoints that are not complete."""
+    """The text of a warning about newer checkpoints that are not taken."""
     where = f"continuing from {found.path}" if found else "there is nothing to continue from"
     lines = "".join(f"\n  {reason}" for _, reason in skipped)
-    count = plural(len(skipped), "incomplete checkpoint")
+    kind = "newer" if any(_OVERRULED in reason for _, reason in skipped) else "incomplete"
+    count = plural(len(skipped), f"{kind} checkpoint")
     return f"{os.fspath(directory)}: {count} skipped, {where}:{lines}"
 
 
@@ -128,12 +137,13 @@ def find(
 ) -> tuple[ResumePoint | None, tuple[tuple[Path, str], ...]]:
     """The point that :func:`resume` returns, and the checkpoints that were skipped. No warning."""
     skipped: list[tuple[Path, str]] = []
-    for candidate in sorted(_candidates(Path(directory)), key=lambda c: c.age, reverse=True):
+    for candidate in _in_order(Path(directory)):
         try:
             found = candidate.point(verify)
         except InitregError as error:
             skipped.append((candidate.path, printable(said(error))))
         else:
+            skipped += [(path, printable(reason)) for path, reason in candidate.before]
             return replace(found, skipped=tuple(skipped)), tuple(skipped)
     return None, tuple(skipped)
 
@@ -146,17 +156,24 @@ class _Candidate:
         path: the checkpoint.
         saved_at: when it was saved, in seconds since the epoch.
         step: the global step, if it is known.
-        sidecar: the content of the sidecar, the error of reading it, or None without a sidecar.
+        sidecar: the content of the sidecar, None without a sidecar, or the error that this
+            checkpoint is.
+        written_at: when its last file was written, as the file system says.
+        place: the place in the list of a state file. -1 if it is not there.
+        before: checkpoints that were saved later, each with the reason why they come after it.
     """
 
     path: Path
     saved_at: float
     step: int | None
     sidecar: Mapping[str, Any] | InitregError | None
+    written_at: float
+    place: int = -1
+    before: tuple[tuple[Path, str], ...] = ()
 
     @property
-    def age(self) -> tuple[float, int]:
-        return self.saved_at, self.step or 0
+    def age(self) -> tuple[float, int, int]:
+        return self.saved_at, self.place, self.step or 0
 
     def point(self, verify: bool) -> ResumePoint:
         """The point. Raises InitregError if the checkpoint is not complete."""
@@ -178,28 +195,100 @@ class _Candidate:
         return ResumePoint(self.path, self.sidecar["epoch"], self.step, states)
 
 
-def _candidates(folder: Path) -> Iterator[_Candidate]:
+def _in_order(folder: Path) -> list[_Candidate]:
+    """The checkpoints of a folder, in the order in which they are tried."""
     try:
-        names = set(os.listdir(folder))
+        names = set(small_files.listed(folder))
     except FileNotFoundError:
         raise SourceNotFound(f"{folder}: there is no such folder to resume from") from None
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
     # Hidden files belong to a save that is running, or was killed.
     names = {name for name in names if not name.startswith(".")}
-    known = checkpoints(default_registry(), names)
-    sidecars = {n.removesuffix(ENDING): folder / n for n in names if n.endswith(ENDING)}
-    for name, path in sidecars.items():
-        if name not in names and name not in known:
-            continue  # the checkpoint is not written yet, or was deleted
+    known, states = checkpoints_and_states(default_registry(), names, folder)
+    found = {name: _candidate(folder, name, last) for name, last in known.items()}
+    found |= {
+        name: _candidate(folder, name, name)
+        for name in names
+        if f"{name}{ENDING}" in names and name not in known
+    }
+    listed = {name for state in states for name in state.checkpoints}
+    found = {
+        name: each
+        for name, each in found.items()
+        if each.sidecar is not None or name in listed or _STEP.fullmatch(name)
+    }
+    ordered = sorted(found.values(), key=lambda each: each.age, reverse=True)
+    for state in states:
+        ordered = _as_stated(ordered, state, folder)
+    return ordered
+
+
+def _candidate(folder: Path, name: str, last: str) -> _Candidate:
+    """The checkpoint of a name. ``last`` is the file that is written last."""
+    path, written_at = folder / name, _mtime(folder / last)
+    sidecar = sidecar_of(path)
+    if os.path.lexists(sidecar):
         try:
-            content = read_sidecar(path)
-            yield _Candidate(folder / name, content["saved_at"], content["step"], content)
+            content = read_sidecar(sidecar)
         except InitregError as error:
-            yield _Candidate(folder / name, _mtime(path), None, error)
-    for name, last in known.items():  # the file that is written last says when it was saved
-        if name not in sidecars and (match := _STEP.fullmatch(name)):
-            yield _Candidate(folder / name, _mtime(folder / last), int(match[1]), None)
+            return _Candidate(path, _mtime(sidecar), None, error, written_at)
+        if content is not None:
+            return _Candidate(path, content["saved_at"], content["step"], content, written_at)
+    step = _STEP.fullmatch(path.name)
+    return _Candidate(path, written_at, int(step[1]) if step else None, None, written_at)
+
+
+def _as_stated(
+    candidates: Sequence[_Candidate], state: StateFile, folder: Path
+) -> list[_Candidate]:
+    """The candidates, the newest first, in the order in which a state file puts them.
+
+    A state file knows of all that was saved before it was written. Its list also gives the order of
+    checkpoints without sidecars, whose own times change when a folder is copied.
+    """
+    path = folder / state.name
+    at = _mtime(path)
+    places = {folder / name: place for place, name in enumerate(state.checkpoints)}
+    found = {each.path: each for each in candidates}
+    for name, last in state.checkpoints.items():
+        each = found.get(folder / name) or _candidate(folder, name, last)
+        is_listed = each.sidecar is None
+        found[each.path] = replace(
+            each,
+            place=places[each.path],
+            saved_at=min(each.saved_at, at) if is_listed else each.saved_at,
+            written_at=min(each.written_at, at) if is_listed else each.written_at,
+        )
+    latest = found.pop(folder / state.latest, None)
+    if state.problem:
+        error = SourceNotFound(state.problem)
+        latest = _Candidate(path, at, None, error, at)
+    ordered = sorted(found.values(), key=lambda each: each.age, reverse=True)
+    if latest is None:
+        return ordered
+    by_time = next((n for n, each in enumerate(ordered) if each.age < latest.age), len(ordered))
+    known = (n for n, each in enumerate(ordered) if _is_known(each, latest, at))
+    position = min(by_time, next(known, len(ordered)))
+    reason = f"{_OVERRULED} {path} names {state.latest!r}"
+    before = [
+        (each.path, f"{each.path}: {reason}")
+        for each in ordered[position:by_time]
+        if each.place < 0 or each.sidecar is not None
+    ]
+    return [*ordered[:position], replace(latest, before=tuple(before)), *ordered[position:]]
+
+
+def _is_known(candidate: _Candidate, latest: _Candidate, at: float) -> bool:
+    """Whether a checkpoint was there when the state file was written, ``at`` this time.
+
+    In a folder that was copied, an old one may look newer. A lower step tells, unless a run was
+    started anew, and killed after its first save.
+    """
+    if max(candidate.saved_at, candidate.written_at) <= at:
+        return True
+    steps = candidate.step, latest.step
+    return candidate.sidecar is None and None not in steps and steps[0] < steps[1]  # type: ignore[operator]
 
 
 def _mtime(path: Path) -> float:

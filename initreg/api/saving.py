@@ -5,29 +5,35 @@ A save is atomic: the file is complete, or nothing is changed.
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
-from initreg.api.opening_options import SourceOptions, spelt_out, split, switch
+from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.metadata import checked, joined
 from initreg.arrays.saved import Progress, Saved
-from initreg.errors import InitregError, UnknownFormat
-from initreg.option_spelling import option
+from initreg.errors import InitregError, MetadataWarning, RuleError, UnknownFormat, warn
+from initreg.option_spelling import join, option
 from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
-from initreg.rules.keywords import Rules
+from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output, written
+from initreg.wording import plural
 
 _STEP = re.compile(r"-\d+$")  # the step of a training: "model.ckpt-1000"
+_SHOWN = 10  # arrays, or keys of metadata, in a message
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 
+@spelt_out(RuleOptions)
 def save(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
@@ -36,7 +42,9 @@ def save(
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
+    metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    **rules: Unpack[RuleOptions],
 ) -> Path:
     """Write arrays to a file. The save is atomic: an existing file is replaced at the end.
 
@@ -51,7 +59,11 @@ def save(
             safetensors only.
         manifest: write the digests of the files and arrays beside the file, for
             :func:`initreg.verify`.
+        metadata: texts by key to save beside the arrays, such as ``{"license": "mit"}``. For
+            safetensors, and for formats of plugins that keep metadata. An open map brings its own,
+            to which these are added.
         progress: a function that is called with the bytes that are done, and with all bytes.
+        rules: as for :class:`initreg.SmartInit`: ``cast="float16"``, ``drop="head/*"``.
 
     Returns:
         The path to open the result with.
@@ -59,7 +71,9 @@ def save(
     Raises:
         UnwritableFile: the system cannot write the file.
         UnknownFormat: no format has this extension or this name.
-        InitregError: the format cannot store one of the arrays. Nothing is changed then.
+        InitregError: the format cannot store one of the arrays, or metadata. Nothing is changed
+            then.
+        RuleError: a rule matches nothing, or does not apply.
 
     >>> initreg.save("model.npz", {"fc/W": w})  # doctest: +SKIP
     """
@@ -70,8 +84,18 @@ def save(
         compress=compress,
         shard_size=shard_size,
         manifest=manifest,
+        metadata=metadata,
         progress=progress,
+        **_only_rules(rules),
     )
+
+
+def _only_rules(options: Mapping[str, Any]) -> RuleOptions:
+    """The keywords that are rules. Raises TypeError for any other, as Python does."""
+    for name in options:
+        if name not in RuleOptions.__annotations__:
+            raise TypeError(f"save() got an unexpected keyword argument {name!r}")
+    return options  # type: ignore[return-value]
 
 
 @spelt_out(SourceOptions)
@@ -83,13 +107,17 @@ def convert(
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
+    metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    reverse: bool = False,
     **options: Unpack[SourceOptions],
 ) -> Path:
     """Write the arrays of a source into one file, as :func:`save` does. A chain is merged.
 
     Arrays are streamed, so that only a few of them are in memory at a time. Names are kept.
-    Aliases are not written.
+    Aliases are not written. Metadata of the sources is kept if the format has a place for it, and
+    there is a MetadataWarning otherwise. If the sources have different values for a key, the last
+    one wins, with a MetadataWarning.
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes.
@@ -98,30 +126,117 @@ def convert(
         compress: as for :func:`save`.
         shard_size: as for :func:`save`.
         manifest: as for :func:`save`.
+        metadata: as for :func:`save`. It is added to that of the sources, and wins over it.
         progress: as for :func:`save`.
-        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``max_inflation`` and the
-            rules, as for :class:`initreg.SmartInit`. They are about the source.
+        reverse: undo the rules: take a model back to the names and axes that it came from. Those
+            of sources that are SmartInits are applied as they are.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
+            ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. They are about the
+            source.
 
     Returns:
         The path to open the result with.
 
     Raises:
         What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
+        RuleError: a rule cannot be undone.
 
     >>> initreg.convert("model.ckpt-1000", "model.safetensors", drop="*/Adam*")  # doctest: +SKIP
     """
     opening, rules = split(options, "convert")
     name = to if to is not None else saver_for(path)
     saving = SaveOptions(switch(compress, "compress"), size_in_bytes(shard_size))
-    like = Link(None, opening, (Rules.of(**rules),))
+    made = Rules.of(**rules)
+    if switch(reverse, "reverse"):
+        if not made:
+            raise RuleError(option("reverse", True) + ": there are no rules to undo")
+        made = made.reversed()
+    like = Link(None, opening, (made,))
     with ExitStack() as stack:
         digests: dict[str, str] | None = {} if switch(manifest, "manifest") else None
-        arrays = Saved(merged(open_chain(flatten(source, like), stack)), progress, digests)
+        maps = open_chain(flatten(source, like), stack)
+        kept = _metadata(maps, metadata, name, os.fspath(path))
+        arrays = Saved(merged(maps), progress, digests, kept)
+        _refuse_unreadable(arrays, os.fspath(path))
         with written(path) as output:
             output.need(0 if compress else arrays.nbytes)
             default_registry().save(name, arrays, output, saving)
             _replace_manifest(output, arrays, digests)
     return output.result
+
+
+def _metadata(
+    maps: Sequence[ArrayMap], given: Mapping[str, str] | None, format: str, label: str
+) -> dict[str, str]:
+    """The metadata to save: that of the sources, with what the user gave.
+
+    Raises:
+        InitregError: the user gave some, and the format has no place for it.
+    """
+    own = {} if given is None else checked(given)
+    keepers = default_registry().keeping_metadata()
+    if format in keepers:
+        # A value that the user gave replaces those of the sources, which may then differ.
+        left = (
+            (each.label, {k: v for k, v in each.metadata.items() if k not in own}) for each in maps
+        )
+        return joined(left) | own
+    found = {key: None for each in maps for key in each.metadata}
+    if not (own or found):
+        return {}
+    endings = [end for end, name in default_registry().endings().items() if name in keepers]
+    others = f", or save as {' or '.join(endings)}" if endings else ""
+    if own:
+        raise InitregError(
+            f"{label}: the format {format!r} has no place for metadata. Leave out "
+            + option("metadata", python="metadata")
+            + others
+        )
+    if format in default_registry().savers():  # else the save says so
+        labels = " + ".join(dict.fromkeys(each.label for each in maps if each.metadata))
+        keys = ", ".join(map(repr, list(found)[:_SHOWN])) + ", ..." * (len(found) > _SHOWN)
+        warn(
+            f"{label}: the metadata of {labels} is not kept, because the format {format!r} has no "
+            f"place for it: {keys}. To keep it, save as {' or '.join(endings) or 'another'}",
+            MetadataWarning,
+        )
+    return {}
+
+
+def _refuse_unreadable(arrays: Saved, label: str) -> None:
+    """Raise InitregError if some arrays cannot be read. The file is not touched then.
+
+    Formats refuse Python objects themselves, whether they can be read or not.
+    """
+    found = [a for a in arrays.values() if a.spec.unreadable and a.spec.dtype != "object"]
+    if found:
+        lines = [f"array {a.name!r} cannot be read: " + a.spec.unreadable for a in found[:_SHOWN]]
+        lines += [f"and {len(found) - _SHOWN:,} more"] if len(found) > _SHOWN else []
+        raise InitregError(
+            f"{label}: {plural(len(found), 'array')} of the source cannot be read. Nothing was "
+            "written:\n  " + join("\n  ", lines)
+        )
+
+
+def move(source: Path, output: Output) -> None:
+    """Save the arrays of files that are not needed afterwards: their format may rename them.
+
+    For savers of trainings, whose library has just written ``source``, under a hidden name in the
+    folder of ``output``. What stands under the name of ``output`` stays complete until the new
+    files are. ``output.path`` ends in the extension of their format.
+
+    Args:
+        source: the files, as :func:`initreg.open` takes them.
+        output: the output, in a block of :func:`initreg.storage.output.written`.
+
+    Raises:
+        InitregError: the files cannot be read or saved.
+    """
+    with Opening().open(source) as opened:
+        arrays = Saved(opened)
+        saving = SaveOptions(move=source)
+        default_registry().save(saver_for(output.path), arrays, output, saving)
+        _replace_manifest(output, arrays, None)
 
 
 def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] | None) -> None:
@@ -134,7 +249,10 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
     files = {name: digest_of_file(file) for name, file in output.files.items()}
     described = {}
     for name, array in arrays.items():
-        digest = digests.get(name) or digest_of_array(array.read())  # if it was not streamed
+        digest = digests.get(name)
+        if digest is None:  # it was not streamed
+            values = array if array.spec.opaque is None else array.as_bytes()
+            digest = digest_of_array(values.read())
         described[name] = ArrayDigest(array.shape, array.spec.dtype, digest)
     found = Manifest(files, described)
     output.file_after(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
@@ -159,6 +277,14 @@ def saver_for(path: str | os.PathLike[str]) -> str:
     return endings[max(fitting, key=len)]
 
 
+def _size_text(size: int | str) -> str:
+    """A size as text. An integer of thousands of digits, which Python refuses to write, is none."""
+    try:
+        return str(size).strip().upper()
+    except ValueError:
+        return ""
+
+
 def size_in_bytes(size: int | str | None) -> int | None:
     """A size in bytes. ``"5GB"`` is 5,000,000,000, and ``"5GiB"`` is 5 x 1024**3.
 
@@ -167,8 +293,9 @@ def size_in_bytes(size: int | str | None) -> int | None:
     """
     if size is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?|)B?", str(size).strip().upper())
-    count = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?|)B?", _size_text(size))
+    number = float(found[1]) * _UNITS[found[2]] if found else 0
+    count = int(number) if math.isfinite(number) else 0
     if count <= 0:
         raise InitregError(
             option("shard_size", size) + " is not a size: give a number of bytes, or '5GB'"

@@ -3,6 +3,10 @@
 A checkpoint holds variables. A run also needs the epoch, the step, and the states of callbacks and
 random generators. They are in a *sidecar*, ``<checkpoint>.resume.json``. The sidecar is written
 first and the checkpoint last, so that no checkpoint is ever without its sidecar.
+
+If a checkpoint of the same name is there already, its sidecar is replaced before it is. So for that
+moment the new sidecar holds the old one as well, and says which files belong to the new one. If the
+files are others, the save was killed, and the old checkpoint is still there, with its old states.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +36,27 @@ ENDING = ".resume.json"
 _VERSION = 1
 _LARGEST = 64 << 20  # bytes of a sidecar
 _CHUNK = 4 << 20
+_ORPHANED = 86_400  # seconds; no checkpoint takes longer to be written
 
 
 def sidecar_of(checkpoint: str | os.PathLike[str]) -> Path:
     """The path of the sidecar of a checkpoint."""
     path = Path(checkpoint)
     return path.with_name(path.name + ENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A checkpoint that is about to be replaced by one of the same name.
+
+    Args:
+        sidecar: the content of its sidecar, None if it has none.
+        by: files of the new checkpoint by name, each with the path that it has now. Once these are
+            there, the new checkpoint is.
+    """
+
+    sidecar: Mapping[str, Any] | None
+    by: Mapping[str, Path]
 
 
 def states_of(objects: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +81,7 @@ def sidecar_text(
     step: int | None,
     states: Mapping[str, Any],
     files: Mapping[str, Path] | None = None,
+    replaces: Replaced | None = None,
 ) -> str:
     """The content of a sidecar.
 
@@ -71,11 +92,12 @@ def sidecar_text(
         states: the states, by name.
         files: the files of the checkpoint by name, each with the path that it has now. Their sizes
             and checksums are recorded, because some formats have no checksums.
+        replaces: the checkpoint of the same name that is there until this one is written.
 
     Raises:
         InitregError: JSON cannot hold a state.
     """
-    content = {
+    content: dict[str, Any] = {
         "initreg": _VERSION,
         "checkpoint": checkpoint,
         "saved_at": time.time(),
@@ -84,6 +106,9 @@ def sidecar_text(
         "files": {name: _digest(path) for name, path in (files or {}).items()},
         "states": to_json(dict(states), "states"),
     }
+    if replaces is not None:
+        new = {name: _digest(path) for name, path in replaces.by.items()}
+        content["replaces"] = {"sidecar": replaces.sidecar, "unless": new}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
@@ -126,6 +151,8 @@ def save_states(
 def remove_orphans(folder: str | os.PathLike[str], keep: Iterable[str] = ()) -> None:
     """Remove the sidecars whose checkpoints no longer exist.
 
+    One that is younger than a day may be of a checkpoint that another loop is still writing.
+
     Args:
         folder: the folder.
         keep: names of checkpoints whose sidecars are kept, though they do not exist.
@@ -135,8 +162,10 @@ def remove_orphans(folder: str | os.PathLike[str], keep: Iterable[str] = ()) -> 
     for name in names:
         checkpoint = name.removesuffix(ENDING)
         if name.endswith(ENDING) and checkpoint not in {*keep, *names, *known}:
+            path = Path(folder, name)
             with contextlib.suppress(OSError):
-                Path(folder, name).unlink()
+                if time.time() - path.stat().st_mtime > _ORPHANED:
+                    path.unlink()
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -165,22 +194,24 @@ def check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
         )
 
 
-def read_sidecar(path: Path) -> Mapping[str, Any]:
-    """The content of a sidecar, whose values have the right types.
+def read_sidecar(path: Path) -> Mapping[str, Any] | None:
+    """The content of the sidecar of the checkpoint that is there. Its values have the right types.
+
+    Returns:
+        None if the checkpoint has no sidecar: a save that was to replace it was killed.
 
     Raises:
         DamagedFile: it is not a sidecar, or was written by another version.
     """
     try:
         content = json.loads(small_files.content(path, _LARGEST, "a sidecar"))
-        if content["initreg"] != _VERSION:
-            raise DamagedFile(f"{path}: this was written by another version of initreg")
-        valid = (
-            isinstance(content["saved_at"], float)
-            and all(type(content[key]) in (int, type(None)) for key in ("epoch", "step"))
-            and isinstance(content["states"], dict)
-            and all(_is_digest(*item) for item in content["files"].items())
-        )
+        valid = _is_sidecar(content, path)
+        replaced = content.get("replaces")
+        if replaced is not None and valid:
+            valid = all(_is_digest(*item) for item in replaced["unless"].items())
+            if not all(_is_there(path.with_name(n), d) for n, d in replaced["unless"].items()):
+                content = replaced["sidecar"]
+                valid = valid and (content is None or _is_sidecar(content, path))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedFile(
             f"{path}: this is not a sidecar: {type(error).__name__}: {error}"
@@ -188,6 +219,55 @@ def read_sidecar(path: Path) -> Mapping[str, Any]:
     if not valid:
         raise DamagedFile(f"{path}: this is not a sidecar: it has values of wrong types")
     return content  # type: ignore[no-any-return]
+
+
+def _is_sidecar(content: Any, path: Path) -> bool:
+    """Whether the values have the right types. Raises various exceptions if keys are missing."""
+    if content["initreg"] != _VERSION:
+        raise DamagedFile(f"{path}: this was written by another version of initreg")
+    return (
+        isinstance(content["saved_at"], float)
+        and all(type(content[key]) in (int, type(None)) for key in ("epoch", "step"))
+        and isinstance(content["states"], dict)
+        and all(_is_digest(*item) for item in content["files"].items())
+    )
+
+
+def _is_there(path: Path, digest: Mapping[str, Any]) -> bool:
+    try:
+        check_file(path, digest, True)
+    except InitregError:
+        return False
+    return True
+
+
+def replaced(checkpoint: Path) -> Mapping[str, Any] | None:
+    """The content of the sidecar of a checkpoint that is about to be replaced.
+
+    Returns:
+        None if it has no sidecar. An empty dict, which is not a sidecar, if its sidecar is damaged.
+    """
+    path = sidecar_of(checkpoint)
+    if not os.path.lexists(path):
+        return None
+    try:
+        found = read_sidecar(path)
+    except InitregError:
+        return {}
+    return None if found is None else {k: v for k, v in found.items() if k != "replaces"}
+
+
+def forget_replaced(checkpoint: Path) -> None:
+    """Write the sidecar of a checkpoint anew, without that of the one that it has replaced.
+
+    Raises:
+        InitregError: it cannot be read or written.
+    """
+    path = sidecar_of(checkpoint)
+    content = replaced(checkpoint)
+    if content:
+        with written(path) as output:
+            output.file().write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def _is_digest(name: str, digest: Any) -> bool:

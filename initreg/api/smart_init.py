@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Unpack
 
-from initreg.api.chain import Chain, Link, flatten
+from initreg.api import chain
+from initreg.api.chain import Chain, Link, Typed, flatten
 from initreg.api.opening_options import SourceOptions, spelt_out, split, switch
 from initreg.api.restoring import Restore
 from initreg.errors import RuleError
-from initreg.names import Patterns
+from initreg.names import Patterns, plain
+from initreg.option_spelling import option as option_text
 from initreg.plan.plan import Plan
-from initreg.plan.rows import Policy
+from initreg.plan.rows import By, Policy
 from initreg.rules.keywords import Globs, Rules
 
 logger = logging.getLogger("initreg")
@@ -43,6 +45,8 @@ class SmartInit(Chain):
             multiple of 64 bytes. The model then depends on the file, **which must not change while
             it is in use**.
         allow_pickle: open pickles, **which can run any code**. Only for files that you made.
+        native: let a library in C read what initreg does not, such as rare filters of HDF5. It may
+            **crash or return wrong values** if the file is damaged. Only for files that you trust.
         max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is always
             allowed.
         atomic: read and check all arrays before the first variable is written. That needs memory
@@ -57,7 +61,14 @@ class SmartInit(Chain):
             supply. They are not reported.
         expect_unused: the same for arrays that no variable needs to take.
         ignore: names or globs of variables and arrays that are not restored even though they match.
+        by: by which of their names arrays find their variables: ``"name"`` for what somebody called
+            them, ``"place"`` for where they are in the structure of the model, ``"order"`` for
+            their position among the layers, as in a legacy ``.h5`` of Keras, or for their numbers,
+            as in ``numpy.savez(path, *weights)``. By default one of them is chosen for each source,
+            but never by such numbers, and the plan says which and why.
 
+        rules: the path of a rule file, or a list of them. What is in them is applied before the
+            following.
         keep: globs of the arrays to keep. All others are left out. This and the following are
             rules. They are applied in this order, and each sees the names that the one before it
             left.
@@ -66,8 +77,21 @@ class SmartInit(Chain):
         rename: a dict of exact names, ``(regex, replacement)`` pairs, or a function that takes a
             name and returns one.
         prefix: text that is put before every name.
+        view: a dtype for all raw bytes, or ``{glob: dtype}``. The bits stay as they are. numpy
+            saves bfloat16 as raw bytes.
+        scale: ``{name: number}``, ``{name: other}`` or ``{name: (other, block)}``, which multiplies
+            arrays, as quantised weights need it. ``other`` is the name of the array of scales.
+        split: ``{name: (axis, parts)}`` or ``{name: (axis, parts, sizes)}``, one array into several
+            along an axis. ``parts`` are their names.
+        unstack: ``{name: (axis, parts)}``, one array for each index of an axis. ``parts`` may be
+            one name with ``{i}`` for the numbers.
+        concat: ``{name: (axis, parts)}``, several arrays into one along an axis.
+        stack: ``{name: (axis, parts)}``, several arrays into one along a new axis.
         transpose: globs of the arrays whose axes are reversed.
         permute: ``{glob: axes}``, the axes in their new order.
+        reshape: ``{glob: shape}``, another shape with as many elements.
+        take: ``{glob: (axis, indices)}``, or ``{glob: (axis, old, new, fill)}`` with the files of
+            two vocabularies: the elements of the tokens of the new one.
         slice: ``{glob: (axis, start, stop)}``, a slice of one axis.
         pad: ``{glob: (axis, length)}`` or ``{glob: (axis, length, fill)}``, which makes one axis
             longer. ``fill`` is a number or ``"mean"``.
@@ -91,28 +115,43 @@ class SmartInit(Chain):
         expect_missing: Globs = (),
         expect_unused: Globs = (),
         ignore: Globs = (),
+        by: str | None = None,
         atomic: bool = False,
         **options: Unpack[SourceOptions],
     ) -> None:
         self.source = source
+        expect_missing, expect_unused, ignore = map(plain, (expect_missing, expect_unused, ignore))
         self.ignore_mismatch = switch(ignore_mismatch, "ignore_mismatch")
-        self.on_missing = _policy(on_missing, "on_missing")
+        self.on_missing = policy(on_missing, "on_missing")
         self.expect_missing = Patterns(expect_missing, "expect_missing")
         self.atomic = switch(atomic, "atomic")
+        unused = policy(on_unused, "on_unused")
+        way = _way(by)
         opening, given = split(options, "SmartInit")
         rules = Rules.of(**given)
+        kept = {
+            "ignore_mismatch": self.ignore_mismatch,
+            "on_missing": self.on_missing is not Policy.WARN and self.on_missing.value,
+            "on_unused": unused is not Policy.WARN and unused.value,
+            "expect_missing": expect_missing,
+            "expect_unused": expect_unused,
+            "ignore": ignore,
+            "by": way and way.value,
+            "atomic": self.atomic,
+        }
+        typed = {**rules.given, **{name: value for name, value in kept.items() if value}}
         like = Link(
             source=None,
             opening=opening,
             rules=(rules,),
             ignore_mismatch=ignore_mismatch,
-            on_unused=_policy(on_unused, "on_unused"),
+            on_unused=unused,
             expected=Patterns(expect_unused, "expect_unused"),
             ignored=Patterns(ignore, "ignore"),
-            typed=(rules.given,),
+            by=way,
+            typed=(Typed("SmartInit", typed),),
         )
-        _refuse_inner(source)
-        self.links = tuple(flatten(source, like))
+        self._add(source, like)
         if rules and not self.links and isinstance(source, Mapping):
             raise RuleError(
                 f"SmartInit({source!r}): {' and '.join(rules.clauses)} "
@@ -120,8 +159,28 @@ class SmartInit(Chain):
                 "is empty"
             )
 
+    def _add(self, source: Any, like: Link) -> None:
+        """Set the links. ``like`` has the options of all of them."""
+        _refuse_inner(source)
+        self.links = tuple(flatten(source, like))
+
     def __repr__(self) -> str:
-        return f"SmartInit({self.source!r})"
+        return f"{type(self).__name__}({self.source!r})"
+
+    def check(self) -> None:
+        """Look at each source now, to fail before :meth:`init`: early in a long program.
+
+        Each source must exist and have a format, and its rules must match. Only names and shapes
+        are read. ``init`` opens the source again, so a file may still be replaced. A pickle is not
+        opened before ``init``, because that would unpickle all of it.
+
+        Raises:
+            InitregError: what :func:`initreg.open` raises.
+            RuleError: a rule matches no array.
+
+        >>> SmartInit("base.npz", drop="head/*").check()  # doctest: +SKIP
+        """
+        chain.check(self.links)
 
     def plan(self, target: Any) -> Plan:
         """Plan what :meth:`init` would do. Nothing is written, and no values are read.
@@ -168,13 +227,18 @@ class SmartInit(Chain):
         >>> plan = SmartInit("base.npz").init(model)  # doctest: +SKIP
         """
         if self._is_nothing:
-            logger.warning("No source (%r): nothing is restored", self.source)
-            return self.plan(target)
+            if not self.steps:
+                logger.warning("No source (%r): nothing is restored", self.source)
+            plan = self.plan(target)
+            for step in self.steps:
+                step.run(target)
+            return plan
         with _gc_paused(), ExitStack() as stack:
             restore = self._restore(target, stack)
             error = restore.plan.error()
             if error is not None:
                 raise error
+            restore.check_states()
             restore.warn()
             restore.write(atomic=self.atomic)
             return restore.plan
@@ -187,18 +251,29 @@ class SmartInit(Chain):
     def _restore(self, target: Any, stack: ExitStack) -> Restore:
         return Restore(
             self.links,
+            self.source,
             target,
             stack,
             on_missing=self.on_missing,
             expect_missing=self.expect_missing,
+            steps=self.steps,
         )
 
 
-def _policy(given: Any, option: str) -> Policy:
+def policy(given: Any, option: str) -> Policy:
     try:
         return Policy(given)
     except ValueError as error:
-        raise RuleError(f"{option}={given!r}: give 'warn', 'error' or 'ignore'") from error
+        raise RuleError(
+            option_text(option, given) + ": give 'warn', 'error' or 'ignore'"
+        ) from error
+
+
+def _way(given: Any) -> By | None:
+    try:
+        return None if given is None else By(given)
+    except ValueError as error:
+        raise RuleError(option_text("by", given) + ": give 'name', 'place' or 'order'") from error
 
 
 def _refuse_inner(source: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out, switch
 from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.codecs import has_checksum
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position
 from initreg.arrays.threads import thread_count
@@ -26,7 +27,7 @@ from initreg.errors import (
 from initreg.option_spelling import Spelt, either, join, option, said
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
-from initreg.specs import Extent, SlicedExtent
+from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
 from initreg.wording import names_text, plural, printable, shape_text, size_text
 
@@ -52,6 +53,7 @@ class Verified:
         nan: how many values are NaN.
         inf: how many values are infinite.
         problem: what is wrong with it, "" if nothing is.
+        is_opaque: whether its bytes alone were read, because numpy does not have its dtype.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Verified:
     nan: int = 0
     inf: int = 0
     problem: str = ""
+    is_opaque: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Verification:
                     "nan": array.nan,
                     "inf": array.inf,
                     "problem": array.problem or None,
+                    "is_opaque": array.is_opaque,
                 }
                 for array in self.arrays
             ],
@@ -143,6 +147,13 @@ class Verification:
             yield f"the digests of {known:,} of {total} in {self.manifest.name}"
         nan, inf = sum(array.nan for array in self.arrays), sum(array.inf for array in self.arrays)
         yield f"all values: {nan:,} NaN, {inf:,} infinite"
+        opaque = [array.dtype for array in self.arrays if array.is_opaque]
+        if opaque:
+            kinds = ", ".join(dict.fromkeys(opaque))
+            yield (
+                f"the bytes of {plural(len(opaque), 'array')}, and not their values, because numpy "
+                f"does not have their dtypes: {printable(kinds)}"
+            )
 
 
 _MORE = either("they are in .arrays and .problems", "--all shows them all")
@@ -169,7 +180,7 @@ def verify(
         manifest: the manifest, which must exist. By default it is the one beside the source, which
             ``save(..., manifest=True)`` wrote, if there is one.
         finite: whether values that are NaN or infinite are a problem. They are counted anyway.
-        options: ``format``, ``allow_pickle`` and ``max_inflation``, as for
+        options: ``format``, ``allow_pickle``, ``native`` and ``max_inflation``, as for
             :class:`initreg.SmartInit`.
 
     Returns:
@@ -188,7 +199,7 @@ def verify(
         opening.open(source)  # raises: the question is wrong, and not the file
     label = Source(source).label
     given = None if manifest is None else Path(os.path.expanduser(os.fspath(manifest)))
-    if given is not None and not given.exists():
+    if given is not None and not os.path.exists(given):
         raise SourceNotFound(f"{given}: no such manifest")
     try:
         opened = opening.open(source)
@@ -238,11 +249,11 @@ def _manifest_of(source: Any, files: Any) -> Path | None:
 
 
 def _files_of(array: LazyArray) -> Iterator[Path]:
-    value = array.value
-    extents = [extent for _, extent in value.slices] if isinstance(value, SlicedExtent) else [value]
-    for extent in extents:
-        if isinstance(extent, Extent):
-            yield extent.file
+    for value in array.read_from:
+        sliced = isinstance(value, SlicedExtent)
+        for extent in [extent for _, extent in value.slices] if sliced else [value]:
+            if isinstance(extent, (Extent, ChunkedExtent, OpaqueExtent)):
+                yield extent.file
 
 
 def _files_problems(path: Path) -> tuple[Mapping[str, manifests.ArrayDigest], list[str]]:
@@ -283,7 +294,7 @@ def _all(
     running: deque[Future[Verified]] = deque()
     with ThreadPoolExecutor(threads := thread_count(), "initreg-verify") as pool:
         for array in arrays:
-            if isinstance(array.value, (Extent, SlicedExtent)):
+            if isinstance(array.value, (ChunkedExtent, Extent, OpaqueExtent, SlicedExtent)):
                 running.append(pool.submit(_checked, array, digests, finite))
             else:
                 yield _checked(array, digests, finite)
@@ -297,7 +308,7 @@ def _checked(
     array: LazyArray, digests: Mapping[str, manifests.ArrayDigest] | None, finite: bool
 ) -> Verified:
     spec = array.spec
-    summed = array.stored.owner.has_checksum or _has_checksum(array.value)
+    summed = array.stored.owner.has_checksum or all(map(_has_checksum, array.read_from))
     expected = (digests or {}).get(array.name)
     label = array.stored.owner.label
     nan = inf = 0
@@ -309,8 +320,9 @@ def _checked(
             f"{shape_text(spec.shape)} {spec.dtype}, in the manifest "
             f"{shape_text(expected.shape)} {expected.dtype}"
         )
+    is_opaque = spec.opaque is not None
     try:
-        values = array.read()
+        values = (array.as_bytes() if is_opaque else array).read()
         nan, inf = _not_finite(values)
         is_comparable = expected is not None and not problem
         found = manifests.digest_of_array(values) if is_comparable else ""
@@ -324,7 +336,15 @@ def _checked(
         total = plural(values.size, "value")
         problem = f"{nan:,} NaN and {inf:,} infinite of {total}"
     return Verified(
-        spec.name, spec.shape, spec.dtype, summed, expected is not None, nan, inf, problem
+        spec.name,
+        spec.shape,
+        spec.dtype,
+        summed,
+        expected is not None,
+        nan,
+        inf,
+        problem,
+        is_opaque,
     )
 
 
@@ -333,6 +353,8 @@ def _has_checksum(value: Any) -> bool:
         return bool(value.slices) and all(e.checksum is not None for _, e in value.slices)
     if isinstance(value, Extent):
         return value.checksum is not None
+    if isinstance(value, ChunkedExtent):
+        return bool(value.chunks) and all(has_checksum(value.codecs, c) for c in value.chunks)
     return getattr(value, "has_checksum", False) is True
 
 

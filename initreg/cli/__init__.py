@@ -6,7 +6,6 @@ Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -16,15 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from initreg.cli.flags import message
+from initreg.cli.parser import Parser
+from initreg.cli.printing import OutputFailed, show_json, write
 from initreg.cli.verbs import convert, dump, ls, plan, plugins, probe, resume, verify
 from initreg.errors import InitregError, InitregWarning
 
 VERBS = (probe, plugins, ls, plan, verify, convert, dump, resume)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="initreg",
         description="Initialise TensorFlow variables from weights that somebody else saved.",
         epilog="Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.",
@@ -51,36 +52,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = parser().parse_args(arguments)
-    if options.version:
-        import initreg
-
-        print(initreg.__version__)
-        return 0
-    if not hasattr(options, "run"):
-        parser().print_help()
-        return 2
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
         with _warnings_on_stderr():
-            code: int = options.run(options)
-        sys.stdout.flush()
-        return code
+            return _run(options)
     except InitregError as error:
-        if options.json:
-            import json
-
-            answer = {"error": type(error).__name__, "message": message(error)}
-            print(json.dumps(answer, ensure_ascii=False))
-        else:
-            print(f"initreg: {message(error)}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `initreg ls model.npz | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _failed(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
         return 130
+
+
+def _run(options: Any) -> int:
+    if options.version:
+        import initreg
+
+        write(initreg.__version__)
+        return 0
+    if not hasattr(options, "run"):
+        write(parser().format_help().rstrip())
+        return 2
+    code: int = options.run(options)
+    return code
+
+
+def _failed(error: InitregError, *, as_json: bool) -> int:
+    """Say what failed, where it can be said."""
+    try:
+        if as_json and not isinstance(error, OutputFailed):
+            show_json({"error": type(error).__name__, "message": message(error)})
+            return 2
+    except OutputFailed as failed:
+        error = failed
+    if isinstance(error, OutputFailed):
+        with contextlib.suppress(OSError):  # else Python flushes stdout once more, and says so
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error.__cause__, BrokenPipeError):
+            return 2  # `initreg ls model.npz | head`, whose reader has seen enough
+    with contextlib.suppress(OSError):  # of stderr, which leaves nothing to say it to
+        print(f"initreg: {message(error)}", file=sys.stderr, flush=True)
+    return 2
 
 
 @contextlib.contextmanager

@@ -62,12 +62,19 @@ def _flag(name: str, value: Any) -> Iterator[str]:
             yield f"{flag}-regex {quote(regex)} {quote(replacement)}"
     elif isinstance(value, Mapping):
         for glob, given in value.items():
-            numbers = given if isinstance(given, str) else ",".join(map(_number, given))
+            values = [given] if isinstance(given, (str, int, float)) else _flat(given)
+            numbers = ",".join(map(_number, values))
             yield f"{flag} {quote(f'{glob}={numbers}')}"
     else:
         for text in map(_number, [value] if isinstance(value, (str, int, float)) else value):
             gap = "=" if text.startswith("-") else " "  # or it would be taken for an option
             yield f"{flag}{gap}{quote(text)}"
+
+
+def _flat(given: Any) -> list[Any]:
+    """The values of a rule about one array, with the names of parts in one row."""
+    values = given.values() if isinstance(given, Mapping) else given
+    return [v for each in values for v in (each if isinstance(each, (list, tuple)) else [each])]
 
 
 def _number(value: Any) -> str:

@@ -73,7 +73,7 @@ def _from_module(name: str, path: str) -> Any:
 def _from_file(name: str, path: str) -> Any:
     where = f"--onto {name}:{path}"
     file = Path(os.path.expanduser(name))
-    if not file.exists():
+    if not os.path.exists(file):
         raise SourceNotFound(f"{where}: there is no file {name}")
     with _importable(file.resolve().parent):  # also while it builds, since functions may import
         with _foreign(f"{where}: {name} cannot be imported", name):

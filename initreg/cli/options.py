@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from initreg.errors import RuleError, SourceNotFound
+from initreg.errors import InitregError, RuleError, SourceNotFound
 from initreg.plugin.hookspecs import OpenOptions
 
 if TYPE_CHECKING:
@@ -26,11 +27,52 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def sources_of(options: argparse.Namespace) -> list[str]:
-    """The sources of :func:`add_sources`. Raises SourceNotFound if one is empty."""
+def sources_of(options: argparse.Namespace) -> list[Any]:
+    """The sources of :func:`add_sources`, those with rule files of their own as SmartInits.
+
+    Raises:
+        SourceNotFound: one is empty.
+        InitregError: a rule file cannot be read, or is wrong.
+    """
     if "" in options.sources:
         raise SourceNotFound("'': the path is empty")
-    return list(options.sources)
+    _, own = _rule_files(options)
+    if not own:
+        return list(options.sources)
+    from initreg.api.smart_init import SmartInit
+
+    return [
+        SmartInit(source, rules=own[source], **opening_of(options)) if source in own else source
+        for source in options.sources
+    ]
+
+
+def _rule_files(options: argparse.Namespace) -> tuple[list[str], dict[str, list[str]]]:
+    """The rule files of all sources together, and those of single sources.
+
+    Raises:
+        RuleError: a text may be meant as either.
+    """
+    common: list[str] = []
+    own: dict[str, list[str]] = {}
+    for text in options.rules or ():
+        sources = getattr(options, "sources", ())
+        cuts = {s: text[len(s) + 1 :] for s in sources if text.startswith(f"{s}=")}
+        if not cuts:
+            common.append(text)
+            continue
+        if len(cuts) > 1 or os.path.lexists(text):
+            readings = [
+                f"the rules {file} for the source {source}" for source, file in cuts.items()
+            ]
+            readings += [f"the rules {text} for all sources"] if os.path.lexists(text) else []
+            raise RuleError(
+                f"--rules {text} has several meanings: {', or '.join(readings)}. Write one of the "
+                "paths in another way, such as ./PATH"
+            )
+        [(source, file)] = cuts.items()
+        own.setdefault(source, []).append(file)
+    return common, own
 
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +85,13 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
         help="open a pickle, which can run any code; only for files that you made yourself",
     )
     parser.add_argument(
+        "--native",
+        action="store_true",
+        default=None,
+        help="let a library in C read what initreg does not, such as rare filters of HDF5; only "
+        "for files that you trust",
+    )
+    parser.add_argument(
         "--max-inflation",
         type=float,
         metavar="TIMES",
@@ -53,13 +102,13 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
 
 def opening_of(options: argparse.Namespace) -> OpeningOptions:
     """The options of :func:`add_opening` that were typed, as keywords."""
-    names = ("format", "allow_pickle", "max_inflation")
+    names = ("format", "allow_pickle", "native", "max_inflation")
     typed = {name: getattr(options, name) for name in names}
     return cast("OpeningOptions", {n: value for n, value in typed.items() if value is not None})
 
 
-def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the rules."""
+def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the rules. Returns the group that they are in."""
     rules = parser.add_argument_group(
         "rules, in the order in which they are applied",
         "Those that take a GLOB, a name or a regex may be given several times. In a GLOB, * "
@@ -69,6 +118,8 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     def add(option: str, metavar: Any, help: str, **more: Any) -> None:
         rules.add_argument(option, metavar=metavar, help=help, **more)
 
+    files = "a rule file: for all sources together, or for one of them as it is typed here"
+    add("--rules", "[SOURCE=]FILE", files, action="append")
     add("--keep", "GLOB", "keep only these arrays", action="append")
     add("--drop", "GLOB", "leave these arrays out", action="append")
     add("--strip-prefix", "PREFIX", "remove it from the names that have it")
@@ -76,13 +127,31 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     regex = ("REGEX", "REPLACEMENT")
     add("--rename-regex", regex, "rename as Python's re.sub does", action="append", nargs=2)
     add("--prefix", "PREFIX", "put this before every name")
+    view = "take the bits of all raw bytes, or of some arrays, for a dtype: 'emb=bfloat16'"
+    add("--view", "[GLOB=]DTYPE", view, action="append")
+    scale = "multiply arrays: 'w=0.5', or by others: '*.w=*.scale', in blocks: '*.w=*.scale,128'"
+    add("--scale", "NAME=NUMBER or NAME=OTHER[,BLOCK]", scale, action="append")
+    parts = "AXIS,NAME,..."
+    add("--split", f"NAME={parts}", "split an array: 'qkv=0,q,k,v'", action="append")
+    unstack = "take an array apart along an axis that is lost: 'w=0,layers.{i}.w'"
+    add("--unstack", f"NAME={parts}", unstack, action="append")
+    add("--concat", f"NAME={parts}", "put arrays together: 'qkv=0,q,k,v'", action="append")
+    stack = "put arrays together along a new axis: 'w=0,layers.{i}.w'"
+    add("--stack", f"NAME={parts}", stack, action="append")
     add("--transpose", "GLOB", "reverse the axes", action="append")
     add("--permute", "GLOB=AXES", "reorder the axes: 'conv*=2,3,1,0'", action="append")
+    reshape = "give arrays another shape: 'query/kernel=768,12,-1'"
+    add("--reshape", "GLOB=SHAPE", reshape, action="append")
+    take = (
+        "take elements of one axis: 'emb=0,3,1', or by vocabularies: 'emb=0,old.txt,new.txt,mean'"
+    )
+    add("--take", "GLOB=AXIS,INDEX,... or GLOB=AXIS,OLD,NEW[,FILL]", take, action="append")
     add("--slice", "GLOB=AXIS,START,STOP", "take a slice of one axis", action="append")
     pad = "make one axis longer: 'emb=0,32000' or 'emb=0,32000,mean'"
     add("--pad", "GLOB=AXIS,LENGTH[,FILL]", pad, action="append")
     to = "cast all floats to a dtype, or some arrays: 'step=int32'"
     add("--cast", "[GLOB=]DTYPE", to, action="append")
+    return rules
 
 
 def rules_of(options: argparse.Namespace) -> RuleOptions:
@@ -94,15 +163,32 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
             raise RuleError("--rename: a name is renamed twice. Give each OLD once")
     renames += [tuple(pair) for pair in options.rename_regex or ()]
     rules: dict[str, Any] = {
+        "rules": _rule_files(options)[0],
         "keep": options.keep,
         "drop": options.drop or (),
         "strip_prefix": options.strip_prefix,
         "rename": renames or None,
         "prefix": options.prefix,
         "transpose": options.transpose or (),
-        "cast": _cast(options.cast),
+        "view": _dtypes(options.view, "view"),
+        "cast": _dtypes(options.cast, "cast"),
     }
-    for name in ("permute", "slice", "pad"):
+    for name in ("split", "unstack", "concat", "stack"):
+        given = getattr(options, name)
+        rules[name] = {
+            whole: _parts(text) for whole, text in (_split(each, name) for each in given or ())
+        }
+        if len(rules[name]) < len(given or ()):
+            raise RuleError(f"--{name}: an array is given twice. Give each NAME once")
+    rules["scale"] = {
+        name: _scaled(_numbers(text))
+        for name, text in (_split(each, "scale") for each in options.scale or ())
+    }
+    rules["take"] = {
+        glob: _taken(_numbers(text))
+        for glob, text in (_split(each, "take") for each in options.take or ())
+    }
+    for name in ("permute", "reshape", "slice", "pad"):
         given = getattr(options, name)
         rules[name] = {
             glob: _numbers(text) for glob, text in (_split(each, name) for each in given or ())
@@ -112,8 +198,16 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
 
 _EXAMPLES = {
     "permute": "'conv*=2,3,1,0'",
+    "scale": "'*.w=*.scale'",
+    "split": "'qkv=0,q,k,v'",
+    "unstack": "'w=0,layers.{i}.w'",
+    "concat": "'qkv=0,q,k,v'",
+    "stack": "'w=0,layers.{i}.w'",
+    "reshape": "'query/kernel=768,12,-1'",
+    "take": "'emb=0,3,1'",
     "slice": "'emb*=0,0,5'",
     "pad": "'emb*=0,5'",
+    "view": "emb=bfloat16",
     "cast": "step=int32",
 }
 
@@ -127,6 +221,28 @@ def _split(text: str, name: str) -> tuple[str, str]:
     return glob, value
 
 
+def _parts(text: str) -> tuple[Any, list[str]]:
+    """``0,q,k`` as (0, ["q", "k"]). The rule says what it takes if there is no number."""
+    axis, *names = text.split(",")
+    try:
+        return int(axis), names
+    except ValueError:
+        return axis, names
+
+
+def _scaled(values: tuple[Any, ...]) -> Any:
+    """``("s",)`` as "s", and ``("s", 128, 64)`` as ("s", [128, 64])."""
+    by, *block = values
+    return (by, block if len(block) > 1 else block[0]) if block else by
+
+
+def _taken(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``(0, 3, 1)`` as (0, [3, 1]). Vocabularies stay as they are."""
+    axis, *others = values
+    is_by_index = all(isinstance(each, int) for each in others)
+    return (axis, others) if is_by_index else values
+
+
 def _numbers(text: str) -> tuple[Any, ...]:
     """``0,,5`` as (0, None, 5). Anything else stays text, and the rule says what it takes."""
     found: list[Any] = []
@@ -138,22 +254,49 @@ def _numbers(text: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _cast(given: Sequence[str] | None) -> Any:
+def _dtypes(given: Sequence[str] | None, name: str) -> Any:
     if not given:
         return None
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
     if sum("=" not in each for each in given) > 1:
-        raise RuleError("--cast DTYPE can be given only once. For some arrays: --cast GLOB=DTYPE")
-    return dict(_split(each, "cast") for each in given)
+        raise RuleError(
+            f"--{name} DTYPE can be given only once. For some arrays: --{name} GLOB=DTYPE"
+        )
+    return dict(_split(each, name) for each in given)
+
+
+def metadata_of(options: argparse.Namespace) -> dict[str, str] | None:
+    """The metadata that was typed, None if there is none. Raises InitregError."""
+    if not options.metadata:
+        return None
+    found: dict[str, str] = {}
+    for text in options.metadata:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InitregError(
+                f"--metadata {text}: give a key, '=' and a text, as in --metadata license=mit"
+            )
+        if found.get(key, value) != value:
+            raise InitregError(
+                f"--metadata: the key {key!r} is given twice: {found[key]!r} and {value!r}. Give "
+                "it once"
+            )
+        found[key] = value
+    return found
 
 
 def follows(options: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
     """Whether these options, if they are added, are applied after those that are typed already."""
-    from initreg.rules.keywords import ORDER
+    from initreg.rules.options import ORDER
 
-    last = max(map(ORDER.index, typed), default=-1)
-    several = ("rename", "transpose", "permute")  # these may be given again, and are applied last
+    last = max((ORDER.index(name) for name in typed if name != "rules"), default=-1)
+    several = (
+        "rename",
+        "transpose",
+        "permute",
+        "reshape",
+    )  # these may be given again, and are applied last
     return all(
         ORDER.index(name) > last
         or (ORDER.index(name) == last and name in several and not _is_exact(name, value))

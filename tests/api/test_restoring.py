@@ -14,6 +14,7 @@ from initreg import (
     MissingWarning,
     NothingMatched,
     PartialRestoreError,
+    ReshapeWarning,
     RuleError,
     SmartInit,
     TargetError,
@@ -147,7 +148,8 @@ def test_the_link_of_a_chain_that_matches_little_is_named(base, tmp_path):
     plan = SmartInit([base, tmp_path / "head.npz"]).plan(target(w=(2, 3), b=(3,), h=(2,), g=(2,)))
     (hint,) = plan.hints
     assert hint.words == f"2 of 2 names of {tmp_path}/head.npz match after removing 'net/'"
-    assert hint.code == f'SmartInit("{tmp_path}/head.npz", strip_prefix="net/")'
+    head = f'SmartInit("{tmp_path}/head.npz", strip_prefix="net/")'
+    assert hint.code == f'SmartInit(["{base}", {head}])'
 
 
 def test_a_hint_for_a_source_with_rules_keeps_them():
@@ -189,13 +191,13 @@ def test_the_hint_for_transposed_arrays_is_code_that_runs():
     variables = {"fc/W": np.zeros((3, 2)), "conv/W": np.zeros((3, 5, 4, 8)), "b": np.zeros(2)}
     with pytest.raises(MismatchError) as caught:
         SmartInit(source).init(variables)
-    codes = [hint.code for hint in caught.value.plan.hints]
-    assert codes == [
-        'SmartInit(source, transpose=["fc/W"])',
-        'SmartInit(source, permute={"conv/W": (2, 3, 1, 0)})',
-    ]
-    assert all(code in str(caught.value) for code in codes)
-    SmartInit(source, transpose=["fc/W"], permute={"conv/W": (2, 3, 1, 0)}).init(variables)
+    (hint,) = caught.value.plan.hints
+    assert str(hint) == (
+        "2 arrays would fit with their axes in other orders, as if from PyTorch: "
+        'SmartInit(source, transpose=["fc/W"], permute={"conv/W": (2, 3, 1, 0)})'
+    )
+    assert str(hint) in str(caught.value)
+    eval(hint.code, {"SmartInit": SmartInit, "source": source}).init(variables)
     assert all(array.all() for array in variables.values())
 
 
@@ -351,6 +353,47 @@ def test_a_cast_rule_that_loses_values_is_found_when_they_are_read():
     assert variables["step"] == 0
     SmartInit({"step": np.array(7)}, cast={"step": "int32"}).init(variables)
     assert variables["step"] == 7
+
+
+def test_an_array_that_is_reshaped_and_cast_is_told_as_both():
+    """It is in both warnings, and what its values lose is in a third one."""
+    model = {"w": np.zeros((1, 2), "f2"), "b": np.zeros(2, "f2")}
+    with pytest.warns() as caught:
+        plan = SmartInit({"w": np.array([1.5, 1e9], "f4"), "b": np.ones(2, "f4")}).init(model)
+    assert plan.counts == {"reshaped": 1, "cast": 1}
+    assert [w.category for w in caught] == [ReshapeWarning, CastWarning, CastWarning]
+    texts = [str(w.message) for w in caught]
+    assert "1 reshaped by axes of length 1:\n  w  (2,) float32 -> (1, 2) float16" in texts[0]
+    assert "2 cast:\n" in texts[1]
+    assert "\n  w  (2,) float32 -> (1, 2) float16" in texts[1]
+    assert "\n  b  (2,) float32 -> float16" in texts[1]
+    assert texts[2] == "w: 1 value of float32 beyond the range of float16 became infinite"
+    assert model["w"].tolist() == [[1.5, np.inf]]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(2, "V2"), r"dtype \|V2 is not cast to float32, because it is raw bytes"),
+        (np.zeros(2, "M8[s]"), r"dtype datetime64\[s\] is not cast to float32\n"),
+        (np.zeros(2, [("a", "f4")]), r"dtype \[\('a', '<f4'\)\] is not cast to float32\n"),
+    ],
+)
+def test_what_is_no_number_is_restored_as_it_is_or_not_at_all(array, message):
+    """Into an array of its own dtype, and into no other."""
+    with pytest.raises(MismatchError, match=message):
+        SmartInit({"w": array}).init({"w": np.zeros(2, "f4")})
+    model = {"w": np.ones(2, "u1").repeat(array.itemsize).view(array.dtype)}
+    SmartInit({"w": array}).init(model)
+    assert model["w"].tobytes() == array.tobytes()
+
+
+def test_structured_arrays_of_other_fields_do_not_fit():
+    """Though their elements have as many bytes: numpy would copy field by field."""
+    model = {"w": np.zeros(2, [("b", "i4")])}
+    with pytest.raises(MismatchError, match=r"dtype \[\('a', '<f4'\)\] is not cast to"):
+        SmartInit({"w": np.ones(2, [("a", "f4")])}).init(model)
+    assert not model["w"]["b"].any()
 
 
 # --- what can be planned for ----------------------------------------------------------------------

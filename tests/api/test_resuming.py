@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -247,14 +248,18 @@ def test_an_object_without_a_state(tmp_path: Path) -> None:
 
 
 def test_orphans(tmp_path: Path) -> None:
-    """The sidecars of checkpoints that are gone go too; one that is just being written is kept."""
+    """The sidecars of checkpoints that are gone go too, a day later: another loop may still be
+    writing the checkpoint of a younger one."""
     save(tmp_path, 10)
     save(tmp_path, 20, "")
-    for name in ("old", "new"):
+    for name in ("old", "kept", "young"):
         initreg.save_states(tmp_path / name)
-    remove_orphans(tmp_path, keep=["new"])
+    for path in tmp_path.glob(f"*{ENDING}"):
+        if path.name != f"young{ENDING}":
+            os.utime(path, (time.time() - 90_000,) * 2)
+    remove_orphans(tmp_path, keep=["kept"])
     assert sorted(name for name in os.listdir(tmp_path) if name.endswith(ENDING)) == [
-        "model-10.npz.resume.json", "model-20.resume.json", "new.resume.json",
+        "kept.resume.json", "model-10.npz.resume.json", "model-20.resume.json", "young.resume.json",
     ]  # fmt: skip
 
 

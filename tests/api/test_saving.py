@@ -240,12 +240,17 @@ def test_nothing_is_a_model_too(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_name_that_could_be_normalised_once_more(tmp_path: Path, ending: str) -> None:
-    """It is normalised once, when it is given, and then found by what is left."""
-    path = initreg.save(tmp_path / f"m{ending}", {"a:0:0": np.ones(2)})
-    with initreg.open({"a:0:0": np.ones(2)}) as opened:
-        assert [array.name for array in opened.values()] == ["a:0"]
-        assert opened["a:0"].shape == (2,)
-    assert list(initreg.load(path)) == ["a"]
+    """It is another name than what is left then, in a file, too, and after every round trip."""
+    arrays = {"a:0:0": np.ones(2), "a:0": np.zeros(2), "x/y:0:0": np.full(2, 2.0)}
+    with initreg.open(arrays) as opened:
+        assert [array.name for array in opened.values()] == ["a:0:0", "a", "x/y:0:0"]
+        assert opened["a:0:0"].read().tolist() == [1, 1]
+        assert opened["a:0"].read().tolist() == opened["a"].read().tolist() == [0, 0]
+    path = initreg.save(tmp_path / f"m{ending}", arrays)
+    again = initreg.save(tmp_path / f"again{ending}", initreg.load(path))
+    for file in (path, again):
+        found = {name: array.tolist() for name, array in initreg.load(file).items()}
+        assert found == {"a:0:0": [1, 1], "a": [0, 0], "x/y:0:0": [2, 2]}
 
 
 # --- who is to blame -----------------------------------------------------------------------------

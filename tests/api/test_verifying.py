@@ -52,7 +52,9 @@ def test_what_was_saved_is_fine(tmp_path: Path, name: str) -> None:
     with initreg.open(path) as opened:
         assert [array.name for array in found.arrays] == list(opened)
     assert all(array.in_manifest for array in found.arrays)
-    assert {array.has_checksum for array in found.arrays} == {name in WITH_SUMS}
+    summed = {array.has_checksum for array in found.arrays}
+    # What is packed in HDF5 has the checksum of zlib. What is empty or has no axes is not packed.
+    assert summed == ({True, False} if name == "z.h5" else {name in WITH_SUMS})
     assert found.manifest is not None
     assert found.manifest.name == f"{name}.manifest.json"
 

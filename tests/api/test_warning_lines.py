@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import initreg
 from initreg import errors
@@ -37,15 +39,55 @@ def opened(path: Path, **options: Any) -> Any:
     return initreg.open(path, **options)
 
 
+def matrices(rows: int) -> dict[str, Any]:
+    """A matrix of which only the transpose fits the other one of this name, and a square one."""
+    return {"a": np.ones((rows, 5 - rows), "f4"), "b": np.ones((3, 3), "f4")}
+
+
+def module(name: str) -> tf.Module:
+    """A module with one variable, under the attribute ``v``."""
+    found = tf.Module()
+    found.v = tf.Variable(ONES, name=name)
+    return found
+
+
+def checkpoint(folder: Path) -> str:
+    """A checkpoint of a module whose variable has another name."""
+    written: str = tf.train.Checkpoint(module("old")).write(str(folder / "ckpt"))
+    return written
+
+
+def compiled(optimizer: str) -> keras.Model:
+    """A model whose optimizer is built."""
+    made = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="fc")])
+    made.compile(optimizer, "mse")
+    made.optimizer.build(made.trainable_variables)
+    return made
+
+
+def trained(folder: Path) -> Path:
+    """A file with the state of Adam."""
+    compiled("adam").save(folder / "m.keras")
+    return folder / "m.keras"
+
+
+def described(folder: Path) -> Path:
+    return initreg.save(folder / "m.safetensors", {"a": ONES}, metadata={"license": "mit"})
+
+
 # Each call is in a line of its own: the class that it warns with, and the call.
 CALLS: list[tuple[str, Callable[[Path, Path], Any]]] = [
     ("MissingWarning", lambda f, p: initreg.SmartInit({"a": ONES}).init(target())),
     ("UnusedWarning", lambda f, p: initreg.SmartInit({"a": ONES, "c": ONES}).init(target())),
     ("ReshapeWarning", lambda f, p: initreg.SmartInit({"a": ONES, "b": ONES}).init(target((1, 3)))),
+    ("NamingWarning", lambda f, p: initreg.SmartInit(checkpoint(p)).init(module("new"))),
+    ("StateWarning", lambda f, p: initreg.SmartInit(trained(p)).init(compiled("rmsprop"))),
     ("CastWarning", lambda f, p: initreg.SmartInit(f).init(target(dtype="f8"))),
     ("CastWarning", lambda f, p: initreg.SmartInit(f, atomic=True).init(target(dtype="f2"))),
     ("MismatchWarning", lambda f, p: initreg.SmartInit(f, ignore_mismatch=True).init(target((4,)))),
+    ("AxesWarning", lambda f, p: initreg.SmartInit(matrices(3), transpose="a").init(matrices(2))),
     ("UnmetWarning", lambda f, p: initreg.SmartInit(f, expect_missing="x").init(target())),
+    ("MetadataWarning", lambda f, p: initreg.convert(described(p), p / "x.npz")),
     ("CastWarning", lambda f, p: initreg.load(f, cast="float16")),
     ("CastWarning", lambda f, p: initreg.open(f, cast="float16")["a"].read()),
     ("CastWarning", lambda f, p: np.asarray(initreg.open(f, cast="float16")["a"])),

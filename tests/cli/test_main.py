@@ -138,6 +138,10 @@ def test_ls_json(npz, capsys):
         "dtype": "float32",
         "nbytes": 48,
         "aliases": [],
+        "given": ["fc/W"],
+        "places": [],
+        "automatic": [],
+        "unreadable": None,
     }
 
 

@@ -86,12 +86,12 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "source", "heading"),
     [
-        ("arrays", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("Zoo.small", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("noisy", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("argued", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("BUILDER", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
-        ("READY", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables restored"),
+        ("arrays", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables will be restored"),
+        ("Zoo.small", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables will be restored"),
+        ("noisy", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables will be restored"),
+        ("argued", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables will be restored"),
+        ("BUILDER", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables will be restored"),
+        ("READY", "w.npz", "w.npz -> dict of arrays: 1 of 2 variables will be restored"),
     ],
 )
 def test_code_that_builds_arrays(path, source, heading, capsys):
@@ -104,10 +104,10 @@ def test_code_that_builds_arrays(path, source, heading, capsys):
 @pytest.mark.parametrize(
     ("path", "source", "heading"),
     [
-        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
-        ("keras", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables restored"),
-        ("graph", "w.npz", "w.npz -> TF1 graph: 1 of 1 variable restored"),
-        ("session", "w.npz", "w.npz -> TF1 session: 1 of 1 variable restored"),
+        ("MODEL", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables will be restored"),
+        ("keras", "k.npz", "k.npz -> Keras model 'tiny': 2 of 2 variables will be restored"),
+        ("graph", "w.npz", "w.npz -> TF1 graph: 1 of 1 variable will be restored"),
+        ("session", "w.npz", "w.npz -> TF1 session: 1 of 1 variable will be restored"),
     ],
 )
 def test_code_that_builds_a_model(path, source, heading, capsys):
@@ -206,7 +206,7 @@ def test_code_in_a_file(zoo, name, absolute, capsys):
     file = zoo / name if absolute else os.path.relpath(zoo / name)
     assert main(["plan", "w.npz", "--onto", f"{file}:build"]) == 0
     heading = capsys.readouterr().out.splitlines()[0]
-    assert heading == "w.npz -> dict of arrays: 1 of 2 variables restored"
+    assert heading == "w.npz -> dict of arrays: 1 of 2 variables will be restored"
     assert sys.path == before
     assert sys.modules["json"] is json
 

@@ -31,12 +31,18 @@ def test_no_option_is_no_rule():
 @pytest.mark.parametrize(
     "rules",
     [
+        {"rules": ["a.toml", "b=c.toml"]},
         {"strip_prefix": "model/"},
         {"prefix": "a b/"},
         {"rename": [("^model/", ""), (r"\.", "/")]},
         {"transpose": ["*/kernel", "it's"]},
         {"permute": {"conv*": (2, 3, 1, 0), "a=b": (1, 0)}},
         {"pad": {"emb": (0, 9, "mean")}, "slice": {"x": (0, 1, 2)}},
+        {"split": {"qkv": (0, ["q", "k", "v"])}, "stack": {"a=b": (-1, ["x.{i}"])}},
+        {"concat": {"*/x": (1, ["*/a", "*/b"])}, "unstack": {"y": (0, ["1", "2"])}},
+        {"take": {"w": (0, [3, 1]), "x": (1, "old.txt", "new.txt", "mean")}},
+        {"scale": {"w": 0.5, "v": 2, "*.w": "*.s", "x": ("s", 128), "y": ("s", [128, 64])}},
+        {"reshape": {"w": (768, 12, -1)}},
         {"keep": ["a"], "drop": ["b", "c"]},
         {"cast": {"*": "float32"}},
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,11 +33,16 @@ def killed(folder: Path, name: str, options: dict[str, Any], kills: int) -> Any:
     return json.loads(done.stdout) | {"said": done.stderr}
 
 
+KILLS = int(os.environ.get("INITREG_KILLS", "200"))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "kills"),
     [pytest.param(*save, 12, id=f"{save[0]}-{'-'.join(save[1])}") for save in SAVES]
     + [
-        pytest.param(*save, 200, id=f"200-{save[0]}-{'-'.join(save[1])}", marks=pytest.mark.kills)
+        pytest.param(
+            *save, KILLS, id=f"many-{save[0]}-{'-'.join(save[1])}", marks=pytest.mark.kills
+        )
         for save in SAVES
     ],
 )

@@ -153,6 +153,15 @@ class Careless(Right):
             return {}
         return super().initreg_open(source, options)
 
+class Blind(Right):
+    initreg_finds_parts = True
+    def arrays(self, source, count):
+        found = super().arrays(source, count)
+        more = source.path.with_name(source.path.name + ".more")
+        if more.exists():
+            found["v"] = Extent(more, 0, 4 * count, (count,), "float32")
+        return found
+
 FAULTS = {kind.__name__.lower(): kind() for kind in vars().copy().values()
           if isinstance(kind, type) and issubclass(kind, Right)}
 globals().update(FAULTS)
@@ -172,7 +181,12 @@ def contract(name):
             w = np.linspace(1, 2, 50, dtype=np.float32)
             path = folder / f"sample.{name}"
             path.write_bytes(FAULTS[name].magic + len(w).to_bytes(4, "little") + w.tobytes())
-            yield Sample(path, {"w": w})
+            if name != "blind":
+                yield Sample(path, {"w": w})
+                return
+            more = folder / "sample.blind.more"
+            more.write_bytes((w + 1).tobytes())
+            yield Sample(path, {"w": w, "v": w + 1}, [path, more], [more])
     return Contract
 
 for _name in FAULTS:
@@ -209,6 +223,11 @@ EXPECTED: dict[str, dict[str, str]] = {
     "careless": {
         "truncated_files_are_noticed": "cut to 0 of 208 bytes: the arrays ['w'] are gone",
         "foreign_files_under_its_suffix_are_errors": "npy.careless: was read without an error",
+    },
+    "blind": {
+        "missing_part_is_named": "sample.blind was read without an error. Open every file that",
+        "links_out_of_the_folder_are_refused": "sample.blind.more is a link out of its folder",
+        "replaced_while_listed": "sample.blind.more was replaced while it was listed, and 'v' was",
     },
     "absent": {
         "format_is_installed_and_whole": "Install yours ('pip install -e .') with [project.entry-",
@@ -278,7 +297,7 @@ def test_example_in_the_docstring_passes(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert re.fullmatch(r"\d\d passed, 12 skipped in .*", run.stdout.splitlines()[-1]), run.stdout
+    assert re.fullmatch(r"\d\d passed, 20 skipped in .*", run.stdout.splitlines()[-1]), run.stdout
 
 
 def test_each_test_of_the_kit_says_what_holds() -> None:

@@ -76,6 +76,17 @@ class Narrow(Right):
     def dtype(self, array):
         return {"int64": "int32"}.get(array.spec.dtype, array.spec.dtype)
 
+class Forgetful(Right):
+    initreg_keeps_metadata = True
+
+class Blind(Right):
+    def dtype(self, array):
+        return "uint8" if array.spec.opaque is not None else array.spec.dtype
+    def save(self, arrays, output, options):
+        stream = arrays.stream
+        arrays.stream = lambda *names: stream(*names, opaque=True)
+        super().save(arrays, output, options)
+
 class Lower(Right):
     def name(self, name):
         return name.lower()
@@ -152,6 +163,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     "narrow": {
         "every_dtype_is_exact_or_refused": "'kind/of/w' was int64, and reads as int32",
     },
+    "forgetful": {"metadata_is_kept_or_refused": "and read is {}"},
+    "blind": {"what_numpy_lacks_is_copied_or_refused": "Look at array.spec.dtype"},
     "lower": {"every_name_is_kept_or_refused": "saved were ['W', 'w'], and there are ['w']"},
     "fragile": {"every_shape_is_exact_or_refused": "0-d: saving raised PluginError"},
     "wordless": {"options_are_honoured_or_refused": "does not say that it is about 'compress'"},

@@ -128,10 +128,6 @@ class Misaliased(Right):
     def aliases(self, name):
         return ("also/" + {"alpha": "beta", "beta": "gamma"}.get(name, "alpha"),)
 
-class Unaliased(Right):
-    def aliases(self, name):
-        return (f"also/{name}", f"and/{name}")
-
 class Narrow(Right):
     def variables(self):
         found = super().variables()
@@ -406,7 +402,6 @@ EXPECTED: dict[str, dict[str, str]] = {
     "ragged": {"label_can_be_printed": "label is 'box\\n': give one line of printable text"},
     "renamer": {"names_are_those_of_the_variables": "variables() lists ['ALPHA', 'BETA', 'GAMMA']"},
     "misaliased": {"aliases_are_answered_to": "'also/alpha' is not an alias of 'alpha'"},
-    "unaliased": {"aliases_are_answered_to": "reports the aliases ['and/alpha', 'and/beta', 'and/"},
     "narrow": {"shapes_and_dtypes_are_reported": "'alpha' of int64 is reported as 'int32'"},
     "numpyish": {"shapes_and_dtypes_are_reported": "the shape of 'alpha' must be of ints: (np."},
     "frozen": {"open_shapes_are_reported": "report what it takes, not what it has"},

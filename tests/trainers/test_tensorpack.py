@@ -473,6 +473,33 @@ def test_a_callback_without_a_state_starts_afresh(
     assert f"{log}/model-4 has no state of 'MinSaver', which starts afresh" in caplog.text
 
 
+class WithTable(Model):
+    """A table, which gets an entry in each step, and says how many it has."""
+
+    def build_graph(self, x: Any) -> Any:
+        table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int64, -1, name="seen")
+        with tf.control_dependencies([table.insert(table.size()[None], [7])]):
+            return tf.identity(super().build_graph(x))
+
+
+def test_tables_go_on(log: Path) -> None:
+    """A ModelSaver that saves tables restores them, as the Saver that it saves with does."""
+    sizes = []
+
+    class Size(Callback):  # type: ignore[misc]
+        def _before_train(self) -> None:
+            ops = self.graph.get_operations()
+            keys = next(op.outputs[0] for op in ops if op.type == "LookupTableExportV2")
+            sizes.append(len(self.trainer.sess.run(keys)))
+
+    keys = [v1.GraphKeys.GLOBAL_VARIABLES, v1.GraphKeys.SAVEABLE_OBJECTS]
+    for epochs in (2, 3):
+        config = config_of([Size(), ModelSaver(var_collections=keys)], max_epoch=epochs)
+        train(config, WithTable())
+    assert sizes == [0, 4]
+    assert initreg.load(log / "model-6")["seen-values"].tolist() == [7] * 6
+
+
 def test_a_model_that_grew(log: Path) -> None:
     """Resuming from a checkpoint of a smaller model warns of what is missing, and trains."""
     train(config_of([ModelSaver(var_collections="trainable_variables")]))

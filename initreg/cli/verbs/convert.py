@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from initreg.cli.flags import flags
 from initreg.cli.options import (
     add_opening,
     add_rules,
     add_sources,
+    metadata_of,
     opening_of,
     rules_of,
     sources_of,
 )
+from initreg.cli.printing import show, show_json
+from initreg.errors import RuleError
+
+if TYPE_CHECKING:
+    from initreg.rules.keywords import Rules
 
 SUMMARY = "Write the arrays of one or more sources into one file, of any format that can be saved."
 
@@ -30,9 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DESTINATION",
         help="the file or the prefix of the checkpoint to write; its extension decides the format",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a destination that is a source, is of another format, or has other arrays",
+    )
     add_opening(parser)
     add_saving(parser)
-    add_rules(parser)
+    rules = add_rules(parser)
+    rules.add_argument(
+        "--reverse",
+        metavar="FILE",
+        action="append",
+        help="undo the rules of a rule file: take a model back to the names and axes that it came "
+        "from",
+    )
 
 
 def add_saving(parser: argparse.ArgumentParser) -> None:
@@ -53,30 +72,79 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write digests beside the file, for 'initreg verify'",
     )
+    parser.add_argument(
+        "--metadata",
+        metavar="KEY=VALUE",
+        action="append",
+        help="a text to save beside the arrays, in addition to those of the sources; may be given "
+        "several times (safetensors only)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0. After an error, nothing is written."""
+    from initreg.api.chain import Link, flatten, open_chain
+    from initreg.api.opening_options import opening_of as opening
     from initreg.api.saving import convert
+    from initreg.cli.destinations import overridden, refuse_loss
 
-    with progress_bar() as progress:
+    like = Link(None, opening(opening_of(options), "convert"), (_rules(options),))
+    with ExitStack() as stack, progress_bar() as progress:
+        maps = open_chain(flatten(sources_of(options), like), stack)
+        if not options.force:
+            refuse_loss(options.destination, options.to, maps)
         path = convert(
-            sources_of(options),
+            maps,
             options.destination,
             to=options.to,
             compress=options.compress,
             shard_size=options.shard_size,
             manifest=options.manifest,
+            metadata=metadata_of(options),
             progress=progress,
-            **opening_of(options),
-            **rules_of(options),
         )
+        names = overridden(maps)
     found = written_to(path, options.to)
     if options.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        show_json(found | {"overridden": names} if names else found)
     else:
-        print(written_text(found))
+        show(written_text(found))
+        show_overridden(names)
     return 0
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    """The rules that were typed, or those that undo a file.
+
+    Raises:
+        RuleError: both were typed, or a rule is wrong.
+    """
+    from initreg.rules.keywords import Rules
+
+    typed = rules_of(options)
+    if not options.reverse:
+        return Rules.of(**typed)
+    if typed:
+        raise RuleError(
+            f"--reverse {options.reverse[0]} and {flags(dict.fromkeys(typed, ...))}: are these "
+            "to be undone as well, or applied afterwards? Write them into the file, or convert "
+            "twice"
+        )
+    made = Rules.of(rules=options.reverse)
+    if not made:
+        raise RuleError(f"--reverse {options.reverse[0]}: there are no rules to undo")
+    return made.reversed()
+
+
+def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
+    """Print the names that several sources have, and which source each array is from."""
+    from initreg.wording import names_text, plural
+
+    if names:
+        show(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
+        entries = [(name, "from " + ", not ".join(labels[::-1])) for name, labels in names.items()]
+        for line in names_text(entries, None):
+            show("  " + line)
 
 
 def written_to(path: Path, format: str | None) -> dict[str, Any]:
@@ -100,7 +168,7 @@ def written_text(found: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     """A function that shows the bytes done and all bytes, or None if stderr is not a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from initreg.cli.flags import typed
-from initreg.cli.options import add_opening, opening_of
+from initreg.cli.options import add_opening, metadata_of, opening_of
+from initreg.cli.printing import show, show_json
 from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import SourceNotFound
 
@@ -59,16 +59,15 @@ def run(options: argparse.Namespace) -> int:
             compress=options.compress,
             shard_size=options.shard_size,
             manifest=options.manifest,
+            metadata=metadata_of(options),
             progress=progress,
         )
     found = written_to(done.path, options.to)
     if options.json:
-        print(json.dumps(found | done.to_dict(), indent=2, ensure_ascii=False))
+        show_json(found | done.to_dict())
         return 0
-    print(written_text(found))
+    show(written_text(found))
     if done.meta is not None:
-        from initreg.wording import printable
-
-        print(f"  by {printable(str(done.meta))}")
-    print(typed(done.to_text(None if options.all else 20)))
+        show(f"  by {done.meta}")
+    show(typed(done.to_text(None if options.all else 20)))
     return 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, opening_of
+from initreg.cli.printing import show, show_json
+from initreg.option_spelling import join
 
 SUMMARY = "List the arrays of a source: names, shapes, dtypes and sizes."
 
@@ -20,12 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0."""
     from initreg.api.opening import open as open_source
-    from initreg.wording import listing_text
+    from initreg.wording import listing_text, metadata_text
 
     with open_source(options.source, **opening_of(options)) as arrays:
         specs = arrays.specs()
         if not options.json:
-            print(listing_text(specs))
+            lines = [listing_text(specs, arrays.not_arrays), *metadata_text(arrays.metadata)]
+            show(typed(join("\n", lines)))
             return 0
         answer = {
             "source": arrays.label,
@@ -37,9 +40,15 @@ def run(options: argparse.Namespace) -> int:
                     "dtype": spec.dtype,
                     "nbytes": spec.nbytes,
                     "aliases": list(spec.aliases),
+                    "given": list(spec.given),
+                    "places": list(spec.places),
+                    "automatic": list(spec.automatic),
+                    "unreadable": typed(spec.unreadable) or None,
                 }
                 for spec in specs
             ],
+            "metadata": dict(arrays.metadata),
+            "not_arrays": list(arrays.not_arrays),
         }
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     return 0

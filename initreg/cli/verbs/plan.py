@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
+from initreg.cli.printing import show, show_json
 from initreg.errors import MissingLibrary
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(option, metavar="GLOB", action="append", default=[], help=what)
     parser.add_argument(
+        "--by",
+        choices=("name", "place", "order"),
+        help="by which of their names arrays are matched. Default: chosen for each source",
+    )
+    parser.add_argument(
         "--all", action="store_true", help="show every name, however many there are"
     )
     add_rules(parser)
@@ -70,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         expect_missing=options.expect_missing,
         expect_unused=options.expect_unused,
         ignore=options.ignore,
+        by=options.by,
         **opening_of(options),
         **rules,
     )
@@ -89,13 +95,13 @@ def run(options: argparse.Namespace) -> int:
         answer = plan.to_dict()
         if error is not None:
             answer |= {"error": type(error).__name__, "message": message(error)}
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     else:
         _show(plan.with_hints(()), None if options.all else 20)
         for text in hints:
-            print(f"hint: {text}")
+            show(f"hint: {text}")
         verdict = typed(plan.verdict)
-        print("it would load" if error is None else f"it would fail: {verdict}")
+        show("it would load" if error is None else f"it would fail: {verdict}")
     return 0 if error is None else 1
 
 
@@ -113,4 +119,4 @@ def _show(plan: Plan, limit: int | None) -> None:
 
             rich_print(shown)
             return
-    print(typed(plan.to_text(limit)))
+    show(typed(plan.to_text(limit)))

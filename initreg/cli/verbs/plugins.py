@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from initreg.cli.printing import show, show_json
 from initreg.cli.verbs.probe import broken_text, lacking_text
 from initreg.plugin.installed import default_registry
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     records = default_registry().records
     broken = [record for record in records if record.broken is not None]
     if options.json:
-        print(json.dumps([r.to_dict() for r in records], indent=2, ensure_ascii=False))
+        show_json([r.to_dict() for r in records])
         return 1 if broken else 0
     working = [record for record in records if record.broken is None]
     rows = [
@@ -30,10 +30,10 @@ def run(options: argparse.Namespace) -> int:
         for r in working
     ]
     if rows:
-        print("\n".join(table([("NAME", "KIND", "DISTRIBUTION", "MODULE"), *rows])))
+        show("\n".join(table([("NAME", "KIND", "DISTRIBUTION", "MODULE"), *rows])))
     for record in working:
         if record.missing:
-            print(f"lacks a library  {lacking_text(record)}")
+            show(f"lacks a library  {lacking_text(record)}")
     for record in broken:
-        print(f"broken  {broken_text(record)}")
+        show(f"broken  {broken_text(record)}")
     return 1 if broken else 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from initreg.cli.flags import flags, message
+from initreg.cli.printing import show, show_json
 from initreg.plugin.installed import default_registry
 from initreg.plugin.loading import PluginRecord
-from initreg.plugin.registry import Probe
+from initreg.plugin.probing import Probe
 from initreg.plugin.source import Source
 
 SUMMARY = "Show which format claims a file, with its confidence and reason, and what others say."
@@ -27,9 +27,9 @@ def run(options: argparse.Namespace) -> int:
         error = probe.error()
         if error is not None:
             answer |= {"error": type(error).__name__, "message": message(error)}
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     else:
-        print(text(probe))
+        show(text(probe))
     if probe.winner is not None:
         return 0
     return 2 if probe.tied else 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from initreg.cli.flags import typed
+from initreg.cli.printing import show, show_json
 
 SUMMARY = "Show where a training run can continue: the newest complete checkpoint of a folder."
 
@@ -25,18 +25,18 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         left = [{"path": str(path), "reason": reason} for path, reason in skipped]
         answer = point.to_dict() if point is not None else {"path": None, "skipped": left}
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
         return 0 if point is not None else 1
     if point is None:
-        print(f"{options.directory}: there is no complete checkpoint")
+        show(f"{options.directory}: there is no complete checkpoint")
     else:
         known = {"epoch": point.epoch, "step": point.step}
-        print(point.path)
+        show(str(point.path))
         for name, value in known.items():
             if value is not None:
-                print(f"  {name:<7}{value:,}")
+                show(f"  {name:<7}{value:,}")
         if point.states:
-            print(f"  states {', '.join(point.states)}")
+            show(f"  states {', '.join(point.states)}")
     for _, reason in skipped:
-        print(f"skipped  {typed(reason)}")
+        show(f"skipped  {typed(reason)}")
     return 0 if point is not None else 1

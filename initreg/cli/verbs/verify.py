@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, opening_of
+from initreg.cli.printing import show, show_json
 
 SUMMARY = "Read all of a source, and report whether it is complete, unchanged and finite."
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         **opening_of(options),
     )
     if options.json:
-        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        show_json(found.to_dict())
     else:
-        print(typed(found.to_text(None if options.all else 20)))
+        show(typed(found.to_text(None if options.all else 20)))
     return 0 if found.ok else 1

@@ -1,8 +1,10 @@
 """The conformance kit for formats: the tests that every format should pass, for its author.
 
 Subclass :class:`FormatContract` in a test module of your own, name the format, and write a few
-small samples. pytest then runs some thirty tests that you did not have to write. A dozen of them
-are about saving, and run if the format has ``initreg_save``.
+small samples. pytest then runs some thirty-five tests that you did not have to write. A dozen of
+them are about saving, and run if the format has ``initreg_save``. If a source may have several
+files, give a sample with its ``parts``: the kit then takes one part away, puts a git-lfs pointer or
+a link in its place, and opens one part alone.
 
 .. code-block:: python
 
@@ -26,12 +28,17 @@ from initreg.testing.formats.base import Sample as Sample
 from initreg.testing.formats.base import same as same
 from initreg.testing.formats.claiming import ClaimingTests
 from initreg.testing.formats.damage import DamageTests
+from initreg.testing.formats.parts import PartsTests
 from initreg.testing.formats.reading import ReadingTests
 from initreg.testing.formats.saving import SavingTests
+from initreg.testing.formats.unreadable import UnreadableTests
 
 
-class FormatContract(ClaimingTests, ReadingTests, DamageTests, SavingTests):
-    """Subclass it as ``TestSomething``, set ``format`` and write ``samples``.
+class FormatContract(
+    ClaimingTests, ReadingTests, UnreadableTests, DamageTests, PartsTests, SavingTests
+):
+    """Subclass it as ``TestSomething``, set ``format`` and write ``samples``. If your format lists
+    arrays that cannot be read, write ``unreadable``, too.
 
     The plugin must be installed (``pip install -e .``), because it is found as users will find it.
 

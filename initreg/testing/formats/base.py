@@ -7,7 +7,7 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -46,11 +46,19 @@ class Sample:
         arrays: the expected result of ``np.asarray`` for each name, in dtype, shape and every bit.
         files: the files that make up the source. By default they are the source itself, the files
             in that folder, or for a prefix the files whose names begin with it and a dot.
+        parts: those of the files that hold arrays, if the source has several. None of them may be
+            missing, and an index is not one of them. Without it, the tests of parts are skipped.
+        metadata: the texts that the source has beside its arrays, or None not to look at them.
+        unreadable: the names of other arrays that are listed and cannot be read. Only in the
+            samples of ``unreadable``.
     """
 
     source: Any
     arrays: Mapping[str, Array]
     files: Sequence[Path] = ()
+    parts: Sequence[Path] = ()
+    metadata: Mapping[str, str] | None = None
+    unreadable: Sequence[str] = ()
 
 
 class Base:
@@ -99,12 +107,13 @@ class Base:
             try:
                 source = copy / Path(sample.source).relative_to(folder)
                 files = [copy / Path(file).relative_to(folder) for file in sample.files]
+                parts = [copy / Path(part).relative_to(folder) for part in sample.parts]
             except ValueError:
                 fail(f"sample {sample.source} must lie inside the folder that samples() gets")
             files = files or _files_of(source)
             if not files:
                 fail(f"sample {sample.source} has no file. Give Sample(..., files=[...])")
-            yield Sample(source, sample.arrays), files
+            yield replace(sample, source=source, files=files, parts=parts), files
 
     def _complaint(self, sample: Sample, exact: bool) -> str:
         """What is wrong with how a damaged ``sample`` opens, "" if nothing is: an InitregError, or

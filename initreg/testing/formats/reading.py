@@ -41,6 +41,17 @@ class ReadingTests(Base):
                             f"{found.dtype}; expected is {array.shape} {array.dtype}"
                         )
 
+    def test_metadata(self, made: list[Sample]) -> None:
+        """The metadata is a mapping of str to str, and that of the sample."""
+        for sample in made:
+            with self._open(sample.source) as arrays:
+                try:
+                    found = dict(arrays.metadata)
+                except InitregError as error:
+                    fail(f"{what(sample)}: {error}")
+                if sample.metadata is not None and found != sample.metadata:
+                    fail(f"{what(sample)}: its metadata is {found}, not {dict(sample.metadata)}")
+
     def test_values_are_exact(self, made: list[Sample]) -> None:
         """Every way to read an array gives its values in every bit, native and in C order."""
         for sample in made:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import initreg
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.reader import Reader
 from initreg.dtypes import name_of, to_numpy
 from initreg.errors import DamagedFile, InitregError, PluginError
 from initreg.plugin.installed import default_registry
@@ -137,6 +139,40 @@ class SavingTests(Base):
         arrays = {f"w{i}": np.full((20, 10), i, np.float32) for i in range(5)}
         for options in ({"compress": True}, {"shard_size": 2000}):
             self._round_trip(saved, arrays, f"with {options}", next(iter(options)), **options)
+
+    def test_metadata_is_kept_or_refused(self, saved: Callable[..., Path]) -> None:
+        """Texts by key read back as they are, and the next save has none, or an error says so."""
+        metadata = {"format": "pt", "größe": "模型\n\"'\\\0", "": "", "format ": "x" * 50}
+        try:
+            path = saved({"w": _W}, metadata=metadata)
+        except InitregError as error:
+            if isinstance(error, PluginError) or "metadata" not in str(error):
+                fail(f"saving metadata raised {type(error).__name__}: {error}")
+            return
+        for expected in (metadata, {}):
+            with self._open(path) as arrays:
+                found = dict(arrays.metadata)
+            if found != expected:
+                fail(f"saved was the metadata {expected}, and read is {found}")
+            path = saved({"w": _W})
+
+    def test_what_numpy_lacks_is_copied_or_refused(
+        self, saved: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        """An array of a dtype of another format is refused by name: its bytes alone are known."""
+        file = tmp_path / "opaque.bin"
+        file.write_bytes(bytes(range(8)))
+        reason = "array 'odd' has a dtype that numpy does not have"
+        opaque = initreg.OpaqueExtent(file, 0, 8, (4, 4), "X4_OF_NO_FORMAT", reason)
+        reader = Reader("opaque.bin")
+        with ArrayMap({"odd": opaque}, label="opaque.bin", format="", reader=reader) as arrays:
+            try:
+                saved({"w": _W, "odd": arrays["odd"]})
+            except InitregError as error:
+                if isinstance(error, PluginError) or "odd" not in str(error):
+                    fail(f"an array of an unknown dtype: {type(error).__name__}: {error}")
+                return
+        fail("an array whose dtype is unknown was saved. Look at array.spec.dtype")
 
     def test_nothing_is_visible_before_the_end(self, saved: Callable[..., Path]) -> None:
         """While arrays are read no new file is there, and the old ones are as they were."""

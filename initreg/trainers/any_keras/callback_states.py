@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from initreg.api.training_states import by_class, offers_state
@@ -67,6 +67,12 @@ def weights_of(callback: Any) -> list[Any]:
     return []
 
 
+def holds_weights(callback: Any, state: Any) -> bool:
+    """Whether a state of the callback says that it held weights."""
+    is_known = _kind(callback) == "EarlyStopping" and not offers_state(callback)
+    return is_known and isinstance(state, Mapping) and state.get("best_weights") is True
+
+
 def give_state(callback: Any, state: Any, weights: Sequence[Any]) -> None:
     """Give the callback what :func:`state_of` and :func:`weights_of` returned.
 
@@ -99,19 +105,34 @@ def _check(name: str, value: Any) -> None:
         raise ValueError(f"{name} has an invalid value: {str(value)[:80]!r}")
 
 
+def check(callback: Any, state: Any) -> None:
+    """Check a state of a callback of Keras without a change. Others check theirs themselves.
+
+    Raises:
+        Exception: of any kind, if the state is not one of this callback.
+    """
+    kind = _kind(callback)
+    if kind is None or offers_state(callback):
+        return
+    for name in _KNOWN[kind]:
+        if name in state:
+            _check(name, state[name])
+    if kind == "EarlyStopping":
+        bool(state["best_weights"])
+    if kind == "CSVLogger":
+        saved = state["size"]
+        if saved is not None and (type(saved) is not int or saved < 0):
+            raise ValueError(f"size is {saved!r}, which is not a file size")
+
+
 def prepare(callback: Any, state: Any) -> None:
     """Prepare a callback before training begins: a CSVLogger goes on with its file.
 
-    The rows of epochs that will be trained again are cut off.
-
-    Raises:
-        ValueError: the size in the state is not a size.
+    The rows of epochs that will be trained again are cut off. The state has passed :func:`check`.
     """
     if _kind(callback) == "CSVLogger" and not offers_state(callback):
         callback.append = True
         size, saved = _size(callback.filename), state["size"]
-        if saved is not None and (type(saved) is not int or saved < 0):
-            raise ValueError(f"size is {saved!r}, which is not a file size")
         if saved is not None and size is not None and size > saved:
             os.truncate(callback.filename, saved)
 

@@ -1,15 +1,18 @@
 """The files of a checkpoint: ``NAME.weights.h5``, its sidecar, and ``NAME.best.npz``.
 
 ``NAME.weights.h5`` is what ``model.load_weights`` takes. ``NAME.best.npz`` exists if an
-EarlyStopping holds the best weights.
+EarlyStopping holds the best weights. The sidecar lists both.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +36,18 @@ def remove(folder: Path, name: str) -> None:
     The sidecar goes first. Without it, the rest is not taken for a checkpoint.
     """
     weights = folder / f"{name}{ENDING}"
-    for path in (sidecars.sidecar_of(weights), weights, folder / f"{name}{_BEST}"):
+    for path in (sidecars.sidecar_of(weights), weights, *_best_files(folder, name)):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def _best_files(folder: Path, name: str) -> list[Path]:
+    """``NAME.best.npz``, and ``NAME.best-2.npz`` if a checkpoint of this name was replaced."""
+    pattern = re.compile(re.escape(name) + r"\.best(-\d+)?\.npz")
+    try:
+        return [folder / each for each in os.listdir(folder) if pattern.fullmatch(each)]
+    except OSError:
+        return []
 
 
 # --- the weights --------------------------------------------------------------------------------
@@ -56,7 +68,7 @@ def write_weights(model: Any, output: Output) -> Path:
         UnwritableFile: the disk has too little space, or Keras failed.
     """
     _check(model)
-    content = _in_memory(model)
+    content = in_memory(model)
     output.need(_size(model) if content is None else len(content))
     path = output.file()
     if content is None:
@@ -78,8 +90,10 @@ def _check(model: Any) -> None:
         )
 
 
-def _in_memory(model: Any) -> bytes | None:
+def in_memory(model: Any) -> bytes | None:
     """The content of the file, written in memory. None if this Keras does not do that.
+
+    An optimizer can be written in this way, too.
 
     The public ``model.save_weights`` writes to disk only, through HDF5, which ends the process
     (SIGSEGV) some time after a write failed because the disk was full. So this uses what
@@ -162,16 +176,24 @@ def _by_keras(model: Any, path: Path) -> None:
 def write_best(output: Output, weights: Mapping[str, Sequence[Any]]) -> dict[str, Path]:
     """Write the weights that callbacks hold, by the callback's name, if there are any.
 
+    The file gets an unused name. That of a checkpoint which is replaced stays until the end.
+
     Returns:
         By name, where the file is written until ``output`` is committed.
     """
     import numpy as np
 
+    stem = output.path.name.removesuffix(ENDING)
+    for older in _best_files(output.folder, stem):
+        output.obsolete(older.name)
     arrays = {f"{key}/{i}": array for key, each in weights.items() for i, array in enumerate(each)}
     if not arrays:
         return {}
     output.need(sum(array.nbytes for array in arrays.values()))
-    name = output.path.name.removesuffix(ENDING) + _BEST
+    names = itertools.chain(
+        (f"{stem}{_BEST}",), (f"{stem}.best-{n}.npz" for n in itertools.count(2))
+    )
+    name = next(filter(output.is_free, names))
     path = output.file(name)
     with open(path, "wb") as file:
         np.savez(file, **arrays)
@@ -185,7 +207,13 @@ def read_best(checkpoint: Path) -> dict[str, list[Any]]:
         InitregError: the file is missing or damaged.
     """
     found: dict[str, list[Any]] = {}
-    best = checkpoint.with_name(checkpoint.name.removesuffix(ENDING) + _BEST)
+    stem = checkpoint.name.removesuffix(ENDING)
+    best = checkpoint.with_name(f"{stem}{_BEST}")
+    sidecar = sidecars.read_sidecar(sidecars.sidecar_of(checkpoint))
+    mine = {path.name for path in _best_files(checkpoint.parent, stem)}
+    for name in sidecar["files"] if sidecar is not None else ():
+        if name in mine:
+            best = checkpoint.with_name(name)
     for key, array in opening.load(best).items():
         found.setdefault(key.rpartition("/")[0], []).append(array)
     return found

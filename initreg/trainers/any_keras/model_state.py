@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from initreg.errors import InitregError
+from initreg.errors import InitregError, MismatchError
 from initreg.trainers.any_keras.models import is_keras3
 
 
@@ -22,19 +22,28 @@ class ModelState:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "seeds": [value_of(each) for each in _seeds(self._model)],
+            "seeds": [value_of(each) for each in seeds_of(self._model)],
             "learning_rate": self._learning_rate(),
             "stopped": bool(getattr(self._model, "stop_training", False)),
+            "optimizer": _kind(getattr(self._model, "optimizer", None)),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the seeds and the rate, or change nothing.
+    def check(self, state: Mapping[str, Any], label: str) -> None:
+        """Check a state without a change.
 
         Raises:
+            MismatchError: the model has another kind of optimizer. The message begins with
+                ``label``.
             InitregError: the model has another number of seeds.
             ValueError: a value is not a seed or not a rate.
         """
-        seeds = _seeds(self._model)
+        kind, saved = _kind(getattr(self._model, "optimizer", None)), state.get("optimizer")
+        if saved is not None and saved != kind:
+            raise MismatchError(
+                f"{label}: was saved with the optimizer {str(saved)[:80]}, and the model has "
+                f"{kind}: compile the model with the optimizer that it was trained with"
+            )
+        seeds = seeds_of(self._model)
         if len(seeds) != len(state["seeds"]):
             raise InitregError(
                 f"model {self._model.name!r} has {len(seeds)} seeds (of layers such as Dropout), "
@@ -45,8 +54,18 @@ class ModelState:
             raise ValueError(f"learning_rate is not a number: {str(rate)[:80]!r}")
         for each, value in zip(seeds, state["seeds"], strict=True):
             _check_value(each, value)
-        for each, value in zip(seeds, state["seeds"], strict=True):
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the seeds and the rate, or change nothing.
+
+        Raises:
+            InitregError: what :meth:`check` raises.
+            ValueError: a value is not a seed or not a rate.
+        """
+        self.check(state, "the state of a model")
+        for each, value in zip(seeds_of(self._model), state["seeds"], strict=True):
             set_value(each, value)
+        rate = state["learning_rate"]
         if rate is not None and self._learning_rate() is not None:
             with contextlib.suppress(TypeError):  # a schedule, which goes by the step
                 self._model.optimizer.learning_rate = rate
@@ -57,7 +76,16 @@ class ModelState:
         return float(rate.numpy()) if hasattr(rate, "numpy") else None
 
 
-def _seeds(model: Any) -> list[Any]:
+def _kind(optimizer: Any) -> str | None:
+    """The class of an optimizer, with that of the one inside of a LossScaleOptimizer."""
+    if optimizer is None:
+        return None
+    inner = _kind(getattr(optimizer, "inner_optimizer", None))
+    name = type(optimizer).__name__
+    return name if inner is None else f"{name}({inner})"
+
+
+def seeds_of(model: Any) -> list[Any]:
     """The seeds or generators of a model's layers.
 
     In Keras 3 they are variables that are not weights. ``tf_keras`` has generators only after

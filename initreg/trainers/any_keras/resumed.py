@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from initreg.api.resuming import ResumePoint
 from initreg.api.training_states import taken
+from initreg.errors import MismatchError
 from initreg.trainers.any_keras import callback_states
 from initreg.trainers.any_keras.files import read_best
 
@@ -36,6 +37,25 @@ class Resumed:
         reaches. To train on in spite of that, pass ``epoch``."""
         return sys.maxsize if self.stopped else self.epoch
 
+    def check_best(self, named: Mapping[str, Any], weights: Sequence[Any]) -> None:
+        """Check that the best weights that an EarlyStopping held are like the model's.
+
+        Raises:
+            MismatchError: they are of another model.
+            InitregError: they cannot be read.
+        """
+        assert self.point is not None
+        shapes = [tuple(each.shape) for each in weights]
+        for name, each in named.items():
+            if callback_states.holds_weights(each, self.point.states.get(name)):
+                found = [array.shape for array in read_best(self.point.path).get(name, [])]
+                if found != shapes:
+                    raise MismatchError(
+                        f"{self.point.path}: the best weights of {name!r} are of another model: "
+                        f"{len(found)} arrays, and the model has {len(shapes)}, or their shapes "
+                        "differ. Build the model as it was"
+                    )
+
     def give_states(self, named: Mapping[str, Any]) -> None:
         """Give callbacks and objects, by name, the states that the checkpoint has of them.
 
@@ -49,7 +69,7 @@ class Resumed:
                 continue
             state = self.point.states[name]
             weights = []
-            if isinstance(state, Mapping) and state.get("best_weights") is True:
+            if callback_states.holds_weights(each, state):
                 best = read_best(self.point.path) if best is None else best
                 weights = best.get(name, [])
             with taken(name, str(self.point.path)):

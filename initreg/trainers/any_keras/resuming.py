@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from initreg.api import opening
 from initreg.api.resuming import ResumePoint
-from initreg.api.smart_init import SmartInit
 from initreg.api.training_states import taken
-from initreg.errors import InitregError, MismatchError, NothingMatched, TargetError
-from initreg.trainers.any_keras import callback_states
-from initreg.trainers.any_keras.model_state import ModelState
+from initreg.errors import DamagedFile, InitregError, MismatchError
+from initreg.trainers.any_keras import callback_states, checking
+from initreg.trainers.any_keras.model_state import ModelState, seeds_of, set_value, value_of
 from initreg.trainers.any_keras.models import optimizer_variables
 from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.savers import OF_THE_MODEL, ModelSaver
@@ -62,22 +61,60 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
     resumed = Resumed()
     point = newest(saver.directory, verify=verify)
     if point is not None:
-        _log_names(point, saver)
-        load(model, point.path)
-        state = point.states.get(OF_THE_MODEL)
-        stopped = False
-        if state is not None:
-            with taken(OF_THE_MODEL, str(point.path)):
-                stopped = bool(state["stopped"])
-                ModelState(model).load_state_dict(state)
-        resumed = Resumed(point.epoch or 0, point, stopped)
-        for name, each in saver.callbacks.items():
-            if name in point.states:
-                with taken(name, str(point.path)):
-                    callback_states.prepare(each, point.states[name])
-        resumed.give_states(saver.objects)
+        resumed = _resumed(model, point, saver)
     saver.go_on(resumed)
     return resumed
+
+
+def _resumed(model: Any, point: ResumePoint, saver: ModelSaver) -> Resumed:
+    """Restore a checkpoint. All that can be checked is checked before the first change."""
+    label = str(point.path)
+    state = point.states.get(OF_THE_MODEL)
+    checking.check(model, point.path)
+    stopped = False
+    if state is not None:
+        with taken(OF_THE_MODEL, label):
+            stopped = bool(state["stopped"])
+            ModelState(model).check(state, label)
+    resumed = Resumed(point.epoch or 0, point, stopped)
+    present = {name: each for name, each in saver.callbacks.items() if name in point.states}
+    for name, each in present.items():
+        with taken(name, label):
+            callback_states.check(each, point.states[name])
+    resumed.check_best(present, model.get_weights())
+    saver.check(point)
+    with _unchanged_after_an_error(model, saver.objects):
+        resumed.give_states(saver.objects)
+        load(model, point.path)
+        if state is not None:
+            with taken(OF_THE_MODEL, label):
+                ModelState(model).load_state_dict(state)
+    _log_names(point, saver)
+    for name, each in present.items():
+        with taken(name, label):
+            callback_states.prepare(each, point.states[name])
+    return resumed
+
+
+@contextlib.contextmanager
+def _unchanged_after_an_error(model: Any, objects: Mapping[str, Any]) -> Iterator[None]:
+    """Give the model and the objects back what they had, if the block raises.
+
+    Objects and layers of the user's have code of their own, which may fail at any time.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    held = list({id(v): v for v in (*model.weights, *optimizer_variables(optimizer))}.values())
+    values = [(each, value_of(each)) for each in (*held, *seeds_of(model))]
+    states = {name: copy.deepcopy(each.state_dict()) for name, each in objects.items()}
+    try:
+        yield
+    except BaseException:
+        for each, value in values:
+            set_value(each, value)
+        for name, state in states.items():
+            with contextlib.suppress(Exception):
+                objects[name].load_state_dict(state)
+        raise
 
 
 def _log_names(point: ResumePoint, saver: ModelSaver) -> None:
@@ -88,41 +125,28 @@ def _log_names(point: ResumePoint, saver: ModelSaver) -> None:
 
 
 def load(model: Any, path: Path) -> None:
-    """Restore the weights and the optimizer's state, or change nothing.
+    """Restore the weights and the optimizer's state from a checkpoint that was checked.
 
     Raises:
-        TargetError: the model is not built.
         MismatchError: the file does not fit the model.
+        DamagedFile: Keras cannot read it.
     """
-    if not model.built:
-        raise TargetError(
-            f"Keras model {model.name!r}: it is not built, so it has no variables yet: give it an "
-            "Input, call it on some data, or build(input_shape), before resume()"
-        )
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and hasattr(optimizer, "build"):
         # Keras restores nothing into an optimizer that is not built, and only logs it. Those of
         # tf_keras have no public ``built``, and ignore a second build().
         if not getattr(optimizer, "built", False):
             optimizer.build(model.trainable_variables)
-        _check_optimizer(optimizer, path)
-    with contextlib.suppress(NothingMatched):  # all layers have their own ways of saving
-        SmartInit(path, on_missing="ignore", on_unused="ignore").plan(model)
+        checking.check_built(optimizer, path)
     try:
         model.load_weights(str(path))
     except ValueError as error:
         raise MismatchError(
-            f"{path}: Keras does not load it into {model.name!r}. A part of the model may have "
-            f"been loaded by now: {error}"
+            f"{path}: Keras does not load it into {model.name!r}, which is as it was before: "
+            f"{error}"
         ) from error
-
-
-def _check_optimizer(optimizer: Any, path: Path) -> None:
-    count = len(optimizer_variables(optimizer))
-    with opening.open(path) as arrays:
-        saved = sum(name.startswith("optimizer/vars/") for name in arrays)
-    if saved != count:
-        raise MismatchError(
-            f"{path}: has {saved} optimizer variables, and {type(optimizer).__name__} has "
-            f"{count}: compile the model with the optimizer that it was trained with"
-        )
+    except (OSError, KeyError, TypeError, RuntimeError) as error:
+        raise DamagedFile(
+            f"{path}: Keras cannot load it into {model.name!r}, which is as it was before: "
+            f"{type(error).__name__}: {error}"
+        ) from error

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from initreg.api import sidecars
+from initreg.api.resuming import ResumePoint
 from initreg.storage.output import written
 from initreg.trainers.any_keras import callback_states, files
 from initreg.trainers.any_keras.files import ENDING
@@ -111,6 +113,10 @@ class ModelSaver(Saver):
         if resumed.point is not None:
             self._kept.go_on(resumed.point.states, str(resumed.point.path))
 
+    def check(self, point: ResumePoint) -> None:
+        """Raise DamagedFile if :meth:`go_on` would, without a change."""
+        self._kept.check(point.states, str(point.path))
+
     # Called by fit.
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -138,21 +144,33 @@ class ModelSaver(Saver):
         name = f"model-{epoch if step is None else step}"
         if name in self._kept.recent:  # an epoch without a step: all gradients were infinite
             name += f"-epoch-{epoch}"
-        self._remove(name)  # left by a run that was started anew in this folder
         named = {**self.callbacks, **self.objects, OF_THE_MODEL: ModelState(self.model)}
         states = {key: callback_states.state_of(each) for key, each in named.items()}
         weights = {key: callback_states.weights_of(each) for key, each in self.callbacks.items()}
         states[OF_THE_SAVER] = self._kept.state_for(name)
-        with written(self.directory / f"{name}{ENDING}") as output:
+        # A run that was started anew in this folder may have left a checkpoint of this name. It
+        # stays until the new one is complete.
+        older = self.directory / f"{name}{ENDING}"
+        with written(older) as output:
             # The sidecar becomes visible first, the weights last. It is written last, because it
             # has the checksums of the others.
             sidecar = output.file(sidecars.sidecar_of(output.path).name)
             parts = files.write_best(output, weights)
             parts[output.path.name] = files.write_weights(self.model, output)
+            is_new = output.is_free(output.path.name)
+            replaces = None if is_new else sidecars.Replaced(sidecars.replaced(older), parts)
             text = sidecars.sidecar_text(
-                output.path.name, epoch=epoch, step=step, states=states, files=parts
+                output.path.name,
+                epoch=epoch,
+                step=step,
+                states=states,
+                files=parts,
+                replaces=replaces,
             )
             sidecar.write_text(text, "utf-8")
+        if replaces is not None:
+            with contextlib.suppress(OSError):
+                sidecars.forget_replaced(older)
         self._kept.saved(states[OF_THE_SAVER])
 
     def _remove(self, name: str) -> None:

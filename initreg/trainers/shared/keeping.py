@@ -120,6 +120,16 @@ class KeptCheckpoints:
         with contextlib.suppress(OSError):
             remove_orphans(self._directory)
 
+    def check(self, states: Mapping[str, Any], label: str) -> None:
+        """Raise DamagedFile if :meth:`go_on` would. Nothing is changed, and nothing is removed."""
+        if OF_THE_SAVER not in states:
+            return
+        state = states[OF_THE_SAVER]
+        with taken(OF_THE_SAVER, label):
+            trial = Keeping(None, None)
+            trial.load_state_dict(state["keeping"])
+            trial.add(state["name"], state["saved_at"])
+
     def go_on(self, states: Mapping[str, Any], label: str) -> None:
         """Take over the list from the states of the checkpoint that was restored.
 

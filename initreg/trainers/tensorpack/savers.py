@@ -15,6 +15,7 @@ from tensorpack.utils import logger
 
 from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
+from initreg.api.smart_init import SmartInit
 from initreg.errors import InitregError
 from initreg.trainers.shared import best
 from initreg.trainers.shared.run_folder import absolute
@@ -53,7 +54,8 @@ class ModelSaver(Callback):  # type: ignore[misc]
         keep_checkpoint_every_n_hours: of the older checkpoints, one in so many hours is kept for
             good. None keeps none of them.
         checkpoint_dir: where to save, by default in the logger's folder.
-        var_collections: the collections of variables to save, by default GLOBAL_VARIABLES.
+        var_collections: the collections of variables to save, by default GLOBAL_VARIABLES. Tables
+            are in SAVEABLE_OBJECTS.
         objects: by name, what else has ``state_dict()`` and ``load_state_dict(state)``.
 
     Raises:
@@ -80,12 +82,21 @@ class ModelSaver(Callback):  # type: ignore[misc]
         self.objects = with_states(objects)
         self._options = max_to_keep, keep_checkpoint_every_n_hours
         self._point: ResumePoint | None = None
+        self._writer: CheckpointWriter | None = None
         self._is_due = False
 
     def go_on(self, point: ResumePoint) -> None:
         """Resume from a checkpoint that ``session_init`` restores: the callbacks and objects get
         their states once training begins."""
         self._point = point
+
+    def restore(self, session: Any, point: ResumePoint) -> None:
+        """Restore all that this saves, by the names under which it saves it: also the tables and
+        other objects that ``var_collections`` may hold."""
+        if self._writer is None:  # it is not one of the callbacks of this graph
+            SmartInit(point.path).init(session)
+        else:
+            self._writer.restore(session, point.path)
 
     def _setup_graph(self) -> None:
         most, hours = self._options
@@ -105,6 +116,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
         states.callbacks_of(self.trainer).append(_Last(self))
 
     def _before_train(self) -> None:
+        assert self._writer is not None
         with self.graph.as_default():
             self._writer.export_meta_graph()
 
@@ -115,6 +127,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
 
     def _begin(self) -> None:
         point, self._point = self._point, None
+        assert self._writer is not None
         if point is not None:
             self._writer.go_on(point, self._with_states())
 
@@ -124,6 +137,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
         self._is_due = False
         step = v1.train.global_step(self.trainer.sess, v1.train.get_global_step(self.graph))
         found = states_of(self._with_states())
+        assert self._writer is not None
         path = self._writer.save(self.trainer.sess, int(step), epoch=epoch, states=found)
         if path is not None:
             logger.info(f"Model saved to {path}.")

@@ -13,6 +13,7 @@ from tensorpack.callbacks import JSONWriter
 from tensorpack.train import TrainConfig
 from tensorpack.utils import logger
 
+from initreg.api.resuming import ResumePoint
 from initreg.storage.output import written
 from initreg.trainers.shared.run_folder import newest
 from initreg.trainers.tensorpack import states
@@ -50,7 +51,9 @@ class AutoResumeTrainConfig(TrainConfig):  # type: ignore[misc]
                 f"Found checkpoint at {point.path}."
                 + ("" if is_free else " session_init arguments will be overwritten.")
             )
-            kwargs["session_init"] = SaverRestore(point.path)
+            kwargs["session_init"] = (
+                SaverRestore(point.path) if saver is None else _Resume(saver, point)
+            )
             epoch = point.epoch if point.epoch is not None else _epoch_of_statistics()
             if epoch is not None and (always_resume or "starting_epoch" not in kwargs):
                 kwargs["starting_epoch"] = epoch + 1
@@ -58,6 +61,17 @@ class AutoResumeTrainConfig(TrainConfig):  # type: ignore[misc]
             if saver is not None:
                 saver.go_on(point)
         super().__init__(**kwargs)
+
+
+class _Resume(SaverRestore):
+    """Restores what a ModelSaver saves."""
+
+    def __init__(self, saver: ModelSaver, point: ResumePoint) -> None:
+        super().__init__(point.path)
+        self._saver, self._point = saver, point
+
+    def _run_init(self, sess: Any) -> None:
+        self._saver.restore(sess, self._point)
 
 
 def _epoch_of_statistics() -> int | None:

@@ -2,7 +2,7 @@
 
 ``tf.compat.v1.train.Saver`` writes them under a hidden name. It saves partitioned variables and
 tables, and holds no copy of the model. Then they are flushed to disk and renamed, the sidecar first
-and the index last.
+and the index last. An older checkpoint of the same name stays complete until then.
 """
 
 from __future__ import annotations
@@ -22,12 +22,21 @@ from typing import Any
 import tensorflow as tf
 
 from initreg.api.resuming import ResumePoint
-from initreg.api.saving import convert
-from initreg.api.sidecars import sidecar_of, sidecar_text
+from initreg.api.saving import move
+from initreg.api.sidecars import (
+    Replaced,
+    forget_replaced,
+    replaced,
+    sidecar_of,
+    sidecar_text,
+)
+from initreg.errors import InitregError
 from initreg.storage.output import written
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
 from initreg.trainers.shared.run_folder import absolute, log_not_saved
 from initreg.trainers.shared.states import give_states
+from initreg.trainers.tf1.restoring import Restoration, reason_of
+from initreg.trainers.tf1.saved import Taker, takers
 
 logger = logging.getLogger("initreg")
 v1 = tf.compat.v1
@@ -71,10 +80,58 @@ class CheckpointWriter:
     ) -> None:
         self.directory = absolute(directory)
         self.saver = v1.train.Saver(var_list=var_list, max_to_keep=0, save_relative_paths=True)
+        self._apart = _apart(var_list)
+        self._is_default = var_list is None
+        self._takers: list[Taker] | None = None
         self._name = name
         keeping = Keeping(max_to_keep, every_n_hours)
         self._kept = KeptCheckpoints(self.directory, keeping, self._remove)
         self._present: list[str] = []  # what this run saved and did not remove
+
+    def use(self, saver: Any) -> None:
+        """Save and restore as a Saver does that the user has made, of a Scaffold for instance.
+
+        A ``var_list`` counts more. Adds nothing to the graph, which may be finalized.
+
+        Raises:
+            InitregError: the Saver writes the format of 2015.
+        """
+        saver_def = getattr(saver, "saver_def", None)
+        if not self._is_default or saver_def is None:
+            return
+        graph = v1.get_default_graph()
+        self._takers = takers(graph, self.saver.as_saver_def())
+        found = takers(graph, saver_def)
+        if _described(found) == _described(self._takers):
+            return
+        if saver_def.version != saver_def.V2:
+            raise InitregError(
+                "the Saver of the Scaffold writes V1 checkpoints, which a ModelSaver does not: "
+                "make it with write_version=tf.compat.v1.train.SaverDef.V2"
+            )
+        own = type(saver_def)()
+        own.CopyFrom(saver_def)
+        own.max_to_keep = 0
+        self.saver = v1.train.Saver(saver_def=own, save_relative_paths=True)
+        self._apart, self._takers = None, found
+
+    def restore(self, session: Any, path: Path, *, is_last: bool = True) -> Restoration:
+        """Restore a checkpoint: all that the Saver saves, or nothing.
+
+        Args:
+            session: a plain session.
+            path: the checkpoint.
+            is_last: False if the caller repeats what is returned, with ``again()``, once everything
+                is initialised.
+
+        Raises:
+            InitregError: what :meth:`initreg.SmartInit.init` raises.
+        """
+        apart = None if self._apart is None else self._apart.as_saver_def()
+        found, self._takers = self._takers, None
+        restoration = Restoration(session, self.saver.as_saver_def(), apart, found)
+        restoration.run(path, is_last=is_last)
+        return restoration
 
     def save(
         self, session: Any, step: int, *, epoch: int | None, states: Mapping[str, Any]
@@ -110,13 +167,12 @@ class CheckpointWriter:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.saver.save(session, str(hidden), write_meta_graph=False, write_state=False)
-            if not about and (self.directory / f"{name}.index").exists():
-                # Saver would overwrite the data files of this name. initreg takes an unused name.
-                convert(hidden, self.directory / f"{name}.index", verify=False)
+            if os.path.lexists(self.directory / f"{name}.index"):
+                self._replace(hidden, name, about)
             else:
                 self._rename(hidden, name, about)
         except (OSError, *_OF_THE_DISK) as error:
-            log_not_saved(self.directory / name, _reason(error))
+            log_not_saved(self.directory / name, reason_of(error))
             return False
         finally:
             _clear(self.directory, hidden.name)
@@ -130,10 +186,23 @@ class CheckpointWriter:
             parts = sorted(path.name for path in self.directory.glob(f"{hidden.name}.data-*"))
             for part in [*parts, f"{hidden.name}.index"]:
                 output.take(self.directory / part, name + part.removeprefix(hidden.name))
-            output.flush()
-            # An older checkpoint of this name ends here: its data files are about to be replaced.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.directory / f"{name}.index")
+
+    def _replace(self, hidden: Path, name: str, about: Mapping[str, Any]) -> None:
+        """Take the place of an older checkpoint, which stays complete until the index is renamed.
+
+        The data files get unused names. The sidecar holds the older one as well until then.
+        """
+        path = self.directory / name
+        with written(f"{path}.index") as output:
+            sidecar = output.file(sidecar_of(path).name) if about else None
+            move(hidden, output)
+            if sidecar is not None:
+                index = f"{name}.index"
+                older = Replaced(replaced(path), {index: output.files[index]})
+                sidecar.write_text(sidecar_text(name, **about, replaces=older), "utf-8")
+        if about:
+            with contextlib.suppress(OSError):
+                forget_replaced(path)
 
     def _remove(self, name: str) -> None:
         """The index goes first: without it, the rest is not taken for a checkpoint."""
@@ -191,12 +260,21 @@ class CheckpointWriter:
         self._present = [name for name in recent if (self.directory / f"{name}.index").exists()]
 
 
-def _reason(error: Exception) -> str:
-    """The line of TensorFlow's message that gives the reason. Others say where the op was made."""
-    if not isinstance(error, tf.errors.OpError):
-        return str(error)
-    lines = [each for each in error.message.splitlines() if each.strip() and "[[" not in each]
-    return lines[-1] if lines else type(error).__name__
+def _apart(var_list: Any) -> Any:
+    """A Saver of the objects whose states are not arrays, such as iterators. None without any."""
+    listed = v1.get_collection(v1.GraphKeys.SAVEABLE_OBJECTS) if var_list is None else var_list
+    listed = list(listed.values()) if isinstance(listed, Mapping) else list(listed)
+    found = [
+        each
+        for each in tf.nest.flatten(listed)
+        if any(spec.dtype in (tf.variant, tf.resource) for spec in getattr(each, "specs", ()))
+    ]
+    return v1.train.Saver(found, max_to_keep=0) if found else None
+
+
+def _described(found: Sequence[Taker]) -> set[tuple[str, str, str]]:
+    """What a Saver restores: the key of each array, its slice, and where it goes."""
+    return {(read.key, read.region, taker.destination) for taker in found for read in taker.reads}
 
 
 def _clear(directory: Path, hidden: str) -> None:

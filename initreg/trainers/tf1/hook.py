@@ -15,6 +15,7 @@ from initreg.errors import InitregError
 from initreg.trainers.shared.run_folder import absolute, newest
 from initreg.trainers.shared.states import with_states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter
+from initreg.trainers.tf1.restoring import Restoration
 
 v1 = tf.compat.v1
 
@@ -34,7 +35,8 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
             good. None keeps none of them.
         objects: by name, what has ``state_dict()`` and ``load_state_dict(state)``, such as a
             position in the data or a :class:`initreg.RandomStates`.
-        var_list: as in ``tf.compat.v1.train.Saver``. By default all variables that it saves.
+        var_list: as in ``tf.compat.v1.train.Saver``. By default what the Saver of the Scaffold
+            saves, if :func:`init_fn` is given the saver, or else all that a Saver saves.
 
     Raises:
         ValueError: neither ``every_n_steps`` nor ``every_n_secs`` is given, or both.
@@ -64,9 +66,27 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
         self._writer: CheckpointWriter | None = None
         self._point: ResumePoint | None = None
         self._last: int | None = None
+        self._restoration: Restoration | None = None
+
+    # Called by init_fn.
+
+    def use(self, saver: Any) -> None:
+        """Save and restore as the Saver of the Scaffold does, unless there is a ``var_list``."""
+        if self._writer is not None:
+            self._writer.use(saver)
+
+    def restore(self, session: Any, point: ResumePoint, saver: Any) -> None:
+        """Restore what was saved. ``saver`` is that of the Scaffold, for a session that does not
+        have this hook."""
+        if self._writer is not None:
+            self._restoration = self._writer.restore(session, point.path, is_last=False)
+        elif getattr(saver, "saver_def", None) is not None:
+            Restoration(session, saver.as_saver_def()).run(point.path)
+        else:
+            SmartInit(point.path).init(session)
 
     def go_on(self, point: ResumePoint) -> None:
-        """Resume from a checkpoint that :func:`init_fn` has restored, which calls this."""
+        """Resume from the checkpoint that was restored."""
         self._point = point
 
     def begin(self) -> None:
@@ -82,6 +102,9 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
 
     def after_create_session(self, session: Any, coord: Any) -> None:
         assert self._writer is not None
+        restoration, self._restoration = self._restoration, None
+        if restoration is not None:  # local_init_op has run since
+            restoration.again()
         with session.graph.as_default():
             self._writer.export_meta_graph()
         point, self._point = self._point, None
@@ -122,11 +145,14 @@ def init_fn(
 
     The session is filled from ``source``, or, if ``saver`` has a complete checkpoint, from that.
     This happens after the variables are initialised, so a variable that the source does not have
-    keeps its initial value. Do not give MonitoredTrainingSession a ``checkpoint_dir``: it would
-    restore by itself, and never call ``init_fn``.
+    keeps its initial value. A resume restores all that the saver saves: variables by the names of
+    ``var_list``, tables, iterators and every other ``SaveableObject``. Do not give
+    MonitoredTrainingSession a ``checkpoint_dir``: it would restore by itself, and never call
+    ``init_fn``.
 
     Args:
-        source: as in :class:`initreg.SmartInit`. None starts with the initial values.
+        source: as in :class:`initreg.SmartInit`. None starts with the initial values. A file must
+            exist when this is called, unless ``saver`` has a complete checkpoint by then.
         saver: the hook that saves this session. Its ``objects`` get their states, too.
         verify: whether to check all bytes of a checkpoint before it is taken.
         options: those of :class:`initreg.SmartInit`, for ``source``.
@@ -136,19 +162,28 @@ def init_fn(
         :meth:`initreg.SmartInit.init` does, and DamagedFile for a state that an object does not
         take.
 
+    Raises:
+        InitregError: the source does not exist, no format claims it, or a rule matches nothing.
+
     >>> start = init_fn("base.npz", saver, on_missing="ignore")  # doctest: +SKIP
     >>> scaffold = tf.compat.v1.train.Scaffold(init_fn=start)  # doctest: +SKIP
     """
     start = SmartInit(source, **options)
+    if saver is None or newest(saver.directory, report=lambda text: None) is None:
+        start.check()  # rather than after the graph was built and its variables initialised
 
     def call(scaffold: Any, session: Any) -> None:
+        its_saver = getattr(scaffold, "saver", None)
+        if saver is not None:
+            with session.graph.as_default():
+                saver.use(its_saver)
         point = None if saver is None else newest(saver.directory, verify=verify)
         if point is None:
             if source is not None:
                 start.init(session)
             return
-        SmartInit(point.path).init(session)
         assert saver is not None
+        saver.restore(session, point, its_saver)
         saver.go_on(point)
 
     return call

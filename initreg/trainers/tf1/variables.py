@@ -6,6 +6,8 @@ from typing import Any
 
 from initreg.errors import DuplicateName, TargetError
 
+_MOST_WRAPPERS = 16  # in each other
+
 
 def parameters(session: Any = None) -> dict[str, Any]:
     """The global variables that are TRAINABLE or MODEL variables of the session's graph, by name.
@@ -53,9 +55,21 @@ def parameters(session: Any = None) -> dict[str, Any]:
 
 
 def _plain(session: Any) -> Any:
-    """The session inside a monitored one, so that reading does not count as a training step."""
-    if hasattr(session, "run_step_fn"):
-        return session.run_step_fn(lambda step_context: step_context.session)
+    """The session inside a monitored one, or inside another wrapper such as TensorFlow's debugger.
+
+    So reading is neither counted as a training step, nor debugged.
+    """
+    import tensorflow as tf
+
+    train = tf.compat.v1.train
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(session, (train.MonitoredSession, train.SingularMonitoredSession)):
+            session = session.run_step_fn(lambda step_context: step_context.session)
+        kept = getattr(session, "__dict__", {})
+        inner = kept.get("_sess") or kept.get("sess")
+        if inner is None:
+            break
+        session = inner
     return session
 
 

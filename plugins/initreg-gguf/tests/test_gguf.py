@@ -55,6 +55,16 @@ def plain() -> dict[str, Array]:
     return arrays
 
 
+def test_key_value_pairs_are_metadata(tmp_path: Path) -> None:
+    """Texts and numbers are, as text. Lists are left out, and so is what is no pair of the file."""
+    path = write(tmp_path / "m.gguf", plain(), alignment=64)
+    expected = {"general.architecture": "test", "test.block_count": "1", "general.alignment": "64"}
+    with initreg.open(path) as arrays:
+        assert arrays.metadata == expected
+    with initreg.open(initreg.convert(path, tmp_path / "m.safetensors")) as arrays:
+        assert arrays.metadata == expected
+
+
 class TestGguf(FormatContract):
     """The kit: plain tensors, bfloat16, and every block type that gguf can write."""
 
@@ -71,6 +81,58 @@ class TestGguf(FormatContract):
         packed["bf16"] = (half.view(np.uint8), Kind.BF16)
         expected["bf16"] = half
         yield Sample(write(folder / "packed.gguf", {}, packed), expected)
+
+
+def split(folder: Path, count: int = 3, stem: str = "m") -> list[Path]:
+    """A model in several files, as llama.cpp's gguf-split names and numbers them."""
+    paths = [folder / f"{stem}-{n + 1:05d}-of-{count:05d}.gguf" for n in range(count)]
+    for n, path in enumerate(paths):
+        writer = gguf.GGUFWriter(path, "test")
+        writer.add_uint16("split.no", n)
+        writer.add_uint16("split.count", count)
+        writer.add_int32("split.tensors.count", count)
+        writer.add_tensor(f"t{n}", np.full((2, 32), n, np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return paths
+
+
+class TestSplitGguf(FormatContract):
+    """The kit: three files, by one of them and by their folder."""
+
+    format = "gguf"
+
+    def samples(self, folder: Path) -> Iterator[Sample]:
+        """One tensor in each file."""
+        (folder / "split").mkdir()
+        paths = split(folder / "split")
+        arrays = {f"t{n}": np.full((2, 32), n, np.float32) for n in range(3)}
+        yield Sample(paths[1], arrays, paths, paths)
+        yield Sample(folder / "split", arrays, paths, paths)
+
+
+def test_a_part_under_another_name_is_refused(tmp_path: Path) -> None:
+    """What the file says counts, and the error says which names are expected."""
+    first, second, _ = split(tmp_path)
+    second.rename(tmp_path / "model.gguf")
+    with pytest.raises(initreg.DamagedFile, match=r"part 2 of 3.*model-00002-of-00003\.gguf"):
+        initreg.open(tmp_path / "model.gguf")
+    second.write_bytes(first.read_bytes())  # part 1 under the name of part 2
+    with pytest.raises(initreg.DamagedFile, match="part 1 of 3"):
+        initreg.open(second)
+
+
+def test_a_file_that_is_written_to_is_noticed(tmp_path: Path) -> None:
+    """A quantised tensor is not read from a file that changed after it was listed."""
+    values = np.linspace(-2, 2, 64, dtype=np.float32).reshape(2, 32)
+    path = write(tmp_path / "m.gguf", {}, {"w": (gguf.quantize(values, Kind.Q8_0), Kind.Q8_0)})
+    with initreg.open(path) as arrays:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + b"x")
+        with pytest.raises(initreg.DamagedFile, match="written to"):
+            np.asarray(arrays["w"])
 
 
 def test_shape_is_numpys_and_not_the_files(tmp_path: Path) -> None:

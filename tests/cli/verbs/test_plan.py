@@ -34,8 +34,8 @@ def test_it_would_load(folder, capsys):
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert run("base.npz", "head.npz", "--onto", "model.npz") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "base.npz + head.npz -> model.npz: 3 of 3 variables restored",
-        "  3 restored as in the source",
+        "base.npz + head.npz -> model.npz: 3 of 3 variables will be restored",
+        "  3 matched",
         "    fc/W  (3, 4) float32  [base.npz]",
         "    fc/b  (4,) float32  [base.npz]",
         "    head/W  (3, 4) float32  [head.npz]",
@@ -89,7 +89,7 @@ def test_where_options_would_not_do_it_the_hint_is_python(capsys):
         'SmartInit(SmartInit("xy.npz", strip_prefix="x/"), strip_prefix="y/")'
     ]
     assert hints_of(capsys, "base.npz", "prefixed.npz", "--onto", "model.npz") == [
-        'SmartInit("prefixed.npz", strip_prefix="model/")'
+        'SmartInit(["base.npz", SmartInit("prefixed.npz", strip_prefix="model/")])'
     ]
     np.savez("dash.npz", **{"-m/fc/W": np.ones((3, 4), "f4"), "-m/fc/b": np.zeros(4, "f4")})
     assert hints_of(capsys, "dash.npz", "--onto", "base.npz") == ["--strip-prefix=-m/"]
@@ -152,7 +152,7 @@ def test_json(capsys):
     [
         (["--keep", "fc/*", "--keep", "old"], "3 of 3 variables"),
         (["--drop", "old"], "dropped, as requested"),
-        (["--strip-prefix", "fc/", "--prefix", "fc/", "--drop", "old"], "  2 restored as in"),
+        (["--strip-prefix", "fc/", "--prefix", "fc/", "--drop", "old"], "  2 matched"),
         (["--rename", "old", "head/W"], "head/W  shape (9,) does not fit (3, 4)"),
         (["--rename", "old", "x", "--rename", "fc/b", "y"], "    x  (9,) float64, from old"),
         (["--rename-regex", "^old$", "new"], "    new  (9,) float64, from old"),
@@ -216,6 +216,6 @@ def test_on_a_terminal_it_is_a_table(folder):
             out += chunk
     os.close(ours)
     assert process.returncode == 0
-    assert b"\x1b[1;32mrestored as in the source" in out
+    assert b"\x1b[1;32mmatched" in out
     assert b"fc/W" in out
     assert b"it would load" in out

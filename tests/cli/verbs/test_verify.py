@@ -37,6 +37,7 @@ def test_fine_is_0(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "dtype": "float32",
         "has_checksum": False,
         "in_manifest": True,
+        "is_opaque": False,
         "nan": 0,
         "inf": 0,
         "problem": None,

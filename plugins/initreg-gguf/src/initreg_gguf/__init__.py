@@ -3,6 +3,9 @@
 An array is called by its tensor's name. Its axes have numpy's order, the reverse of the file's.
 Plain tensors keep their dtype. Quantised ones are unpacked to float32 when they are read.
 
+A model in several files, ``m-00001-of-00003.gguf`` and so on, is opened by any one of them, or by
+their folder.
+
 Source of the layout: ggml's ``docs/gguf.md``, as the ``gguf`` package implements it.
 """
 

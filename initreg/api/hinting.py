@@ -1,0 +1,271 @@
+"""The hints of a plan, and what is in doubt about it, with the code to type."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from initreg.api.chain import OF_THE_CALL, Chain, Link, Typed
+from initreg.arrays.array_map import ArrayMap, RuledMap
+from initreg.errors import InitregError
+from initreg.plan.axis_hints import reorderings
+from initreg.plan.cast_hints import casts
+from initreg.plan.expectations import SourceSpecs
+from initreg.plan.hints import nearest, other_ways, renamings
+from initreg.plan.in_order import order_hints
+from initreg.plan.matching import SlotFinder, is_fit
+from initreg.plan.plan import Plan
+from initreg.plan.rows import RESTORED, By, Hint, Kind, Row
+from initreg.plan.transposing import Pair, study
+from initreg.rules.keywords import Rules
+from initreg.specs import ArraySpec, VariableSpec
+from initreg.wording import code_text, options_text
+
+_FEW_NAMES = 50  # on one side only: a misspelt name is looked for among at most so many
+_MOST_HINTS = 3
+
+
+class Hinting:
+    """Adds hints and doubts to the plan of a chain.
+
+    Args:
+        source: what the user passed.
+        links: the sources of the chain, in order.
+        maps: the open map of each link, after its rules.
+        variables: the variables of the target by their normalised names.
+        slots: finds the slots of an optimiser among names.
+        sources: the sources as they were matched.
+        planned: makes the plan for sources, as that of this chain was made.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        links: Sequence[Link],
+        maps: Sequence[ArrayMap],
+        variables: Mapping[str, VariableSpec],
+        slots: SlotFinder,
+        sources: Sequence[SourceSpecs],
+        planned: Callable[[Sequence[SourceSpecs]], Plan],
+    ) -> None:
+        self._source = source
+        self._links = links
+        self._maps = maps
+        self._specs = [m.specs() for m in maps]
+        self._by_origin = [{spec.origin: spec for spec in specs} for specs in self._specs]
+        self._variables = variables
+        self._slots = slots
+        self._sources = sources
+        self._planned = planned
+
+    def of(self, plan: Plan) -> Plan:
+        """The plan with its hints and doubts."""
+        rows: list[list[tuple[int, Row]]] = [[] for _ in self._links]
+        for index, row in enumerate(plan):
+            if row.source is not None and row.in_target:
+                rows[row.source].append((index, row))
+        hints: list[Hint] = []
+        doubts: dict[int, str] = {}
+        for number, of_source in enumerate(rows):
+            ways = []
+            if self._links[number].by is None:
+                ways = other_ways(plan.ways[number], len(self._variables), "source")
+            label = plan.sources[number] if len(self._links) > 1 else ""
+            if not of_source and self._links[number].by is None:
+                ordered = order_hints(
+                    self._specs[number], list(self._variables.values()), is_fit, label
+                )
+                if ordered:  # such names say nothing, so renaming them would be a guess
+                    hints += [self._typed(hint, number) for hint in ordered]
+                    continue
+            arrays, variables = self._to_rename(number)
+            have, want = len(arrays), len(variables)
+            if 2 * len(of_source) < min(have, want) or not (have and want):
+                ways = renamings(
+                    arrays,
+                    variables,
+                    label=label,
+                    slots=self._slots,
+                    now=len(_supplied(plan, number)),
+                    attempt=partial(self._attempt, number),
+                    ways=ways,
+                )
+            hints += [self._typed(hint, number) for hint in ways]
+            if of_source:
+                hints += self._of_axes(number, of_source, doubts)
+                named = [
+                    (row, self._by_origin[number][row.array or ""].name) for _, row in of_source
+                ]
+                hints += [self._typed(hint, number) for hint in casts(named)]
+            if not hints:
+                hints += self._of_the_rest(plan, number, label)
+        hints = hints[:_MOST_HINTS] or self._misspelt(plan)
+        return plan.with_doubts(doubts).with_hints(hints)
+
+    def _to_rename(self, number: int) -> tuple[list[ArraySpec], list[VariableSpec]]:
+        """The arrays and the variables that renaming may pair. The state of optimizers is paired by
+        what it is, unless nothing else is there."""
+        arrays, variables = self._specs[number], list(self._variables.values())
+        own = [variable for variable in variables if variable.state is None]
+        if not own:
+            return arrays, variables
+        return [array for array in arrays if array.state is None], own
+
+    def _attempt(self, number: int, options: Mapping[str, Any]) -> dict[str, str] | None:
+        """The array for each variable that a source supplies if options are added to it, None if
+        that fails."""
+        rules = {name: value for name, value in options.items() if name != "by"}
+        source = self._sources[number]
+        try:
+            if rules:
+                opened = RuledMap(self._maps[number], Rules.of(**rules))
+                source = replace(source, arrays=opened.specs(), dropped=opened.dropped)
+            if "by" in options:
+                source = replace(source, by=By(options["by"]))
+            plan = self._planned([*self._sources[:number], source, *self._sources[number + 1 :]])
+        except InitregError:
+            return None
+        return _supplied(plan, number)
+
+    def _of_axes(
+        self, number: int, rows: Sequence[tuple[int, Row]], doubts: dict[int, str]
+    ) -> list[Hint]:
+        """The hints about the order of axes of one source. Adds to the doubts, by row."""
+        by_origin = self._by_origin[number]
+        pairs = [
+            Pair(row, by_origin[row.array or ""], self._variables[row.name])
+            for _, row in rows
+            if row.array_shape is not None
+            and len(row.array_shape) > 1
+            and not by_origin[row.array or ""].unreadable
+        ]
+        found = study(pairs, self._variables)
+        if found.doubts:
+            for index, row in rows:
+                if row.name in found.doubts and row.kind in RESTORED:
+                    doubts[index] = found.doubts[row.name]
+        return [self._typed(hint, number) for hint in reorderings(found, self._specs[number])]
+
+    def _of_the_rest(self, plan: Plan, number: int, label: str) -> list[Hint]:
+        """Hints for the names on one side only of a source whose other names match."""
+        unused, missing = self._one_sided(plan, number)
+        if not (unused and missing):
+            return []
+        rest = {spec.name for spec in unused}
+        matched = [spec.name for spec in self._specs[number] if spec.name not in rest]
+        found = renamings(
+            unused,
+            missing,
+            label=label,
+            matched=matched,
+            slots=self._slots,
+            now=len(_supplied(plan, number)),
+            attempt=partial(self._attempt, number),
+        )
+        return [self._typed(hint, number) for hint in found]
+
+    def _one_sided(self, plan: Plan, number: int) -> tuple[list[ArraySpec], list[VariableSpec]]:
+        """The arrays of a source that no variable takes, and the variables without an array, but
+        those that are expected."""
+        unused = [
+            self._by_origin[number][row.array or ""]
+            for row in plan.of(Kind.ONLY_IN_SOURCE)
+            if row.source == number and not row.expected
+        ]
+        missing = [
+            self._variables[row.name] for row in plan.of(Kind.ONLY_IN_TARGET) if not row.expected
+        ]
+        return unused, missing
+
+    def _misspelt(self, plan: Plan) -> list[Hint]:
+        """Hints for names on one side only that look like a name on the other side."""
+        found: list[Hint] = []
+        for number in range(len(plan.sources)):
+            unused, missing = self._one_sided(plan, number)
+            if 0 < len(missing) <= _FEW_NAMES and 0 < len(unused) <= _FEW_NAMES:
+                hints = nearest(unused, missing, cutoff=0.85)
+                now = _supplied(plan, number)
+                found += [
+                    self._typed(hint, number)
+                    for hint in hints
+                    if len(self._attempt(number, hint.options) or ()) > len(now)
+                ]
+        return found[:_MOST_HINTS]
+
+    # --- code ---------------------------------------------------------------------------------
+
+    def _typed(self, hint: Hint, number: int) -> Hint:
+        """The hint with the code of what the user typed, in which it is about one source."""
+        if not hint.options:
+            return hint
+        codes = [self._code(each, is_part=each != number) for each in range(len(self._links))]
+        return replace(
+            hint,
+            source=codes[number],
+            kept=self._kept(number),
+            before=[code for code in codes[:number] if code],
+            after=[code for code in codes[number + 1 :] if code],
+        )
+
+    def _kept(self, number: int) -> dict[str, Any]:
+        """What the user typed for the whole restore, other than rules."""
+        typed = self._links[number].typed[-1:]
+        return {k: v for each in typed for k, v in each.options.items() if k in OF_THE_CALL}
+
+    def _code(self, number: int, is_part: bool) -> str:
+        """The code that names a source, with its options: ``"zoo.npy", allow_pickle=True``.
+
+        If it has rules, it is ``SmartInit("base.npz", drop="head/*")``. "" if it supplies nothing.
+
+        Args:
+            number: which source of the chain.
+            is_part: whether nothing is added to it, so that options need a SmartInit of their own.
+        """
+        link = self._links[number]
+        alone = len(self._links) == 1
+        path = isinstance(link.source, (str, os.PathLike))
+        name = "source" if alone else _expression(self._source, link.source) or "source"
+        code = code_text(os.fspath(link.source)) if path else name
+        opening = options_text(link.opening.typed())
+        *inner, outer = link.typed or (Typed("SmartInit", {}),)
+        rules = {k: v for k, v in outer.options.items() if k not in OF_THE_CALL}
+        opened = self._maps[number]
+        if rules and not alone and isinstance(opened, RuledMap):
+            # Rules of the chain, of which each must match an array of the source that it is for.
+            left = link.rules[-1].restricted_to(opened.touched)
+            if "keep" in rules and "keep" not in left:
+                return ""
+            rules = left
+        levels = [each for each in (*inner, Typed(outer.caller, rules)) if each.options]
+        if is_part and opening and not levels:
+            levels.append(Typed(outer.caller, {}))
+        code += opening
+        for caller, options in levels:
+            code = f"{caller}({code}{options_text(options)})"
+        return code
+
+
+def _supplied(plan: Plan, number: int) -> dict[str, str]:
+    """The array for each variable that a source supplies, whether it fits or not."""
+    return {
+        row.name: row.array or ""
+        for row in plan
+        if row.source == number and row.in_target and row.kind is not Kind.OVERRIDDEN
+    }
+
+
+def _expression(source: Any, wanted: Any, code: str = "source") -> str:
+    """The code of one part of what the user passed, as ``source``: ``source[1]``. "" if none."""
+    if source is wanted:
+        return code
+    if isinstance(source, Chain):
+        return _expression(getattr(source, "source", None), wanted, f"{code}.source")
+    if isinstance(source, (list, tuple)):
+        for index, each in enumerate(source):
+            found = _expression(each, wanted, f"{code}[{index}]")
+            if found:
+                return found
+    return ""

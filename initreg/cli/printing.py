@@ -1,0 +1,79 @@
+"""What the verbs print on stdout: text or JSON, in which no name can move the cursor."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from initreg.errors import UnwritableFile, printable
+
+
+class OutputFailed(UnwritableFile):
+    """stdout cannot be written: its disk is full, or its reader has closed the pipe."""
+
+
+def show(text: str) -> None:
+    """Print lines of text. Control characters and unusual spaces are escaped.
+
+    Raises:
+        OutputFailed: stdout cannot be written.
+    """
+    write(printable(text, keep="\n"))
+
+
+def show_json(answer: Any) -> None:
+    """Print an answer as JSON, on any locale.
+
+    What cannot be printed, or not in the encoding of stdout, is written as ``\\u`` and four digits,
+    which JSON reads as the same character.
+
+    Raises:
+        OutputFailed: as for :func:`show`.
+    """
+    write(json_text(answer, getattr(sys.stdout, "encoding", None) or "ascii"))
+
+
+def json_text(answer: Any, encoding: str) -> str:
+    """An answer as JSON that an encoding can hold.
+
+    >>> json_text({"a": "\\x9b"}, "utf-8").splitlines()[1]
+    '  "a": "\\\\u009b"'
+    """
+    text = json.dumps(answer, indent=2, ensure_ascii=False)
+    if text.replace("\n", "").isprintable() and _fits(text, encoding):
+        return text
+    # Only in its strings can JSON have other characters than those, so each can be escaped there.
+    return "".join(
+        c if c == "\n" or (c.isprintable() and _fits(c, encoding)) else _escaped(c) for c in text
+    )
+
+
+def _escaped(character: str) -> str:
+    """A character as JSON spells it. Source: RFC 8259, section 7."""
+    units = character.encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write(text: str) -> None:
+    """Print a text as it is, and flush it.
+
+    Raises:
+        OutputFailed: as for :func:`show`.
+    """
+    try:
+        print(text)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        raise OutputFailed(
+            f"the output cannot be written to stdout: {error.strerror or error}"
+        ) from error

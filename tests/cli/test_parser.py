@@ -1,0 +1,82 @@
+"""The parser never guesses which option or which value was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from initreg.cli import VERBS, main
+
+NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
+
+
+@pytest.mark.parametrize("verb", NAMES)
+def test_no_option_is_abbreviated(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--all`` is not ``--allow-pickle``: a beginning of an option is no option, for any verb."""
+    needed = {
+        "plugins": [],
+        "convert": ["a", "b"],
+        "dump": ["a", "b"],
+        "plan": ["a", "--onto", "b"],
+    }
+    with pytest.raises(SystemExit) as caught:
+        main([verb, *needed.get(verb, ["a"]), "--js"])
+    assert caught.value.code == 2
+    assert "unrecognized arguments: --js" in capsys.readouterr().err
+
+
+def test_ls_all_runs_no_pickle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pickle is opened only by its own option, typed in full."""
+
+    class Runs:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "it ran",))
+
+    np.save(tmp_path / "zoo.npy", np.array({"a": Runs()}, object))
+    for option in ("--all", "--allow"):
+        with pytest.raises(SystemExit) as caught:
+            main(["ls", option, str(tmp_path / "zoo.npy")])
+        assert caught.value.code == 2
+        assert not (tmp_path / "it ran").exists()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["convert", "a", "b", "--strip-prefix", "x", "--strip-prefix=y"], "--strip-prefix"),
+        (["convert", "a", "b", "--prefix", "x", "--prefix", "y"], "--prefix"),
+        (["convert", "a", "b", "--to", "npz", "--to", "h5"], "--to"),
+        (["ls", "a", "--format", "npz", "--format", "npz"], "--format"),
+        (["plan", "a", "--onto", "b", "--onto", "c"], "--onto"),
+        (["plan", "a", "--onto", "b", "--by", "name", "--by", "order"], "--by"),
+        (["ls", "a", "--max-inflation", "1", "--max-inflation", "2"], "--max-inflation"),
+    ],
+)
+def test_an_option_of_one_value_is_given_once(
+    arguments: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last of two values does not win in silence."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"argument {option}: it is given twice" in capsys.readouterr().err
+
+
+def test_an_option_that_may_be_repeated(tmp_path: Path) -> None:
+    """``--drop`` collects."""
+    np.savez(tmp_path / "a.npz", **{name: np.ones(1) for name in "abc"})
+    out = tmp_path / "out.npz"
+    assert main(["convert", str(tmp_path / "a.npz"), str(out), "--drop", "a", "--drop", "b"]) == 0
+    assert np.load(out).files == ["c"]
+
+
+def test_bad_usage_prints_no_controls(capsys: pytest.CaptureFixture[str]) -> None:
+    """An argument that cannot be printed is escaped in the message."""
+    with pytest.raises(SystemExit):
+        main(["ls", "a", "--\x1b[31m\u202e"])
+    said = capsys.readouterr().err
+    assert said.replace("\n", "").isprintable()
+    assert r"\x1b[31m\u202e" in said
