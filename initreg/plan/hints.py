@@ -142,7 +142,7 @@ def _tried(
     ways: Sequence[Hint],
 ) -> list[Hint]:
     """The hints that do what they say, at most three, the most helpful one first."""
-    total = len(arrays) + len(matched)
+    total, known = len(arrays) + len(matched), {array.origin for array in arrays}
     of = f" of {label}" if label else ""
     size = len(arrays) + len(variables)
     left = max(_FEWEST_PLANS, min(_MOST_PLANS, _MOST_PLANNED // size))
@@ -165,7 +165,9 @@ def _tried(
         # A renaming in two steps is shown only if no single step does as much.
         if each.steps > 1 and any(len(other.pairs) >= len(pairs) for other in tried):
             continue
-        text = _words(len(pairs), total, of, words)
+        # What was not to be renamed, as the state of an optimizer, may be restored with the rest.
+        more = 0 if matched else len(set(pairs.values()) - known)
+        text = _words(len(pairs), total + more, of, words)
         tried.append(Tried(Hint(text, options, source), pairs, each.steps))
     if not tried and not matched:
         for hint in nearest(arrays, variables, source):

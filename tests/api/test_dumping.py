@@ -278,16 +278,17 @@ def train_tensorpack(folder: Path) -> None:
                 yield [np.ones((2, 3), "float32")]
 
     with tf.Graph().as_default():
-        config = train.TrainConfig(
-            model=Model(),
-            data=input_source.QueueInput(Data()),
+        # launch_train_with_config does this, and turns eager execution off for all later threads.
+        trainer, model = train.SimpleTrainer(), Model()
+        signature, data = model.get_input_signature(), input_source.QueueInput(Data())
+        trainer.setup_graph(signature, data, model.build_graph, model.get_optimizer)
+        trainer.train_with_defaults(
             callbacks=[callbacks.ModelSaver(checkpoint_dir=str(folder))],
             extra_callbacks=[],
             monitors=[],
             steps_per_epoch=2,
             max_epoch=1,
         )
-        train.launch_train_with_config(config, train.SimpleTrainer())
 
 
 def tensorpack_dump(meta: Path, checkpoint: Path, out: Path) -> None:

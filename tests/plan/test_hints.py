@@ -238,12 +238,21 @@ def test_a_hint_that_does_not_do_what_it_says_is_not_shown():
 
     def attempt(options):
         tried.append(options)
-        return dict.fromkeys(NAMES[:2], "x")
+        return {name: f"model/{name}" for name in NAMES[:2]}
 
     (hint,) = renamings(arrays, variables, attempt=attempt)
     assert hint.words == f"2 of {len(NAMES)} names match after removing 'model/'"
     assert {"strip_prefix": "model/"} in tried
     assert renamings(arrays, variables, attempt=lambda options: None) == []
+
+
+def test_what_is_restored_beside_what_is_renamed_is_counted():
+    """An optimizer's state is not looked at, but a renaming reaches it: never more than all."""
+    arrays, variables = specs([f"model/{name}" for name in NAMES])
+    every = {name: f"model/{name}" for name in [*NAMES, "m/0", "m/1"]}
+    hint, *_ = renamings(arrays, variables, attempt=lambda options: every)
+    total = len(NAMES) + 2
+    assert hint.words == f"{total} of {total} names match after removing 'model/'"
     assert renamings(arrays, variables, attempt=lambda options: {"a": "x"}, now=1) == []
 
 
