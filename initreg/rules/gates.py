@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg.errors import RuleError
-from initreg.wording import plural, shape_text
+from initreg.wording import GATES, plural, shape_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,9 +62,9 @@ class Gates:
         return shape, dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
-        if self.old == self.new:
-            return ""
-        return f"gates {' '.join(self.old)} as {' '.join(self.new)} along axis {self.axis}"
+        # The same order is said, too: it answers the doubt whether the gates are in order.
+        new = "" if self.old == self.new else f" as {' '.join(self.new)}"
+        return f"{GATES} {' '.join(self.old)}{new} along axis {self.axis}"
 
     def part(self, ndim: int) -> None:
         return None
@@ -72,6 +72,8 @@ class Gates:
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
+        if self.old == self.new:
+            return array
         axis = self.axis % array.ndim
         blocks = np.split(array, len(self.old), axis)
         return np.concatenate([blocks[self.old.index(gate)] for gate in self.new], axis)

@@ -58,11 +58,12 @@ def test_letters_of_libraries_mean_the_same_gates() -> None:
 
 
 def test_the_same_order_changes_nothing() -> None:
-    """torch and Keras have the same one for an LSTM. The plan says nothing, and it is no error."""
-    plan = SmartInit({"w": blocks("ifco")}, gates={"w": (0, "torch-lstm", "keras-lstm")}).plan(
-        {"w": np.zeros((8, 3), "f4")}
-    )
-    assert plan[0].changes == ()
+    """torch and Keras have the same one for an LSTM. The plan says it, and it is no error."""
+    target = {"w": np.zeros((8, 3), "f4")}
+    rules = {"w": (0, "torch-lstm", "keras-lstm")}
+    plan = SmartInit({"w": blocks("ifco")}, gates=rules).init(target)
+    assert plan[0].changes == ("gates i f c o along axis 0",)
+    assert target["w"].tobytes() == blocks("ifco").tobytes()
 
 
 def test_the_plan_says_both_orders() -> None:
