@@ -95,13 +95,24 @@ def _walk(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, Mapping):
             yield from _walk(value, f"{name}/")
         elif not isinstance(value, np.ndarray):
-            raise TargetError(
-                f"dict of arrays: {name!r} is a {type(value).__name__}, which cannot be filled "
-                "in place. Give a numpy array"
-            )
+            raise TargetError(f"dict of arrays: {name!r} is {_remedy(value)}")
         elif not value.flags.writeable:
             raise TargetError(
                 f"dict of arrays: {name!r} is read-only and cannot be filled. Give a writable array"
             )
         else:
             yield name, value
+
+
+def _remedy(value: Any) -> str:
+    """What a value is that is not an array of numpy, and what to give instead."""
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    if package in ("jax", "jaxlib"):
+        return (
+            "an array of JAX, which cannot be changed. Give initreg_jax.Tree(variables) of "
+            "'pip install initreg-jax', which makes another pytree"
+        )
+    if package == "torch":
+        return "a tensor of torch. Give the module, with 'pip install initreg-torch'"
+    return f"a {kind.__name__}, which cannot be filled in place. Give a numpy array"

@@ -87,6 +87,7 @@ def test_every_format_and_target_has_its_section() -> None:
         "TF variables",
         "Keras models",
         "A dict of numpy arrays",
+        "Modules of PyTorch, and pytrees of JAX",  # of plugins that are distributions
     ]
 
 

@@ -1,11 +1,12 @@
 """Weights that Flax saved as msgpack, as a source for initreg, without JAX and without Flax.
 
 An array is called by the keys on the way to it, joined with ``/``: ``params/Dense_0/kernel``. It is
-read where it lies in the file.
+read where it lies in the file. :class:`Tree` is a target: a pytree that arrays are restored into.
 
 The modules: ``claiming`` recognises a source, ``opening`` decides what it means, ``msgpack`` reads
 a file, ``naming`` gives the arrays their names, ``arrays`` says where their bytes are, ``chunks``
-puts together what Flax saved in chunks, and ``shards`` reads the index of several files.
+puts together what Flax saved in chunks, ``shards`` reads the index of several files, and
+``tree_target`` writes into pytrees.
 
 Source of the layout: ``flax/serialization.py`` of Flax 0.12, and the specification of msgpack.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from initreg import Claim, OpenOptions, Source, hookimpl
 
 from initreg_jax import claiming
+from initreg_jax.tree_target import Tree as Tree
 
 
 @hookimpl

@@ -1,0 +1,143 @@
+"""Pytrees of JAX as a target. Their arrays cannot be changed, so a :class:`Tree` holds the pytree
+and makes another one.
+
+JAX is not imported here before somebody restores into a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from initreg import Target, TargetError, VariableSpec, dtypes, hookimpl
+
+initreg_takes = "an initreg_jax.Tree, which holds a pytree of JAX"
+
+_NUMBERS = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}
+_BOXED = "value"  # where flax.nnx has the array of a variable
+_KEYS = ("key", "idx", "name")  # what the four kinds of JAX's path entries have
+
+
+class Tree:
+    """A pytree, and after a restore another one with the arrays of the source.
+
+    Leaves may be arrays of JAX or numpy, numbers, and ``jax.ShapeDtypeStruct``, so that
+    ``jax.eval_shape`` is enough to restore into. Other leaves stay as they are. A new array is where
+    the old one was: it gets its sharding.
+
+    Args:
+        value: the pytree: nested dicts and lists, a ``TrainState``, the state of an optimizer.
+
+    >>> tree = Tree(model.init(key, x))  # doctest: +SKIP
+    >>> SmartInit("flax_model.msgpack").init(tree)  # doctest: +SKIP
+    >>> variables = tree.value  # doctest: +SKIP
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    @property
+    def value(self) -> Any:
+        """The pytree. It can be set, too."""
+        if self._leaves is not None:
+            import jax
+
+            self._value = jax.tree_util.tree_unflatten(self._structure, self._leaves)
+            self._leaves = None
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._value = value
+        self._structure: Any = None
+        self._leaves: list[Any] | None = None
+
+    def hold(self, structure: Any, leaves: list[Any]) -> None:
+        """Hold the pytree with this structure and these leaves. It is made when it is asked for."""
+        self._structure, self._leaves = structure, leaves
+
+
+@hookimpl
+def initreg_target(obj: object) -> Target | None:
+    return _Leaves(obj) if isinstance(obj, Tree) else None
+
+
+class _Leaves:
+    """The leaves of a tree, by the keys on the way to them, joined with ``/``."""
+
+    def __init__(self, tree: Tree) -> None:
+        import jax
+
+        self._tree = tree
+        self.label = f"tree of {type(tree.value).__name__}"
+        found, self._structure = jax.tree_util.tree_flatten_with_path(tree.value)
+        self._leaves = [leaf for _, leaf in found]
+        self._positions: dict[str, int] = {}
+        self._aliases: dict[str, tuple[str, ...]] = {}
+        for position, (path, leaf) in enumerate(found):
+            if not (type(leaf) in _NUMBERS or (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))):
+                continue  # a function, or a text
+            name = "/".join(map(_text, path))
+            if name in self._positions:
+                raise TargetError(f"{self.label}: two leaves are called {name!r}")
+            self._positions[name] = position
+            if len(path) > 1 and getattr(path[-1], "name", "") == _BOXED:
+                self._aliases[name] = ("/".join(map(_text, path[:-1])),)
+
+    def variables(self) -> Sequence[VariableSpec]:
+        return [
+            _spec(name, self._leaves[at], self._aliases.get(name, ()))
+            for name, at in self._positions.items()
+        ]
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
+        for variable, array in arrays:
+            at = self._positions[variable.name]
+            try:
+                self._leaves[at] = _like(self._leaves[at], array)
+            except (RuntimeError, TypeError, ValueError) as error:
+                reason = " ".join(str(error).split())[:500]
+                raise TargetError(
+                    f"{self.label}: {variable.name!r} cannot be written: {reason}"
+                ) from error
+            self._tree.hold(self._structure, self._leaves)
+            yield variable.name
+
+
+def _text(entry: Any) -> str:
+    """One key on the way to a leaf."""
+    return str(next((getattr(entry, key) for key in _KEYS if hasattr(entry, key)), entry))
+
+
+def _spec(name: str, leaf: Any, aliases: tuple[str, ...]) -> VariableSpec:
+    if type(leaf) in _NUMBERS:
+        return VariableSpec(name, (), _NUMBERS[type(leaf)], aliases)
+    shape = tuple(leaf.shape)
+    if _is_key(leaf):
+        why = "a key of random numbers, which is kept"
+        return VariableSpec(name, shape, str(leaf.dtype), aliases, not_needed=why)
+    return VariableSpec(name, shape, dtypes.name_of(leaf.dtype), aliases)
+
+
+def _is_key(leaf: Any) -> bool:
+    import jax
+
+    return bool(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended))
+
+
+def _like(leaf: Any, array: Any) -> Any:
+    """The array as a leaf of the same kind.
+
+    Raises:
+        TypeError: JAX has no such array.
+    """
+    import jax
+    import numpy as np
+
+    if type(leaf) in _NUMBERS:
+        return type(leaf)(array.item())
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return array if isinstance(leaf, np.ndarray) else array[()]
+    if leaf.dtype != jax.dtypes.canonicalize_dtype(leaf.dtype):
+        raise TypeError(f"JAX makes no {leaf.dtype} unless jax_enable_x64 is set")
+    return jax.device_put(array, getattr(leaf, "sharding", None))

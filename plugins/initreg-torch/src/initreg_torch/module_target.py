@@ -1,0 +1,170 @@
+"""A ``torch.nn.Module`` as a target: its parameters and buffers, by the names of its state dict.
+
+torch is not imported here before somebody has made a module with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from initreg import Target, TargetError, VariableSpec, dtypes, hookimpl
+
+initreg_takes = "a torch.nn.Module"
+
+# Wrappers that put their module under a name of their own, which checkpoints of it may lack.
+_WRAPPERS = {
+    "OptimizedModule": "_orig_mod.",
+    "DataParallel": "module.",
+    "DistributedDataParallel": "module.",
+}
+# Dtypes that numpy has and torch.from_numpy takes. Others are handed over as integers.
+_SHARED = frozenset(
+    {"bool", "uint8", "int8", "int16", "int32", "int64"}
+    | {"float16", "float32", "float64", "complex64", "complex128"}
+)
+_BITS = {1: "u1", 2: "i2", 4: "i4", 8: "i8"}
+
+
+@hookimpl
+def initreg_target(obj: object) -> Target | None:
+    torch = sys.modules.get("torch")
+    module = getattr(getattr(torch, "nn", None), "Module", None)
+    return Module(obj) if isinstance(module, type) and isinstance(obj, module) else None
+
+
+class Module:
+    """The parameters and persistent buffers of a module. Writing copies into them, so that
+    optimizers, and other modules that share them, see the new values. Their device and
+    ``requires_grad`` stay as they are.
+
+    Args:
+        module: the module.
+
+    Raises:
+        TargetError: a tensor of it cannot be written.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.label = f"torch module {type(module).__name__!r}"
+        self._tensors = dict(_tensors(module))
+        self._prefix = _WRAPPERS.get(type(module).__name__, "")
+        self._names: dict[Any, list[str]] = {}  # of each tensor; a tied one has several
+        for name, tensor in self._tensors.items():
+            self._refuse(name, tensor)
+            self._names.setdefault(_memory(tensor), []).append(name)
+
+    def variables(self) -> Sequence[VariableSpec]:
+        return [self._spec(name, tensor) for name, tensor in self._tensors.items()]
+
+    def _spec(self, name: str, tensor: Any) -> VariableSpec:
+        tied = tuple(each for each in self._names[_memory(tensor)] if each != name)
+        prefix = self._prefix
+        return VariableSpec(
+            name,
+            None if _is_lazy(tensor) else tuple(tensor.shape),
+            _dtype(tensor),
+            aliases=(name[len(prefix) :],) if prefix and name.startswith(prefix) else (),
+            not_needed=f"the same tensor as {tied[0]!r}" if tied else "",
+            not_needed_with=tied,
+        )
+
+    def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
+        import torch
+
+        # The source may hold the memory of tensors, which numpy shares if they are on the CPU. So
+        # all is read before anything is written, as torch.load and load_state_dict do.
+        arrays = self._checked(arrays)
+        if any(tensor.device.type == "cpu" for tensor in self._tensors.values()):
+            arrays = list(arrays)
+        for variable, array in arrays:
+            tensor = self._tensors[variable.name]
+            try:
+                with torch.no_grad():
+                    if _is_lazy(tensor):
+                        tensor.materialize(array.shape)
+                    tensor.copy_(_as_tensor(array, tensor.dtype))
+            except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+                reason = " ".join(str(error).split())[:500]
+                raise TargetError(
+                    f"{self.label}: {variable.name!r} cannot be written: {reason}"
+                ) from error
+            yield variable.name
+
+    def _checked(
+        self, arrays: Iterable[tuple[VariableSpec, Any]]
+    ) -> Iterator[tuple[VariableSpec, Any]]:
+        """The arrays. Raises TargetError if two for one tensor have not the same bits."""
+        seen: dict[Any, tuple[str, Any]] = {}  # of the tensors that are tied
+        for variable, array in arrays:
+            memory = _memory(self._tensors[variable.name])
+            if len(self._names.get(memory, ())) > 1:
+                name, other = seen.setdefault(memory, (variable.name, array))
+                if other.tobytes() != array.tobytes():
+                    raise TargetError(
+                        f"{self.label}: {name!r} and {variable.name!r} are one tensor, and their "
+                        "arrays have different values. Drop one of the arrays"
+                    )
+            yield variable, array
+
+    def _refuse(self, name: str, tensor: Any) -> None:
+        what = f"{self.label}: {name!r} "
+        if tensor.device.type == "meta":
+            raise TargetError(
+                what + "is on the device 'meta', which has no memory. Call "
+                'module.to_empty(device="cpu") first'
+            )
+        layout = str(tensor.layout).removeprefix("torch.")
+        if layout != "strided" or tensor.is_quantized:
+            kind = "quantized" if tensor.is_quantized else layout
+            raise TargetError(what + f"is a {kind} tensor, which initreg does not write")
+        try:
+            dtypes.to_numpy(_dtype(tensor))
+        except (TypeError, ValueError) as error:
+            raise TargetError(
+                what + f"is of {tensor.dtype}, which numpy and ml_dtypes do not have"
+            ) from error
+
+
+def _tensors(module: Any) -> Iterator[tuple[str, Any]]:
+    """What ``state_dict`` holds, in its order, shared tensors under all of their names."""
+    for scope, part in module.named_modules(remove_duplicate=False):
+        dot = f"{scope}." if scope else ""
+        for name, tensor in part.named_parameters(recurse=False, remove_duplicate=False):
+            yield dot + name, tensor
+        # As in torch.nn.Module._save_to_state_dict.
+        gone = part._non_persistent_buffers_set
+        for name, tensor in part.named_buffers(recurse=False, remove_duplicate=False):
+            if name not in gone:
+                yield dot + name, tensor
+
+
+def _memory(tensor: Any) -> Any:
+    """What two tensors have in common if they are one."""
+    if _is_lazy(tensor) or not tensor.numel() or not tensor.data_ptr():
+        return id(tensor)
+    where = tensor.data_ptr(), str(tensor.device)
+    return (*where, tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+
+
+def _is_lazy(tensor: Any) -> bool:
+    return hasattr(tensor, "materialize")
+
+
+def _dtype(tensor: Any) -> str:
+    """The name that initreg has for a dtype of torch."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _as_tensor(array: Any, dtype: Any) -> Any:
+    """A tensor with the values of an array. They share memory if that is possible."""
+    import numpy as np
+    import torch
+
+    array = np.asarray(array, order="C")
+    if not array.flags.writeable:  # torch has no tensors that are read-only, and warns
+        array = array.copy()
+    if array.dtype.name in _SHARED:
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(_BITS[array.dtype.itemsize])).view(dtype)
