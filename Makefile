@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats bridge lint format stubs layers bench fuzz beside oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats bridge lint format stubs schema layers bench fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
@@ -28,6 +28,7 @@ help: ## list these commands
 	@echo "make format  let ruff fix and format the code"
 	@echo "make layers  write docs/layers.md, the table of Keras's layers, from tests/targets/layers"
 	@echo "make stubs   write initreg/__init__.pyi from the public names in initreg/__init__.py"
+	@echo "make schema  write initreg/rules/schema.json, the JSON Schema of rule files"
 	@echo "make bench   run the benchmarks and write docs/benchmarks.md, on Linux"
 	@echo "             (QUICK=1 runs fewer and only prints, SUBJECTS=saving runs one section)"
 	@echo "make fuzz    try mutated weight files, on Linux"
@@ -80,6 +81,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/stubs.py --check
+	$(BIN)/python tools/schema.py --check
 
 format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
@@ -90,6 +92,9 @@ layers: $(VENV)/.installed-test
 
 stubs: $(VENV)/.installed-lint
 	$(BIN)/python tools/stubs.py
+
+schema: $(VENV)/.installed-lint
+	$(BIN)/python tools/schema.py
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick) $(SUBJECTS)

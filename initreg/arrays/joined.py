@@ -46,7 +46,7 @@ def _bound(change: Change, lazy: Sequence[LazyArray], owner: Owner) -> Change:
     if not isinstance(change, Combining) or not change.needs:
         return change
     others = tuple(lazy_array_of(need, lazy, owner) for need in change.needs)
-    return replace(change, others=others)  # type: ignore[return-value]
+    return replace(change, others=others)
 
 
 class _Parts:

@@ -1,4 +1,4 @@
-"""Rules that change the values of arrays: add, transpose, permute, reshape, gates, slice, pad, cast.
+"""Rules that change values: add, transpose, permute, reshape, gates, take, slice, pad, view, cast.
 
 Which arrays are meant is decided here, and what happens to their values in
 :mod:`initreg.rules.changes`.

@@ -43,9 +43,9 @@ USAGE = {
     "view": 'a dtype, or a table of them: { "emb" = "bfloat16" }',
     "scale": 'a number, the name of another array, or a table: { "*/w" = "*/scale" }, '
     '{ "*/w" = { by = "*/scale", block = 128 } }',
-    "fold_batch_norm": 'a table: { "conv/kernel" = { axis = 3, epsilon = 0.001, bias = "conv/bias", '
-    'mean = "bn/moving_mean", variance = "bn/moving_variance", gamma = "bn/gamma", beta = "bn/beta" '
-    "} }; gamma and beta may be left out",
+    "fold_batch_norm": 'a table: { "conv/kernel" = { axis = 3, epsilon = 0.001, '
+    'bias = "conv/bias", mean = "bn/mean", variance = "bn/variance", gamma = "bn/gamma", '
+    'beta = "bn/beta" } }; gamma and beta may be left out',
     "add": 'a table of numbers: { "forget_bias" = 1.0 }',
     "sum": 'a table of names: { "bias" = ["bias_ih", "bias_hh"] }',
     "gates": 'a table: { "lstm/*" = { axis = 0, from = "onnx-lstm", to = "keras-lstm" } }, or '

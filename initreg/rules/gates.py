@@ -114,8 +114,8 @@ def _order(given: str) -> str:
     order = "".join(given.split())
     if not order.isalnum() or len(order) > _MOST:
         raise RuleError(
-            f"{given!r} is not an order of gates. There are {', '.join(ORDERS)}, and letters, as in "
-            "'i f c o'"
+            f"{given!r} is not an order of gates. There are {', '.join(ORDERS)}, and letters, as "
+            "in 'i f c o'"
         )
     return order
 

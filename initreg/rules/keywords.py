@@ -2,8 +2,9 @@
 
 Rules are always applied in the same order, however they were typed: those of rule files, keep,
 drop, strip_prefix, rename, prefix, view, scale, fold_batch_norm, split, unstack, add, sum, concat,
-stack, transpose, permute, reshape, gates, take, slice, pad, cast. Each one sees the names that the one before it left. Each pattern
-must match an array, because one that matches nothing is usually misspelt.
+stack, transpose, permute, reshape, gates, take, slice, pad, cast. Each one sees the names that the
+one before it left. Each pattern must match an array, because one that matches nothing is usually
+misspelt.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class Fold(Combining):
         variance = norm["variance"] + self.epsilon
         if not (variance > 0).all():
             raise RuleError(
-                f"{printable(name)}: a variance is negative or NaN, or 0 without an epsilon, so the "
-                "batch norm cannot be folded"
+                f"{printable(name)}: a variance is negative or NaN, or 0 without an epsilon, so "
+                "the batch norm cannot be folded"
             )
         factor = norm.get("gamma", 1.0) / np.sqrt(variance)
         given = astype(array, wide)
@@ -236,11 +236,11 @@ def _changed(spec: _Spec, entry: Entry, change: Fold) -> Entry:
 
 _USAGE = either(
     "(axis, epsilon, bias, mean, variance, gamma, beta): the axis of the kernel's output channels, "
-    "what the normalization adds to its variance, and the names of the other arrays. If there is no "
-    "such bias, it is made. gamma and beta may be None or left out",
-    "NAME=AXIS,EPSILON,BIAS,MEAN,VARIANCE,GAMMA,BETA: the axis of the kernel's output channels, what "
-    "the normalization adds to its variance, and the names of the other arrays. If there is no such "
-    "BIAS, it is made. GAMMA and BETA may be left out",
+    "what the normalization adds to its variance, and the names of the other arrays. If there is "
+    "no such bias, it is made. gamma and beta may be None or left out",
+    "NAME=AXIS,EPSILON,BIAS,MEAN,VARIANCE,GAMMA,BETA: the axis of the kernel's output channels, "
+    "what the normalization adds to its variance, and the names of the other arrays. If there is "
+    "no such BIAS, it is made. GAMMA and BETA may be left out",
 )
 
 

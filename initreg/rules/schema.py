@@ -25,7 +25,7 @@ def schema() -> dict[str, Any]:
         "properties": options,
         "additionalProperties": False,
     }
-    step = {
+    step: dict[str, Any] = {
         "type": "object",
         "properties": {**options, INVERSE: {"$ref": f"#/definitions/{INVERSE}"}},
         "additionalProperties": False,
@@ -35,13 +35,15 @@ def schema() -> dict[str, Any]:
         "type": "array",
         "items": step,
     }
-    only_steps = {"type": "object", "properties": {STEP: steps}, "required": [STEP]}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": URL,
         "title": "Rules of initreg",
         "description": "Rules that rename, drop and change the arrays of a file of weights.",
-        "anyOf": [step, {**only_steps, "additionalProperties": False}],
+        **step,
+        "properties": {**step["properties"], STEP: steps},
+        "if": {"required": [STEP]},
+        "then": {"maxProperties": 1},  # nothing stands outside of the steps
         "definitions": {**{option: _option(option) for option in ORDER}, INVERSE: inverse},
     }
 

@@ -20,7 +20,7 @@ STRICT = {"on_missing": "error", "on_unused": "error"}
 
 
 def keras_model(path: Path) -> keras.Model:
-    """A convolution, a norm, pooling and a dense layer, with numbers that are not those at first."""
+    """A convolution, a norm, pooling and a dense layer, with random numbers."""
     model = keras.Sequential(
         [
             keras.Input((6, 6, 3)),
@@ -65,17 +65,17 @@ def test_keras_into_torch(tmp_path: Path) -> None:
     back = tmp_path / "back.toml"
     back.write_text(initreg.rules_text(rules=rules, reverse=True))
     expected_missing = "*.num_batches_tracked"
-    SmartInit(
-        tmp_path / "net.npz", rules=back, expect_missing=expected_missing, **STRICT
-    ).init(ours)
+    SmartInit(tmp_path / "net.npz", rules=back, expect_missing=expected_missing, **STRICT).init(
+        ours
+    )
     found = ours(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2))).detach().numpy()
     np.testing.assert_allclose(found, np.asarray(theirs(IMAGES)), rtol=1e-4, atol=1e-4)
     # And back: the module's state dict is a source for Keras by the file as it is.
     torch.save(ours.state_dict(), tmp_path / "ours.pt")
     again = keras_model(tmp_path / "other.npz")
-    SmartInit(
-        tmp_path / "ours.pt", rules=rules, expect_unused=expected_missing, **STRICT
-    ).init(again)
+    SmartInit(tmp_path / "ours.pt", rules=rules, expect_unused=expected_missing, **STRICT).init(
+        again
+    )
     for one, other in zip(again.weights, theirs.weights, strict=True):
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 

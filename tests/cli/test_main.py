@@ -141,6 +141,8 @@ def test_ls_json(npz, capsys):
         "given": ["fc/W"],
         "places": [],
         "automatic": [],
+        "made_of": [],
+        "changes": [],
         "unreadable": None,
     }
 

@@ -28,13 +28,13 @@ def test_a_number() -> None:
 @pytest.mark.parametrize("value", ["x", True, None, float("nan"), (1,), float("inf")], ids=str)
 def test_what_is_not_a_number_is_an_error(value: object) -> None:
     """It says what to give."""
-    with pytest.raises(RuleError, match="add=.*: give a number"):
+    with pytest.raises(RuleError, match=r"add=.*: give a number"):
         initreg.open({"a": A}, add={"a": value})
 
 
 def test_integers_are_not_added_to() -> None:
     """They would wrap around."""
-    with pytest.raises(RuleError, match="array 'i': an array of int32 cannot be added to"):
+    with pytest.raises(RuleError, match="an array of int32 cannot be added to"):
         initreg.open({"i": np.arange(3, dtype="i4")}, add={"i": 1})
 
 
@@ -128,9 +128,10 @@ def test_on_the_command_line_and_on_a_map(tmp_path: Path) -> None:
     assert main(["convert", str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), *flags]) == 0
     assert initreg.load(tmp_path / "b.npz")["s"].tolist() == (A + B + 1).tolist()
     with initreg.open(tmp_path / "a.npz") as arrays:
-        assert np.asarray(arrays.add("b", 1).sum("s", ["a", "b"])["s"]).tolist() == (
-            A + B + 1
-        ).tolist()
+        assert (
+            np.asarray(arrays.add("b", 1).sum("s", ["a", "b"])["s"]).tolist()
+            == (A + B + 1).tolist()
+        )
 
 
 def test_damage_in_any_part_is_found(tmp_path: Path) -> None:

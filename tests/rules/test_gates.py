@@ -107,7 +107,8 @@ def test_it_is_undone_in_reverse(tmp_path: Path) -> None:
     """From a file, on the command line: the same bytes come back."""
     np.savez(tmp_path / "a.npz", w=blocks("iofc"), b=blocks("iofc", (2,)))
     (tmp_path / "r.toml").write_text(
-        '[gates]\nw = { axis = 0, from = "onnx-lstm", to = "keras-lstm" }\nb = [-1, "iofc", "ifco"]\n'
+        '[gates]\nw = { axis = 0, from = "onnx-lstm", to = "keras-lstm" }\n'
+        'b = [-1, "iofc", "ifco"]\n'
     )
     rules, there, back = (str(tmp_path / name) for name in ("r.toml", "b.npz", "c.npz"))
     assert main(["convert", str(tmp_path / "a.npz"), there, "--rules", rules]) == 0

@@ -180,12 +180,13 @@ def test_names_that_are_not_right() -> None:
     """As many stars in all names, and no name twice."""
     with pytest.raises(RuleError, match="must have as many"):
         initreg.open(DENSE, fold_batch_norm={"*/kernel": RULE["fc/kernel"]})
+    twice = {"fc/kernel": {**RULE["fc/kernel"], "beta": "bn/gamma"}}
     with pytest.raises(RuleError, match="two of the arrays have the same name"):
-        rule = {"fc/kernel": {**RULE["fc/kernel"], "beta": "bn/gamma"}}
-        initreg.open(DENSE, fold_batch_norm=rule)
+        initreg.open(DENSE, fold_batch_norm=twice)
+    both = {**RULE, "fc2/kernel": {**RULE["fc/kernel"], "bias": "fc2/bias"}}
+    source = {**DENSE, "fc2/kernel": DENSE["fc/kernel"]}
     with pytest.raises(RuleError, match="are both about the array 'bn/gamma'"):
-        rule = {**RULE, "fc2/kernel": {**RULE["fc/kernel"], "bias": "fc2/bias"}}
-        initreg.open({**DENSE, "fc2/kernel": DENSE["fc/kernel"]}, fold_batch_norm=rule)
+        initreg.open(source, fold_batch_norm=both)
 
 
 @pytest.mark.parametrize("variance", [-1.0, np.nan])
@@ -225,7 +226,5 @@ def test_in_files_on_the_command_line_and_on_a_map(tmp_path: Path) -> None:
         folded = arrays.fold_batch_norm("fc/kernel", **RULE["fc/kernel"])
         assert np.asarray(folded["fc/bias"]).tobytes() == expected
     with pytest.raises(RuleError, match=r"line 2: .* the normalization's arrays are gone"):
-        initreg.convert(
-            tmp_path / "b.npz", tmp_path / "c.npz", rules=rules, reverse=True
-        )
+        initreg.convert(tmp_path / "b.npz", tmp_path / "c.npz", rules=rules, reverse=True)
     assert "fold_batch_norm" in initreg.rules_text(rules=rules)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from initreg.cli.flags import typed
-from initreg.cli.options import add_opening, opening_of
+from initreg.cli.options import add_opening, add_rules, opening_of, rules_of
 from initreg.cli.printing import show, show_json
 from initreg.option_spelling import join
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="SOURCE", help="a file, a folder or a checkpoint's prefix"
     )
     add_opening(parser)
+    add_rules(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from initreg.api.opening import open as open_source
     from initreg.wording import listing_text, metadata_text
 
-    with open_source(options.source, **opening_of(options)) as arrays:
+    with open_source(options.source, **opening_of(options), **rules_of(options)) as arrays:
         specs = arrays.specs()
         if not options.json:
             lines = [listing_text(specs, arrays.not_arrays), *metadata_text(arrays.metadata)]
@@ -43,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
                     "given": list(spec.given),
                     "places": list(spec.places),
                     "automatic": list(spec.automatic),
+                    "made_of": list(spec.made_of),
+                    "changes": list(spec.changes),
                     "unreadable": typed(spec.unreadable) or None,
                 }
                 for spec in specs

@@ -21,6 +21,7 @@ from flax.core import freeze
 from flax.training.train_state import TrainState
 from initreg import SmartInit
 from initreg.testing import TargetContract
+
 from initreg_jax import Tree
 
 Array = np.ndarray[Any, Any]

@@ -24,8 +24,10 @@ STRICT = {"on_missing": "error", "on_unused": "error"}
 
 def tensor_of(array: Array) -> torch.Tensor:
     """A tensor with these bits."""
-    if array.dtype.kind != "V" and array.dtype.name != "bfloat16" and "float8" not in str(
-        array.dtype
+    if (
+        array.dtype.kind != "V"
+        and array.dtype.name != "bfloat16"
+        and "float8" not in str(array.dtype)
     ):
         return torch.from_numpy(array.copy())
     bits = array.view(f"i{array.dtype.itemsize}").copy()
@@ -200,7 +202,9 @@ def test_two_arrays_for_a_tied_tensor_must_be_equal() -> None:
     values["head.weight"][0, 0] += 1
     ours = Net()
     before = copy.deepcopy(ours.state_dict())
-    with pytest.raises(initreg.InitregError, match=r"'emb.weight' and 'head.weight' are one tensor"):
+    with pytest.raises(
+        initreg.InitregError, match=r"'emb.weight' and 'head.weight' are one tensor"
+    ):
         SmartInit(values, **STRICT).init(ours)
     assert all(torch.equal(ours.state_dict()[name], value) for name, value in before.items())
 
@@ -250,7 +254,9 @@ def test_mismatches_write_nothing() -> None:
 
 def test_mapped_files_are_copied(tmp_path: Path) -> None:
     """mmap gives read-only views. torch gets a copy, without a warning."""
-    initreg.save(tmp_path / "l.safetensors", {"weight": np.ones((4, 3), "f4"), "bias": np.ones(4, "f4")})
+    initreg.save(
+        tmp_path / "l.safetensors", {"weight": np.ones((4, 3), "f4"), "bias": np.ones(4, "f4")}
+    )
     ours = torch.nn.Linear(3, 4)
     SmartInit(tmp_path / "l.safetensors", mmap=True).init(ours)
     with torch.no_grad():

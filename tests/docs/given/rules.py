@@ -144,6 +144,19 @@ def the_weights_are_scaled(page, again):
     assert page.decoder["norm.weight"].tolist() == [1, 1]
 
 
+def with_a_norm(page):
+    page.trained = {"conv/kernel": np.ones((3, 3, 1, 2)), "norm/gamma": np.array([2.0, 4])}
+    page.trained |= {"norm/beta": np.array([1.0, 0]), "norm/moving_mean": np.array([0, 3.0])}
+    page.trained["norm/moving_variance"] = np.array([1, 4]) - 1e-3
+    initreg.save("trained.npz", page.trained)
+    page.deployed = {"conv/kernel": np.zeros((3, 3, 1, 2)), "conv/bias": np.zeros(2)}
+
+
+def the_norm_is_folded(page, again):
+    np.testing.assert_allclose(page.deployed["conv/kernel"][0, 0, 0], [2, 2])
+    np.testing.assert_allclose(page.deployed["conv/bias"], [1, -6])
+
+
 def raw_bytes(page):
     np.savez("jax.npz", w=np.array([1.5, -2], ml_dtypes.bfloat16))
     assert np.load("jax.npz")["w"].dtype == "V2"
@@ -160,6 +173,7 @@ def they_are_numbers_again(page, again):
 
 
 BEFORE = {
+    ".init(deployed)": with_a_norm,
     '"fp8.safetensors"': quantised,
     ".init(chatbot)": vocabularies,
     '"theirs.npz"': tuned,
@@ -171,6 +185,7 @@ BEFORE = {
     '"jax.npz"': raw_bytes,
 }
 AFTER = {
+    ".init(deployed)": the_norm_is_folded,
     '"fp8.safetensors"': the_weights_are_scaled,
     ".init(chatbot)": rows_follow_their_tokens,
     '"theirs.npz"': it_is_theirs_again,

@@ -22,8 +22,8 @@ class Tree:
     """A pytree, and after a restore another one with the arrays of the source.
 
     Leaves may be arrays of JAX or numpy, numbers, and ``jax.ShapeDtypeStruct``, so that
-    ``jax.eval_shape`` is enough to restore into. Other leaves stay as they are. A new array is where
-    the old one was: it gets its sharding.
+    ``jax.eval_shape`` is enough to restore into. Other leaves stay as they are. A new array is
+    where the old one was: it gets its sharding.
 
     Args:
         value: the pytree: nested dicts and lists, a ``TrainState``, the state of an optimizer.
@@ -34,7 +34,9 @@ class Tree:
     """
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self._value = value
+        self._structure: Any = None
+        self._leaves: list[Any] | None = None  # of the new pytree, until it is made
 
     @property
     def value(self) -> Any:
@@ -48,9 +50,7 @@ class Tree:
 
     @value.setter
     def value(self, value: Any) -> None:
-        self._value = value
-        self._structure: Any = None
-        self._leaves: list[Any] | None = None
+        self._value, self._leaves = value, None
 
     def hold(self, structure: Any, leaves: list[Any]) -> None:
         """Hold the pytree with this structure and these leaves. It is made when it is asked for."""
