@@ -239,6 +239,7 @@ def _summed(spec: Spec, name: str, parts: Sequence[Entry]) -> Entry:
     first, *others = parts
     arrays = [part.spec for part in parts]
     change = Add(needs=tuple(others))
+    text = change.text(first.spec.shape, first.spec.dtype) if others else ""
     try:
         change.announce(first.spec.shape, first.spec.dtype)
     except ValueError as error:
@@ -248,11 +249,11 @@ def _summed(spec: Spec, name: str, parts: Sequence[Entry]) -> Entry:
         first.spec.shape,
         first.spec.dtype,
         origin=_origin([array.origin for array in arrays]),
-        changes=(*first.spec.changes, change.text(first.spec.shape, first.spec.dtype)),
+        changes=(*first.spec.changes, *([text] if text else [])),
         axes=first.spec.axes if all(a.axes == first.spec.axes for a in arrays) else None,
         made_of=made_of(*arrays),
     )
-    return replace(first, spec=new, changes=(*first.changes, change))
+    return replace(first, spec=new, changes=(*first.changes, *([change] if text else [])))
 
 
 def _check_sizes(spec: Spec, arrays: Sequence[ArraySpec], lengths: Sequence[int]) -> None:

@@ -75,6 +75,13 @@ def test_the_plan_and_what_follows() -> None:
     assert target["b"].tolist() == [3, 4]
 
 
+def test_a_sum_of_one() -> None:
+    """Numbered parts may be one alone. It is itself, every bit."""
+    with initreg.open({"p0": A}, sum={"p": "p{i}"}) as arrays:
+        assert arrays["p"].spec.changes == ()
+        assert np.asarray(arrays["p"]).tobytes() == A.tobytes()
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [

@@ -94,6 +94,28 @@ class TestOptimizerState(TestTree):
         return None
 
 
+class TestStateOfNnx(TestTree):
+    """Variables of flax.nnx are boxes, whose values are the leaves."""
+
+    def make(self, values: dict[str, Array]) -> Any:
+        return Tree(nnx.State({name: nnx.Param(jnp.asarray(v)) for name, v in values.items()}))
+
+    def values(self, obj: Any) -> Mapping[str, Any]:
+        return {name: np.asarray(param[...]) for name, param in obj.value.items()}
+
+    def change(self, obj: Any, name: str) -> None:
+        obj.value = nnx.State({**obj.value, name: nnx.Param(obj.value[name][...] + 1)})
+
+    def named(self, name: str) -> str:
+        return f"{name}/value"
+
+    def aliases(self, obj: Any) -> Mapping[str, str]:
+        return {name: name for name in obj.value}
+
+    def failing(self) -> Any:
+        return None
+
+
 class Net(nn.Module):
     @nn.compact
     def __call__(self, x: Any, train: bool = False) -> Any:

@@ -6,7 +6,7 @@ import copy
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,32 @@ class TestModule(TargetContract):
         return module, {name: np.ones(3, "f4") for name in ("alpha", "beta", "gamma")}
 
 
+class TestWrappedModule(TestModule):
+    """A module in a wrapper: names are those of its state dict, and those without the wrapper's."""
+
+    def make(self, values: dict[str, Array]) -> Any:
+        return torch.nn.DataParallel(super().make(values))
+
+    def values(self, obj: Any) -> Mapping[str, Any]:
+        return super().values(obj.module)
+
+    def change(self, obj: Any, name: str) -> None:
+        super().change(obj.module, name)
+
+    def named(self, name: str) -> str:
+        return f"module.{name}"
+
+    def aliases(self, obj: Any) -> Mapping[str, str]:
+        return {name: name for name in self.values(obj)}
+
+    def make_open(self, value: Array | None, shape: Any) -> Any:
+        made = super().make_open(value, shape)
+        return None if made is None else torch.nn.DataParallel(made)
+
+    def failing(self) -> Any:
+        return None
+
+
 class Net(torch.nn.Module):
     """A bit of everything: tied, frozen, buffers of both sorts, lists, and a list of parameters."""
 
@@ -161,6 +187,30 @@ def test_other_dtypes(dtype: torch.dtype, tmp_path: Path) -> None:
     SmartInit(path, **STRICT).init(ours)
     for name, tensor in torch.load(path, weights_only=True).items():
         assert torch.equal(ours.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.nn.Transformer(8, 2, 1, 1, 16, batch_first=True),
+        lambda: torch.nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2),
+        lambda: torch.nn.utils.parametrizations.weight_norm(torch.nn.Conv1d(3, 4, 3)),
+        lambda: torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 4)),
+        lambda: torch.nn.ParameterDict({"b": torch.nn.Parameter(torch.ones(2)), "a": None}),
+        lambda: torch.nn.ModuleDict({"x": torch.nn.Bilinear(2, 2, 2), "y": torch.nn.Identity()}),
+        lambda: torch.nn.SyncBatchNorm(3),
+        Net,
+    ],
+    ids=["transformer", "lstm", "weight_norm", "spectral_norm", "dict", "modules", "norm", "net"],
+)
+def test_names_are_those_of_the_state_dict(make: Callable[[], Any], tmp_path: Path) -> None:
+    """In its order, and a file of another such module fits without rules: every bit."""
+    ours, other = make(), make()
+    torch.save(other.state_dict(), tmp_path / "m.pt")
+    plan = SmartInit(tmp_path / "m.pt", **STRICT).init(ours)
+    assert sorted(row.name for row in plan.restored) == sorted(other.state_dict())
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
 
 
 def test_what_stays_as_it_is(tmp_path: Path) -> None:
