@@ -21,6 +21,10 @@ class Target(Protocol):
     whose values do not matter, or None if it has no such memory. It is called before the array is
     taken from ``arrays``, which then yields this memory, filled.
 
+    And it may have a method ``layers()``, which returns what each variable is in its layer, as far
+    as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
+    for it.
+
     Attributes:
         label: what messages call it: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
     """

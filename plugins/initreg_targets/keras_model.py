@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg import LayerSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
+from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
 from initreg_targets.keras_names import (
     automatic_names,
@@ -199,6 +200,15 @@ class Model(Variables):
             index = at[_identity(variable)]
             specs[index] = replace(specs[index], not_needed=why, not_needed_with=instead)
         return specs + added
+
+    def layers(self) -> Mapping[str, LayerSpec]:
+        """See ``initreg.Target``."""
+        specs = super().variables()
+        names = {
+            _identity(variable): spec.name
+            for variable, spec in zip(self._variables, specs, strict=True)
+        }
+        return layer_specs(self._model, names)
 
     def _placed(self, spec: VariableSpec) -> VariableSpec:
         """The spec of what a layer takes, with all names that an array for it may have."""

@@ -1,0 +1,300 @@
+"""Which array is meant for which variable: the result of :func:`initreg.map`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from initreg.bridge.conventions import conventions, only_convention
+from initreg.bridge.conversions import Change
+from initreg.bridge.layers import (
+    SourceLayer,
+    TargetLayer,
+    Weight,
+    convention_of,
+    source_layers,
+    target_layers,
+    unfused,
+)
+from initreg.bridge.pairing import Paired, fit, pair
+from initreg.bridge.text import rule_text
+from initreg.specs import ArraySpec, LayerSpec, VariableSpec
+
+
+@dataclass(frozen=True, slots=True)
+class MappedVariable:
+    """One variable of the target, and what it is made of.
+
+    Args:
+        variable: the name of the variable.
+        array: the name of the array in the source.
+        axis: the axis along which the array is split, -1 if all of it is taken.
+        part: which of the parts is taken.
+        parts: how many parts there are.
+        change: what is done to the axes.
+        layer: the class of the layer, "" if it is not known.
+        why: what says that this is the array.
+    """
+
+    variable: str
+    array: str
+    axis: int
+    part: int
+    parts: int
+    change: Change
+    layer: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """Variables of which it is not known which arrays they are.
+
+    Args:
+        variables: the names of the variables.
+        arrays: the names of the arrays that fit.
+        why: why nothing decides.
+    """
+
+    variables: tuple[str, ...]
+    arrays: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What :func:`initreg.map` found.
+
+    Args:
+        source: what messages call the source.
+        target: what messages call the target.
+        variables: the variables whose arrays are known, in the order of the target.
+        open: what two readings fit equally well. Nothing is chosen.
+        missing: the variables for which the source has no array that fits.
+        unused: the arrays that fit no variable, or are left over.
+        dropped: the arrays that are no weights, such as ``num_batches_tracked``.
+        tied: the arrays that are the same as one that a variable takes.
+    """
+
+    source: str
+    target: str
+    variables: tuple[MappedVariable, ...]
+    open: tuple[OpenQuestion, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    dropped: tuple[str, ...]
+    tied: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every variable has its array."""
+        return not (self.open or self.missing)
+
+    @property
+    def verdict(self) -> str:
+        """The result in a line: ``"320 of 320 variables have their array"``."""
+        total = len(self.variables) + len(self.missing)
+        total += sum(len(each.variables) for each in self.open)
+        text = f"{len(self.variables):,} of {total:,} variables have their array"
+        if self.open:
+            undecided = sum(len(each.variables) for each in self.open)
+            text += f"; {undecided:,} are open, because several readings fit as well"
+        if self.missing:
+            text += f"; {len(self.missing):,} have none in the source"
+        return text
+
+    def to_text(self) -> str:
+        """The rule file: what ``rules=`` takes. What is open is in its comments."""
+        return rule_text(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rule file.
+
+        Args:
+            path: where to. A file that is there is replaced.
+        """
+        Path(path).write_text(self.to_text(), "utf-8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "complete": self.is_complete,
+            "verdict": self.verdict,
+            "variables": [
+                {
+                    "variable": each.variable,
+                    "array": each.array,
+                    "layer": each.layer,
+                    "why": each.why,
+                    **(
+                        {"split": {"axis": each.axis, "part": each.part, "parts": each.parts}}
+                        if each.axis >= 0
+                        else {}
+                    ),
+                    **_changes(each.change),
+                }
+                for each in self.variables
+            ],
+            "open": [
+                {"variables": list(o.variables), "arrays": list(o.arrays), "why": o.why}
+                for o in self.open
+            ],
+            "missing": list(self.missing),
+            "unused": list(self.unused),
+            "dropped": list(self.dropped),
+            "tied": list(self.tied),
+        }
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def _changes(change: Change) -> dict[str, list[int]]:
+    parts = {"reshape": change.reshape, "permute": change.permute, "shape": change.shape}
+    return {name: list(value) for name, value in parts.items() if value}
+
+
+def mapped(
+    source: str,
+    target: str,
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    known: Mapping[str, LayerSpec],
+    same: Mapping[str, int] | None = None,
+) -> Mapped:
+    """Derive which array is meant for which variable.
+
+    Args:
+        source: what messages call the source.
+        target: what messages call the target.
+        arrays: the arrays of the source, in its order.
+        variables: the variables of the target, in its order.
+        known: what each variable is in its layer, by name, as far as the target knows.
+        same: by name, a number that is equal for arrays with the same values: tied weights.
+    """
+    same = same or {}
+    own = [v for v in variables if v.state is None and not v.not_needed]
+    layers, others = source_layers([each for each in arrays if not each.unreadable])
+    targets = target_layers(own, known)
+    sources = _with_unfused(layers, targets)
+    _tie(sources, same)
+    found = pair(sources, targets)
+    only = only_convention(found.paired)
+    if only is not None and found.open:
+        found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
+    lines = _Lines()
+    for each, (convention, how) in zip(
+        found.paired, conventions(found.paired, convention_of(layers)), strict=True
+    ):
+        lines.add(each, convention, how)
+    for open_ in found.open:
+        names = tuple(v.name for layer in open_.targets for v in layer.variables.values())
+        if not open_.sources:
+            lines.missing += names
+            continue
+        fitting = dict.fromkeys(
+            weight.array.origin for layer in open_.sources for weight in layer.weights.values()
+        )
+        lines.open.append(OpenQuestion(names, tuple(fitting), open_.why))
+    for layer in found.only_in_target:
+        lines.missing += [variable.name for variable in layer.variables.values()]
+    used = {line.array for line in lines.variables}
+    asked = {name for question in lines.open for name in question.arrays}
+    no_weights = {each.origin for each in others}
+    taken = {same[each.name] for each in arrays if each.origin in used and each.name in same}
+    tied = [e.origin for e in arrays if same.get(e.name) in taken and e.origin not in used]
+    no_weights |= set(tied)
+    unused = [
+        each.origin
+        for each in arrays
+        if each.origin not in used and each.origin not in asked and each.origin not in no_weights
+    ]
+    return Mapped(
+        source,
+        target,
+        tuple(lines.variables),
+        tuple(lines.open),
+        tuple(lines.missing),
+        tuple(unused),
+        tuple(each.origin for each in others),
+        tuple(tied),
+    )
+
+
+def _with_unfused(
+    layers: Sequence[SourceLayer], targets: Sequence[TargetLayer]
+) -> list[SourceLayer]:
+    """The layers, of which those that hold queries, keys and values are three, unless the target
+    has such a layer, too."""
+    found: list[SourceLayer] = []
+    for layer in layers:
+        parts = unfused(layer)
+        if parts and _has_like(targets, layer):
+            parts = []
+        rest = SourceLayer(layer.name, layer.position, dict(layer.weights), layer.why)
+        if parts:
+            taken = {id(w.array) for part in parts for w in part.weights.values()}
+            rest.weights = {r: w for r, w in rest.weights.items() if id(w.array) not in taken}
+        found += [rest] if rest.weights else []
+        found += parts
+    return found
+
+
+def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
+    """Note which layers have the same weights."""
+    numbers: dict[tuple[object, ...], int] = {}
+    for layer in layers:
+        key = tuple(
+            sorted(
+                (role, str(same.get(weight.array.name, weight.array.name)), weight.part)
+                for role, weight in layer.weights.items()
+            )
+        )
+        layer.tied = numbers.setdefault(key, len(numbers))
+
+
+def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
+    return any(fit(layer, target) for target in targets)
+
+
+@dataclass(slots=True)
+class _Lines:
+    variables: list[MappedVariable] = field(default_factory=list)
+    open: list[OpenQuestion] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, paired: Paired, convention: str | None, how: str) -> None:
+        for role, variable in paired.target.variables.items():
+            weights = paired.source.weights
+            weight: Weight = weights[role] if role in weights else next(iter(weights.values()))
+            if convention is None or convention not in paired.fit:
+                changes = {fit[role] for fit in paired.fit.values()}
+                if len(changes) > 1:
+                    self.open.append(
+                        OpenQuestion((variable.name,), (weight.array.origin,), f"square: {how}")
+                    )
+                    continue
+                (change,) = changes
+            else:
+                change = paired.fit[convention][role]
+            reasons = [paired.why, paired.source.why]
+            reasons += [how] if change.permute else []
+            self.variables.append(
+                MappedVariable(
+                    variable.name,
+                    weight.array.origin,
+                    weight.axis,
+                    weight.part,
+                    weight.parts,
+                    change,
+                    paired.target.kind,
+                    "; ".join(each for each in reasons if each),
+                )
+            )
+
+

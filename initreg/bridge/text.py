@@ -1,0 +1,101 @@
+"""What was mapped, as a rule file with a comment on each line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from initreg.bridge.layers import split_name
+from initreg.rules.writing import toml_text, toml_value
+from initreg.wording import printable
+
+if TYPE_CHECKING:
+    from initreg.bridge.mapped import Mapped, MappedVariable
+
+
+def rule_text(mapped: Mapped) -> str:
+    """The text of the rule file. Its first step takes names, its second one axes."""
+    lines = [f"# {printable(mapped.source)} for {printable(mapped.target)}"]
+    lines += [f"# {mapped.verdict}."]
+    for question in mapped.open:
+        lines += ["#", *_question(question.variables, question.arrays, question.why)]
+    if mapped.missing:
+        lines += ["#", "# No array of the source fits these variables:"]
+        lines += _names(mapped.missing)
+    if mapped.unused:
+        lines += ["#", "# No variable takes these arrays:"]
+        lines += _names(mapped.unused)
+    whole = [each for each in mapped.variables if each.axis < 0]
+    split = [each for each in mapped.variables if each.axis >= 0]
+    first = [each for each in mapped.variables if each.change.reshape]
+    moved = [each for each in mapped.variables if each.change.permute]
+    shaped = [each for each in mapped.variables if each.change.shape]
+    lines += ["", "[[step]]"]
+    drop = _globs(mapped.dropped, [*(v.array for v in mapped.variables), *mapped.unused])
+    dropped = [(each, "made anew, not a weight") for each in drop]
+    dropped += [(each, "tied to an array that is used") for each in mapped.tied]
+    if dropped:
+        lines += ["drop = [", *(f"    {toml_text(n)},  # {why}" for n, why in dropped), "]"]
+    if whole:
+        lines += ["", "[step.rename]"]
+        lines += [_line(each.array, each.variable, _evidence(each)) for each in whole]
+    lines += _splits(split)
+    if first:
+        lines += ["", "[step.reshape]"]
+        lines += [_line(each.variable, list(each.change.reshape)) for each in first]
+    if moved or shaped:
+        lines += ["", "[[step]]"]
+    if moved:
+        lines += ["", "[step.permute]"]
+        lines += [_line(each.variable, list(each.change.permute)) for each in moved]
+    if shaped:
+        lines += ["", "[step.reshape]"]
+        lines += [_line(each.variable, list(each.change.shape)) for each in shaped]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: Any, comment: str = "") -> str:
+    text = f"{toml_text(name)} = {toml_value(value)}"
+    return f"{text}  # {printable(comment)}" if comment else text
+
+
+def _evidence(each: MappedVariable) -> str:
+    return f"{each.layer}: {each.why}" if each.layer else each.why
+
+
+def _splits(parts: Sequence[MappedVariable]) -> list[str]:
+    """The arrays that are taken apart. A part that no variable takes keeps a name of its own."""
+    by_array: dict[str, dict[int, MappedVariable]] = {}
+    for each in parts:
+        by_array.setdefault(each.array, {})[each.part] = each
+    lines = ["", "[step.split]"] if by_array else []
+    for array, found in by_array.items():
+        some = next(iter(found.values()))
+        into = [
+            found[part].variable if part in found else f"{array}/{part}"
+            for part in range(some.parts)
+        ]
+        lines.append(_line(array, {"axis": some.axis, "into": into}, _evidence(some)))
+    return lines
+
+
+def _question(variables: Sequence[str], arrays: Sequence[str], why: str) -> list[str]:
+    lines = [f"# OPEN: {printable(why)}. Which of these arrays"]
+    lines += _names(arrays)
+    lines += ["# is which of these variables? Add a line for each to the renames below:"]
+    return lines + _names(variables)
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    return [f"#     {printable(name)}" for name in names]
+
+
+def _globs(names: Sequence[str], kept: Iterable[str]) -> list[str]:
+    """Globs for all arrays of the same last part, if no array that is kept has it."""
+    others = {split_name(name)[1] for name in kept}
+    found: dict[str, None] = {}
+    for name in names:
+        above, last = split_name(name)
+        is_glob = bool(above) and last not in others and not set("*?[") & set(last)
+        found[f"*{name[len(above)]}{last}" if is_glob else name] = None
+    return list(found)
