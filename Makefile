@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats lint format stubs layers bench fuzz beside oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats bridge lint format stubs layers bench fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
@@ -21,6 +21,7 @@ help: ## list these commands
 	@echo "make kills   kill saves and trainings hundreds of times, in about 15 minutes (KILLS=50 for fewer)"
 	@echo "make sweep   restore every kind of layer from every format, in about ten minutes"
 	@echo "make formats run the tests of plugins/initreg-*, beside torch, onnx and so on (FORMATS='torch onnx')"
+	@echo "make bridge  run the tests that compare models of torch, JAX and ONNX with those of Keras, by outputs"
 	@echo "make heavy   restore every architecture of keras.applications, in about an hour"
 	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
 	@echo "make lint    run ruff, mypy and the check of import directions"
@@ -42,7 +43,7 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep' $(ARGS)
+	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep and not bridge' $(ARGS)
 
 # Each kind of save is killed KILLS times and each trainer an eighth as often; make test does it a
 # few times.
@@ -66,8 +67,12 @@ formats: $(VENV)-formats/.installed
 	  (cd plugins/initreg-$$each && ../../$(VENV)-formats/bin/python -m pytest $(ARGS)) || exit 1; \
 	done
 
+# In an environment of its own, which has torch, JAX and ONNX beside TensorFlow.
+bridge: $(VENV)-bridge/.installed
+	@$(VENV)-bridge/bin/python $(PYTEST) -m bridge tests/bridge $(ARGS)
+
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep' --ignore=tests/real $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge' --ignore=tests/real --ignore=tests/bridge $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -99,14 +104,14 @@ beside: $(VENV)/.installed-test
 # Folders are left out rather than listed, so that a new folder of tests is run.
 oldest: $(VENV)-oldest/.installed
 	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not heavy and not sweep and not newest' -o filterwarnings=default \
-	  $(foreach each,beside cli docs faults fuzz plan plugin real rules storage trainers targets/layers targets/optimizers,--ignore=tests/$(each)) $(ARGS)
+	  $(foreach each,beside bridge cli docs faults fuzz plan plugin real rules storage trainers targets/layers targets/optimizers,--ignore=tests/$(each)) $(ARGS)
 
 audit: $(VENV)/.installed-test
 	@$(PIP) install --quiet --upgrade pip-audit
 	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
@@ -168,6 +173,14 @@ $(VENV)-formats/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyprojec
 	  --editable . $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \
 	  --group formats
 	@$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet --no-deps tensorflowjs==4.22.0
+	@touch $@
+
+$(VENV)-bridge/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject.toml) | $(VENV)/bin/python
+	@echo "==> Installing torch, JAX, ONNX and TensorFlow for the tests of tests/bridge: about 1 GB, only once"
+	@$(MAKE) --no-print-directory VENV=$(VENV)-bridge $(VENV)-bridge/bin/python
+	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --editable '.[tensorflow]' $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \
+	  --group bridge
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

@@ -19,6 +19,8 @@ from initreg.names import plain
 from initreg.option_spelling import either, join
 from initreg.specs import ArraySpec
 
+GATES = "gates"  # how the text of a change begins that says the order of gates
+
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown
 _MOST_LINES = 20  # of what cannot be read

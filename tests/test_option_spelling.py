@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1]
 # The keywords that the verbs have as options, and those that only functions have.
 KEYWORDS = (
     "format|allow_pickle|max_inflation|verify|mmap|to|compress|shard_size|manifest|meta|inference|"
-    "finite|limit|rules|keep|drop|strip_prefix|rename|prefix|scale|split|unstack|"
-    "concat|stack|transpose|permute|reshape|take|slice|pad|view|cast|metadata|"
+    "finite|limit|rules|keep|drop|strip_prefix|rename|prefix|scale|fold_batch_norm|split|unstack|"
+    "add|sum|concat|stack|transpose|permute|reshape|gates|take|slice|pad|view|cast|metadata|"
     "ignore_mismatch|on_missing|on_unused|expect_missing|expect_unused|ignore|atomic"
 )
 PYTHON = re.compile(

@@ -81,15 +81,21 @@ class SmartInit(Chain):
             saves bfloat16 as raw bytes.
         scale: ``{name: number}``, ``{name: other}`` or ``{name: (other, block)}``, which multiplies
             arrays, as quantised weights need it. ``other`` is the name of the array of scales.
+        fold_batch_norm: ``{kernel: (axis, epsilon, bias, mean, variance, gamma, beta)}``, a batch
+            normalization into the kernel and the bias of the layer before it.
         split: ``{name: (axis, parts)}`` or ``{name: (axis, parts, sizes)}``, one array into several
             along an axis. ``parts`` are their names.
         unstack: ``{name: (axis, parts)}``, one array for each index of an axis. ``parts`` may be
             one name with ``{i}`` for the numbers.
+        add: ``{glob: number}``, a number that is added.
+        sum: ``{name: parts}``, several arrays of one shape into their sum.
         concat: ``{name: (axis, parts)}``, several arrays into one along an axis.
         stack: ``{name: (axis, parts)}``, several arrays into one along a new axis.
         transpose: globs of the arrays whose axes are reversed.
         permute: ``{glob: axes}``, the axes in their new order.
         reshape: ``{glob: shape}``, another shape with as many elements.
+        gates: ``{glob: (axis, old, new)}``, another order of the gates of an LSTM or GRU, such as
+            ``(0, "onnx-lstm", "keras-lstm")`` or ``(0, "i o f c", "i f c o")``.
         take: ``{glob: (axis, indices)}``, or ``{glob: (axis, old, new, fill)}`` with the files of
             two vocabularies: the elements of the tokens of the new one.
         slice: ``{glob: (axis, start, stop)}``, a slice of one axis.

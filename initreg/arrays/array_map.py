@@ -263,6 +263,11 @@ class ArrayMap(Mapping[str, LazyArray]):
         """Multiply an array by a number, or by another array: ``m.scale("*.w", "*.scale")``."""
         return self.apply(scale={name: by if block is None else (by, block)})
 
+    def fold_batch_norm(self, kernel: str, **fields: Any) -> ArrayMap:
+        """Fold a batch normalization into the layer before it: ``m.fold_batch_norm("conv/kernel",
+        axis=3, epsilon=1e-3, bias="conv/bias", mean=..., variance=..., gamma=..., beta=...)``."""
+        return self.apply(fold_batch_norm={kernel: fields})
+
     def split(self, name: str, axis: int, into: str | Sequence[str], sizes: Any = None) -> ArrayMap:
         """Split an array along an axis into several: ``m.split("qkv", 0, ["q", "k", "v"])``."""
         return self.apply(split={name: (axis, into, sizes)})
@@ -270,6 +275,14 @@ class ArrayMap(Mapping[str, LazyArray]):
     def unstack(self, name: str, axis: int, into: str | Sequence[str]) -> ArrayMap:
         """Take an array apart into one array for each index of an axis, which they lack."""
         return self.apply(unstack={name: (axis, into)})
+
+    def add(self, globs: Globs, number: float) -> ArrayMap:
+        """Add a number to these arrays."""
+        return self.apply(add=_each(globs, number))
+
+    def sum(self, name: str, of: str | Sequence[str]) -> ArrayMap:
+        """Add several arrays up to one: ``m.sum("bias", ["bias_ih", "bias_hh"])``."""
+        return self.apply(sum={name: of})
 
     def concat(self, name: str, axis: int, of: str | Sequence[str], sizes: Any = None) -> ArrayMap:
         """Put several arrays together along an axis: ``m.concat("qkv", 0, ["q", "k", "v"])``."""
@@ -282,6 +295,10 @@ class ArrayMap(Mapping[str, LazyArray]):
     def reshape(self, globs: Globs, shape: Sequence[int]) -> ArrayMap:
         """Give these arrays another shape. One axis may be -1, as for numpy."""
         return self.apply(reshape=_each(globs, shape))
+
+    def gates(self, globs: Globs, axis: int, old: str, new: str) -> ArrayMap:
+        """Put the gates along an axis in another order: ``m.gates("*/W", 0, "iofc", "ifco")``."""
+        return self.apply(gates=_each(globs, (axis, old, new)))
 
     def take(self, globs: Globs, axis: int, *how: Any) -> ArrayMap:
         """Take these elements of one axis: their indices, or two vocabularies and a fill."""

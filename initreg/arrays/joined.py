@@ -12,7 +12,7 @@ from initreg.arrays.regions import Box, box_of, whole
 from initreg.arrays.streaming import stream
 from initreg.arrays.threads import Job, Pool
 from initreg.errors import RuleError
-from initreg.rules.scaling import Scale
+from initreg.rules.combining import Combining
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,10 +42,11 @@ def lazy_array_of(entry: Entry, lazy: Sequence[LazyArray], owner: Owner) -> Lazy
 
 
 def _bound(change: Change, lazy: Sequence[LazyArray], owner: Owner) -> Change:
-    """A change with what reads the other array that it needs, if it needs one."""
-    if not isinstance(change, Scale) or change.by is None:
+    """A change with what reads the other arrays that it needs, if it needs some."""
+    if not isinstance(change, Combining) or not change.needs:
         return change
-    return replace(change, other=lazy_array_of(change.by, lazy, owner))
+    others = tuple(lazy_array_of(need, lazy, owner) for need in change.needs)
+    return replace(change, others=others)  # type: ignore[return-value]
 
 
 class _Parts:

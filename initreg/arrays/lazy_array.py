@@ -241,10 +241,8 @@ class RuledArray(LazyArray):
 
     @property
     def read_from(self) -> list[Any]:
-        others = [getattr(change, "other", None) for change in self._changes]
-        return super().read_from + [
-            v for other in others if other is not None for v in other.read_from
-        ]
+        others = [each for change in self._changes for each in getattr(change, "others", ())]
+        return super().read_from + [value for other in others for value in other.read_from]
 
     @property
     def changes(self) -> Sequence[Change]:

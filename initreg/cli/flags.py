@@ -8,6 +8,7 @@ from typing import Any
 
 from initreg.errors import InitregError, InitregWarning, printable
 from initreg.option_spelling import said, spell
+from initreg.rules.writing import FIELDS
 
 
 def message(said_by: InitregError | InitregWarning) -> str:
@@ -62,18 +63,29 @@ def _flag(name: str, value: Any) -> Iterator[str]:
             yield f"{flag}-regex {quote(regex)} {quote(replacement)}"
     elif isinstance(value, Mapping):
         for glob, given in value.items():
-            values = [given] if isinstance(given, (str, int, float)) else _flat(given)
-            numbers = ",".join(map(_number, values))
-            yield f"{flag} {quote(f'{glob}={numbers}')}"
+            yield f"{flag} {quote(f'{glob}={_value(name, given)}')}"
     else:
         for text in map(_number, [value] if isinstance(value, (str, int, float)) else value):
             gap = "=" if text.startswith("-") else " "  # or it would be taken for an option
             yield f"{flag}{gap}{quote(text)}"
 
 
-def _flat(given: Any) -> list[Any]:
-    """The values of a rule about one array, with the names of parts in one row."""
-    values = given.values() if isinstance(given, Mapping) else given
+def _value(name: str, given: Any) -> str:
+    """The value of a rule about one array. Those of a table are in the order of its fields."""
+    if isinstance(given, Mapping):
+        fields = FIELDS.get(name, ((), ()))[0]
+        names = [*(f for f in fields if f in given), *(f for f in given if f not in fields)]
+        given = [given[each] for each in names]
+    values = list(given) if isinstance(given, (list, tuple)) else [given]
+    sizes: list[Any] = []
+    if name in ("split", "concat") and len(values) == 3:
+        *values, last = values
+        sizes = [last] if last is not None else []
+    return ";".join(",".join(map(_number, _flat(each))) for each in (values, sizes) if each)
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    """The values, with the names of parts in one row."""
     return [v for each in values for v in (each if isinstance(each, (list, tuple)) else [each])]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from initreg.errors import InitregError, RuleError, SourceNotFound
@@ -131,17 +131,26 @@ def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     add("--view", "[GLOB=]DTYPE", view, action="append")
     scale = "multiply arrays: 'w=0.5', or by others: '*.w=*.scale', in blocks: '*.w=*.scale,128'"
     add("--scale", "NAME=NUMBER or NAME=OTHER[,BLOCK]", scale, action="append")
+    fold = "fold a batch norm into the kernel and the bias of the layer before it"
+    norm = "NAME=AXIS,EPSILON,BIAS,MEAN,VARIANCE[,GAMMA[,BETA]]"
+    add("--fold-batch-norm", norm, fold, action="append")
     parts = "AXIS,NAME,..."
-    add("--split", f"NAME={parts}", "split an array: 'qkv=0,q,k,v'", action="append")
+    sized = f"NAME={parts}[;SIZE,...]"
+    split = "split an array: 'qkv=0,q,k,v', into parts of these sizes: 'qkv=0,q,k,v;8,4,4'"
+    add("--split", sized, split, action="append")
     unstack = "take an array apart along an axis that is lost: 'w=0,layers.{i}.w'"
     add("--unstack", f"NAME={parts}", unstack, action="append")
-    add("--concat", f"NAME={parts}", "put arrays together: 'qkv=0,q,k,v'", action="append")
+    add("--add", "GLOB=NUMBER", "add a number: 'lstm/forget_bias=1'", action="append")
+    add("--sum", "NAME=NAME,...", "add arrays up: 'bias=bias_ih,bias_hh'", action="append")
+    add("--concat", sized, "put arrays together: 'qkv=0,q,k,v'", action="append")
     stack = "put arrays together along a new axis: 'w=0,layers.{i}.w'"
     add("--stack", f"NAME={parts}", stack, action="append")
     add("--transpose", "GLOB", "reverse the axes", action="append")
     add("--permute", "GLOB=AXES", "reorder the axes: 'conv*=2,3,1,0'", action="append")
     reshape = "give arrays another shape: 'query/kernel=768,12,-1'"
     add("--reshape", "GLOB=SHAPE", reshape, action="append")
+    order = "order the gates of an LSTM or GRU: 'lstm/*=0,onnx-lstm,keras-lstm' or 'lstm/*=0,iofc,ifco'"
+    add("--gates", "GLOB=AXIS,OLD,NEW", order, action="append")
     take = (
         "take elements of one axis: 'emb=0,3,1', or by vocabularies: 'emb=0,old.txt,new.txt,mean'"
     )
@@ -173,13 +182,14 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
         "view": _dtypes(options.view, "view"),
         "cast": _dtypes(options.cast, "cast"),
     }
-    for name in ("split", "unstack", "concat", "stack"):
+    for name, parse in _PARSERS.items():
         given = getattr(options, name)
         rules[name] = {
-            whole: _parts(text) for whole, text in (_split(each, name) for each in given or ())
+            whole: parse(text) for whole, text in (_split(each, name) for each in given or ())
         }
         if len(rules[name]) < len(given or ()):
-            raise RuleError(f"--{name}: an array is given twice. Give each NAME once")
+            flag = name.replace("_", "-")
+            raise RuleError(f"--{flag}: an array is given twice. Give each NAME once")
     rules["scale"] = {
         name: _scaled(_numbers(text))
         for name, text in (_split(each, "scale") for each in options.scale or ())
@@ -188,7 +198,10 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
         glob: _taken(_numbers(text))
         for glob, text in (_split(each, "take") for each in options.take or ())
     }
-    for name in ("permute", "reshape", "slice", "pad"):
+    rules["add"] = {
+        glob: _numbers(text)[0] for glob, text in (_split(each, "add") for each in options.add or ())
+    }
+    for name in ("permute", "reshape", "gates", "slice", "pad"):
         given = getattr(options, name)
         rules[name] = {
             glob: _numbers(text) for glob, text in (_split(each, name) for each in given or ())
@@ -199,6 +212,10 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
 _EXAMPLES = {
     "permute": "'conv*=2,3,1,0'",
     "scale": "'*.w=*.scale'",
+    "fold_batch_norm": "'conv/kernel=3,0.001,conv/bias,bn/mean,bn/variance,bn/gamma,bn/beta'",
+    "add": "'lstm/forget_bias=1'",
+    "sum": "'bias=bias_ih,bias_hh'",
+    "gates": "'lstm/*=0,iofc,ifco'",
     "split": "'qkv=0,q,k,v'",
     "unstack": "'w=0,layers.{i}.w'",
     "concat": "'qkv=0,q,k,v'",
@@ -215,19 +232,48 @@ _EXAMPLES = {
 def _split(text: str, name: str) -> tuple[str, str]:
     glob, equals, value = text.rpartition("=")
     if not equals:
+        flag = name.replace("_", "-")
         raise RuleError(
-            f"--{name} {text}: give a glob, '=' and a value, as in --{name} {_EXAMPLES[name]}"
+            f"--{flag} {text}: give a glob, '=' and a value, as in --{flag} {_EXAMPLES[name]}"
         )
     return glob, value
 
 
-def _parts(text: str) -> tuple[Any, list[str]]:
-    """``0,q,k`` as (0, ["q", "k"]). The rule says what it takes if there is no number."""
+def _parts(text: str) -> tuple[Any, ...]:
+    """``0,q,k`` as (0, ["q", "k"]), and ``0,q,k;4,2`` as (0, ["q", "k"], [4, 2]). The rule says
+    what it takes if there is no number."""
+    text, semicolon, sizes = text.partition(";")
     axis, *names = text.split(",")
+    found = [_number(size) for size in sizes.split(",")] if semicolon else []
+    return _number(axis), names, *([found if len(found) > 1 else found[0]] if found else [])
+
+
+def _number(text: str) -> int | str:
     try:
-        return int(axis), names
+        return int(text)
     except ValueError:
-        return axis, names
+        return text
+
+
+def _folded(text: str) -> tuple[Any, ...]:
+    """``3,0.001,b,m,v`` as (3, 0.001, "b", "m", "v")."""
+    axis, *others = text.split(",")
+    epsilon: Any = others[0] if others else ""
+    try:
+        epsilon = float(epsilon)
+    except ValueError:
+        pass
+    return _number(axis), epsilon, *(name or None for name in others[1:])
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "fold_batch_norm": _folded,
+    "split": _parts,
+    "unstack": _parts,
+    "sum": lambda text: text.split(","),
+    "concat": _parts,
+    "stack": _parts,
+}
 
 
 def _scaled(values: tuple[Any, ...]) -> Any:

@@ -30,7 +30,7 @@ from initreg.plan.axes import (
 )
 from initreg.plan.rows import RESTORED, Kind, Row
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.wording import printable
+from initreg.wording import GATES, printable
 
 _MOST_SCOPES = 32  # of a name that are looked at, for names of strangers
 _LONGEST = 120  # characters of a name in a sentence
@@ -331,7 +331,7 @@ def _gates(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
     if gates == 3 * units:
         return (
             "is a kernel of a GRU, whose gates are in the order z, r, h in Keras, and r, z, n in "
-            "PyTorch: reorder them, too"
+            "PyTorch: reorder them, too, with the rule gates"
         )
     return ""
 
@@ -373,7 +373,8 @@ def _look_at_moved(
                     )
                     break
         why = _gates(pair, variables)
-        if why and len(axes) == 2:
+        is_said = any(text.startswith(GATES) for text in pair.array.changes)
+        if why and len(axes) == 2 and not is_said:
             found.doubts[pair.row.name] = why
 
 

@@ -1,4 +1,4 @@
-"""Rules that change the values of arrays: transpose, permute, reshape, slice, pad, cast.
+"""Rules that change the values of arrays: add, transpose, permute, reshape, gates, slice, pad, cast.
 
 Which arrays are meant is decided here, and what happens to their values in
 :mod:`initreg.rules.changes`.
@@ -17,7 +17,9 @@ from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.option_spelling import either, said
 from initreg.option_spelling import option as option_text
+from initreg.rules.adding import add
 from initreg.rules.changes import Cast, Change, Pad, Permute, Reshape, Slice, View
+from initreg.rules.gates import ORDERS, Gates, gates
 from initreg.rules.rule import Entry, Outcome, Rule
 from initreg.rules.taking import Take
 
@@ -81,7 +83,9 @@ def change_by_glob(option: str, given: Any) -> Rule:
         if not isinstance(glob, str):
             raise RuleError(clause(glob) + f": {glob!r} is not a name or a glob")
         try:
-            changes[glob] = make(*value)
+            changes[glob] = make(value) if option == "add" else make(*value)
+        except RuleError as error:
+            raise RuleError(clause(glob) + ": " + said(error)) from error
         except (TypeError, ValueError, OverflowError) as error:
             raise RuleError(clause(glob) + ": give " + usage) from error
     return ChangeByGlob(option, changes, clause)
@@ -90,6 +94,10 @@ def change_by_glob(option: str, given: Any) -> Rule:
 def change_of(option: str, value: Any) -> Change:
     """The change that the value of a glob asks for, which was checked before."""
     return _MAKERS[option][0](*value)
+
+
+def _gates(axis: int, old: str, new: str) -> Gates:
+    return gates(_index(axis), old, new)
 
 
 def _permute(*axes: int) -> Change:
@@ -139,7 +147,18 @@ def _index(number: int) -> int:
 _LARGEST = 1 << 256  # no axis is so long, and messages can write it
 
 # The function that makes a change from the value of a glob, and the value that it takes, in words.
+_NAMES = ", ".join(ORDERS)
 _MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
+    "add": (add, either("a number", "a number, as in --add 'lstm/forget_bias=1'")),
+    "gates": (
+        _gates,
+        either(
+            "(axis, old, new), where old and new are orders of gates: letters, as in 'i f c o', or "
+            f"one of {_NAMES}",
+            "AXIS,OLD,NEW, where OLD and NEW are orders of gates: letters, as in ifco, or one of "
+            + _NAMES,
+        ),
+    ),
     "permute": (
         _permute,
         either(

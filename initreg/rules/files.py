@@ -18,23 +18,23 @@ from typing import Any
 from initreg.errors import RuleError, SourceNotFound
 from initreg.option_spelling import option as option_text
 from initreg.option_spelling import said, spell_options
+from initreg.rules.kinds import FIELD_KINDS, IN_TABLE, WHOLE, is_renaming
 from initreg.rules.options import ORDER, checked
 from initreg.rules.rename_rules import is_pair
 from initreg.rules.steps import Step, parts_of, where
-from initreg.rules.structure_specs import EQUAL
 from initreg.rules.toml_lines import Path, lines_of
-from initreg.rules.writing import FIELDS, spelt
+from initreg.rules.writing import FIELDS, in_order, spelt
 from initreg.storage import small_files
 from initreg.wording import printable
 
 Refuse = Callable[[Path, str], RuleError]  # the error about a part of a step, and its words
 
 _LARGEST = 64 << 20  # bytes of a rule file
-_INVERSE = "inverse"
-_STEP = "step"
+INVERSE = "inverse"
+STEP = "step"
 _GLOBS = "a glob, or a list of globs"
 # What each option takes, in the words of TOML.
-_USAGE = {
+USAGE = {
     "keep": _GLOBS,
     "drop": _GLOBS,
     "strip_prefix": "a text",
@@ -43,6 +43,13 @@ _USAGE = {
     "view": 'a dtype, or a table of them: { "emb" = "bfloat16" }',
     "scale": 'a number, the name of another array, or a table: { "*/w" = "*/scale" }, '
     '{ "*/w" = { by = "*/scale", block = 128 } }',
+    "fold_batch_norm": 'a table: { "conv/kernel" = { axis = 3, epsilon = 0.001, bias = "conv/bias", '
+    'mean = "bn/moving_mean", variance = "bn/moving_variance", gamma = "bn/gamma", beta = "bn/beta" '
+    "} }; gamma and beta may be left out",
+    "add": 'a table of numbers: { "forget_bias" = 1.0 }',
+    "sum": 'a table of names: { "bias" = ["bias_ih", "bias_hh"] }',
+    "gates": 'a table: { "lstm/*" = { axis = 0, from = "onnx-lstm", to = "keras-lstm" } }, or '
+    'letters: { axis = 0, from = "i o f c", to = "i f c o" }',
     "split": 'a table: { "qkv" = { axis = 0, into = ["q", "k", "v"] } }',
     "unstack": 'a table: { "layers/w" = { axis = 0, into = "layers/{i}/w" } }',
     "concat": 'a table: { "qkv" = { axis = 0, of = ["q", "k", "v"] } }',
@@ -88,10 +95,10 @@ def read(path: str) -> list[Step]:
         InitregError: the file cannot be read.
     """
     document, lines = _document(path)
-    steps = document.get(_STEP)
+    steps = document.get(STEP)
     if steps is None:
         return [_step(document, path, lines, ())] if document else []
-    others = [key for key in document if key != _STEP]
+    others = [key for key in document if key != STEP]
     if others:
         at = where(path, lines, (others[0],))
         raise RuleError(
@@ -99,8 +106,8 @@ def read(path: str) -> list[Step]:
             "known when it is to be applied. Put it into a [[step]] of its own"
         )
     if not isinstance(steps, list) or not all(isinstance(each, Mapping) for each in steps):
-        raise RuleError(f"{where(path, lines, (_STEP,))}: write [[step]], in double brackets")
-    return [_step(each, path, lines, (_STEP, index)) for index, each in enumerate(steps)]
+        raise RuleError(f"{where(path, lines, (STEP,))}: write [[step]], in double brackets")
+    return [_step(each, path, lines, (STEP, index)) for index, each in enumerate(steps)]
 
 
 def _document(path: str) -> tuple[dict[str, Any], dict[Path, int]]:
@@ -130,13 +137,13 @@ def _step(table: Mapping[str, Any], path: str, lines: Mapping[Path, int], at: Pa
     def refuse(where_in: Path, message: str) -> RuleError:
         return RuleError(f"{where(path, lines, (*at, *where_in))}: {message}")
 
-    options = _options(table, (), refuse, {*ORDER, _INVERSE, *({_STEP} if not at else ())})
-    inverse = table.get(_INVERSE)
+    options = _options(table, (), refuse, {*ORDER, INVERSE, *({STEP} if not at else ())})
+    inverse = table.get(INVERSE)
     undone = None
     if inverse is not None:
         if not isinstance(inverse, Mapping):
-            raise refuse((_INVERSE,), f"{_INVERSE}: give a table of the options that undo the step")
-        undone = _options(inverse, (_INVERSE,), refuse, ORDER)
+            raise refuse((INVERSE,), f"{INVERSE}: give a table of the options that undo the step")
+        undone = _options(inverse, (INVERSE,), refuse, ORDER)
     return Step(options, undone, path, lines, at)
 
 
@@ -165,18 +172,11 @@ def _value(option: str, value: Any, at: Path, refuse: Refuse) -> Any:
     """The value of an option as Python takes it, with fields in their order."""
 
     def wrong(where_in: Path) -> RuleError:
-        return refuse(where_in, f"{option}: give {_USAGE[option]}")
+        return refuse(where_in, f"{option}: give {USAGE[option]}")
 
-    if option in ("strip_prefix", "prefix"):
-        fits = isinstance(value, str)
-    elif option in ("keep", "drop", "transpose"):
-        fits = isinstance(value, str) or _is_list_of(value, str)
-    elif option == "rename":
-        fits = isinstance(value, Mapping) or _is_renaming(value)
-    elif option in ("view", "cast") and isinstance(value, str):
-        fits = True
-    else:
-        fits = isinstance(value, Mapping)
+    whole = WHOLE.get(option)
+    is_table = option in IN_TABLE or option in FIELDS or option == "rename"
+    fits = (whole is not None and whole.fits(value)) or (is_table and isinstance(value, Mapping))
     if not fits:
         each_part = enumerate(value) if isinstance(value, list) else ()
         bad = [index for index, each in each_part if not _fits(option, each)]
@@ -187,14 +187,12 @@ def _value(option: str, value: Any, at: Path, refuse: Refuse) -> Any:
         return value
     found = {}
     for glob, each in value.items():
-        if option == "scale" and type(each) in (int, float, str):
-            found[glob] = each
-        elif option in FIELDS:
+        if option in FIELDS and not (option in IN_TABLE and IN_TABLE[option].fits(each)):
             found[glob] = _fields(option, each, (*at, glob), refuse)
-        elif not (isinstance(each, str) if option == "rename" else _fits(option, each)):
+        elif not (isinstance(each, str) if option == "rename" else IN_TABLE[option].fits(each)):
             raise wrong((*at, glob))
         else:
-            found[glob] = tuple(each) if isinstance(each, list) else each
+            found[glob] = tuple(each) if option in ("permute", "reshape") else each
     return found
 
 
@@ -203,38 +201,16 @@ def _pair(given: Any) -> Any:
 
 
 def _fits(option: str, each: Any) -> bool:
-    """Whether an option can have such a part: an element of its list, or a value of its table."""
-    if option in ("permute", "reshape"):
-        return _is_list_of(each, int)
-    if option == "rename" and not isinstance(each, str):
-        return _is_renaming(each)
-    return isinstance(each, str)
-
-
-def _is_renaming(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(each, str) for each in value.values())
-    if is_pair(value):
-        return True
-    return isinstance(value, list) and all(
-        is_pair(e) or (isinstance(e, Mapping) and _is_renaming(e)) for e in value
-    )
-
-
-def _is_list_of(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(type(each) is kind for each in value)
+    """Whether an option can have such an element of its list."""
+    return isinstance(each, str) or (option == "rename" and is_renaming(each))
 
 
 def _fields(option: str, given: Any, at: Path, refuse: Refuse) -> tuple[Any, ...]:
     """The values of a table such as ``{ axis = 0, start = 5 }``, in their order."""
     names, needed = FIELDS[option]
-    usage = f"{option}: give {_USAGE[option]}"
+    usage = f"{option}: give {USAGE[option]}"
     if isinstance(given, list):
-        if (
-            option == "take"
-            or not len(needed) <= len(given) <= len(names)
-            or (option == "slice" and len(given) < 3)
-        ):
+        if not 0 < in_order(option) <= len(given) <= len(names):
             raise refuse(at, usage)
         given = dict(zip(names, given, strict=False))
     if not isinstance(given, Mapping):
@@ -247,9 +223,9 @@ def _fields(option: str, given: Any, at: Path, refuse: Refuse) -> tuple[Any, ...
             )
     for key in needed:
         if key not in given:
-            raise refuse(at, f"{option} lacks {key}: give {_USAGE[option]}")
+            raise refuse(at, f"{option} lacks {key}: give {USAGE[option]}")
     for key, value in given.items():
-        if not _is_field(key, value):
+        if not FIELD_KINDS[key].fits(value):
             raise refuse((*at, key), usage)
     if option == "take":
         by_index, by_token = "indices" in given, "old" in given and "new" in given
@@ -262,23 +238,6 @@ def _fields(option: str, given: Any, at: Path, refuse: Refuse) -> tuple[Any, ...
     while len(values) > len(needed) and values[-1] is None and option != "slice":
         values.pop()
     return tuple(values)
-
-
-def _is_field(name: str, value: Any) -> bool:
-    """Whether a part of a value, such as ``axis``, has the right type."""
-    if name == "fill":
-        return value == "mean" or type(value) in (int, float)
-    if name == "sizes":
-        return value == EQUAL or type(value) is int or _is_list_of(value, int)
-    if name == "indices":
-        return _is_list_of(value, int)
-    if name == "block":
-        return type(value) is int or _is_list_of(value, int)
-    if name in ("old", "new", "by"):
-        return isinstance(value, str)
-    if name in ("into", "of"):
-        return isinstance(value, str) or _is_list_of(value, str)
-    return type(value) is int
 
 
 def _nearest(key: str, known: Collection[str]) -> str:

@@ -1,8 +1,8 @@
 """The rules as options, and the order in which they are applied.
 
 Rules are always applied in the same order, however they were typed: those of rule files, keep,
-drop, strip_prefix, rename, prefix, view, scale, split, unstack, concat, stack, transpose, permute,
-reshape, take, slice, pad, cast. Each one sees the names that the one before it left. Each pattern
+drop, strip_prefix, rename, prefix, view, scale, fold_batch_norm, split, unstack, add, sum, concat,
+stack, transpose, permute, reshape, gates, take, slice, pad, cast. Each one sees the names that the one before it left. Each pattern
 must match an array, because one that matches nothing is usually misspelt.
 """
 
@@ -46,16 +46,24 @@ class RuleOptions(TypedDict, total=False):
             an element must have as many bytes in both dtypes.
         scale: ``{"w": 0.5}``, ``{"*.w": "*.scale"}`` for the array to multiply with, or ``{"*.w":
             ("*.scale", 128)}`` if blocks of so many elements share one number of it.
+        fold_batch_norm: ``{"conv/kernel": (axis, epsilon, bias, mean, variance, gamma, beta)}``, a
+            batch normalization that becomes part of the kernel and the bias before it. ``axis`` is
+            that of the kernel's output channels.
         split: ``{"qkv": (axis, ["q", "k", "v"])}``, one array into several along an axis. Parts
             that are not equal have their sizes after that. In all names, ``*`` stands for the same
             text.
         unstack: ``{"layers/w": (axis, "layers/{i}/w")}``, one array for each index of an axis,
             which they lack.
+        add: ``{"forget_bias": 1.0}``, a number that is added.
+        sum: ``{"bias": ["bias_ih", "bias_hh"]}``, several arrays of one shape into their sum.
         concat: ``{"qkv": (axis, ["q", "k", "v"])}``, several arrays into one along an axis.
         stack: ``{"layers/w": (axis, "layers/{i}/w")}``, several arrays into one along a new axis.
         transpose: globs of the arrays whose axes are reversed.
         permute: ``{"conv*/kernel": (2, 3, 1, 0)}``, the axes as numpy's ``transpose`` takes them.
         reshape: ``{"query/kernel": (768, 12, -1)}``, as numpy's ``reshape`` takes it.
+        gates: ``{"lstm/*": (axis, "i o f c", "i f c o")}``, the blocks along an axis in another
+            order. Names of orders, such as ``"onnx-lstm"``, are those of
+            :data:`initreg.rules.gates.ORDERS`.
         take: ``{"emb": (axis, indices)}``, or ``{"emb": (axis, "old.txt", "new.txt", fill)}`` for
             the elements of the tokens in a new vocabulary. ``fill`` is for tokens that the old one
             lacks: a number or ``"mean"``. Without it, there must be none.
@@ -75,13 +83,17 @@ class RuleOptions(TypedDict, total=False):
     strip_prefix: str | None
     view: Any
     scale: Mapping[str, Any] | None
+    fold_batch_norm: Mapping[str, Any] | None
     split: Mapping[str, Any] | None
     unstack: Mapping[str, Any] | None
+    add: Mapping[str, float] | None
+    sum: Mapping[str, Any] | None
     concat: Mapping[str, Any] | None
     stack: Mapping[str, Any] | None
     transpose: Globs
     permute: Mapping[str, Sequence[int]] | None
     reshape: Mapping[str, Sequence[int]] | None
+    gates: Mapping[str, Sequence[Any]] | None
     take: Mapping[str, Sequence[Any]] | None
     slice: Mapping[str, Sequence[int | None]] | None
     pad: Mapping[str, Sequence[Any]] | None
@@ -123,13 +135,17 @@ class Rules:
         strip_prefix: str | None = None,
         view: Any = None,
         scale: Mapping[str, Any] | None = None,
+        fold_batch_norm: Mapping[str, Any] | None = None,
         split: Mapping[str, Any] | None = None,
         unstack: Mapping[str, Any] | None = None,
+        add: Mapping[str, float] | None = None,
+        sum: Mapping[str, Any] | None = None,
         concat: Mapping[str, Any] | None = None,
         stack: Mapping[str, Any] | None = None,
         transpose: Globs = (),
         permute: Mapping[str, Sequence[int]] | None = None,
         reshape: Mapping[str, Sequence[int]] | None = None,
+        gates: Mapping[str, Sequence[Any]] | None = None,
         take: Mapping[str, Sequence[Any]] | None = None,
         slice: Mapping[str, Sequence[int | None]] | None = None,
         pad: Mapping[str, Sequence[Any]] | None = None,
@@ -160,13 +176,17 @@ class Rules:
                 "prefix": prefix,
                 "view": view,
                 "scale": scale,
+                "fold_batch_norm": fold_batch_norm,
                 "split": split,
                 "unstack": unstack,
+                "add": add,
+                "sum": sum,
                 "concat": concat,
                 "stack": stack,
                 "transpose": transpose,
                 "permute": permute,
                 "reshape": reshape,
+                "gates": gates,
                 "take": take,
                 "slice": slice,
                 "pad": pad,

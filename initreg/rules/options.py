@@ -15,6 +15,7 @@ from initreg.rules.change_rules import (
     view_rule,
 )
 from initreg.rules.changes import Permute
+from initreg.rules.norm_folding import fold_rule
 from initreg.rules.rename_rules import put_before, renames, strip
 from initreg.rules.rule import Rule
 from initreg.rules.scaling import scale_rule
@@ -31,13 +32,17 @@ ORDER = (
     "prefix",
     "view",
     "scale",
+    "fold_batch_norm",
     "split",
     "unstack",
+    "add",
+    "sum",
     "concat",
     "stack",
     "transpose",
     "permute",
     "reshape",
+    "gates",
     "take",
     "slice",
     "pad",
@@ -49,8 +54,11 @@ _TABLES = {
     "view",
     "permute",
     "reshape",
+    "gates",
     "take",
     "scale",
+    "fold_batch_norm",
+    "add",
     "slice",
     "pad",
     "cast",
@@ -107,6 +115,8 @@ def rules_of(option: str, given: Any) -> Iterator[Rule]:
         yield cast_rule(given)
     elif option == "scale":
         yield scale_rule(given)
+    elif option == "fold_batch_norm":
+        yield fold_rule(given)
     elif option in (*APART, *TOGETHER):
         yield structure_rule(option, given)
     else:

@@ -73,6 +73,8 @@ class _Undone:
             self._renames(value)
         elif option == "permute":
             self._add(option, {glob: _inverse(axes) for glob, axes in value.items()}, {})
+        elif option == "gates":
+            self._add(option, {glob: (axis, new, old) for glob, (axis, old, new) in value.items()}, {})
         elif option == "take":
             self._takes(value)
         elif option in _OPPOSITES:
@@ -192,6 +194,9 @@ _WHY_NOT = {
     "strip_prefix": ("it does not say which names had the prefix", "such as a prefix"),
     "view": ("it does not say the dtype that it came from", "such as a view"),
     "scale": ("values that are divided again are rounded", "such as a scale"),
+    "fold_batch_norm": ("the normalization's arrays are gone", _NOTHING),
+    "add": ("values from which a number is subtracted again are rounded", "such as an add"),
+    "sum": ("it does not say what each part of it was", _NOTHING),
     "reshape": ("it does not say the shape that it came from", "such as a reshape"),
     "slice": ("what it cuts off is gone", _NOTHING),
     "pad": ("it does not say the length that it came from", "such as a slice"),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg import dtypes
-from initreg.errors import CastWarning, RuleError, warn
+from initreg.errors import RuleError
 from initreg.option_spelling import either, join
 from initreg.option_spelling import option as option_text
 from initreg.rules.casting import astype
+from initreg.rules.combining import Combining, made_of, refuse_unreadable, rounded
 from initreg.rules.name_templates import Template
 from initreg.rules.rule import Entry, Outcome
 from initreg.specs import ArraySpec
-from initreg.wording import plural, printable, shape_text
+from initreg.wording import shape_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,38 +25,26 @@ if TYPE_CHECKING:
     Shape = tuple[int, ...]
 
 
-class Readable(Protocol):
-    """An array of a source: :class:`initreg.LazyArray`."""
-
-    @property
-    def read_from(self) -> list[Any]: ...
-    def read(self) -> Array: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """A multiplication of an array by a number, or by another array.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale(Combining):
+    """A multiplication of an array by a number, or by the other array that it needs.
 
     Args:
         factor: the number, or None.
-        by: the other array, or None.
         block: for each axis, how many elements share one of the other array's, () if the axes of
             the other array are as long or of length 1.
-        other: what reads the other array. It is known once the rules are applied to a source.
     """
 
     takes_apart: ClassVar[bool] = False
     factor: float | None
-    by: Entry | None = None
     block: tuple[int, ...] = ()
-    other: Readable | None = None
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
-        if not (dtypes.is_float(dtype) or (self.by is not None and dtypes.integer_bits(dtype))):
+        if not (dtypes.is_float(dtype) or (self.needs and dtypes.integer_bits(dtype))):
             raise ValueError(f"an array of {dtype} cannot be scaled")
-        if self.by is None:
+        if not self.needs:
             return shape, dtype
-        scale = self.by.spec
+        scale = self.needs[0].spec
         what = f"the scale {scale.name!r} of shape {shape_text(scale.shape)}"
         if not dtypes.is_float(scale.dtype):
             raise ValueError(f"{what} is of {scale.dtype}, and not of floats")
@@ -89,8 +78,8 @@ class Scale:
         return shape, scale.dtype
 
     def text(self, shape: Shape, dtype: str) -> str:
-        by = self.factor if self.by is None else self.by.spec.origin
-        return f"scaled by {by}" + (f" from {dtype}" if self.by is not None else "")
+        by = self.needs[0].spec.origin if self.needs else self.factor
+        return f"scaled by {by}" + (f" from {dtype}" if self.needs else "")
 
     def part(self, ndim: int) -> None:
         return None
@@ -98,11 +87,11 @@ class Scale:
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
-        if self.other is None:
+        if not self.others:
             scale: Any = np.asarray(self.factor)
             dtype = array.dtype
         else:
-            scale = self.other.read()
+            scale = self.others[0].read()
             dtype = scale.dtype
             scale = scale.reshape(()) if scale.size == 1 and not self.block else scale
             for axis, size in enumerate(self.block):
@@ -110,12 +99,8 @@ class Scale:
                 scale = scale[(*[slice(None)] * axis, slice(array.shape[axis]))]
         wide = array if array.dtype == dtype else astype(array, dtype)
         with np.errstate(all="ignore"):
-            found = astype(np.asarray(wide * astype(scale, dtype)), dtype)
-            lost = np.count_nonzero(np.isfinite(wide) & ~np.isfinite(found))
-        if lost:
-            values = plural(int(lost), "value")
-            warn(f"{printable(name)}: {values} scaled beyond the range of {dtype}", CastWarning)
-        return found
+            found = wide * astype(scale, dtype)
+        return rounded(found, wide, dtype, name, "scaled")
 
 
 class _Scaled:
@@ -182,25 +167,21 @@ class _Scaled:
 
     def _entry(self, spec: _Spec, entry: Entry, by: Entry | None) -> Entry:
         array = entry.spec
-        change = Scale(spec.factor, by, spec.block_of(len(array.shape)))
-        for each in (array, *([by.spec] if by else [])):
-            if each.opaque is not None or each.unreadable:
-                reason = each.unreadable or f"numpy does not have its dtype {each.dtype}"
-                raise RuleError(spec.clause + f": array {each.name!r} cannot be read: {reason}")
+        needs = (by,) if by is not None else ()
+        change = Scale(factor=spec.factor, needs=needs, block=spec.block_of(len(array.shape)))
+        for each in (array, *(need.spec for need in needs)):
+            refuse_unreadable(each, spec.clause)
         try:
             shape, dtype = change.announce(array.shape, array.dtype)
         except ValueError as error:
             raise RuleError(spec.clause + f": array {array.name!r}: {error}") from error
         text = change.text(array.shape, array.dtype)
-        made_of = array.made_of or (array.origin,)
-        if by is not None:
-            made_of = tuple(dict.fromkeys((*made_of, *(by.spec.made_of or (by.spec.origin,)))))
         new: ArraySpec = replace(
             array,
             shape=shape,
             dtype=dtype,
             changes=(*array.changes, text),
-            made_of=made_of if by is not None else array.made_of,
+            made_of=made_of(array, by.spec) if by is not None else array.made_of,
         )
         return replace(entry, spec=new, changes=(*entry.changes, change))
 

@@ -1,4 +1,4 @@
-"""Rules that take arrays apart and put them together: split, unstack, concat, stack.
+"""Rules that take arrays apart and put them together: split, unstack, concat, stack, sum.
 
 They say which arrays are made of which. :mod:`initreg.arrays.joined` reads them.
 """
@@ -12,7 +12,9 @@ from typing import Any
 from initreg.errors import RuleError
 from initreg.option_spelling import join
 from initreg.option_spelling import option as option_text
+from initreg.rules.adding import Add
 from initreg.rules.changes import Change, Part, Pick
+from initreg.rules.combining import made_of, refuse_unreadable
 from initreg.rules.name_templates import NUMBER
 from initreg.rules.rule import Entry, Join, Outcome, Rule
 from initreg.rules.structure_specs import APART, EQUAL, Spec, spec_of
@@ -60,7 +62,7 @@ class _Apart:
             for part in self._parts(spec, stars, entry):
                 made[len(entries)] = spec.clause
                 entries.append(part)
-        _refuse_same_names(entries, made)
+        refuse_same_names(entries, made)
         outcome.entries = entries
 
     def _parts(self, spec: Spec, stars: Sequence[str], entry: Entry) -> Iterator[Entry]:
@@ -126,7 +128,7 @@ class _Apart:
 
 
 class _Together:
-    """concat and stack: the new array has the place of its first part."""
+    """concat, stack and sum: the new array has the place of its first part."""
 
     def __init__(self, option: str, specs: Sequence[Spec]) -> None:
         self._option = option
@@ -153,7 +155,7 @@ class _Together:
                 entries.append(at[position][0])
             elif position not in taken:
                 entries.append(entry)
-        _refuse_same_names(entries, made)
+        refuse_same_names(entries, made)
         outcome.entries = entries
 
     def _groups(self, spec: Spec, outcome: Outcome) -> dict[tuple[str, ...], list[int]]:
@@ -188,25 +190,28 @@ class _Together:
     def _joined(self, spec: Spec, name: str, parts: Sequence[Entry]) -> Entry:
         arrays = [part.spec for part in parts]
         first = arrays[0]
+        is_sum = self._option == "sum"
         is_stack = self._option == "stack"
-        axis = _axis(spec, first, len(first.shape) + is_stack)
+        axis = 0 if is_sum else _axis(spec, first, len(first.shape) + is_stack)
         for array in arrays:
-            _refuse_unreadable(spec, array)
+            refuse_unreadable(array, spec.clause)
             if array.dtype != first.dtype:
                 raise RuleError(
                     spec.clause + f": {first.name!r} is {first.dtype}, and {array.name!r} is "
                     f"{array.dtype}. Give them one dtype first, with " + option_text("cast")
                 )
-            other = [i for i in range(len(first.shape)) if is_stack or i != axis]
+            other = [i for i in range(len(first.shape)) if is_stack or is_sum or i != axis]
             fits = len(array.shape) == len(first.shape) and all(
                 array.shape[i] == first.shape[i] for i in other
             )
             if not fits:
-                where = "" if is_stack else f" but for axis {spec.axis}"
+                where = "" if is_stack or is_sum else f" but for axis {spec.axis}"
                 raise RuleError(
                     spec.clause + f": {first.name!r} has the shape {shape_text(first.shape)}, and "
                     f"{array.name!r} {shape_text(array.shape)}. They must be the same{where}"
                 )
+        if is_sum:
+            return _summed(spec, name, parts)
         lengths = [1 if is_stack else array.shape[axis] for array in arrays]
         _check_sizes(spec, arrays, lengths)
         inside = first.shape[:axis], first.shape[axis + (not is_stack) :]
@@ -224,9 +229,30 @@ class _Together:
             origin=_origin([array.origin for array in arrays]),
             changes=(text,),
             axes=_with(axes, axis) if is_stack else axes,
-            made_of=tuple(dict.fromkeys(n for a in arrays for n in a.made_of or (a.origin,))),
+            made_of=made_of(*arrays),
         )
         return Entry(parts[0].index, joined, (), Join(tuple(parts), axis, is_stack, joined))
+
+
+def _summed(spec: Spec, name: str, parts: Sequence[Entry]) -> Entry:
+    """The sum of arrays: the first one, to which the others are added when it is read."""
+    first, *others = parts
+    arrays = [part.spec for part in parts]
+    change = Add(needs=tuple(others))
+    try:
+        change.announce(first.spec.shape, first.spec.dtype)
+    except ValueError as error:
+        raise RuleError(spec.clause + f": array {first.spec.name!r}: {error}") from error
+    new = ArraySpec(
+        name,
+        first.spec.shape,
+        first.spec.dtype,
+        origin=_origin([array.origin for array in arrays]),
+        changes=(*first.spec.changes, change.text(first.spec.shape, first.spec.dtype)),
+        axes=first.spec.axes if all(a.axes == first.spec.axes for a in arrays) else None,
+        made_of=made_of(*arrays),
+    )
+    return replace(first, spec=new, changes=(*first.changes, change))
 
 
 def _check_sizes(spec: Spec, arrays: Sequence[ArraySpec], lengths: Sequence[int]) -> None:
@@ -248,23 +274,13 @@ def _check_sizes(spec: Spec, arrays: Sequence[ArraySpec], lengths: Sequence[int]
 
 
 def _axis(spec: Spec, array: ArraySpec, ndim: int) -> int:
-    _refuse_unreadable(spec, array)
+    refuse_unreadable(array, spec.clause)
     if not -ndim <= spec.axis < ndim:
         raise RuleError(
             spec.clause + f": array {array.name!r} of shape {shape_text(array.shape)} has no axis "
             f"{spec.axis}"
         )
     return spec.axis % ndim
-
-
-def _refuse_unreadable(spec: Spec, array: ArraySpec) -> None:
-    if array.opaque is not None:
-        raise RuleError(
-            spec.clause + f": array {array.name!r} has the dtype {array.dtype}, which numpy does "
-            "not have. It can be renamed or dropped, and its values cannot be changed"
-        )
-    if array.unreadable:
-        raise RuleError(spec.clause + f": array {array.name!r} cannot be read: {array.unreadable}")
 
 
 def _refuse_two(clauses: Sequence[str], array: ArraySpec) -> None:
@@ -275,7 +291,7 @@ def _refuse_two(clauses: Sequence[str], array: ArraySpec) -> None:
         )
 
 
-def _refuse_same_names(entries: Sequence[Entry], made: Mapping[int, str]) -> None:
+def refuse_same_names(entries: Sequence[Entry], made: Mapping[int, str]) -> None:
     """Raise RuleError if a new array has the name of another one.
 
     Args:

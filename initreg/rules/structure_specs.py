@@ -1,4 +1,4 @@
-"""What the values of split, unstack, concat and stack say."""
+"""What the values of split, unstack, concat, stack and sum say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from initreg.option_spelling import option as option_text
 from initreg.rules.name_templates import NUMBER, Template
 from initreg.wording import plural
 
-APART, TOGETHER = ("split", "unstack"), ("concat", "stack")
+APART, TOGETHER = ("split", "unstack"), ("sum", "concat", "stack")
 EQUAL = "equal"  # the sizes of parts that are all of one size
 Sizes = Sequence[int] | int | str | None
 
@@ -25,7 +25,7 @@ class Spec:
     Args:
         clause: the clause, as the user typed it.
         whole: the name of the array that the parts are in.
-        axis: the axis along which they lie.
+        axis: the axis along which they lie, 0 for a sum, which has none.
         parts: their names: several, or one with ``{i}``.
         sizes: how long they are along the axis: of each, one for all, ``"equal"``, or None if
             nothing is said.
@@ -54,7 +54,7 @@ def spec_of(option: str, name: Any, value: Any) -> Spec:
     Args:
         option: the option.
         name: the name of the whole.
-        value: the axis, the parts and the sizes, in this order or by name.
+        value: the axis, the parts and the sizes, in this order or by name. Of a sum, the parts.
 
     Raises:
         RuleError: the option cannot have this value.
@@ -63,13 +63,15 @@ def spec_of(option: str, name: Any, value: Any) -> Spec:
     usage = clause + ": give " + _USAGE[option]
     key = "into" if option in APART else "of"
     try:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and option != "sum":
             names = ("axis", key, "sizes") if option in ("split", "concat") else ("axis", key)
             if set(value) - set(names):
                 raise TypeError
             value = (value["axis"], value[key], *([value["sizes"]] if "sizes" in value else []))
         if option in ("split", "concat"):
             axis, parts, sizes = _sized(*value)
+        elif option == "sum":
+            axis, parts, sizes = 0, value, None
         else:
             (axis, parts), sizes = value, None
         index = operator.index(axis)
@@ -127,8 +129,8 @@ _USAGE = {
     "split": either(
         "(axis, names) or (axis, names, sizes), where names are "
         f"{_PARTS}, and sizes are their lengths along the axis, equal by default",
-        "AXIS,NAME,NAME,..., with the names of the parts, which are equally long. Other sizes can "
-        "be given in a rule file",
+        "AXIS,NAME,NAME,..., or AXIS,NAME,NAME,...;SIZE,SIZE,... for parts that are not equally "
+        "long",
     ),
     "unstack": either(
         f"(axis, names), where names are {_PARTS}",
@@ -137,7 +139,12 @@ _USAGE = {
     "concat": either(
         "(axis, names) or (axis, names, sizes), where names are "
         f"{_PARTS}, and sizes are their lengths along the axis",
-        "AXIS,NAME,NAME,..., or AXIS,NAME with {i} for the numbers of the parts",
+        "AXIS,NAME,NAME,..., or AXIS,NAME with {i} for the numbers of the parts, and their lengths "
+        "after that if you want: ;SIZE,SIZE,...",
+    ),
+    "sum": either(
+        f"{_PARTS}",
+        "NAME,NAME,..., or NAME with {i} for the numbers of the parts",
     ),
     "stack": either(
         f"(axis, names), where names are {_PARTS}",

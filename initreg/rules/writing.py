@@ -14,14 +14,36 @@ from initreg.option_spelling import option as option_text
 # The parts of a value, by option: their names in order, and those that must be there.
 FIELDS = {
     "scale": (("by", "block"), ("by", "block")),
+    "fold_batch_norm": (
+        ("axis", "epsilon", "bias", "mean", "variance", "gamma", "beta"),
+        ("axis", "epsilon", "bias", "mean", "variance"),
+    ),
     "split": (("axis", "into", "sizes"), ("axis", "into")),
     "unstack": (("axis", "into"), ("axis", "into")),
     "concat": (("axis", "of", "sizes"), ("axis", "of")),
     "stack": (("axis", "of"), ("axis", "of")),
+    "gates": (("axis", "from", "to"), ("axis", "from", "to")),
     "take": (("axis", "indices", "old", "new", "fill"), ("axis",)),
     "slice": (("axis", "start", "stop"), ("axis", "start")),
     "pad": (("axis", "length", "fill"), ("axis", "length")),
 }
+
+
+def readings(option: str) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The parts of a value and those that must be there, for each way in which it can be given."""
+    names, needed = FIELDS[option]
+    if option != "take":
+        return [(names, needed)]
+    axis, indices, old, new, fill = names
+    return [((axis, indices),) * 2, ((axis, old, new, fill), (axis, old, new))]
+
+
+def in_order(option: str) -> int:
+    """How many parts a value must have at least if it is a list of them, 0 if it may not be one."""
+    if option == "take":
+        return 0
+    names, needed = FIELDS[option]
+    return len(names if option == "slice" else needed)
 
 
 def spelt(options: Mapping[str, Any]) -> str:
@@ -100,15 +122,9 @@ def _fields(name: str, value: Any) -> Any:
     """The value with the parts of a slice or a pad by name, because TOML has no None."""
     if name not in FIELDS or not isinstance(value, Mapping):
         return value
-    names, _ = FIELDS[name]
-    if name == "take":
-        by_index = names[:2], (names[0], *names[2:])
-        return {
-            glob: dict(zip(by_index[len(each) > 2], each, strict=False))
-            for glob, each in value.items()
-        }
+    ways = [names for names, _ in readings(name)]
     return {
-        glob: {k: v for k, v in zip(names, each, strict=False) if v is not None}
+        glob: {k: v for k, v in zip(ways[len(each) > 2 and -1], each, strict=False) if v is not None}
         if isinstance(each, (list, tuple))
         else each
         for glob, each in value.items()

@@ -10,7 +10,7 @@ import pytest
 
 import initreg
 from initreg import RuleError, SmartInit, SourceNotFound
-from initreg.rules.files import _USAGE, read
+from initreg.rules.files import USAGE, read
 from initreg.rules.options import ORDER
 
 ARRAYS = {
@@ -21,6 +21,11 @@ ARRAYS = {
     "step": np.array(7, "i8"),
     "model/qk": np.arange(12, dtype="f4").reshape(4, 3),
     "model/qk_scale": np.full((1, 1), 3, "f4"),
+    "model/ih": np.ones(3, "f4"),
+    "model/hh": np.full(3, 2, "f4"),
+    "model/conv": np.ones((2, 4), "f4"),
+    "model/mean": np.zeros(2, "f4"),
+    "model/var": np.ones(2, "f4"),
     "model/rows": np.arange(6, dtype="f4").reshape(2, 1, 3),
 }
 ALL = """\
@@ -37,6 +42,18 @@ drop = [
     "*/b", # no biases
 ]
 keep = ["model/*", "raw"]
+
+[fold_batch_norm]
+"net/conv" = { axis = 0, epsilon = 3, bias = "net/conv_b", mean = "net/mean", variance = "net/var" }
+
+[sum]
+"net/bias" = ["net/ih", "net/hh"]
+
+[add]
+"net/hh" = 0.5
+
+[gates]
+"net/conv" = { axis = 1, from = "i o f c", to = "keras-lstm" }
 
 [unstack]
 "net/rows" = { axis = 0, into = "net/row{i}" }
@@ -73,11 +90,15 @@ PYTHON = {
     "prefix": "net/",
     "view": {"net/raw": "float32"},
     "scale": {"net/emb": 2, "net/qk": ("net/qk_scale", [4, 3])},
+    "fold_batch_norm": {"net/conv": (0, 3, "net/conv_b", "net/mean", "net/var")},
     "split": {"net/qk": (0, ["net/q", "net/k"], [1, 3])},
     "unstack": {"net/rows": (0, "net/row{i}")},
+    "add": {"net/hh": 0.5},
+    "sum": {"net/bias": ["net/ih", "net/hh"]},
     "concat": {"net/rk": (0, ["net/row0", "net/k"], [1, 3])},
     "stack": {"net/q2": (-1, ["net/q", "net/row1"])},
     "transpose": "net/kernel",
+    "gates": {"net/conv": (1, "i o f c", "keras-lstm")},
     "permute": {"net/emb": (1, 0)},
     "reshape": {"net/rk": (2, -1)},
     "take": {"net/rk": (1, [5, 0, 1])},
@@ -107,9 +128,12 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 def test_every_rule_can_be_written(write: Write) -> None:
     """A file with each of them, in any order, does what the keywords do."""
-    assert set(PYTHON) == set(ORDER) == set(_USAGE)
+    assert set(PYTHON) == set(ORDER) == set(USAGE)
     found = initreg.load(ARRAYS, rules=write(ALL))
-    assert list(found) == ["net/kernel", "net/emb", "net/raw", "net/q2", "net/rk"]
+    assert list(found) == [
+        *("net/kernel", "net/emb", "net/raw", "net/q2"),
+        *("net/rk", "net/bias", "net/conv", "net/conv_b"),
+    ]
     assert same(found, initreg.load(ARRAYS, **PYTHON))
 
 
@@ -191,7 +215,7 @@ def test_the_code_of_a_hint_has_the_file(write: Write) -> None:
         ("drop =\n", 1, "this is not valid TOML"),
         ('prefix = "a"\nprefix = "b"', 2, "this is not valid TOML"),
         ('\ndorp = "a"', 2, "'dorp' is not a rule. Did you mean drop?"),
-        ('zzz = "a"', 1, "'zzz' is not a rule. There are cast, concat, drop, "),
+        ('zzz = "a"', 1, "'zzz' is not a rule. There are add, cast, concat, drop, "),
         ("[[step]]\n[[step]]\n[step.renam]\n", 3, "'renam' is not a rule. Did you mean rename?"),
         ('[inverse]\nstep = "a"', 2, "'step' is not a rule"),
         ('prefix = "a"\n[inverse]\ninverse = {}', 3, "'inverse' is not a rule"),

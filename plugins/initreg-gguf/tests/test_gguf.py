@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -228,3 +229,72 @@ def test_type_that_gguf_cannot_unpack_says_so(tmp_path: Path) -> None:
         assert arrays["w"].shape == (2, 32)
         with pytest.raises(initreg.InitregError, match=r"unpack Q8_1\. pip install --upgrade gguf"):
             arrays["w"].read()
+
+
+# --- the rows that llama.cpp permutes -----------------------------------------------------------
+
+README = Path(__file__).parents[1] / "README.md"
+HEADS, KV_HEADS, HEAD, INPUTS = 32, 8, 6, 4096
+
+
+def permuted(weights: Array, heads: int) -> Array:
+    """What the converter of llama.cpp does to the rows of queries and keys: ``permute`` of the
+    class LlamaModel in its conversion/llama.py."""
+    halves = weights.reshape(heads, 2, weights.shape[0] // heads // 2, *weights.shape[1:])
+    return halves.swapaxes(1, 2).reshape(weights.shape)
+
+
+@pytest.fixture
+def llama_rows(tmp_path: Path) -> Path:
+    """The rule file of the README."""
+    [text] = re.findall(r"^```toml\n(# llama-rows.*?)^```$", README.read_text("utf-8"), re.M | re.S)
+    path = tmp_path / "llama-rows.toml"
+    path.write_text(text)
+    return path
+
+
+def test_permuted_rows_are_undone_by_the_rule_of_the_readme(
+    tmp_path: Path, llama_rows: Path
+) -> None:
+    """Rows are where Hugging Face's model has them, for queries and for fewer heads of keys."""
+    rng = np.random.default_rng(0)
+    q, k = (
+        rng.normal(size=(heads * HEAD, INPUTS)).astype("f4") for heads in (HEADS, KV_HEADS)
+    )
+    stored = {
+        "blk.0.attn_q.weight": permuted(q, HEADS),
+        "blk.0.attn_k.weight": permuted(k, KV_HEADS),
+        "blk.0.attn_v.weight": k,
+    }
+    path = write(tmp_path / "m.gguf", stored)
+    found = initreg.load(path, rules=llama_rows)
+    for name, expected in zip(stored, (q, k, k), strict=True):
+        assert same(found[name], expected)
+    assert not same(initreg.load(path)["blk.0.attn_q.weight"], q)
+    initreg.save(tmp_path / "tuned.npz", found)
+    initreg.convert(tmp_path / "tuned.npz", tmp_path / "back.npz", rules=llama_rows, reverse=True)
+    for name, array in initreg.load(tmp_path / "back.npz").items():
+        assert same(array, stored[name])
+
+
+def test_permuted_rows_of_quantised_tensors(tmp_path: Path, llama_rows: Path) -> None:
+    """Blocks lie within a row, so rows can be moved after they are unpacked."""
+    q = np.random.default_rng(1).normal(size=(HEADS * HEAD, INPUTS)).astype("f4")
+    k = q[: KV_HEADS * HEAD]
+    packed = {
+        "blk.0.attn_q.weight": (gguf.quantize(permuted(q, HEADS), Kind.Q8_0), Kind.Q8_0),
+        "blk.0.attn_k.weight": (gguf.quantize(permuted(k, KV_HEADS), Kind.Q8_0), Kind.Q8_0),
+    }
+    found = initreg.load(write(tmp_path / "m.gguf", {}, packed), rules=llama_rows)
+    for name, expected in zip(packed, (q, k), strict=True):
+        unpacked = gguf.dequantize(gguf.quantize(expected, Kind.Q8_0), Kind.Q8_0)
+        assert same(found[name], unpacked)
+
+
+def test_the_architectures_in_the_readme_are_those_of_gguf() -> None:
+    """Each name that the page lists is one of llama.cpp's."""
+    section = README.read_text("utf-8").partition("## Permuted rows")[2].partition("\n```toml")[0]
+    listed = set(re.findall(r"`([a-z0-9-]+)`", section)) - {"gguf-dump", "mmproj", "conversion"}
+    known = set(gguf.MODEL_ARCH_NAMES.values())
+    assert {"llama", "granite", "qwen2"} <= listed
+    assert {name for name in listed - known if not name.startswith("attn")} <= {"nanbeige"}
