@@ -71,7 +71,7 @@ def _vote(pair: Paired) -> str | None:
 
 def _matters(pair: Paired) -> bool:
     return any(
-        {"in", "out"} <= set(spec.axes) or "multiplier" in spec.axes
+        {"in", "out"} <= set(spec.axes) or {"multiplier", "gates"} & set(spec.axes)
         for spec in pair.target.layers.values()
     )
 

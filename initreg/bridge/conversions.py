@@ -62,6 +62,10 @@ def change(
         if "window" in kinds:
             return _convolution(shape, wanted, axes, convention)
         return _dense(shape, wanted, axes, convention, flattened)
+    if axes == ("in", "gates"):
+        moved = shape[::-1] if convention == PYTORCH else shape
+        order = (1, 0) if convention == PYTORCH else ()
+        return Change(permute=order) if moved == wanted else None
     if "multiplier" in kinds:
         return _depthwise(shape, wanted, convention)
     if axes == ("width", "tokens"):

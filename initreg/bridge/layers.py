@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from initreg.bridge import roles
 from initreg.plan.axes import PYTORCH, TENSORFLOW
@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A weight of a source: an array, or one of the equal parts of one.
+    """A weight of a source: an array, one of the equal parts of one, or what two arrays make.
 
     Args:
         array: the array.
@@ -23,6 +23,9 @@ class Weight:
         axis: along which axis it is a part, -1 if it is the whole array.
         part: which part it is.
         parts: how many parts there are.
+        other: the array that it is put together with, if there is one.
+        how: how it is put together: ``"sum"`` or ``"stack"``.
+        gates: the order of its gates, as the rule ``gates`` calls it, "" if it has none.
     """
 
     array: ArraySpec
@@ -30,6 +33,14 @@ class Weight:
     axis: int = -1
     part: int = 0
     parts: int = 1
+    other: ArraySpec | None = None
+    how: str = ""
+    gates: str = ""
+
+    @property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """The arrays that it is made of."""
+        return (self.array,) if self.other is None else (self.array, self.other)
 
 
 @dataclass(slots=True)
@@ -104,7 +115,8 @@ def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[
         if roles.is_no_weight(last) or array.state is not None:
             others.append(array)
             continue
-        role = last if _IN_PROJ.fullmatch(last) else roles.role(last, len(array.shape))
+        is_own = _IN_PROJ.fullmatch(last) or _RECURRENT.fullmatch(last)
+        role = last if is_own else roles.role(last, len(array.shape))
         # A weight with a name of its own is a layer of its own: cls_token, layer_scale.
         key = array.name if role == roles.OWN else name
         layer = found.setdefault(key, SourceLayer(key, position))
@@ -112,12 +124,56 @@ def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[
             key = array.name
             layer = found.setdefault(key, SourceLayer(key, position))
         layer.weights[role] = Weight(array, array.shape)
-    layers = list(found.values())
+    layers = [each for layer in found.values() for each in (recurrent(layer) or [layer])]
     for layer in layers:
         if set(layer.weights) == {roles.GAMMA, roles.BIAS} or roles.MEAN in layer.weights:
             if roles.BIAS in layer.weights:
                 layer.weights[roles.BETA] = layer.weights.pop(roles.BIAS)
     return layers, others
+
+
+# torch.nn.RNN, LSTM and GRU: one layer for each direction of each l0, l1, ...
+_RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(\d+)(_reverse)?")
+_GATES = {1: "", 3: "torch-gru", 4: "torch-lstm"}
+
+
+def recurrent(layer: SourceLayer) -> list[SourceLayer]:
+    """The layers of a recurrent module of PyTorch. [] for any other layer."""
+    parts: dict[tuple[str, str], dict[str, Weight]] = {}
+    for last, weight in layer.weights.items():
+        found = _RECURRENT.fullmatch(last)
+        if found is None:
+            return []
+        kind, into, number, reverse = found.groups()
+        parts.setdefault((number, reverse or ""), {})[f"{kind}_{into}"] = weight
+    made = []
+    for (number, reverse), weights in parts.items():
+        kernel, state = weights.get("weight_ih"), weights.get("weight_hh")
+        if kernel is None or state is None or len(state.shape) != 2:
+            return []
+        count, rest = divmod(state.shape[0], max(1, state.shape[1]))
+        if rest or count not in _GATES or len(weights) not in (2, 4):
+            return []  # an LSTM with projections has other shapes
+        gates = _GATES[count]
+        roles_of = {
+            roles.KERNEL: replace(kernel, gates=gates),
+            roles.RECURRENT: replace(state, gates=gates),
+        }
+        one, other = weights.get("bias_ih"), weights.get("bias_hh")
+        if one is not None and other is not None:
+            # Keras keeps the two biases of a GRU, and the sum of those of the others.
+            stacked = gates == "torch-gru"
+            roles_of[roles.BIAS] = Weight(
+                one.array,
+                (2, *one.shape) if stacked else one.shape,
+                other=other.array,
+                how="stack" if stacked else "sum",
+                gates=gates,
+            )
+        name = f"{layer.name}.l{number}.{'backward' if reverse else 'forward'}"
+        why = f"layer {number} of {layer.name}" + (", reverse" if reverse else "")
+        made.append(SourceLayer(name, layer.position, roles_of, why))
+    return made
 
 
 def unfused(layer: SourceLayer) -> list[SourceLayer]:

@@ -30,7 +30,9 @@ class MappedVariable:
 
     Args:
         variable: the name of the variable.
-        array: the name of the array in the source.
+        arrays: the names of the arrays in the source: one, or two that are put together.
+        how: how two are put together: ``"sum"`` or ``"stack"``.
+        gates: the orders of its gates in the source and in the target, () if it has none.
         axis: the axis along which the array is split, -1 if all of it is taken.
         part: which of the parts is taken.
         parts: how many parts there are.
@@ -40,7 +42,9 @@ class MappedVariable:
     """
 
     variable: str
-    array: str
+    arrays: tuple[str, ...]
+    how: str
+    gates: tuple[str, ...]
     axis: int
     part: int
     parts: int
@@ -128,7 +132,7 @@ class Mapped:
             "variables": [
                 {
                     "variable": each.variable,
-                    "array": each.array,
+                    "arrays": list(each.arrays),
                     "layer": each.layer,
                     "why": each.why,
                     **(
@@ -136,6 +140,8 @@ class Mapped:
                         if each.axis >= 0
                         else {}
                     ),
+                    **({each.how: True} if each.how else {}),
+                    **({"gates": list(each.gates)} if each.gates else {}),
                     **_changes(each.change),
                 }
                 for each in self.variables
@@ -198,12 +204,15 @@ def mapped(
             lines.missing += names
             continue
         fitting = dict.fromkeys(
-            weight.array.origin for layer in open_.sources for weight in layer.weights.values()
+            array.origin
+            for layer in open_.sources
+            for weight in layer.weights.values()
+            for array in weight.arrays
         )
         lines.open.append(OpenQuestion(names, tuple(fitting), open_.why))
     for layer in found.only_in_target:
         lines.missing += [variable.name for variable in layer.variables.values()]
-    used = {line.array for line in lines.variables}
+    used = {name for line in lines.variables for name in line.arrays}
     asked = {name for question in lines.open for name in question.arrays}
     no_weights = {each.origin for each in others}
     taken = {same[each.name] for each in arrays if each.origin in used and each.name in same}
@@ -251,8 +260,9 @@ def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
     for layer in layers:
         key = tuple(
             sorted(
-                (role, str(same.get(weight.array.name, weight.array.name)), weight.part)
+                (role, str(same.get(array.name, array.name)), weight.part)
                 for role, weight in layer.weights.items()
+                for array in weight.arrays
             )
         )
         layer.tied = numbers.setdefault(key, len(numbers))
@@ -260,6 +270,10 @@ def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
 
 def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
     return any(fit(layer, target) for target in targets)
+
+
+# The order in which the layers of Keras have the gates of a cell.
+_GATES = {"torch-gru": "keras-gru", "torch-lstm": "keras-lstm"}
 
 
 @dataclass(slots=True)
@@ -287,7 +301,9 @@ class _Lines:
             self.variables.append(
                 MappedVariable(
                     variable.name,
-                    weight.array.origin,
+                    tuple(array.origin for array in weight.arrays),
+                    weight.how,
+                    (weight.gates, _GATES[weight.gates]) if weight.gates else (),
                     weight.axis,
                     weight.part,
                     weight.parts,

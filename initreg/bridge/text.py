@@ -25,29 +25,43 @@ def rule_text(mapped: Mapped) -> str:
     if mapped.unused:
         lines += ["#", "# No variable takes these arrays:"]
         lines += _names(mapped.unused)
-    whole = [each for each in mapped.variables if each.axis < 0]
+    whole = [each for each in mapped.variables if each.axis < 0 and not each.how]
     split = [each for each in mapped.variables if each.axis >= 0]
     first = [each for each in mapped.variables if each.change.reshape]
     moved = [each for each in mapped.variables if each.change.permute]
     shaped = [each for each in mapped.variables if each.change.shape]
     lines += ["", "[[step]]"]
-    drop = _globs(mapped.dropped, [*(v.array for v in mapped.variables), *mapped.unused])
+    used = [name for each in mapped.variables for name in each.arrays]
+    drop = _globs(mapped.dropped, [*used, *mapped.unused])
     dropped = [(each, "made anew, not a weight") for each in drop]
     dropped += [(each, "tied to an array that is used") for each in mapped.tied]
     if dropped:
         lines += ["drop = [", *(f"    {toml_text(n)},  # {why}" for n, why in dropped), "]"]
     if whole:
         lines += ["", "[step.rename]"]
-        lines += [_line(each.array, each.variable, _evidence(each)) for each in whole]
+        lines += [_line(each.arrays[0], each.variable, _evidence(each)) for each in whole]
     lines += _splits(split)
+    for how in ("sum", "stack"):
+        made = [each for each in mapped.variables if each.how == how]
+        lines += ["", f"[step.{how}]"] if made else []
+        for each in made:
+            value = list(each.arrays) if how == "sum" else {"axis": 0, "of": list(each.arrays)}
+            lines.append(_line(each.variable, value, _evidence(each)))
     if first:
         lines += ["", "[step.reshape]"]
         lines += [_line(each.variable, list(each.change.reshape)) for each in first]
-    if moved or shaped:
+    gated = [each for each in mapped.variables if each.gates]
+    if moved or shaped or gated:
         lines += ["", "[[step]]"]
     if moved:
         lines += ["", "[step.permute]"]
         lines += [_line(each.variable, list(each.change.permute)) for each in moved]
+    if gated:
+        lines += ["", "[step.gates]"]
+        lines += [
+            _line(each.variable, {"axis": -1, "from": each.gates[0], "to": each.gates[1]})
+            for each in gated
+        ]
     if shaped:
         lines += ["", "[step.reshape]"]
         lines += [_line(each.variable, list(each.change.shape)) for each in shaped]
@@ -55,7 +69,7 @@ def rule_text(mapped: Mapped) -> str:
 
 
 def _line(name: str, value: Any, comment: str = "") -> str:
-    text = f"{toml_text(name)} = {toml_value(value)}"
+    text = f"{toml_text(name)} = {toml_value(value, bare=isinstance(value, dict))}"
     return f"{text}  # {printable(comment)}" if comment else text
 
 
@@ -67,7 +81,7 @@ def _splits(parts: Sequence[MappedVariable]) -> list[str]:
     """The arrays that are taken apart. A part that no variable takes keeps a name of its own."""
     by_array: dict[str, dict[int, MappedVariable]] = {}
     for each in parts:
-        by_array.setdefault(each.array, {})[each.part] = each
+        by_array.setdefault(each.arrays[0], {})[each.part] = each
     lines = ["", "[step.split]"] if by_array else []
     for array, found in by_array.items():
         some = next(iter(found.values()))

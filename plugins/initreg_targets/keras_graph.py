@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from initreg_targets.frameworks import KERAS, is_a
+from initreg_targets.keras_names import is_automatic
 
 # What leaves each value where it is, so that a Flatten before it still counts.
 _ELEMENTWISE = (
@@ -45,12 +46,13 @@ class Graph:
                 found.setdefault(id(layer), len(found))
         return found
 
-    def paths(self) -> dict[int, str]:
+    def paths(self) -> tuple[dict[int, str], set[int]]:
         """The names of the layers on the way to each, and its own, by its id: ``encoder/conv``.
 
-        They are unique.
+        They are unique. The ids follow of those layers whose names are all automatic.
         """
         found = {id(self._model): ""}
+        unnamed = {id(self._model)}
         used: set[str] = set()
         for layer in _in_order(self._model, set()):
             above = found[id(layer)]
@@ -64,7 +66,9 @@ class Graph:
                     name = f"{path}#{count}"
                 used.add(name)
                 found[id(child)] = name
-        return found
+                if id(layer) in unnamed and is_automatic(child):
+                    unnamed.add(id(child))
+        return found, unnamed
 
     def before(self, layer: Any) -> set[int] | None:
         """The ids of the nearest layers with weights whose output comes into a layer, and of those

@@ -13,7 +13,6 @@ from initreg import LayerSpec
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a
 from initreg_targets.keras_graph import Graph
-from initreg_targets.keras_names import is_automatic
 
 _WINDOW = "window"
 # The attributes that hold the weights of a layer, with their roles.
@@ -102,7 +101,7 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
     found: dict[str, LayerSpec] = {}
     graph = Graph(model)
     layers = [layer for layer in model._flatten_layers() if own_variables(layer)]
-    paths = graph.paths()
+    paths, unnamed = graph.paths()
     order = graph.order(layers)
     for layer in layers:
         path = paths.get(id(layer), layer.name)
@@ -130,7 +129,7 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                 after=None
                 if after is None
                 else tuple(sorted(paths[each] for each in after if each in paths)),
-                automatic=is_automatic(layer),
+                automatic=id(layer) in unnamed,
             )
     return found
 
