@@ -384,6 +384,7 @@ class LayerSpec:
         flattened: the shape, without the batch, of what was flattened before it came into the
             layer. ``()`` if nothing was.
         after: the names of the layers that come right before it. None if it is not known.
+        inside: the name of the layer that it is a part of, in which the order is not recorded.
         automatic: whether the name of the layer is one that a framework made up.
 
     >>> LayerSpec("head", "Dense", "kernel", 7, ("in", "out")).axes
@@ -397,4 +398,5 @@ class LayerSpec:
     axes: tuple[str, ...] = ()
     flattened: tuple[int, ...] = ()
     after: tuple[str, ...] | None = None
+    inside: str = ""
     automatic: bool = False

@@ -73,6 +73,7 @@ class TargetLayer:
         variables: its variables, by role.
         layers: what each of them is in the layer, by role.
         after: the layers right before it, None if that is not known.
+        inside: the layer that it is a part of, in which the order is not known.
         automatic: whether its name is one that a framework made up.
     """
 
@@ -82,6 +83,7 @@ class TargetLayer:
     variables: dict[str, VariableSpec] = field(default_factory=dict)
     layers: dict[str, LayerSpec] = field(default_factory=dict)
     after: tuple[str, ...] | None = None
+    inside: str = ""
     automatic: bool = False
 
 
@@ -259,7 +261,14 @@ def target_layers(
             key = f"{spec.name}/depthwise"
         layer = found.setdefault(
             key,
-            TargetLayer(key, spec.kind, spec.order, after=spec.after, automatic=spec.automatic),
+            TargetLayer(
+                key,
+                spec.kind,
+                spec.order,
+                after=spec.after,
+                inside=spec.inside,
+                automatic=spec.automatic,
+            ),
         )
         if role in (roles.DEPTHWISE, roles.POINTWISE):
             role = roles.KERNEL

@@ -145,6 +145,7 @@ class _Pairing:
             structure.groups([each.name for each in sources], [_keys(s) for s in sources]),
             structure.groups([each.name for each in targets], [_keys(t) for t in targets]),
             lambda s, t: (s, t) in self.fits,
+            self._alike,
         )
         names = [each.name for each in sources]
         self.is_sorted = len(names) > 3 and names == sorted(names)
@@ -152,6 +153,17 @@ class _Pairing:
 
     def score(self, s: int, t: int) -> float:
         return self.numbers.get((s, t), 0.0) + self.likeness(s, t)
+
+    def _alike(self, s: int, t: int) -> tuple[int, int]:
+        """How many layers of the source have the words of this one and fit the other one, and the
+        same for the target, if the names of the target are automatic. Else (0, 0)."""
+        if not self.targets[t].automatic:
+            return 0, 0
+        mine, theirs = self.words[0][s], self.words[1][t]
+        return (
+            sum(self.words[0][each] == mine for each in self.sources_of[t]),
+            sum(self.words[1][each] == theirs for each in self.targets_of[s]),
+        )
 
     def _is_tied(self, one: int, other: int) -> bool:
         """Whether two layers of the source have the same weights."""
@@ -356,7 +368,7 @@ class _Pairing:
         is_norm = all(set(self.targets[t].variables) <= {"gamma", "beta"} for t in ts)
         for a, b in zip(ordered, ordered[1:], strict=False):
             one, other = self.targets[a], self.targets[b]
-            if one.after is None or other.after is None:
+            if not _is_recorded(one, other):
                 # Not recorded: queries and keys are side by side, norms are one after the other.
                 if not (is_norm or (same and not other.automatic and _numbered(one, other))):
                     return False
@@ -399,7 +411,7 @@ class _Pairing:
         one, other = self.targets[t1], self.targets[t2]
         if not (one.automatic and other.automatic):
             return False
-        if one.after is None or other.after is None:
+        if not _is_recorded(one, other):
             return False
         if one.name in self.before[other.name] or other.name in self.before[one.name]:
             return False
@@ -415,6 +427,13 @@ def _like(weights: Mapping[str, object]) -> set[frozenset[str]]:
         if OWN in weights:
             found |= {frozenset([KERNEL]), frozenset([GAMMA]), frozenset([BIAS])}
     return found
+
+
+def _is_recorded(one: TargetLayer, other: TargetLayer) -> bool:
+    """Whether it is recorded if one layer comes before the other one."""
+    if one.after is None or other.after is None:
+        return False
+    return not one.inside or one.inside != other.inside
 
 
 def _numbered(one: TargetLayer, other: TargetLayer) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -44,9 +44,7 @@ def groups(names: Sequence[str], keys: Sequence[Iterable[Key]]) -> list[Group]:
     by_template: dict[tuple[object, ...], list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
     numbered = {template(name)[0] for name in names}
     for index, name in enumerate(names):
-        words, numbers = template(name)
-        if (*words, "#") in numbered:  # `dense` is the one before `dense_1`
-            words, numbers = (*words, "#"), (*numbers, 0)
+        words, numbers = _counted(*template(name), numbered)
         for key in keys[index]:
             by_template[words, key].append((index, numbers))
     found: dict[tuple[object, ...], Group] = {}
@@ -62,6 +60,18 @@ def groups(names: Sequence[str], keys: Sequence[Iterable[Key]]) -> list[Group]:
                     for group in _with_free(part, free):
                         found.setdefault(group.members, group)
     return list(found.values())
+
+
+def _counted(
+    words: tuple[str, ...], numbers: tuple[int, ...], numbered: Collection[tuple[str, ...]]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """A name with the number that it lacks: ``dense`` is the one before ``dense_1``."""
+    for at in range(len(words), 0, -1):
+        longer = (*words[:at], "#", *words[at:])
+        if longer in numbered:
+            count = words[:at].count("#")
+            return longer, (*numbers[:count], 0, *numbers[count:])
+    return words, numbers
 
 
 _Layers = Sequence[tuple[int, tuple[int, ...]]]
@@ -99,7 +109,10 @@ def _with_free(layers: _Layers, free: tuple[int, ...]) -> list[Group]:
 
 
 def likeness(
-    sources: Sequence[Group], targets: Sequence[Group], fits: Callable[[int, int], bool]
+    sources: Sequence[Group],
+    targets: Sequence[Group],
+    fits: Callable[[int, int], bool],
+    alike: Callable[[int, int], tuple[int, int]],
 ) -> dict[tuple[int, int], float]:
     """How strongly the numbers say that two layers are the same, for the pairs of which they do.
 
@@ -107,6 +120,9 @@ def likeness(
         sources: the groups of the source.
         targets: the groups of the target.
         fits: whether a layer of the source, by its index, fits one of the target.
+        alike: how many layers of the source are like this one and fit the one of the target, and
+            how many of the target, if that is to count: two of three prove nothing where the
+            numbers of the target only count layers. (0, 0) if it is not.
     """
     by_size: dict[int, list[Group]] = defaultdict(list)
     for group in sources:
@@ -121,11 +137,25 @@ def likeness(
             pairs = list(zip(source.members, target.members, strict=True))
             if not all(fits(s, t) for s, t in pairs):
                 continue
+            if not _is_whole(pairs, alike):
+                continue
             score = 0.5 * math.log2(len(pairs))
             score += 0.3 if _shifted(source.numbers, target.numbers) else 0.0
             for pair in pairs:
                 found[pair] = max(found.get(pair, 0.0), score)
     return found
+
+
+def _is_whole(
+    pairs: Sequence[tuple[int, int]], alike: Callable[[int, int], tuple[int, int]]
+) -> bool:
+    """Whether all layers that are like these are in groups as large as this one."""
+    by_shape: dict[tuple[int, int], int] = defaultdict(int)
+    for s, t in pairs:
+        by_shape[alike(s, t)] += 1
+    return all(
+        mine == theirs and count % (mine or 1) == 0 for (mine, theirs), count in by_shape.items()
+    )
 
 
 def _shifted(

@@ -36,6 +36,12 @@ class Graph:
                 tensors = list(_input_tensors(operation))
                 self._inputs[id(operation)] = tensors
                 self._before[id(operation)] = [op for t in tensors if (op := _maker(t)) is not None]
+        self._owners: dict[int, Any] = {}
+        for each in [model, *_all_below(model)]:
+            if id(each) in self._known and _operations(each) is None:
+                for inner in _all_below(each):
+                    if id(inner) not in self._known:
+                        self._owners.setdefault(id(inner), each)
 
     def order(self, layers: list[Any]) -> dict[int, int]:
         """The position of each layer, by its id."""
@@ -70,10 +76,16 @@ class Graph:
                     unnamed.add(id(child))
         return found, unnamed
 
+    def owner(self, layer: Any) -> Any:
+        """The layer whose place in a graph is recorded: itself, or the one that it is a part of.
+        None if there is none."""
+        return layer if id(layer) in self._known else self._owners.get(id(layer))
+
     def before(self, layer: Any) -> set[int] | None:
-        """The ids of the nearest layers with weights whose output comes into a layer, and of those
-        in them. None if the model does not record it."""
-        if id(layer) not in self._known:
+        """The ids of the nearest layers with weights whose output comes into a layer, or into the
+        one that it is a part of, and of those in them. None if the model does not record it."""
+        layer = self.owner(layer)
+        if layer is None:
             return None
         found: set[int] = set()
         seen: set[int] = set()

@@ -107,6 +107,8 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
         path = paths.get(id(layer), layer.name)
         kind = kind_of(layer)
         after = graph.before(layer)
+        owner = graph.owner(layer)
+        inside = "" if owner is None or owner is layer else paths.get(id(owner), "")
         for variable in own_variables(layer):
             name = names.get(id(eager.unwrapped(variable)))
             if name is None:
@@ -129,6 +131,7 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                 after=None
                 if after is None
                 else tuple(sorted(paths[each] for each in after if each in paths)),
+                inside=inside,
                 automatic=id(layer) in unnamed,
             )
     return found
