@@ -9,7 +9,8 @@ from typing import Any, Unpack
 from initreg.api.opening import open as open_source
 from initreg.api.opening_options import OpeningOptions, spelt_out
 from initreg.arrays.array_map import ArrayMap
-from initreg.bridge.mapped import Mapped, mapped
+from initreg.bridge.deriving import mapped
+from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
 from initreg.specs import Extent
 

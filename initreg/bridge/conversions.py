@@ -89,7 +89,9 @@ def _permute(axes: Sequence[int]) -> Shape:
     return () if tuple(axes) == tuple(range(len(axes))) else tuple(axes)
 
 
-def _convolution(shape: Shape, wanted: Shape, axes: Sequence[str], convention: str) -> Change | None:
+def _convolution(
+    shape: Shape, wanted: Shape, axes: Sequence[str], convention: str
+) -> Change | None:
     ndim = len(wanted)
     if axes[0] == "out":  # a variable of PyTorch: (out, in, *window)
         return _into_pytorch(shape, wanted, convention)

@@ -128,9 +128,9 @@ def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[
         layer.weights[role] = Weight(array, array.shape)
     layers = [each for layer in found.values() for each in (recurrent(layer) or [layer])]
     for layer in layers:
-        if set(layer.weights) == {roles.GAMMA, roles.BIAS} or roles.MEAN in layer.weights:
-            if roles.BIAS in layer.weights:
-                layer.weights[roles.BETA] = layer.weights.pop(roles.BIAS)
+        is_norm = set(layer.weights) == {roles.GAMMA, roles.BIAS} or roles.MEAN in layer.weights
+        if is_norm and roles.BIAS in layer.weights:
+            layer.weights[roles.BETA] = layer.weights.pop(roles.BIAS)
     return layers, others
 
 

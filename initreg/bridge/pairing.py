@@ -8,21 +8,19 @@ well in two ways is left open.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from initreg.bridge import structure
-from initreg.bridge.conversions import CONVENTIONS, Change, change
+from initreg.bridge.conversions import CONVENTIONS
+from initreg.bridge.fitting import Fit, fit, like_roles
 from initreg.bridge.layers import SourceLayer, TargetLayer
-from initreg.bridge.roles import BIAS, GAMMA, KERNEL, OWN
+from initreg.bridge.ordering import is_numbered, is_recorded, reachable
 from initreg.bridge.words import alike, meaning, template
 
 _MOST_TOGETHER = 6  # layers that are paired as a whole, in all ways
 _MARGIN = 0.15  # by how much one reading must be better than another one
-
-Changes = dict[str, Change]  # by role
-Fit = dict[str, Changes]  # by convention
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,47 +58,6 @@ class Pairs:
     only_in_target: list[TargetLayer] = field(default_factory=list)
 
 
-def fit(
-    source: SourceLayer, target: TargetLayer, conventions: Sequence[str] = CONVENTIONS
-) -> Fit:
-    """How the weights of a layer become those of another one, by the convention that the source
-    may follow. Empty if they do not fit."""
-    roles_of = {role: role for role in source.weights}
-    if roles_of.keys() != target.variables.keys():
-        found_roles = _alone(source, target)
-        if not found_roles:
-            return {}
-        roles_of = found_roles
-    found: Fit = {}
-    for convention in conventions:
-        changes: Changes = {}
-        for theirs, weight in source.weights.items():
-            role = roles_of[theirs]
-            spec = target.layers[role]
-            shape = target.variables[role].shape
-            if shape is None or None in shape:
-                break
-            wanted = tuple(axis or 0 for axis in shape)
-            made = change(weight.shape, wanted, spec.axes, convention, spec.flattened)
-            if made is None:
-                break
-            changes[role] = made
-        else:
-            found[convention] = changes
-    return found
-
-
-def _alone(source: SourceLayer, target: TargetLayer) -> dict[str, str]:
-    """The roles of two layers with one weight each, of which one has a name of its own, and none is
-    multiplied: a table of positions may be an embedding, or a weight of a model itself."""
-    if len(source.weights) != 1 or len(target.variables) != 1:
-        return {}
-    (theirs,), (role,) = source.weights, target.variables
-    if OWN not in (theirs, role) or "in" in target.layers[role].axes:
-        return {}
-    return {theirs: role}
-
-
 def pair(
     sources: Sequence[SourceLayer],
     targets: Sequence[TargetLayer],
@@ -126,7 +83,7 @@ class _Pairing:
         self.sources, self.targets = sources, targets
         by_roles: dict[frozenset[str], list[int]] = defaultdict(list)
         for s, source in enumerate(sources):
-            for each in _like(source.weights):
+            for each in like_roles(source.weights):
                 by_roles[each].append(s)
         self.fits: dict[tuple[int, int], Fit] = {}
         self.sources_of: dict[int, list[int]] = defaultdict(list)
@@ -149,7 +106,7 @@ class _Pairing:
         )
         names = [each.name for each in sources]
         self.is_sorted = len(names) > 3 and names == sorted(names)
-        self.before = _reachable(targets)
+        self.before = reachable(targets)
 
     def score(self, s: int, t: int) -> float:
         return self.numbers.get((s, t), 0.0) + self.likeness(s, t)
@@ -181,9 +138,7 @@ class _Pairing:
         for ss, ts in self._components():
             decided, undecided, reasons = self._decide(ss, ts)
             for t, (s, why) in sorted(decided.items()):
-                found.paired.append(
-                    Paired(self.sources[s], self.targets[t], self.fits[s, t], why)
-                )
+                found.paired.append(Paired(self.sources[s], self.targets[t], self.fits[s, t], why))
                 taken.add(s)
             for some, candidates in undecided:
                 found.open.append(
@@ -194,9 +149,7 @@ class _Pairing:
                     )
                 )
                 taken.update(candidates)
-        found.only_in_source = [
-            each for s, each in enumerate(self.sources) if s not in taken
-        ]
+        found.only_in_source = [each for s, each in enumerate(self.sources) if s not in taken]
         found.only_in_target = [
             each for t, each in enumerate(self.targets) if not self.sources_of.get(t)
         ]
@@ -247,9 +200,9 @@ class _Pairing:
                 for s in free_s
             }
             for t in sorted(free_t):
-                s = best_of_t[t]
-                if s is not None and s in free_s and best_of_s[s] == t:
-                    decided[t] = s, self._why(s, t)
+                best = best_of_t[t]
+                if best is not None and best_of_s[best] == t:
+                    decided[t] = best, self._why(best, t)
                     progress = True
             for t, (s, _) in decided.items():
                 free_t.discard(t)
@@ -366,28 +319,24 @@ class _Pairing:
             return False
         ordered = sorted(ts, key=lambda t: self.targets[t].position)
         is_norm = all(set(self.targets[t].variables) <= {"gamma", "beta"} for t in ts)
-        for a, b in zip(ordered, ordered[1:], strict=False):
+        for a, b in pairwise(ordered):
             one, other = self.targets[a], self.targets[b]
-            if not _is_recorded(one, other):
+            if not is_recorded(one, other):
                 # Not recorded: queries and keys are side by side, norms are one after the other.
-                if not (is_norm or (same and not other.automatic and _numbered(one, other))):
+                if not (is_norm or (same and not other.automatic and is_numbered(one, other))):
                     return False
             elif one.name not in self.before[other.name]:
                 return False
         return True
 
-    def _doubtful(
-        self, decided: dict[int, tuple[int, str]], free_s: set[int]
-    ) -> list[int]:
+    def _doubtful(self, decided: dict[int, tuple[int, str]], free_s: set[int]) -> list[int]:
         """Those that might as well be exchanged, or be another layer that is left."""
         doubtful: set[int] = set()
         by_names = [(t, s) for t, (s, why) in decided.items() if not why.startswith("order")]
         for t, s in by_names:
             own = self.score(s, t)
             rivals = [
-                other
-                for other in free_s
-                if (other, t) in self.fits and not self._is_tied(other, s)
+                other for other in free_s if (other, t) in self.fits and not self._is_tied(other, s)
             ]
             if any(self.score(other, t) > own - _MARGIN for other in rivals):
                 doubtful.add(t)
@@ -411,34 +360,12 @@ class _Pairing:
         one, other = self.targets[t1], self.targets[t2]
         if not (one.automatic and other.automatic):
             return False
-        if not _is_recorded(one, other):
+        if not is_recorded(one, other):
             return False
         if one.name in self.before[other.name] or other.name in self.before[one.name]:
             return False
         words = self.likeness(s1, t1) + self.likeness(s2, t2)
         return words - self.likeness(s1, t2) - self.likeness(s2, t1) < _MARGIN
-
-
-def _like(weights: Mapping[str, object]) -> set[frozenset[str]]:
-    """The sets of roles that a layer with these may have on the other side."""
-    found = {frozenset(weights)}
-    if len(weights) == 1:
-        found |= {frozenset([OWN])}
-        if OWN in weights:
-            found |= {frozenset([KERNEL]), frozenset([GAMMA]), frozenset([BIAS])}
-    return found
-
-
-def _is_recorded(one: TargetLayer, other: TargetLayer) -> bool:
-    """Whether it is recorded if one layer comes before the other one."""
-    if one.after is None or other.after is None:
-        return False
-    return not one.inside or one.inside != other.inside
-
-
-def _numbered(one: TargetLayer, other: TargetLayer) -> bool:
-    a, b = template(one.name), template(other.name)
-    return a[0] == b[0] and a[1] < b[1]
 
 
 def _keys(layer: SourceLayer | TargetLayer) -> list[structure.Key]:
@@ -457,20 +384,6 @@ def _keys(layer: SourceLayer | TargetLayer) -> list[structure.Key]:
             if axis == "window"
         )
         is_depthwise = spec is not None and "multiplier" in spec.axes
-        shapes = {role: () for role in layer.variables}
+        shapes = dict.fromkeys(layer.variables, ())
     found = frozenset(shapes)
     return [(found,), (found, window, is_depthwise)]
-
-
-def _reachable(targets: Sequence[TargetLayer]) -> dict[str, set[str]]:
-    """The layers that come before each one, by name."""
-    found: dict[str, set[str]] = {}
-    for layer in sorted(targets, key=lambda each: each.position):
-        before: set[str] = set()
-        for name in layer.after or ():
-            before.add(name)
-            before |= found.get(name, set())
-        found[layer.name] = before
-    return found
-
-

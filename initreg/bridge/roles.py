@@ -14,9 +14,7 @@ DEPTHWISE, POINTWISE = "depthwise_kernel", "pointwise_kernel"
 RECURRENT = "recurrent_kernel"
 OWN = "*"  # a weight with a name of its own, such as a class token
 # Those of layers. Any other weight, such as a class token, is taken for a layer of its own.
-OF_A_LAYER = frozenset(
-    (KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE, DEPTHWISE, POINTWISE, RECURRENT)
-)
+OF_A_LAYER = frozenset((KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE, DEPTHWISE, POINTWISE, RECURRENT))
 
 _WORDS = {
     KERNEL: "weight weights kernel w filter filters embeddings embedding _kernel _embeddings",

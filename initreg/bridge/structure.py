@@ -48,7 +48,7 @@ def groups(names: Sequence[str], keys: Sequence[Iterable[Key]]) -> list[Group]:
         for key in keys[index]:
             by_template[words, key].append((index, numbers))
     found: dict[tuple[object, ...], Group] = {}
-    for (words, _), layers in by_template.items():
+    for layers in by_template.values():
         if len(layers) < 2:
             continue
         count = len(layers[0][1])
@@ -158,9 +158,7 @@ def _is_whole(
     )
 
 
-def _shifted(
-    one: Sequence[tuple[int, ...]], other: Sequence[tuple[int, ...]]
-) -> bool:
+def _shifted(one: Sequence[tuple[int, ...]], other: Sequence[tuple[int, ...]]) -> bool:
     """Whether the numbers differ by the same on all layers: 0, 1, 2 and 1, 2, 3."""
     if len(one[0]) != len(other[0]):
         return False

@@ -3,46 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from initreg.bridge.layers import split_name
+from initreg.bridge.lines import MappedVariable, OpenQuestion
 from initreg.rules.writing import toml_text, toml_value
 from initreg.wording import printable
 
-if TYPE_CHECKING:
-    from initreg.bridge.mapped import Mapped, MappedVariable
 
+def rule_text(
+    heading: Sequence[str],
+    variables: Sequence[MappedVariable],
+    open_questions: Sequence[OpenQuestion],
+    *,
+    missing: Sequence[str],
+    unused: Sequence[str],
+    dropped: Sequence[str],
+    tied: Sequence[str],
+) -> str:
+    """The text of a rule file. Its first step takes names, its second one axes.
 
-def rule_text(mapped: Mapped) -> str:
-    """The text of the rule file. Its first step takes names, its second one axes."""
-    lines = [f"# {printable(mapped.source)} for {printable(mapped.target)}"]
-    lines += [f"# {mapped.verdict}."]
-    for question in mapped.open:
+    Args:
+        heading: the lines of its first comment.
+        variables: the variables whose arrays are known.
+        open_questions: what is open. It becomes a comment.
+        missing: variables without an array, for a comment.
+        unused: arrays without a variable, for a comment.
+        dropped: arrays to drop, because they are no weights.
+        tied: arrays to drop, because they are tied to others.
+    """
+    lines = [f"# {printable(line)}" for line in heading]
+    for question in open_questions:
         lines += ["#", *_question(question.variables, question.arrays, question.why)]
-    if mapped.missing:
-        lines += ["#", "# No array of the source fits these variables:"]
-        lines += _names(mapped.missing)
-    if mapped.unused:
-        lines += ["#", "# No variable takes these arrays:"]
-        lines += _names(mapped.unused)
-    whole = [each for each in mapped.variables if each.axis < 0 and not each.how]
-    split = [each for each in mapped.variables if each.axis >= 0]
-    first = [each for each in mapped.variables if each.change.reshape]
-    moved = [each for each in mapped.variables if each.change.permute]
-    shaped = [each for each in mapped.variables if each.change.shape]
+    if missing:
+        lines += ["#", "# No array of the source fits these variables:", *_names(missing)]
+    if unused:
+        lines += ["#", "# No variable takes these arrays:", *_names(unused)]
+    whole = [each for each in variables if each.axis < 0 and not each.how]
+    split = [each for each in variables if each.axis >= 0]
+    first = [each for each in variables if each.change.reshape]
+    moved = [each for each in variables if each.change.permute]
+    shaped = [each for each in variables if each.change.shape]
     lines += ["", "[[step]]"]
-    used = [name for each in mapped.variables for name in each.arrays]
-    drop = _globs(mapped.dropped, [*used, *mapped.unused])
-    dropped = [(each, "made anew, not a weight") for each in drop]
-    dropped += [(each, "tied to an array that is used") for each in mapped.tied]
-    if dropped:
-        lines += ["drop = [", *(f"    {toml_text(n)},  # {why}" for n, why in dropped), "]"]
+    used = [name for each in variables for name in each.arrays]
+    drop = _globs(dropped, [*used, *unused])
+    left_out = [(each, "made anew, not a weight") for each in drop]
+    left_out += [(each, "tied to an array that is used") for each in tied]
+    if left_out:
+        lines += ["drop = [", *(f"    {toml_text(n)},  # {why}" for n, why in left_out), "]"]
     if whole:
         lines += ["", "[step.rename]"]
         lines += [_line(each.arrays[0], each.variable, _evidence(each)) for each in whole]
     lines += _splits(split)
     for how in ("sum", "stack"):
-        made = [each for each in mapped.variables if each.how == how]
+        made = [each for each in variables if each.how == how]
         lines += ["", f"[step.{how}]"] if made else []
         for each in made:
             value = list(each.arrays) if how == "sum" else {"axis": 0, "of": list(each.arrays)}
@@ -50,7 +64,7 @@ def rule_text(mapped: Mapped) -> str:
     if first:
         lines += ["", "[step.reshape]"]
         lines += [_line(each.variable, list(each.change.reshape)) for each in first]
-    gated = [each for each in mapped.variables if each.gates]
+    gated = [each for each in variables if each.gates]
     if moved or shaped or gated:
         lines += ["", "[[step]]"]
     if moved:

@@ -12,10 +12,11 @@ _TOKEN = re.compile(
     r"[a-z]*[123]d(?![a-z0-9])|(?<=\d)[a-z](?![A-Za-z0-9])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 )
 # Words that name the kind of a layer or of a container, and not which one of them it is.
-_GENERIC = frozenset(
+_GENERIC_WORDS = (
     "model module network net layer layers block blocks conv conv1d conv2d conv3d linear dense fc "
-    "weight kernel bias unit stack sequential functional cell h self lm".split()
+    "weight kernel bias unit stack sequential functional cell h self lm"
 )
+_GENERIC = frozenset(_GENERIC_WORDS.split())
 # Words of different programs for the same thing. The first one stands for all.
 _SAME = (
     "query q wq qproj",

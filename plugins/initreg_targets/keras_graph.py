@@ -171,5 +171,3 @@ def _maker(tensor: Any) -> Any:
     if history is None:
         return None
     return getattr(history, "operation", None) or getattr(history, "layer", None)
-
-

@@ -135,5 +135,3 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                 automatic=id(layer) in unnamed,
             )
     return found
-
-

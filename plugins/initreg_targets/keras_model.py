@@ -26,6 +26,7 @@ from initreg_targets.keras_names import (
     layers_above,
     legacy_names,
 )
+from initreg_targets.keras_outputs import outputs
 from initreg_targets.keras_part import Part
 from initreg_targets.keras_state import forget_traces, special_parts
 from initreg_targets.object_paths import keys_of, layers_of, places_of, without_underscores
@@ -209,6 +210,10 @@ class Model(Variables):
             for variable, spec in zip(self._variables, specs, strict=True)
         }
         return layer_specs(self._model, names)
+
+    def outputs(self, inputs: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+        """See ``initreg.Target``."""
+        return outputs(self._model, self.label, inputs, names)
 
     def _placed(self, spec: VariableSpec) -> VariableSpec:
         """The spec of what a layer takes, with all names that an array for it may have."""

@@ -128,9 +128,10 @@ def test_on_the_command_line_and_on_a_map(tmp_path: Path) -> None:
     assert main(["convert", str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), *flags]) == 0
     assert initreg.load(tmp_path / "b.npz")["s"].tolist() == (A + B + 1).tolist()
     with initreg.open(tmp_path / "a.npz") as arrays:
-        assert np.asarray(arrays.add("b", 1).sum("s", ["a", "b"])["s"]).tolist() == (
-            A + B + 1
-        ).tolist()
+        assert (
+            np.asarray(arrays.add("b", 1).sum("s", ["a", "b"])["s"]).tolist()
+            == (A + B + 1).tolist()
+        )
 
 
 def test_damage_in_any_part_is_found(tmp_path: Path) -> None:

@@ -225,7 +225,5 @@ def test_in_files_on_the_command_line_and_on_a_map(tmp_path: Path) -> None:
         folded = arrays.fold_batch_norm("fc/kernel", **RULE["fc/kernel"])
         assert np.asarray(folded["fc/bias"]).tobytes() == expected
     with pytest.raises(RuleError, match=r"line 2: .* the normalization's arrays are gone"):
-        initreg.convert(
-            tmp_path / "b.npz", tmp_path / "c.npz", rules=rules, reverse=True
-        )
+        initreg.convert(tmp_path / "b.npz", tmp_path / "c.npz", rules=rules, reverse=True)
     assert "fold_batch_norm" in initreg.rules_text(rules=rules)
