@@ -70,10 +70,10 @@ formats: $(VENV)-formats/.installed
 
 # In an environment of its own, which has torch, JAX and ONNX beside TensorFlow.
 bridge: $(VENV)-bridge/.installed
-	@$(VENV)-bridge/bin/python $(PYTEST) -m bridge tests/bridge $(ARGS)
+	@$(VENV)-bridge/bin/python $(PYTEST) -m bridge tests/frameworks $(ARGS)
 
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge' --ignore=tests/real --ignore=tests/bridge $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge' --ignore=tests/real --ignore=tests/frameworks $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -109,7 +109,7 @@ beside: $(VENV)/.installed-test
 # Folders are left out rather than listed, so that a new folder of tests is run.
 oldest: $(VENV)-oldest/.installed
 	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not heavy and not sweep and not newest' -o filterwarnings=default \
-	  $(foreach each,beside bridge cli docs faults fuzz plan plugin real rules storage trainers targets/layers targets/optimizers,--ignore=tests/$(each)) $(ARGS)
+	  $(foreach each,beside frameworks cli docs faults fuzz plan plugin real rules storage trainers targets/layers targets/optimizers,--ignore=tests/$(each)) $(ARGS)
 
 audit: $(VENV)/.installed-test
 	@$(PIP) install --quiet --upgrade pip-audit
@@ -181,7 +181,7 @@ $(VENV)-formats/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyprojec
 	@touch $@
 
 $(VENV)-bridge/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject.toml) | $(VENV)/bin/python
-	@echo "==> Installing torch, JAX, ONNX and TensorFlow for the tests of tests/bridge: about 1 GB, only once"
+	@echo "==> Installing torch, JAX, ONNX and TensorFlow for the tests of tests/frameworks: about 1 GB, only once"
 	@$(MAKE) --no-print-directory VENV=$(VENV)-bridge $(VENV)-bridge/bin/python
 	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable '.[tensorflow]' $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \

@@ -1,7 +1,11 @@
 """Generated from __init__.py by `make stubs`; do not edit."""
 
+from initreg.api.comparing import ComparedOutput as ComparedOutput
+from initreg.api.comparing import ComparedOutputs as ComparedOutputs
+from initreg.api.comparing import compare_outputs as compare_outputs
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
+from initreg.api.mapping import map as map
 from initreg.api.opening import load as load
 from initreg.api.opening import open as open
 from initreg.api.resuming import ResumePoint as ResumePoint
@@ -24,6 +28,9 @@ from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
+from initreg.bridge.lines import MappedVariable as MappedVariable
+from initreg.bridge.lines import OpenQuestion as OpenQuestion
+from initreg.bridge.mapped import Mapped as Mapped
 from initreg.errors import AmbiguousNames as AmbiguousNames
 from initreg.errors import AmbiguousSource as AmbiguousSource
 from initreg.errors import AxesWarning as AxesWarning
@@ -81,6 +88,7 @@ from initreg.specs import Chunk as Chunk
 from initreg.specs import ChunkedExtent as ChunkedExtent
 from initreg.specs import Codec as Codec
 from initreg.specs import Extent as Extent
+from initreg.specs import LayerSpec as LayerSpec
 from initreg.specs import OpaqueExtent as OpaqueExtent
 from initreg.specs import OptimizerSpec as OptimizerSpec
 from initreg.specs import Place as Place
@@ -112,6 +120,8 @@ __all__ = [
     "ChunkedExtent",
     "Claim",
     "Codec",
+    "ComparedOutput",
+    "ComparedOutputs",
     "Confidence",
     "DamagedFile",
     "DictRestore",
@@ -123,7 +133,10 @@ __all__ = [
     "InitregError",
     "InitregWarning",
     "JustCurrentSession",
+    "LayerSpec",
     "LazyArray",
+    "Mapped",
+    "MappedVariable",
     "MetadataWarning",
     "MismatchError",
     "MismatchWarning",
@@ -134,6 +147,7 @@ __all__ = [
     "NothingMatched",
     "OpaqueExtent",
     "OpenOptions",
+    "OpenQuestion",
     "OptimizerSpec",
     "Output",
     "PartSet",
@@ -174,6 +188,7 @@ __all__ = [
     "Verification",
     "Verified",
     "Way",
+    "compare_outputs",
     "convert",
     "dump",
     "dump_session_params",
@@ -184,6 +199,7 @@ __all__ = [
     "load",
     "load_checkpoint_vars",
     "load_chkpt_vars",
+    "map",
     "open",
     "part_sets",
     "plugin_manager",

@@ -367,3 +367,36 @@ class VariableSpec:
     def given(self) -> tuple[str, ...]:
         """Those of all its names that somebody gave to it: neither places nor automatic names."""
         return _given(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """What a variable is in its layer. :func:`initreg.map` asks a target for it.
+
+    Args:
+        name: the path of the layer: ``"block_1/conv"``.
+        kind: the class of the layer: ``"Conv2D"``.
+        role: what the variable is in it: ``"kernel"``, ``"moving_mean"``.
+        order: the position of the layer among those of the target, in the order of computation as
+            far as it is known.
+        axes: what each axis stands for: ``"in"``, ``"out"``, ``"window"``, ``"channels"``,
+            ``"multiplier"``, ``"tokens"`` or ``"width"``. ``()`` if it is not known.
+        flattened: the shape, without the batch, of what was flattened before it came into the
+            layer. ``()`` if nothing was.
+        after: the names of the layers that come right before it. None if it is not known.
+        inside: the name of the layer that it is a part of, in which the order is not recorded.
+        automatic: whether the name of the layer is one that a framework made up.
+
+    >>> LayerSpec("head", "Dense", "kernel", 7, ("in", "out")).axes
+    ('in', 'out')
+    """
+
+    name: str
+    kind: str
+    role: str
+    order: int
+    axes: tuple[str, ...] = ()
+    flattened: tuple[int, ...] = ()
+    after: tuple[str, ...] | None = None
+    inside: str = ""
+    automatic: bool = False

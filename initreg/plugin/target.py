@@ -21,6 +21,11 @@ class Target(Protocol):
     whose values do not matter, or None if it has no such memory. It is called before the array is
     taken from ``arrays``, which then yields this memory, filled.
 
+    And it may have a method ``layers()``, which returns what each variable is in its layer, as far
+    as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
+    for it. A method ``outputs(inputs, names)`` runs it on arrays, and returns the outputs of the
+    layers of these names as numpy arrays, and those of the target itself under ``""``.
+
     Attributes:
         label: what messages call it: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
     """

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg import LayerSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
+from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
 from initreg_targets.keras_names import (
     automatic_names,
@@ -25,6 +26,7 @@ from initreg_targets.keras_names import (
     layers_above,
     legacy_names,
 )
+from initreg_targets.keras_outputs import outputs
 from initreg_targets.keras_part import Part
 from initreg_targets.keras_state import forget_traces, special_parts
 from initreg_targets.object_paths import keys_of, layers_of, places_of, without_underscores
@@ -199,6 +201,19 @@ class Model(Variables):
             index = at[_identity(variable)]
             specs[index] = replace(specs[index], not_needed=why, not_needed_with=instead)
         return specs + added
+
+    def layers(self) -> Mapping[str, LayerSpec]:
+        """See ``initreg.Target``."""
+        specs = super().variables()
+        names = {
+            _identity(variable): spec.name
+            for variable, spec in zip(self._variables, specs, strict=True)
+        }
+        return layer_specs(self._model, names)
+
+    def outputs(self, inputs: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+        """See ``initreg.Target``."""
+        return outputs(self._model, self.label, inputs, names)
 
     def _placed(self, spec: VariableSpec) -> VariableSpec:
         """The spec of what a layer takes, with all names that an array for it may have."""

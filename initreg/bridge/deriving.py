@@ -1,0 +1,171 @@
+"""Derive which array of a source is meant for which variable of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from initreg.bridge.conventions import conventions, only_convention
+from initreg.bridge.fitting import fit
+from initreg.bridge.layers import (
+    SourceLayer,
+    TargetLayer,
+    Weight,
+    convention_of,
+    source_layers,
+    target_layers,
+    unfused,
+)
+from initreg.bridge.lines import MappedVariable, OpenQuestion
+from initreg.bridge.mapped import Mapped
+from initreg.bridge.pairing import Paired, pair
+from initreg.specs import ArraySpec, LayerSpec, VariableSpec
+
+
+def mapped(
+    source: str,
+    target: str,
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    known: Mapping[str, LayerSpec],
+    same: Mapping[str, int] | None = None,
+) -> Mapped:
+    """Derive which array is meant for which variable.
+
+    Args:
+        source: what messages call the source.
+        target: what messages call the target.
+        arrays: the arrays of the source, in its order.
+        variables: the variables of the target, in its order.
+        known: what each variable is in its layer, by name, as far as the target knows.
+        same: by name, a number that is equal for arrays with the same values: tied weights.
+    """
+    same = same or {}
+    own = [v for v in variables if v.state is None and not v.not_needed]
+    layers, others = source_layers([each for each in arrays if not each.unreadable])
+    targets = target_layers(own, known)
+    sources = _with_unfused(layers, targets)
+    _tie(sources, same)
+    found = pair(sources, targets)
+    only = only_convention(found.paired)
+    if only is not None and found.open:
+        found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
+    lines = _Lines()
+    for each, (convention, how) in zip(
+        found.paired, conventions(found.paired, convention_of(layers)), strict=True
+    ):
+        lines.add(each, convention, how)
+    for open_ in found.open:
+        names = tuple(v.name for layer in open_.targets for v in layer.variables.values())
+        if not open_.sources:
+            lines.missing += names
+            continue
+        fitting = dict.fromkeys(
+            array.origin
+            for layer in open_.sources
+            for weight in layer.weights.values()
+            for array in weight.arrays
+        )
+        lines.open.append(OpenQuestion(names, tuple(fitting), open_.why))
+    for layer in found.only_in_target:
+        lines.missing += [variable.name for variable in layer.variables.values()]
+    used = {name for line in lines.variables for name in line.arrays}
+    asked = {name for question in lines.open for name in question.arrays}
+    no_weights = {each.origin for each in others}
+    taken = {same[each.name] for each in arrays if each.origin in used and each.name in same}
+    tied = [e.origin for e in arrays if same.get(e.name) in taken and e.origin not in used]
+    no_weights |= set(tied)
+    unused = [
+        each.origin
+        for each in arrays
+        if each.origin not in used and each.origin not in asked and each.origin not in no_weights
+    ]
+    return Mapped(
+        source,
+        target,
+        tuple(lines.variables),
+        tuple(lines.open),
+        tuple(lines.missing),
+        tuple(unused),
+        tuple(each.origin for each in others),
+        tuple(tied),
+    )
+
+
+def _with_unfused(
+    layers: Sequence[SourceLayer], targets: Sequence[TargetLayer]
+) -> list[SourceLayer]:
+    """The layers, of which those that hold queries, keys and values are three, unless the target
+    has such a layer, too."""
+    found: list[SourceLayer] = []
+    for layer in layers:
+        parts = unfused(layer)
+        if parts and _has_like(targets, layer):
+            parts = []
+        rest = SourceLayer(layer.name, layer.position, dict(layer.weights), layer.why)
+        if parts:
+            taken = {id(w.array) for part in parts for w in part.weights.values()}
+            rest.weights = {r: w for r, w in rest.weights.items() if id(w.array) not in taken}
+        found += [rest] if rest.weights else []
+        found += parts
+    return found
+
+
+def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
+    """Note which layers have the same weights."""
+    numbers: dict[tuple[object, ...], int] = {}
+    for layer in layers:
+        key = tuple(
+            sorted(
+                (role, str(same.get(array.name, array.name)), weight.part)
+                for role, weight in layer.weights.items()
+                for array in weight.arrays
+            )
+        )
+        layer.tied = numbers.setdefault(key, len(numbers))
+
+
+def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
+    return any(fit(layer, target) for target in targets)
+
+
+# The order in which the layers of Keras have the gates of a cell.
+_GATES = {"torch-gru": "keras-gru", "torch-lstm": "keras-lstm"}
+
+
+@dataclass(slots=True)
+class _Lines:
+    variables: list[MappedVariable] = field(default_factory=list)
+    open: list[OpenQuestion] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, paired: Paired, convention: str | None, how: str) -> None:
+        for role, variable in paired.target.variables.items():
+            weights = paired.source.weights
+            weight: Weight = weights[role] if role in weights else next(iter(weights.values()))
+            if convention is None or convention not in paired.fit:
+                changes = {fit[role] for fit in paired.fit.values()}
+                if len(changes) > 1:
+                    self.open.append(
+                        OpenQuestion((variable.name,), (weight.array.origin,), f"square: {how}")
+                    )
+                    continue
+                (change,) = changes
+            else:
+                change = paired.fit[convention][role]
+            reasons = [paired.why, paired.source.why]
+            reasons += [how] if change.permute else []
+            self.variables.append(
+                MappedVariable(
+                    variable.name,
+                    tuple(array.origin for array in weight.arrays),
+                    weight.how,
+                    (weight.gates, _GATES[weight.gates]) if weight.gates else (),
+                    weight.axis,
+                    weight.part,
+                    weight.parts,
+                    change,
+                    paired.target.kind,
+                    "; ".join(each for each in reasons if each),
+                )
+            )

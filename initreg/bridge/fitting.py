@@ -1,0 +1,61 @@
+"""Whether a layer of a source can be one of a target: the same weights, with shapes that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from initreg.bridge.conversions import CONVENTIONS, Change, change
+from initreg.bridge.layers import SourceLayer, TargetLayer
+from initreg.bridge.roles import BIAS, GAMMA, KERNEL, OWN
+
+Changes = dict[str, Change]  # by role
+Fit = dict[str, Changes]  # by convention
+
+
+def fit(source: SourceLayer, target: TargetLayer, conventions: Sequence[str] = CONVENTIONS) -> Fit:
+    """How the weights of a layer become those of another one, by the convention that the source
+    may follow. Empty if they do not fit."""
+    roles_of = {role: role for role in source.weights}
+    if roles_of.keys() != target.variables.keys():
+        found_roles = _alone(source, target)
+        if not found_roles:
+            return {}
+        roles_of = found_roles
+    found: Fit = {}
+    for convention in conventions:
+        changes: Changes = {}
+        for theirs, weight in source.weights.items():
+            role = roles_of[theirs]
+            spec = target.layers[role]
+            shape = target.variables[role].shape
+            if shape is None or None in shape:
+                break
+            wanted = tuple(axis or 0 for axis in shape)
+            made = change(weight.shape, wanted, spec.axes, convention, spec.flattened)
+            if made is None:
+                break
+            changes[role] = made
+        else:
+            found[convention] = changes
+    return found
+
+
+def _alone(source: SourceLayer, target: TargetLayer) -> dict[str, str]:
+    """The roles of two layers with one weight each, of which one has a name of its own, and none is
+    multiplied: a table of positions may be an embedding, or a weight of a model itself."""
+    if len(source.weights) != 1 or len(target.variables) != 1:
+        return {}
+    (theirs,), (role,) = source.weights, target.variables
+    if OWN not in (theirs, role) or "in" in target.layers[role].axes:
+        return {}
+    return {theirs: role}
+
+
+def like_roles(weights: Mapping[str, object]) -> set[frozenset[str]]:
+    """The sets of roles that a layer with these may have on the other side."""
+    found = {frozenset(weights)}
+    if len(weights) == 1:
+        found |= {frozenset([OWN])}
+        if OWN in weights:
+            found |= {frozenset([KERNEL]), frozenset([GAMMA]), frozenset([BIAS])}
+    return found

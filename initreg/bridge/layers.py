@@ -1,0 +1,295 @@
+"""The layers of a source and of a target, each with its weights by their roles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from initreg.bridge import roles
+from initreg.plan.axes import PYTORCH, TENSORFLOW
+from initreg.specs import ArraySpec, LayerSpec, VariableSpec
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A weight of a source: an array, one of the equal parts of one, or what two arrays make.
+
+    Args:
+        array: the array.
+        shape: the shape of the weight.
+        axis: along which axis it is a part, -1 if it is the whole array.
+        part: which part it is.
+        parts: how many parts there are.
+        other: the array that it is put together with, if there is one.
+        how: how it is put together: ``"sum"`` or ``"stack"``.
+        gates: the order of its gates, as the rule ``gates`` calls it, "" if it has none.
+    """
+
+    array: ArraySpec
+    shape: Shape
+    axis: int = -1
+    part: int = 0
+    parts: int = 1
+    other: ArraySpec | None = None
+    how: str = ""
+    gates: str = ""
+
+    @property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """The arrays that it is made of."""
+        return (self.array,) if self.other is None else (self.array, self.other)
+
+
+@dataclass(slots=True)
+class SourceLayer:
+    """A layer of a source.
+
+    Args:
+        name: the part of the names that its weights share.
+        position: the position of its first array in the source.
+        weights: its weights, by role.
+        why: how it was found, if it is not a layer of the source as such.
+        tied: the same number as that of all layers with the same weights, -1 if there are none.
+    """
+
+    name: str
+    position: int
+    weights: dict[str, Weight] = field(default_factory=dict)
+    why: str = ""
+    tied: int = -1
+
+
+@dataclass(slots=True)
+class TargetLayer:
+    """A layer of a target.
+
+    Args:
+        name: its path.
+        kind: its class, "" if it is not known.
+        position: its position in the target.
+        variables: its variables, by role.
+        layers: what each of them is in the layer, by role.
+        after: the layers right before it, None if that is not known.
+        inside: the layer that it is a part of, in which the order is not known.
+        automatic: whether its name is one that a framework made up.
+    """
+
+    name: str
+    kind: str
+    position: int
+    variables: dict[str, VariableSpec] = field(default_factory=dict)
+    layers: dict[str, LayerSpec] = field(default_factory=dict)
+    after: tuple[str, ...] | None = None
+    inside: str = ""
+    automatic: bool = False
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+# Arrays that hold three weights: the name, the layer, and by which axis they are split. Sources:
+# torch.nn.MultiheadAttention (in_proj_weight is q, k, v along the first axis); GPT-2 of OpenAI and
+# of transformers (c_attn is q, k, v along the last axis); timm's and torchvision's vision
+# transformers (qkv is q, k, v along the first axis).
+_IN_PROJ = re.compile(r"in_proj_(weight|bias)")
+_FUSED = re.compile(r"(?:.*[._/])?(c_attn|qkv)")
+_QKV = ("query", "key", "value")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The layer of an array, and the last part of its name.
+
+    >>> split_name("layer1.0.conv1.weight"), split_name("conv1/kernel"), split_name("w")
+    (('layer1.0.conv1', 'weight'), ('conv1', 'kernel'), ('', 'w'))
+    """
+    at = max(name.rfind("/"), name.rfind("."))
+    return name[: max(at, 0)], name[at + 1 :]
+
+
+def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[ArraySpec]]:
+    """The layers of a source in its order, and the arrays that are no weights."""
+    found: dict[str, SourceLayer] = {}
+    others: list[ArraySpec] = []
+    for position, array in enumerate(arrays):
+        name, last = split_name(array.name)
+        if roles.is_no_weight(last) or array.state is not None:
+            others.append(array)
+            continue
+        is_own = _IN_PROJ.fullmatch(last) or _RECURRENT.fullmatch(last)
+        role = last if is_own else roles.role(last, len(array.shape))
+        # A weight with a name of its own is a layer of its own: cls_token, layer_scale.
+        key = array.name if role == roles.OWN else name
+        layer = found.setdefault(key, SourceLayer(key, position))
+        if role in layer.weights:  # weight and kernel in one layer: neither is known
+            key = array.name
+            layer = found.setdefault(key, SourceLayer(key, position))
+        layer.weights[role] = Weight(array, array.shape)
+    layers = [each for layer in found.values() for each in (recurrent(layer) or [layer])]
+    for layer in layers:
+        is_norm = set(layer.weights) == {roles.GAMMA, roles.BIAS} or roles.MEAN in layer.weights
+        if is_norm and roles.BIAS in layer.weights:
+            layer.weights[roles.BETA] = layer.weights.pop(roles.BIAS)
+    return layers, others
+
+
+# torch.nn.RNN, LSTM and GRU: one layer for each direction of each l0, l1, ...
+_RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(\d+)(_reverse)?")
+_GATES = {1: "", 3: "torch-gru", 4: "torch-lstm"}
+
+
+def recurrent(layer: SourceLayer) -> list[SourceLayer]:
+    """The layers of a recurrent module of PyTorch. [] for any other layer."""
+    parts: dict[tuple[str, str], dict[str, Weight]] = {}
+    for last, weight in layer.weights.items():
+        found = _RECURRENT.fullmatch(last)
+        if found is None:
+            return []
+        kind, into, number, reverse = found.groups()
+        parts.setdefault((number, reverse or ""), {})[f"{kind}_{into}"] = weight
+    made = []
+    for (number, reverse), weights in parts.items():
+        kernel, state = weights.get("weight_ih"), weights.get("weight_hh")
+        if kernel is None or state is None or len(state.shape) != 2:
+            return []
+        count, rest = divmod(state.shape[0], max(1, state.shape[1]))
+        if rest or count not in _GATES or len(weights) not in (2, 4):
+            return []  # an LSTM with projections has other shapes
+        gates = _GATES[count]
+        roles_of = {
+            roles.KERNEL: replace(kernel, gates=gates),
+            roles.RECURRENT: replace(state, gates=gates),
+        }
+        one, other = weights.get("bias_ih"), weights.get("bias_hh")
+        if one is not None and other is not None:
+            # Keras keeps the two biases of a GRU, and the sum of those of the others.
+            stacked = gates == "torch-gru"
+            roles_of[roles.BIAS] = Weight(
+                one.array,
+                (2, *one.shape) if stacked else one.shape,
+                other=other.array,
+                how="stack" if stacked else "sum",
+                gates=gates,
+            )
+        name = f"{layer.name}.l{number}.{'backward' if reverse else 'forward'}"
+        why = f"layer {number} of {layer.name}" + (", reverse" if reverse else "")
+        made.append(SourceLayer(name, layer.position, roles_of, why))
+    return made
+
+
+def unfused(layer: SourceLayer) -> list[SourceLayer]:
+    """The three layers in one that holds queries, keys and values. [] for any other layer."""
+    kernel: Weight | None
+    for kernel_name, bias_name in (("in_proj_weight", "in_proj_bias"), ("kernel", "bias")):
+        kernel = layer.weights.get(kernel_name)
+        bias = layer.weights.get(bias_name)
+        if kernel is None and bias is not None and kernel_name == "in_proj_weight":
+            continue
+        if kernel is not None:
+            break
+    else:
+        return []
+    if kernel is None or len(kernel.shape) != 2 or kernel.axis >= 0:
+        return []
+    fused = _FUSED.fullmatch(layer.name)
+    if kernel_name == "kernel" and fused is None:
+        return []
+    axis = 1 if fused is not None and fused[1] == "c_attn" else 0
+    if kernel.shape[axis] % 3 or (bias is not None and bias.shape != (kernel.shape[axis],)):
+        return []
+    if kernel.shape[axis] != 3 * kernel.shape[1 - axis]:
+        return []  # queries, keys and values of different sizes
+    why = f"{kernel.array.name.rpartition('.')[2]} holds the query, the key and the value"
+    found = []
+    for part, name in enumerate(_QKV):
+        shape = list(kernel.shape)
+        shape[axis] //= 3
+        weights = {roles.KERNEL: Weight(kernel.array, tuple(shape), axis, part, 3)}
+        if bias is not None:
+            size = bias.shape[0] // 3
+            weights[roles.BIAS] = Weight(bias.array, (size,), 0, part, 3)
+        stem = layer.name if kernel_name != "kernel" else layer.name.removesuffix(fused[1])  # type: ignore[index]
+        found.append(SourceLayer(f"{stem.rstrip('._/')}.{name}", layer.position, weights, why))
+    return found
+
+
+def convention_of(layers: Sequence[SourceLayer]) -> str | None:
+    """The framework whose names the layers have, None if they have neither's."""
+    lasts = [
+        split_name(weight.array.name)[1]
+        for layer in layers
+        for role, weight in layer.weights.items()
+        if role == roles.KERNEL
+    ]
+    torch = sum(last in ("weight", "in_proj_weight") for last in lasts)
+    tensorflow = sum(last in ("kernel", "embeddings", "embedding", "w") for last in lasts)
+    if torch and not tensorflow:
+        return PYTORCH
+    if tensorflow and not torch:
+        return TENSORFLOW
+    return None
+
+
+# --- targets --------------------------------------------------------------------------------------
+
+
+def target_layers(
+    variables: Iterable[VariableSpec], known: Mapping[str, LayerSpec]
+) -> list[TargetLayer]:
+    """The layers of a target in its order.
+
+    Args:
+        variables: the variables, without the state of optimizers.
+        known: what each is in its layer, by name. What is missing is told from the name.
+    """
+    found: dict[str, TargetLayer] = {}
+    for position, variable in enumerate(variables):
+        shape = variable.shape or ()
+        spec = known.get(variable.name)
+        if spec is None:
+            name, last = split_name(variable.name)
+            role = roles.role(last, len(shape))
+            spec = LayerSpec(name, "", role, position, _usual_axes(role, name, last, len(shape)))
+        role = roles.role(spec.role, len(shape))
+        if role == roles.BIAS and (roles.GAMMA in _roles(found, spec.name)):
+            role = roles.BETA
+        key = spec.name
+        if role == roles.OWN:
+            key = f"{spec.name}/{spec.role}"  # alone, as in the source
+        if role == roles.DEPTHWISE and spec.kind.startswith("Separable"):
+            key = f"{spec.name}/depthwise"
+        layer = found.setdefault(
+            key,
+            TargetLayer(
+                key,
+                spec.kind,
+                spec.order,
+                after=spec.after,
+                inside=spec.inside,
+                automatic=spec.automatic,
+            ),
+        )
+        if role in (roles.DEPTHWISE, roles.POINTWISE):
+            role = roles.KERNEL
+        layer.variables[role] = variable
+        layer.layers[role] = spec
+    return sorted(found.values(), key=lambda layer: layer.position)
+
+
+def _roles(found: Mapping[str, TargetLayer], name: str) -> Iterable[str]:
+    return found[name].variables if name in found else ()
+
+
+def _usual_axes(role: str, layer: str, last: str, ndim: int) -> tuple[str, ...]:
+    """What the axes of a weight stand for if only its name is known: those of TensorFlow, or those
+    of PyTorch if it is called as there. Those of an embedding stand as they are everywhere."""
+    if ndim == 1:
+        return ("out",)
+    window = ("window",) * (ndim - 2)
+    if role == roles.DEPTHWISE:
+        return (*window, "channels", "multiplier")
+    is_matrix = role in (roles.KERNEL, roles.POINTWISE)
+    if not is_matrix or re.search(r"emb|vocab|wte|wpe|lookup", layer, re.I):
+        return ()
+    return ("out", "in", *window) if last == "weight" else (*window, "in", "out")

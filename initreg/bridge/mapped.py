@@ -1,0 +1,121 @@
+"""Which array is meant for which variable: the result of :func:`initreg.map`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from initreg.bridge.conversions import Change
+from initreg.bridge.lines import MappedVariable, OpenQuestion
+from initreg.bridge.text import rule_text
+from initreg.storage.output import written
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What :func:`initreg.map` found.
+
+    Args:
+        source: what messages call the source.
+        target: what messages call the target.
+        variables: the variables whose arrays are known, in the order of the target.
+        open: what two readings fit equally well. Nothing is chosen.
+        missing: the variables for which the source has no array that fits.
+        unused: the arrays that fit no variable, or are left over.
+        dropped: the arrays that are no weights, such as ``num_batches_tracked``.
+        tied: the arrays that are the same as one that a variable takes.
+    """
+
+    source: str
+    target: str
+    variables: tuple[MappedVariable, ...]
+    open: tuple[OpenQuestion, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    dropped: tuple[str, ...]
+    tied: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every variable has its array."""
+        return not (self.open or self.missing)
+
+    @property
+    def verdict(self) -> str:
+        """The result in a line: ``"320 of 320 variables have their array"``."""
+        total = len(self.variables) + len(self.missing)
+        total += sum(len(each.variables) for each in self.open)
+        text = f"{len(self.variables):,} of {total:,} variables have their array"
+        if self.open:
+            undecided = sum(len(each.variables) for each in self.open)
+            text += f"; {undecided:,} are open, because several readings fit as well"
+        if self.missing:
+            text += f"; {len(self.missing):,} have none in the source"
+        return text
+
+    def to_text(self) -> str:
+        """The rule file: what ``rules=`` takes. What is open is in its comments."""
+        return rule_text(
+            [f"{self.source} for {self.target}", f"{self.verdict}."],
+            self.variables,
+            self.open,
+            missing=self.missing,
+            unused=self.unused,
+            dropped=self.dropped,
+            tied=self.tied,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rule file, whole or not at all.
+
+        Args:
+            path: where to. A file that is there is replaced.
+
+        Raises:
+            UnwritableFile: it cannot be written.
+        """
+        with written(path) as output:
+            output.file().write_text(self.to_text(), "utf-8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "complete": self.is_complete,
+            "verdict": self.verdict,
+            "variables": [
+                {
+                    "variable": each.variable,
+                    "arrays": list(each.arrays),
+                    "layer": each.layer,
+                    "why": each.why,
+                    **(
+                        {"split": {"axis": each.axis, "part": each.part, "parts": each.parts}}
+                        if each.axis >= 0
+                        else {}
+                    ),
+                    **({each.how: True} if each.how else {}),
+                    **({"gates": list(each.gates)} if each.gates else {}),
+                    **_changes(each.change),
+                }
+                for each in self.variables
+            ],
+            "open": [
+                {"variables": list(o.variables), "arrays": list(o.arrays), "why": o.why}
+                for o in self.open
+            ],
+            "missing": list(self.missing),
+            "unused": list(self.unused),
+            "dropped": list(self.dropped),
+            "tied": list(self.tied),
+        }
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def _changes(change: Change) -> dict[str, list[int]]:
+    parts = {"reshape": change.reshape, "permute": change.permute, "shape": change.shape}
+    return {name: list(value) for name, value in parts.items() if value}

@@ -1,0 +1,129 @@
+"""What was mapped, as a rule file with a comment on each line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from initreg.bridge.layers import split_name
+from initreg.bridge.lines import MappedVariable, OpenQuestion
+from initreg.rules.writing import toml_text, toml_value
+from initreg.wording import printable
+
+
+def rule_text(
+    heading: Sequence[str],
+    variables: Sequence[MappedVariable],
+    open_questions: Sequence[OpenQuestion],
+    *,
+    missing: Sequence[str],
+    unused: Sequence[str],
+    dropped: Sequence[str],
+    tied: Sequence[str],
+) -> str:
+    """The text of a rule file. Its first step takes names, its second one axes.
+
+    Args:
+        heading: the lines of its first comment.
+        variables: the variables whose arrays are known.
+        open_questions: what is open. It becomes a comment.
+        missing: variables without an array, for a comment.
+        unused: arrays without a variable, for a comment.
+        dropped: arrays to drop, because they are no weights.
+        tied: arrays to drop, because they are tied to others.
+    """
+    lines = [f"# {printable(line)}" for line in heading]
+    for question in open_questions:
+        lines += ["#", *_question(question.variables, question.arrays, question.why)]
+    if missing:
+        lines += ["#", "# No array of the source fits these variables:", *_names(missing)]
+    if unused:
+        lines += ["#", "# No variable takes these arrays:", *_names(unused)]
+    whole = [each for each in variables if each.axis < 0 and not each.how]
+    split = [each for each in variables if each.axis >= 0]
+    first = [each for each in variables if each.change.reshape]
+    moved = [each for each in variables if each.change.permute]
+    shaped = [each for each in variables if each.change.shape]
+    lines += ["", "[[step]]"]
+    used = [name for each in variables for name in each.arrays]
+    drop = _globs(dropped, [*used, *unused])
+    left_out = [(each, "made anew, not a weight") for each in drop]
+    left_out += [(each, "tied to an array that is used") for each in tied]
+    if left_out:
+        lines += ["drop = [", *(f"    {toml_text(n)},  # {why}" for n, why in left_out), "]"]
+    if whole:
+        lines += ["", "[step.rename]"]
+        lines += [_line(each.arrays[0], each.variable, _evidence(each)) for each in whole]
+    lines += _splits(split)
+    for how in ("sum", "stack"):
+        made = [each for each in variables if each.how == how]
+        lines += ["", f"[step.{how}]"] if made else []
+        for each in made:
+            value = list(each.arrays) if how == "sum" else {"axis": 0, "of": list(each.arrays)}
+            lines.append(_line(each.variable, value, _evidence(each)))
+    if first:
+        lines += ["", "[step.reshape]"]
+        lines += [_line(each.variable, list(each.change.reshape)) for each in first]
+    gated = [each for each in variables if each.gates]
+    if moved or shaped or gated:
+        lines += ["", "[[step]]"]
+    if moved:
+        lines += ["", "[step.permute]"]
+        lines += [_line(each.variable, list(each.change.permute)) for each in moved]
+    if gated:
+        lines += ["", "[step.gates]"]
+        lines += [
+            _line(each.variable, {"axis": -1, "from": each.gates[0], "to": each.gates[1]})
+            for each in gated
+        ]
+    if shaped:
+        lines += ["", "[step.reshape]"]
+        lines += [_line(each.variable, list(each.change.shape)) for each in shaped]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: Any, comment: str = "") -> str:
+    text = f"{toml_text(name)} = {toml_value(value, bare=isinstance(value, dict))}"
+    return f"{text}  # {printable(comment)}" if comment else text
+
+
+def _evidence(each: MappedVariable) -> str:
+    return f"{each.layer}: {each.why}" if each.layer else each.why
+
+
+def _splits(parts: Sequence[MappedVariable]) -> list[str]:
+    """The arrays that are taken apart. A part that no variable takes keeps a name of its own."""
+    by_array: dict[str, dict[int, MappedVariable]] = {}
+    for each in parts:
+        by_array.setdefault(each.arrays[0], {})[each.part] = each
+    lines = ["", "[step.split]"] if by_array else []
+    for array, found in by_array.items():
+        some = next(iter(found.values()))
+        into = [
+            found[part].variable if part in found else f"{array}/{part}"
+            for part in range(some.parts)
+        ]
+        lines.append(_line(array, {"axis": some.axis, "into": into}, _evidence(some)))
+    return lines
+
+
+def _question(variables: Sequence[str], arrays: Sequence[str], why: str) -> list[str]:
+    lines = [f"# OPEN: {printable(why)}. Which of these arrays"]
+    lines += _names(arrays)
+    lines += ["# is which of these variables? Add a line for each to the renames below:"]
+    return lines + _names(variables)
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    return [f"#     {printable(name)}" for name in names]
+
+
+def _globs(names: Sequence[str], kept: Iterable[str]) -> list[str]:
+    """Globs for all arrays of the same last part, if no array that is kept has it."""
+    others = {split_name(name)[1] for name in kept}
+    found: dict[str, None] = {}
+    for name in names:
+        above, last = split_name(name)
+        is_glob = bool(above) and last not in others and not set("*?[") & set(last)
+        found[f"*{name[len(above)]}{last}" if is_glob else name] = None
+    return list(found)

@@ -1,0 +1,137 @@
+"""What the weights of Keras layers are: the class of the layer, the role, and the axes.
+
+Sources: ``build()`` of each layer in ``keras/src/layers`` and ``tf_keras/src/layers``; for the
+kernel of an ``EinsumDense``, its equation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from initreg import LayerSpec
+from initreg_targets import variables as eager
+from initreg_targets.frameworks import KERAS, is_a
+from initreg_targets.keras_graph import Graph
+
+_WINDOW = "window"
+# The attributes that hold the weights of a layer, with their roles.
+_ROLES = (
+    *("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "embeddings"),
+    *("depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "scale", "reverse_embeddings"),
+)
+_KNOWN = {"moving_mean": "mean", "moving_variance": "variance", "embeddings": "kernel"}
+_KINDS = (
+    *("EinsumDense", "Dense", "SeparableConv1D", "SeparableConv2D", "DepthwiseConv1D"),
+    *("DepthwiseConv2D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    *("Conv1D", "Conv2D", "Conv3D", "Embedding", "BatchNormalization", "LayerNormalization"),
+    *("GroupNormalization", "RMSNormalization", "LSTMCell", "GRUCell", "SimpleRNNCell", "PReLU"),
+)
+
+
+def kind_of(layer: Any) -> str:
+    """The class of Keras that a layer is of, or the name of its own class."""
+    for keras in KERAS:
+        for kind in _KINDS:
+            if is_a(layer, keras, f"layers.{kind}"):
+                return kind
+    return type(layer).__name__
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """The variables of a layer, without those of the layers in it."""
+    found: list[Any] = []
+    for kind in ("variables", "weights"):  # of Keras 3, of Keras 2
+        for trainable in ("_trainable_", "_non_trainable_"):
+            found += list(getattr(layer, trainable + kind, ()))
+    return eager.unique(found)
+
+
+def role_of(layer: Any, variable: Any) -> str:
+    """What a variable is in its layer."""
+    for attribute in _ROLES:
+        for name in (attribute, f"_{attribute}"):
+            held = vars(layer).get(name)
+            if held is not None and eager.unwrapped(held) is eager.unwrapped(variable):
+                return _KNOWN.get(attribute, attribute)
+    return eager.name_of(variable).rpartition("/")[2]
+
+
+def axes_of(layer: Any, kind: str, role: str, ndim: int) -> tuple[str, ...]:
+    """What the axes of a weight stand for, () if that is not known."""
+    if kind == "EinsumDense" and role in ("kernel", "bias"):
+        return _of_equation(layer.equation, ndim) if role == "kernel" else ("out",) * ndim
+    if ndim == 1 and role in ("bias", "beta", "gamma", "mean", "variance", "scale"):
+        return ("out",)
+    if kind == "Dense" and role == "kernel" and ndim == 2:
+        return ("in", "out")
+    if kind == "Embedding" and role in ("kernel", "reverse_embeddings") and ndim == 2:
+        return ("tokens", "width") if role == "kernel" else ("width", "tokens")
+    window = (_WINDOW,) * (ndim - 2)
+    if role == "depthwise_kernel" or (kind.startswith("Depthwise") and role == "kernel"):
+        return (*window, "channels", "multiplier")
+    if kind.endswith("Transpose") and role == "kernel":
+        return (*window, "out", "in")
+    if "Conv" in kind and role in ("kernel", "pointwise_kernel"):
+        return (*window, "in", "out")
+    if kind.endswith("Cell") and role in ("kernel", "recurrent_kernel"):
+        return ("in", "gates")
+    return ()
+
+
+def _of_equation(equation: str, ndim: int) -> tuple[str, ...]:
+    """The axes of a kernel in ``"abc,cde->abde"``: those of the input alone are summed over."""
+    inputs, _, result = equation.replace(" ", "").partition("->")
+    left, _, kernel = inputs.partition(",")
+    axes = []
+    for letter in kernel:
+        if letter in left and letter in result:
+            return ()  # a kernel for each element of an axis
+        axes.append("in" if letter in left else "out")
+    return tuple(axes) if len(axes) == ndim else ()
+
+
+def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
+    """What each variable of a model is in its layer.
+
+    Args:
+        model: the model or layer.
+        names: the names of the variables, by the ids of what they hold.
+    """
+    found: dict[str, LayerSpec] = {}
+    graph = Graph(model)
+    layers = [layer for layer in model._flatten_layers() if own_variables(layer)]
+    paths, unnamed = graph.paths()
+    order = graph.order(layers)
+    for layer in layers:
+        path = paths.get(id(layer), layer.name)
+        kind = kind_of(layer)
+        after = graph.before(layer)
+        owner = graph.owner(layer)
+        inside = "" if owner is None or owner is layer else paths.get(id(owner), "")
+        for variable in own_variables(layer):
+            name = names.get(id(eager.unwrapped(variable)))
+            if name is None:
+                continue
+            role = role_of(layer, variable)
+            shape = eager.shape_of(eager.unwrapped(variable).shape) or ()
+            axes = axes_of(layer, kind, role, len(shape))
+            flattened: tuple[int, ...] = ()
+            if axes == ("in", "out"):
+                flattened = graph.flattened(layer)
+                if math.prod(flattened) != shape[0]:
+                    flattened = ()
+            found[name] = LayerSpec(
+                name=path,
+                kind=kind,
+                role=role,
+                order=order[id(layer)],
+                axes=axes,
+                flattened=flattened,
+                after=None
+                if after is None
+                else tuple(sorted(paths[each] for each in after if each in paths)),
+                inside=inside,
+                automatic=id(layer) in unnamed,
+            )
+    return found
