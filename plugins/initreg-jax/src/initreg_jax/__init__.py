@@ -4,8 +4,7 @@ An array is called by the keys on the way to it, joined with ``/``: ``params/Den
 read where it lies in the file.
 
 The modules: ``claiming`` recognises a source, ``opening`` decides what it means, ``msgpack`` reads
-a file, ``naming`` gives the arrays their names, ``arrays`` says where their bytes are, ``chunks``
-puts together what Flax saved in chunks, and ``shards`` reads the index of several files.
+a file, ``naming`` gives the arrays their names, and ``arrays`` says where their bytes are.
 
 Source of the layout: ``flax/serialization.py`` of Flax 0.12, and the specification of msgpack.
 """

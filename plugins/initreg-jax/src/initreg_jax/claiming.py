@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from initreg import Claim, Confidence, Source
+from initreg.format_tools import indexes
 
 from initreg_jax.msgpack import Array, Fault, Parser
 
@@ -37,13 +38,13 @@ def claim(source: Source) -> Claim | None:
 
 def is_index(source: Source) -> bool:
     """Whether the source is named like the index of several files."""
-    return source.path is not None and source.path.name.lower().endswith(INDEX_SUFFIX)
+    return indexes.is_index(source, INDEX_SUFFIX)
 
 
 def contents(folder: Source) -> list[str]:
     """The names in a folder that could be meant: indices, or else files with their usual names."""
     names = [name for name in folder.names if not name.startswith(".")]
-    indices = [name for name in names if name.lower().endswith(INDEX_SUFFIX)]
+    indices = [name for name in names if indexes.is_index_name(name, INDEX_SUFFIX)]
     return indices or [name for name in names if name in FOLDER_FILES]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from initreg import AmbiguousSource, InitregError, Source
+from typing import Any
+
+from initreg import InitregError, Source
+from initreg.format_tools.indexes import only_file, open_index
 
 from initreg_jax import claiming
-from initreg_jax.arrays import Arrays, open_file
-from initreg_jax.shards import open_index
+from initreg_jax.arrays import open_file
 
 
-def open_source(source: Source) -> Arrays:
+def open_source(source: Source) -> dict[str, Any]:
     """Every array by name.
 
     Raises:
@@ -22,13 +24,7 @@ def open_source(source: Source) -> Arrays:
     if not source.exists:
         raise source.not_found()
     if source.is_dir:
-        found = claiming.contents(source)
-        if len(found) != 1:
-            raise AmbiguousSource(
-                f"{source.label}: which of its msgpack files is meant? It holds "
-                f"{', '.join(found[:8]) or 'none'}. Give one of them by its path"
-            )
-        source = source.part(found[0])
+        source = only_file(source, claiming.contents(source), "msgpack files")
     if claiming.is_index(source):
-        return open_index(source)
+        return open_index(source, open_file)
     return open_file(source)
