@@ -85,5 +85,6 @@ def _claim_folder(source: Source) -> Claim | None:
     # only lies in one.
     rivals = {"checkpoint", "saved_model.pb"}.intersection(source.names)
     if rivals:
-        return Claim(Confidence.CONTENT, f"folder with {what}, beside {rivals.pop()}")
-    return Claim(Confidence.EXACT, f"folder with {what}")
+        reason = f"folder with {what}, beside {rivals.pop()}"
+        return Claim(Confidence.CONTENT, reason, file=what)
+    return Claim(Confidence.EXACT, f"folder with {what}", file=what)

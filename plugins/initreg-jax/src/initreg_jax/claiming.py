@@ -22,7 +22,9 @@ def claim(source: Source) -> Claim | None:
     if source.is_dir:
         found = contents(source)
         # Published models often lie in a folder in several formats, safetensors among them.
-        return Claim(Confidence.CONTENT, f"folder with {found[0]}") if found else None
+        if not found:
+            return None
+        return Claim(Confidence.CONTENT, f"folder with {found[0]}", file=found[0])
     if not source.is_file:
         return None
     if is_index(source):

@@ -69,4 +69,4 @@ def _claim_folder(source: Source) -> Claim | None:
     if not found:
         return None
     # Published models often lie in a folder in several formats, safetensors among them.
-    return Claim(Confidence.CONTENT, f"folder with {found[0]}")
+    return Claim(Confidence.CONTENT, f"folder with {found[0]}", file=found[0])
