@@ -319,9 +319,12 @@ BAD_CLAIMS = {
     ),
     "mixed": (
         "Claim('EXACT', None)",
-        "returned Claim(confidence='EXACT', reason=None, file=''); give a Confidence and texts",
+        "initreg_claim returned Claim(confidence='EXACT', reason=None, file=''); give a Confidence",
     ),
-    "file": ("Claim(Confidence.EXACT, 'why', file=3)", "file=3); give a Confidence and texts"),
+    "file": (
+        "Claim(Confidence.NAME, 'why', file=3)",
+        "initreg_claim returned Claim(confidence=<Confidence.NAME: 1>, reason='why', file=3); give",
+    ),
 }
 
 
