@@ -51,7 +51,8 @@ class Scale:
     other: Readable | None = None
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
-        if not (dtypes.is_float(dtype) or (self.by is not None and dtypes.integer_bits(dtype))):
+        integers = dtypes.integer_bits(dtypes.QUANTISED.get(dtype, dtype))
+        if not (dtypes.is_float(dtype) or (self.by is not None and integers)):
             raise ValueError(f"an array of {dtype} cannot be scaled")
         if self.by is None:
             return shape, dtype

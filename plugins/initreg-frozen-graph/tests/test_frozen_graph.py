@@ -31,11 +31,32 @@ CONTENT = (
 )
 QUANTISED = {"qint8": 11, "quint8": 12, "qint32": 13, "qint16": 15, "quint16": 16}
 NUMBERS = {
-    **{"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7},
-    **{"complex64": 8, "int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18},
-    **{"float16": 19, "uint32": 22, "uint64": 23, "float8_e5m2": 24, "float8_e4m3fn": 25},
-    **{"float8_e4m3fnuz": 26, "float8_e4m3b11fnuz": 27, "float8_e5m2fnuz": 28},
-    **{"int4": 29, "uint4": 30, "int2": 31, "uint2": 32, "float4_e2m1fn": 33},
+    "float32": 1,
+    "float64": 2,
+    "int32": 3,
+    "uint8": 4,
+    "int16": 5,
+    "int8": 6,
+    "string": 7,
+    "complex64": 8,
+    "int64": 9,
+    "bool": 10,
+    "bfloat16": 14,
+    "uint16": 17,
+    "complex128": 18,
+    "float16": 19,
+    "uint32": 22,
+    "uint64": 23,
+    "float8_e5m2": 24,
+    "float8_e4m3fn": 25,
+    "float8_e4m3fnuz": 26,
+    "float8_e4m3b11fnuz": 27,
+    "float8_e5m2fnuz": 28,
+    "int4": 29,
+    "uint4": 30,
+    "int2": 31,
+    "uint2": 32,
+    "float4_e2m1fn": 33,
     **QUANTISED,
 }
 
@@ -230,7 +251,9 @@ def frozen() -> tuple[Any, dict[str, Array]]:
             y = tf.add(y, b)
         session.run(v1.global_variables_initializer())
         values = {"fc/w": session.run(w), "out/b": session.run(b)}
-        graph = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [y.op.name])
+        graph = v1.graph_util.convert_variables_to_constants(
+            session, graph.as_graph_def(), [y.op.name]
+        )
     return graph, values
 
 

@@ -38,7 +38,9 @@ def claim(source: Source) -> Claim | None:
     if is_whole:
         return Claim(Confidence.EXACT, f"begins with a node of a TensorFlow graph, {op}")
     if is_named:
-        return Claim(Confidence.CONTENT, "begins like a TensorFlow graph, and its fields do not fit")
+        return Claim(
+            Confidence.CONTENT, "begins like a TensorFlow graph, and its fields do not fit"
+        )
     return None
 
 
