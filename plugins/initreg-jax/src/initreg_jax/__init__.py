@@ -4,7 +4,8 @@ An array is called by the keys on the way to it, joined with ``/``: ``params/Den
 read where it lies in the file.
 
 The modules: ``claiming`` recognises a source, ``opening`` decides what it means, ``msgpack`` reads
-a file, ``naming`` gives the arrays their names, and ``arrays`` says where their bytes are.
+a file, ``naming`` gives the arrays their names, and ``arrays`` says where their bytes are. The
+package ``orbax`` reads Orbax's checkpoints, which are folders, through tensorstore.
 
 Source of the layout: ``flax/serialization.py`` of Flax 0.12, and the specification of msgpack.
 """
@@ -28,5 +29,5 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     from initreg_jax import opening
 
-    found: Mapping[str, Any] = opening.open_source(source)
+    found: Mapping[str, Any] = opening.open_source(source, options)
     return found

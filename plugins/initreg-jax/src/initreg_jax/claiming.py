@@ -6,6 +6,7 @@ from initreg import Claim, Confidence, Source
 from initreg.format_tools import indexes
 
 from initreg_jax.msgpack import Array, Fault, Parser
+from initreg_jax.orbax import claiming as orbax
 
 SUFFIX, INDEX_SUFFIX = ".msgpack", ".msgpack.index.json"
 # What transformers and diffusers call the weights in a folder.
@@ -20,6 +21,8 @@ class _Found(Exception):
 def claim(source: Source) -> Claim | None:
     """The answer to ``initreg_claim``."""
     if source.is_dir:
+        if (checkpoint := orbax.claim(source)) is not None:
+            return checkpoint
         found = contents(source)
         # Published models often lie in a folder in several formats, safetensors among them.
         if not found:
