@@ -42,6 +42,7 @@ _FOREIGN = (
     (b"BZh", "bzip2-compressed: unpack it first", ""),
     (b"(\xb5/\xfd", "zstd-compressed: unpack it first", ""),
 )
+_ORBAX = {"_CHECKPOINT_METADATA", "manifest.ocdbt"}
 _TFJS = ". To read it: pip install initreg-tfjs"
 _BY_SUFFIX = {
     ".onnx": "an ONNX model. To read its weights: pip install initreg-onnx",
@@ -405,6 +406,8 @@ def _folder(folder: Source) -> str:
             if file.is_file and (what := file.stand_in()):
                 return f"a folder in which {name} is {what}"
     shown = ", ".join(folder.names[:5]) + (", ..." if len(folder.names) > 5 else "")
+    if _ORBAX.intersection(folder.names):
+        return "a checkpoint of Orbax. To read it: pip install 'initreg-jax[orbax]'"
     torch = [each for each in part_sets(folder.names) if each.ending in (".bin", ".pt", ".pth")]
     if torch:
         return (
