@@ -167,6 +167,8 @@ def test_a_folder_and_an_object_are_described(tmp_path):
     assert (
         Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, .... Pass a file in it"
     )
+    (tmp_path / "_CHECKPOINT_METADATA").touch()
+    assert "pip install 'initreg-jax[orbax]'" in Source(tmp_path).looks_like()
     assert "Pass it to SmartInit" in Source(["a.npz"]).looks_like()
     assert "of type int" in Source(3).looks_like()
     assert Source({"a": 1, "b": 2}).label == "dict of 2"

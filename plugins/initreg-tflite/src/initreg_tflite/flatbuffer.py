@@ -40,10 +40,10 @@ class Table(NamedTuple):
 
 
 class Vector(NamedTuple):
-    """A vector: the position of its first element, and how many it has."""
+    """A vector: the position of its first element, and how many elements it has."""
 
     begin: int
-    count: int
+    length: int
 
 
 class Flatbuffer:
@@ -135,20 +135,20 @@ class Flatbuffer:
         vector = self.vector(table, number, 4)
         if vector is None:
             return
-        if vector.count > most:
-            raise Fault(f"has a list of {vector.count:,} tables. At most {most:,} are read")
-        for place in range(vector.begin, vector.begin + 4 * vector.count, 4):
+        if vector.length > most:
+            raise Fault(f"has a list of {vector.length:,} tables. At most {most:,} are read")
+        for place in range(vector.begin, vector.begin + 4 * vector.length, 4):
             yield self.table(self.follow(place))
 
     def text(self, table: Table, number: int, most: int) -> str:
         """The text that a field holds, ``""`` if there is none. Raises Fault."""
         vector = self.vector(table, number, 1)
-        if vector is None or not vector.count:
+        if vector is None or not vector.length:
             return ""
-        if vector.count > most:
-            raise Fault(f"has a name of {vector.count:,} bytes")
+        if vector.length > most:
+            raise Fault(f"has a name of {vector.length:,} bytes")
         try:
-            return self.read(vector.begin, vector.count).decode()
+            return self.read(vector.begin, vector.length).decode()
         except UnicodeDecodeError as error:
             raise Fault("has a name that is not UTF-8") from error
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,8 +126,8 @@ class Model:
             raise Fault(f"has a tensor of buffer {number:,}, and {len(self._buffers):,} buffers")
         buffer = self._buffers[number]
         data = self._file.vector(buffer, 0, 1)
-        if data is not None and data.count:
-            return data.begin, data.begin + data.count
+        if data is not None and data.length:
+            return data.begin, data.begin + data.length
         # In a model of more than 2 GB, the bytes come after the flatbuffer. 1 is a placeholder.
         offset, size = self._file.value(buffer, 1, 8), self._file.value(buffer, 2, 8)
         if offset <= 1 or not size:
@@ -140,9 +140,9 @@ class Model:
         vector = self._file.vector(table, 0, 4)
         if vector is None:
             return ()
-        if vector.count > _MOST_AXES:
+        if vector.length > _MOST_AXES:
             raise Fault(f"has a tensor of more than {_MOST_AXES} axes")
-        data = self._file.read(vector.begin, 4 * vector.count) if vector.count else b""
+        data = self._file.read(vector.begin, 4 * vector.length) if vector.length else b""
         shape = tuple(np.frombuffer(data, "<i4").tolist())
         if min(shape, default=0) < 0 or math.prod(axis for axis in shape if axis) > _MOST_ELEMENTS:
             raise Fault(f"has a tensor of the shape {shape}")
@@ -170,7 +170,7 @@ class Model:
             zero_points = np.zeros(1, np.int64)
         return Quantisation(scales, zero_points, axis, 0)
 
-    def _vector(self, table: Table, number: int, dtype: str) -> np.ndarray:  # type: ignore[type-arg]
+    def _vector(self, table: Table, number: int, dtype: str) -> np.ndarray[Any, Any]:
         """A vector of numbers. It is read once, because many tensors may have the same one."""
         item = np.dtype(dtype).itemsize
         vector = self._file.vector(table, number, item)
@@ -178,6 +178,6 @@ class Model:
             return np.zeros(0, dtype)
         key = (vector.begin, item)
         if key not in self._numbers:
-            data = self._file.read(vector.begin, item * vector.count) if vector.count else b""
+            data = self._file.read(vector.begin, item * vector.length) if vector.length else b""
             self._numbers[key] = np.frombuffer(data, dtype)
         return self._numbers[key]
