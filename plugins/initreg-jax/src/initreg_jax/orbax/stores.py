@@ -70,7 +70,7 @@ class Stored:
         if store is None:
             raise InitregError(f"{self._what} cannot be read: the checkpoint was closed")
         try:
-            found: Array = np.array(store[index].read().result())
+            found: Array = np.asarray(store[index].read().result())
         except Exception as error:  # it raises ValueError for anything
             raise DamagedFile(f"{self._what} cannot be read: {_said(error)}. {_AGAIN}") from error
         self._files.check(self._folder)
