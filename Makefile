@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
-FORMATS ?= gguf jax onnx tfjs torch
+FORMATS ?= frozen-graph gguf jax onnx tflite tfjs torch
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -61,7 +61,7 @@ heavy: $(VENV)/.installed-test
 	@$(BIN)/python $(PYTEST) -m heavy $(ARGS)
 
 # tests/real is left out because it downloads weights, and most of it needs TensorFlow.
-# In an environment of its own: torch, JAX and TensorFlow need not get along.
+# In an environment of its own: nobody who works on initreg itself needs torch and JAX.
 formats: $(VENV)-formats/.installed
 	@for each in $(FORMATS); do \
 	  echo "==> plugins/initreg-$$each"; \
@@ -172,7 +172,7 @@ $(VENV)-oldest/.installed: pyproject.toml tests/oldest.py | $(VENV)/bin/python
 
 # tensorflowjs comes alone: its tests import one module of it, and the rest needs TensorFlow.
 $(VENV)-formats/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject.toml) | $(VENV)/bin/python
-	@echo "==> Installing torch, JAX, onnx and gguf for the tests of plugins/initreg-*: about 500 MB, only once"
+	@echo "==> Installing torch, JAX, TensorFlow and more for the tests of plugins/initreg-*: about 1 GB, only once"
 	@$(MAKE) --no-print-directory VENV=$(VENV)-formats $(VENV)-formats/bin/python
 	@$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable . $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \

@@ -22,6 +22,8 @@ class Claim:
         confidence: how sure the format is.
         reason: why, in words. ``initreg probe`` shows it, and so does the error if two formats
             claim a source.
+        file: for a folder, the name of the file in it that is opened. If several formats claim the
+            folder, the error tells the user to give one of these files.
 
     >>> Claim(Confidence.EXACT, "zip archive whose members are all .npy").confidence.name
     'EXACT'
@@ -29,3 +31,4 @@ class Claim:
 
     confidence: Confidence
     reason: str
+    file: str = ""

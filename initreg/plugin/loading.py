@@ -178,8 +178,9 @@ def checked_claim(claim: Any) -> Claim | None:
         return None
     if not isinstance(claim, Claim):
         raise PluginError(f"initreg_claim returned a {type(claim).__name__}, not a Claim")
-    if not isinstance(claim.confidence, Confidence) or not isinstance(claim.reason, str):
-        raise PluginError(f"initreg_claim returned {claim!r}; give a Confidence and a str")
+    texts = isinstance(claim.reason, str) and isinstance(claim.file, str)
+    if not isinstance(claim.confidence, Confidence) or not texts:
+        raise PluginError(f"initreg_claim returned {claim!r}; give a Confidence and texts")
     return claim
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +70,17 @@ class Probe:
                 for name, claim in self.claims
                 if name in self.tied
             )
+            files = [claim.file for name, claim in self.claims if name in self.tied]
+            choice = "Choose one: "
+            if all(files) and len(set(files)) > 1:
+                shown = ", ".join(os.path.join(self.source, file) for file in files[:-1])
+                choice = (
+                    f"They may differ. Give the file that you mean: {shown} or "
+                    f"{os.path.join(self.source, files[-1])}. Or choose a format: "
+                )
             return AmbiguousSource(
-                f"{self.source}: {len(self.tied)} formats claim it alike: {rivals}. "
-                "Choose one: " + option("format", self.tied[0])
+                f"{self.source}: {len(self.tied)} formats claim it alike: {rivals}. {choice}"
+                + option("format", self.tied[0])
             )
         message = f"{self.source}: no installed format claims it"
         if self.hint:

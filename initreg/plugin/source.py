@@ -42,11 +42,12 @@ _FOREIGN = (
     (b"BZh", "bzip2-compressed: unpack it first", ""),
     (b"(\xb5/\xfd", "zstd-compressed: unpack it first", ""),
 )
+_ORBAX = {"_CHECKPOINT_METADATA", "manifest.ocdbt"}
 _TFJS = ". To read it: pip install initreg-tfjs"
 _BY_SUFFIX = {
     ".onnx": "an ONNX model. To read its weights: pip install initreg-onnx",
     ".msgpack": "msgpack, as Flax saves weights. To read them: pip install initreg-jax",
-    ".pb": "a frozen graph: its weights are constants, not variables",
+    ".pb": "a frozen graph, if it is not damaged. To read it: pip install initreg-frozen-graph",
 }
 _BY_NAME = {
     ".msgpack.index.json": "an index of Flax's msgpack. To read it: pip install initreg-jax",
@@ -377,7 +378,7 @@ class Source:
                     return "a Python pickle, which can run code and is not opened"
                 return what
         if self.head[4:8] == b"TFL3":
-            return "a TensorFlow Lite model: convert it where it was made"
+            return "a TensorFlow Lite model. To read its tensors: pip install initreg-tflite"
         for ending, what in _BY_NAME.items():
             if self.path.name.endswith(ending):
                 return what
@@ -405,6 +406,8 @@ def _folder(folder: Source) -> str:
             if file.is_file and (what := file.stand_in()):
                 return f"a folder in which {name} is {what}"
     shown = ", ".join(folder.names[:5]) + (", ..." if len(folder.names) > 5 else "")
+    if _ORBAX.intersection(folder.names):
+        return "a checkpoint of Orbax. To read it: pip install 'initreg-jax[orbax]'"
     torch = [each for each in part_sets(folder.names) if each.ending in (".bin", ".pt", ".pth")]
     if torch:
         return (

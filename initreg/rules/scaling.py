@@ -40,7 +40,8 @@ class Scale(Combining):
     block: tuple[int, ...] = ()
 
     def announce(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
-        if not (dtypes.is_float(dtype) or (self.needs and dtypes.integer_bits(dtype))):
+        integers = dtypes.integer_bits(dtypes.QUANTISED.get(dtype, dtype))
+        if not (dtypes.is_float(dtype) or (self.needs and integers)):
             raise ValueError(f"an array of {dtype} cannot be scaled")
         if not self.needs:
             return shape, dtype

@@ -170,6 +170,20 @@ def test_tie_is_an_error_that_names_both_and_how_to_choose(
             assert list(arrays) == ["r"]
 
 
+def test_tied_claims_of_a_folder_name_its_files(install: Install, tmp_path: Path) -> None:
+    """If each claim says which file it means, the advice is to give one of these."""
+    points = install(
+        left=a_format("Claim(Confidence.CONTENT, 'l', file='a.l')", "{'l': np.ones(1)}"),
+        right=a_format("Claim(Confidence.CONTENT, 'r', file='a.r')", "{'r': np.ones(1)}"),
+    )
+    with pytest.raises(AmbiguousSource) as caught:
+        Registry(points).open(Source(tmp_path))
+    assert str(caught.value).endswith(
+        f"They may differ. Give the file that you mean: {tmp_path}/a.l or {tmp_path}/a.r. "
+        "Or choose a format: format='left'"
+    )
+
+
 def test_format_that_is_asked_for_need_not_claim(install: Install, source: Source) -> None:
     """``format=`` overrules the claims, also where there is none."""
     registry = Registry(install(**RIVALS))
@@ -301,11 +315,15 @@ BAD_CLAIMS = {
     "word": ("'mine'", "initreg_claim returned a str, not a Claim"),
     "number": (
         "Claim(3, 'why')",
-        "initreg_claim returned Claim(confidence=3, reason='why'); give a Confidence and a str",
+        "initreg_claim returned Claim(confidence=3, reason='why', file=''); give a Confidence",
     ),
     "mixed": (
         "Claim('EXACT', None)",
-        "initreg_claim returned Claim(confidence='EXACT', reason=None); give a Confidence and a",
+        "initreg_claim returned Claim(confidence='EXACT', reason=None, file=''); give a Confidence",
+    ),
+    "file": (
+        "Claim(Confidence.NAME, 'why', file=3)",
+        "initreg_claim returned Claim(confidence=<Confidence.NAME: 1>, reason='why', file=3); give",
     ),
 }
 

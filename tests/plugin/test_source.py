@@ -110,7 +110,8 @@ def test_not_found_names_what_is_near(tmp_path):
         ("m.bin", b"PK\x03\x04" + b"\0" * 26 + b"archive/data.pkl", "a PyTorch file"),
         ("m.bin", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file"),
         ("m.jit", b"PK\x03\x04" + b"\0" * 26 + b"model/data/0FB", "a PyTorch file"),
-        ("m.tflite", b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
+        ("m.tflite", b"\x1c\0\0\0TFL3", "pip install initreg-tflite"),
+        ("m.pb", b"\x0a\x0a\x0a\x01w\x12\x05Const", "pip install initreg-frozen-graph"),
         ("m.onnx", b"\x08\x07", "pip install initreg-onnx"),
         ("m.gguf", b"GGUF\3\0\0\0", "pip install initreg-gguf"),
         ("flax_model.msgpack", b"\x81\xa1a\x81\xa1b\xc7", "pip install initreg-jax"),
@@ -166,6 +167,8 @@ def test_a_folder_and_an_object_are_described(tmp_path):
     assert (
         Source(tmp_path).looks_like() == "a folder with f0, f1, f2, f3, f4, .... Pass a file in it"
     )
+    (tmp_path / "_CHECKPOINT_METADATA").touch()
+    assert "pip install 'initreg-jax[orbax]'" in Source(tmp_path).looks_like()
     assert "Pass it to SmartInit" in Source(["a.npz"]).looks_like()
     assert "of type int" in Source(3).looks_like()
     assert Source({"a": 1, "b": 2}).label == "dict of 2"

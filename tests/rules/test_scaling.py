@@ -12,6 +12,7 @@ import pytest
 import initreg
 from initreg import CastWarning, RuleError, SmartInit
 from initreg.cli import main
+from initreg.format_tools.values import Computed
 
 W = np.arange(15, dtype="f4").reshape(3, 5)
 
@@ -40,6 +41,26 @@ def test_by_another_array(dtype: str, scale_dtype: str, shape: tuple[int, ...]) 
     assert found["w"].dtype == scale_dtype
     expected = w.astype(scale.dtype) * (scale.reshape(()) if scale.size == 1 else scale)
     assert found["w"].tobytes() == expected.astype(scale.dtype).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "integers"),
+    [("qint8", "i1"), ("quint8", "u1"), ("qint16", "i2"), ("quint16", "u2"), ("qint32", "i4")],
+)
+def test_quantised_dtypes_of_tensorflow(dtype: str, integers: str) -> None:
+    """Their scale is the one that they come with. By a number alone they are not scaled."""
+    scale = np.array([[0.5], [2], [4]], "f8" if dtype == "qint32" else "f4")
+    values = W.astype(integers)
+    source = {"w": Computed(W.shape, dtype, lambda: values), "w/scale": scale}
+    found = initreg.load(source, scale={"*": "*/scale"})
+    assert list(found) == ["w"]
+    assert found["w"].tobytes() == (values.astype(scale.dtype) * scale).tobytes()
+    with pytest.raises(RuleError, match=f"an array of {dtype} cannot be scaled"):
+        initreg.load(source, scale={"w": 2})
+    with pytest.raises(RuleError, match=r"there is no array 'v/scale' to scale it by"):
+        initreg.load(
+            source | {"v": Computed((1,), "qint8", lambda: values)}, scale={"*": "*/scale"}
+        )
 
 
 @pytest.mark.parametrize(

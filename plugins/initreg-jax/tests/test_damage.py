@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
+import warnings
 from pathlib import Path
+from typing import Any
 
 import flax.serialization
-import initreg
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
+from initreg.testing import check_damage
 
 # More of them: INITREG_FUZZ=20000 make formats FORMATS=jax ARGS="-k damage"
-INPUTS = int(os.environ.get("INITREG_FUZZ", "400"))
-NUMBERS = (0, 1, 0x7F, 0x80, 0xFF)
-
-
-def mutated(data: bytes, random: random.Random) -> bytes:
-    """The bytes with a few changes: single bytes, runs that are copied, cut out, or cut off."""
-    found = bytearray(data)
-    for _ in range(random.choice((1, 1, 1, 2, 8))):
-        at = random.randrange(len(found))
-        way = random.random()
-        if way < 0.7:
-            found[at] = random.choice((*NUMBERS, random.randrange(256), found[at] ^ 1))
-        elif way < 0.8:
-            begin = random.randrange(len(found))
-            run = found[begin : begin + random.randrange(1, 40)]
-            found[at : at + len(run)] = run
-        elif way < 0.9:
-            del found[at : at + random.randrange(1, 16)]
-        else:
-            found[at:at] = bytes(random.randrange(256) for _ in range(random.randrange(1, 9)))
-        if not found:
-            return b""
-    return bytes(found)
 
 
 def test_damaged_files_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,17 +25,23 @@ def test_damaged_files_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "scale": np.float32(2),
         "z": 1j,
     }
-    data, source = flax.serialization.msgpack_serialize(value), random.Random(0)
-    path, opened = tmp_path / "m.msgpack", 0
-    for _ in range(INPUTS):
-        path.write_bytes(mutated(data, source))
-        with (
-            contextlib.suppress(initreg.InitregError),
-            initreg.open(path, format="jax") as arrays,
-        ):
-            opened += 1
-            for array in arrays.values():
-                with contextlib.suppress(initreg.InitregError):
-                    found = array.read()
-                    assert found.shape == array.shape
-    assert 0 < opened < INPUTS
+    data = flax.serialization.msgpack_serialize(value)
+    check_damage(tmp_path, {"m.msgpack": data}, "jax")
+
+
+@pytest.mark.parametrize("layout", [{"use_ocdbt": True}, {"use_ocdbt": False}], ids=str)
+def test_damaged_checkpoints_of_orbax_are_one_error(tmp_path: Path, layout: dict[str, Any]) -> None:
+    """The same of every file of a checkpoint, although tensorstore reads them."""
+    tree = {"params": {"w": np.arange(12, dtype="f4").reshape(3, 4), "b": np.ones(2, "f2")}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**layout)) as saver:
+            saver.save((tmp_path / "m").absolute(), tree | {"step": 7})
+    files = {
+        str(path.relative_to(tmp_path)): path.read_bytes()
+        for path in sorted((tmp_path / "m").rglob("*"))
+        if path.is_file()
+    }
+    names = {"_METADATA", "manifest.ocdbt", ".zarray", "0", "0.0"}
+    changed = [name for name in files if Path(name).name in names or "/d/" in name]
+    check_damage(tmp_path, files, "jax", source="m", changed=changed, native=True)

@@ -291,3 +291,30 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("other", ["tf_model.h5", "flax_model.msgpack"])
+def test_a_folder_in_several_formats_is_not_guessed(tmp_path: Path, other: str) -> None:
+    """Another framework's copy may differ. The error names both files, and each opens alone."""
+    if other == "tf_model.h5":
+        initreg.save(tmp_path / other, {"w": np.zeros(2, "f4")})
+    else:
+        pytest.importorskip("initreg_jax", reason="initreg-jax claims the other file")
+        content = b"\x93\x91\x02\xa7float32\xc4\x08" + bytes(8)
+        (tmp_path / other).write_bytes(b"\x81\xa1w\xc7" + bytes([len(content), 1]) + content)
+    torch.save({"w": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(initreg.AmbiguousSource) as caught:
+        initreg.open(tmp_path)
+    for name, value in (("pytorch_model.bin", 1), (other, 0)):
+        assert f"{tmp_path}/{name}" in str(caught.value)
+        assert initreg.load(tmp_path / name)["w"].tolist() == [value, value]
+
+
+def test_the_index_of_a_variant(tmp_path: Path) -> None:
+    """diffusers puts the name of a variant before .json."""
+    name = "diffusion_pytorch_model.bin.index.fp16.json"
+    part = "diffusion_pytorch_model.fp16-00001-of-00001.bin"
+    torch.save({"w": torch.ones(2)}, tmp_path / part)
+    (tmp_path / name).write_text(json.dumps({"weight_map": {"w": part}}))
+    for source in (tmp_path / name, tmp_path):
+        assert initreg.load(source)["w"].tolist() == [1, 1]

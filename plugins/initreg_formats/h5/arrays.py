@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import Chunk, ChunkedExtent, Codec, DamagedFile, Extent, RefusedFile
 from initreg.dtypes import name_of
+from initreg.format_tools.values import OpaqueDtype, Unreadable
 from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import AGAIN, Container, native_remedy, structures
 from initreg_formats.h5.hdf5 import chunks, headers, messages
@@ -21,7 +22,6 @@ from initreg_formats.h5.hdf5.messages import Layout, Space
 from initreg_formats.h5.hdf5.strings import DESCRIPTOR, strings
 from initreg_formats.h5.native import Native
 from initreg_formats.h5.walk import Dataset, as_text
-from initreg_formats.shared.unreadable import OpaqueDtype, Unreadable
 
 if TYPE_CHECKING:
     import numpy as np

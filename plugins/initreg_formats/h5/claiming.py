@@ -13,10 +13,17 @@ _SUFFIXES = (".h5", ".hdf5", ".keras")
 KERAS_INDEX = ".weights.json"
 # transformers wrote TensorFlow weights so: tf_model-00001-of-00002.h5, and tf_model.h5.index.json.
 TRANSFORMERS_INDEX = ".h5.index.json"
+TRANSFORMERS = "tf_model.h5"
 
 
 def claim(source: Source) -> Claim | None:
     """The answer to ``initreg_claim``."""
+    if source.is_dir:
+        found = contents(source)
+        if not found:
+            return None
+        # Such a folder often has the model in other formats, too.
+        return Claim(Confidence.CONTENT, f"folder with {found[0]}", file=found[0])
     if not source.is_file:
         return None
     if signature_at(source.head) is not None or _is_deep(source):
@@ -28,6 +35,15 @@ def claim(source: Source) -> Claim | None:
     if source.suffix in _SUFFIXES:
         return Claim(Confidence.NAME, f"is named {source.suffix}, but does not begin like one")
     return None
+
+
+def contents(folder: Source) -> list[str]:
+    """The names in a folder that could be meant, as transformers writes them: indices, or else
+    ``tf_model.h5``. A folder with other HDF5 files is not claimed, because these are often the
+    saves of several epochs."""
+    names = [name for name in folder.names if not name.startswith(".")]
+    indices = [name for name in names if name.lower().endswith(TRANSFORMERS_INDEX)]
+    return indices or [name for name in names if name == TRANSFORMERS]
 
 
 def signature_at(head: bytes) -> int | None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from initreg import DamagedFile, OpenOptions, Source
+from initreg.format_tools.indexes import only_file
 from initreg_formats.h5 import archive, shards
 from initreg_formats.h5.arrays import Strings
-from initreg_formats.h5.claiming import is_index
+from initreg_formats.h5.claiming import contents, is_index
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of
 from initreg_formats.h5.native import Native
@@ -20,6 +21,8 @@ from initreg_formats.shared.zip_member import MAGIC
 
 def open_source(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     """Every array by name. Raises DamagedFile, RefusedFile, SourceNotFound, MissingLibrary."""
+    if source.is_dir and (found := contents(source)):
+        source = only_file(source, found, "HDF5 files")
     file_of(source, "h5")
     if not source.head:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")

@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from initreg import DamagedFile, InitregError, OpenOptions, Source, part_sets
+from initreg.format_tools.indexes import index_of, parts_of, together, weight_map
 from initreg_formats.h5.claiming import KERAS_INDEX, TRANSFORMERS_INDEX, is_index
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of
-from initreg_formats.shared.parts import index_of, parts_of, together, weight_map
 
 _KERAS_PART = re.compile(r"(.+)_\d{5}\.weights\.h5")
 _NUMBERED = re.compile(r"(.+)_([1-9]\d*)")

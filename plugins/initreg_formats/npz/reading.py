@@ -12,6 +12,7 @@ import zipfile
 from typing import Any, BinaryIO
 
 from initreg import DamagedFile, DuplicateName, Extent, InitregError, OpenOptions, Source, dtypes
+from initreg.format_tools.values import UNKNOWN, Unreadable
 from initreg.option_spelling import option, said
 from initreg_formats.shared.flattening import flatten
 from initreg_formats.shared.npy_header import MAGIC, Header, header_size, parse_header
@@ -22,7 +23,6 @@ from initreg_formats.shared.numpy_reading import (
     structured_dtype,
 )
 from initreg_formats.shared.paths import file_of
-from initreg_formats.shared.unreadable import UNKNOWN, Unreadable
 from initreg_formats.shared.zip_member import (
     OtherName,
     check_packing,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from initreg import Claim, Confidence, Source
+from initreg.format_tools import indexes
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -61,7 +62,7 @@ def _metadata_text(begin: bytes) -> str:
 
 def is_index(source: Source) -> bool:
     """Whether the source is named like the index of several files."""
-    return source.path is not None and source.path.name.lower().endswith(INDEX_SUFFIX)
+    return indexes.is_index(source, INDEX_SUFFIX)
 
 
 def contents(folder: Source) -> tuple[list[str], list[str]]:
@@ -70,7 +71,7 @@ def contents(folder: Source) -> tuple[list[str], list[str]]:
     Hidden files are left out: the names of files that are being written begin with a dot.
     """
     names = [name for name in folder.names if not name.startswith(".")]
-    indices = [name for name in names if name.lower().endswith(INDEX_SUFFIX)]
+    indices = [name for name in names if indexes.is_index_name(name, INDEX_SUFFIX)]
     files = [name for name in names if name.lower().endswith(SUFFIX)]
     return indices, files
 
@@ -84,5 +85,6 @@ def _claim_folder(source: Source) -> Claim | None:
     # only lies in one.
     rivals = {"checkpoint", "saved_model.pb"}.intersection(source.names)
     if rivals:
-        return Claim(Confidence.CONTENT, f"folder with {what}, beside {rivals.pop()}")
-    return Claim(Confidence.EXACT, f"folder with {what}")
+        reason = f"folder with {what}, beside {rivals.pop()}"
+        return Claim(Confidence.CONTENT, reason, file=what)
+    return Claim(Confidence.EXACT, f"folder with {what}", file=what)

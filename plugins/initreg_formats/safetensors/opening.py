@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from initreg import AmbiguousSource, InitregError, Source, part_sets
+from initreg.format_tools.indexes import index_beside, together
 from initreg_formats.safetensors.claiming import INDEX_SUFFIX, SUFFIX, contents, is_index
 from initreg_formats.safetensors.reading import open_file
 from initreg_formats.safetensors.shards import Sharded, open_index
-from initreg_formats.shared.parts import index_of, together
 from initreg_formats.shared.paths import path_of
 
 _SHOWN = 8
@@ -31,11 +31,9 @@ def open_source(source: Source) -> dict[str, Any]:
 def _open_file(source: Source) -> dict[str, Any]:
     """The arrays of a file, or of all parts of its set."""
     assert source.path is not None
-    sets = part_sets([source.path.name])
-    if not sets:
+    if not part_sets([source.path.name]):
         return open_file(source)
-    # model-00001-of-00003.safetensors: the index is called model.safetensors.index.json.
-    index = index_of(source, f"{sets[0].stem[:-1]}{INDEX_SUFFIX}")
+    index = index_beside(source, INDEX_SUFFIX)
     if index is not None:
         return open_index(index)
     found = [(part, open_file(part)) for part in source.set_of_parts()]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from initreg import DamagedFile, Extent, OpaqueExtent, Source
+from initreg.format_tools.strict_json import is_text, parse_object
 from initreg_formats.safetensors.claiming import BLANKS, LONGEST_HEADER, METADATA
 from initreg_formats.safetensors.dtypes import DTYPES
-from initreg_formats.shared.strict_json import is_text, parse_object
 
 _MOST_AXES = 64  # numpy's limit
 _MOST_BYTES = 1 << 62

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from initreg import ArraySpec, InitregError, Output, Saved, SaveOptions, Source
+from initreg.format_tools.indexes import weight_map
 from initreg.option_spelling import option
 from initreg_formats.safetensors.claiming import INDEX_SUFFIX, LONGEST_HEADER, METADATA, SUFFIX
 from initreg_formats.safetensors.dtypes import NAMES, OPAQUE
-from initreg_formats.shared.parts import weight_map
 from initreg_formats.shared.refusing import dtype_problem, name_problem, refuse
 
 _SHARD = r"(\.\d+)?-\d{5,}-of-\d{5,}\.safetensors"  # after the base

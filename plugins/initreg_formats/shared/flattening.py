@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from initreg import DamagedFile, DuplicateName, LazyArray
-from initreg_formats.shared.unreadable import Unreadable
+from initreg.format_tools.values import Unreadable
 
 _DEEPEST = 100  # levels of nesting. No model has as many; a dict that holds itself has more
 _MOST = 200_000  # arrays, dicts and lists. A few that hold each other several times have more

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from initreg import DamagedFile, RefusedFile
+from initreg.format_tools.values import Unreadable
 from initreg.option_spelling import option
 from initreg_formats.shared.flattening import flatten, is_list
 from initreg_formats.shared.npy_header import Header, check_descr
-from initreg_formats.shared.unreadable import Unreadable
 
 _DEEPEST = 32  # levels of structured dtypes
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from initreg import DamagedFile, Source
+from initreg.format_tools.values import WithoutValue
 from initreg_formats.shared.paths import file_of
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, field, fields, signed, varint
 from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS
-from initreg_formats.shared.unreadable import WithoutValue
 from initreg_formats.tf_metagraph.claiming import COLLECTION, FIELDS, GRAPH, begins_like_one
 
 _LARGEST = (1 << 31) - 1  # bytes; no message of protocol buffers is larger

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import DamagedFile, DuplicateName, InitregError, SmartInit
+from initreg import AmbiguousSource, DamagedFile, DuplicateName, InitregError, SmartInit
 
 pytestmark = pytest.mark.filterwarnings(  # Keras's own, with numpy 2
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -126,6 +126,21 @@ def test_transformers(tmp_path: Path) -> None:
     parts[0].unlink()
     with pytest.raises(DamagedFile, match=r"missing: tf_model-00001-of-00002\.h5"):
         initreg.open(parts[1])
+
+
+def test_a_folder_of_transformers(tmp_path: Path) -> None:
+    """A folder means its index, or its tf_model.h5. Other HDF5 files are not claimed."""
+    with h5py.File(tmp_path / "epoch_1.h5", "w") as file:
+        file["w"] = W
+    assert initreg.probe(tmp_path).winner is None
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file["w"] = W
+    assert list(initreg.load(tmp_path)) == ["w"]
+    transformers(tmp_path)
+    assert sorted(initreg.load(tmp_path)) == ["a/kernel", "b/kernel"]
+    (tmp_path / "other.h5.index.json").write_text("{}")
+    with pytest.raises(AmbiguousSource, match=r"other\.h5\.index\.json, tf_model\.h5\.index\.json"):
+        initreg.open(tmp_path)
 
 
 def test_transformers_of_two_saves(tmp_path: Path) -> None:

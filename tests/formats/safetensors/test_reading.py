@@ -412,6 +412,35 @@ def test_a_part_that_is_a_pipe(sharded):
 
 
 @pytest.mark.parametrize(
+    ("index", "part"),
+    [
+        ("m.safetensors.index.fp16.json", "m.fp16-0000{}-of-00002.safetensors"),
+        ("m.safetensors.index.fp16.json", "m-0000{}-of-00002.fp16.safetensors"),
+        ("m.fp16.safetensors.index.json", "m.fp16-0000{}-of-00002.safetensors"),
+    ],
+)
+def test_the_index_of_a_variant(tmp_path, index, part):
+    """diffusers puts the name of a variant into that of the index. The index, a part and the folder
+    give all arrays."""
+    names = [part.format(n) for n in (1, 2)]
+    for n, name in enumerate(names):
+        safetensors.numpy.save_file({f"w{n}": np.full(2, n, "f2")}, tmp_path / name)
+    places = {f"w{n}": name for n, name in enumerate(names)}
+    (tmp_path / index).write_text(json.dumps({"weight_map": places}))
+    probe = initreg.probe(tmp_path / index)
+    assert dict(probe.claims)["safetensors"].confidence is Confidence.EXACT
+    for source in (tmp_path / index, tmp_path / names[1], tmp_path):
+        found = initreg.load(source)
+        assert {name: array.tolist() for name, array in found.items()} == {
+            "w0": [0, 0],
+            "w1": [1, 1],
+        }
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(InitregError, match="2 indices of safetensors files"):
+        initreg.open(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ('{"weight_map": {"a": 3}}', "its weight_map does not give each array the name of a file"),

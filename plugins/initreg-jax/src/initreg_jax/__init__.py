@@ -4,9 +4,9 @@ An array is called by the keys on the way to it, joined with ``/``: ``params/Den
 read where it lies in the file. :class:`Tree` is a target: a pytree that arrays are restored into.
 
 The modules: ``claiming`` recognises a source, ``opening`` decides what it means, ``msgpack`` reads
-a file, ``naming`` gives the arrays their names, ``arrays`` says where their bytes are, ``chunks``
-puts together what Flax saved in chunks, ``shards`` reads the index of several files, and
-``tree_target`` writes into pytrees.
+a file, ``naming`` gives the arrays their names, ``arrays`` says where their bytes are, and
+``tree_target`` writes into pytrees. The package ``orbax`` reads Orbax's checkpoints, which are
+folders, through tensorstore.
 
 Source of the layout: ``flax/serialization.py`` of Flax 0.12, and the specification of msgpack.
 """
@@ -31,5 +31,5 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     from initreg_jax import opening
 
-    found: Mapping[str, Any] = opening.open_source(source)
+    found: Mapping[str, Any] = opening.open_source(source, options)
     return found

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from initreg import (
-    DamagedFile,
-    Extent,
-    InitregError,
-    SlicedExtent,
-    Source,
-)
-from initreg.dtypes import OpaqueDtype, is_number, stored_itemsize
+from initreg import DamagedFile, Source
+from initreg.dtypes import is_number, stored_itemsize
+from initreg.format_tools.runs import Run, extent_of
+from initreg.format_tools.values import OpaqueDtype, Unreadable
 
-from initreg_jax.chunks import boxes
 from initreg_jax.msgpack import Array, Extension, Fault, Parser, Span
 from initreg_jax.naming import Chunked, Leaf, leaves, parse
-
-
-class Unreadable:
-    """An array that is listed, and that cannot be read: ``unreadable`` says why."""
-
-    def __init__(self, message: str, shape: tuple[int, ...], dtype: str) -> None:
-        self.unreadable, self.shape, self.dtype = message, shape, OpaqueDtype(dtype)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise InitregError(self.unreadable)
 
 
 class Arrays(dict[str, Any]):
@@ -80,10 +65,10 @@ def _array(source: Source, leaf: Leaf, what: str) -> Any:
     assert not isinstance(leaf, Span)
     if isinstance(leaf, Extension):
         return Unreadable(
+            (),
+            OpaqueDtype("extension"),
             f"{what} cannot be read: it is a msgpack extension of type {leaf.code}, which Flax "
             "does not write. Drop it",
-            (),
-            "extension",
         )
     if isinstance(leaf, (Array, Chunked)):
         shape, chunks = leaf if isinstance(leaf, Chunked) else (leaf.shape, (leaf,))
@@ -101,10 +86,10 @@ def _of_bytes(source: Source, shape: tuple[int, ...], chunks: tuple[Array, ...],
         item = 0
     if not item:
         return Unreadable(
+            shape,
+            OpaqueDtype(dtype[:80]),
             f"{what} cannot be read: it has the dtype {dtype[:80]!r}, which neither numpy nor "
             "ml_dtypes has for numbers. Drop it, or cast it where it was saved",
-            shape,
-            dtype[:80],
         )
     for chunk in chunks:
         if math.prod(chunk.shape) * item != chunk.length:
@@ -113,19 +98,13 @@ def _of_bytes(source: Source, shape: tuple[int, ...], chunks: tuple[Array, ...],
                 "is damaged. Download or copy it again"
             )
     assert source.path is not None
-    if len(chunks) == 1 and chunks[0].shape == shape:
-        return Extent(source.path, chunks[0].begin, chunks[0].length, shape, dtype)
-    count = sum(chunk.shape[0] for chunk in chunks)
-    if count != math.prod(shape):
+    nbytes, wanted = sum(chunk.length for chunk in chunks), math.prod(shape) * item
+    if nbytes != wanted:
         raise DamagedFile(
-            f"{what} has {count:,} elements in its chunks, but its shape {shape} takes "
-            f"{math.prod(shape):,}. The file is damaged. Download or copy it again"
+            f"{what} has {nbytes // item:,} elements in its chunks, but its shape {shape} takes "
+            f"{wanted // item:,}. The file is damaged. Download or copy it again"
         )
-    slices, first = [], 0
-    for chunk in chunks:
-        for box in boxes(shape, first, first + chunk.shape[0]):
-            at = chunk.begin + (box.first - first) * item
-            length = math.prod(box.shape) * item
-            slices.append((box.start, Extent(source.path, at, length, box.shape, dtype)))
-        first += chunk.shape[0]
-    return SlicedExtent(shape, dtype, tuple(slices))
+    # Each chunk holds whole elements, so that no element lies in two.
+    return extent_of(
+        [Run(source.path, chunk.begin, chunk.length) for chunk in chunks], shape, dtype
+    )

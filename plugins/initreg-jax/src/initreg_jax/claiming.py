@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from initreg import Claim, Confidence, Source
+from initreg.format_tools import indexes
 
 from initreg_jax.msgpack import Array, Fault, Parser
+from initreg_jax.orbax import claiming as orbax
 
 SUFFIX, INDEX_SUFFIX = ".msgpack", ".msgpack.index.json"
 # What transformers and diffusers call the weights in a folder.
@@ -19,9 +21,13 @@ class _Found(Exception):
 def claim(source: Source) -> Claim | None:
     """The answer to ``initreg_claim``."""
     if source.is_dir:
+        if (checkpoint := orbax.claim(source)) is not None:
+            return checkpoint
         found = contents(source)
         # Published models often lie in a folder in several formats, safetensors among them.
-        return Claim(Confidence.CONTENT, f"folder with {found[0]}") if found else None
+        if not found:
+            return None
+        return Claim(Confidence.CONTENT, f"folder with {found[0]}", file=found[0])
     if not source.is_file:
         return None
     if is_index(source):
@@ -37,13 +43,13 @@ def claim(source: Source) -> Claim | None:
 
 def is_index(source: Source) -> bool:
     """Whether the source is named like the index of several files."""
-    return source.path is not None and source.path.name.lower().endswith(INDEX_SUFFIX)
+    return indexes.is_index(source, INDEX_SUFFIX)
 
 
 def contents(folder: Source) -> list[str]:
     """The names in a folder that could be meant: indices, or else files with their usual names."""
     names = [name for name in folder.names if not name.startswith(".")]
-    indices = [name for name in names if name.lower().endswith(INDEX_SUFFIX)]
+    indices = [name for name in names if indexes.is_index_name(name, INDEX_SUFFIX)]
     return indices or [name for name in names if name in FOLDER_FILES]
 
 

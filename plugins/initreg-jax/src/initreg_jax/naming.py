@@ -11,7 +11,7 @@ from initreg_jax.msgpack import Array, Extension, Fault, Items, Parser, Span
 
 _CHUNKED = "__msgpack_chunked_array__"
 # Where a TrainState of Flax, and the optimizers of its first versions, keep what is not the model.
-_TRAINING = ("opt_state", "optimizer/state", "state/param_states")
+TRAINING = ("opt_state", "optimizer/state", "state/param_states")
 
 
 class Chunked(tuple[tuple[int, ...], tuple[Array, ...]]):
@@ -21,6 +21,11 @@ class Chunked(tuple[tuple[int, ...], tuple[Array, ...]]):
 
 
 Leaf = Array | Chunked | Extension | Span | bool | int | float | complex
+
+
+def is_of_the_model(name: str) -> bool:
+    """Whether an array belongs to the model, by its name, and not to its training."""
+    return not any(name == each or name.startswith(f"{each}/") for each in TRAINING)
 
 
 def leaves(found: Items, label: str) -> Iterator[tuple[str, Leaf, bool]]:
@@ -64,7 +69,7 @@ def _walk(value: Any, name: str, is_model: bool) -> Iterator[tuple[str, Leaf, bo
         return
     for key, each in pairs:
         path = f"{name}/{key}" if name else str(key)
-        yield from _walk(each, path, is_model and path not in _TRAINING)
+        yield from _walk(each, path, is_model and path not in TRAINING)
 
 
 def _chunked(items: Items) -> Chunked:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from initreg import AmbiguousSource, InitregError, Source
+from typing import Any
+
+from initreg import InitregError, OpenOptions, Source
+from initreg.format_tools.indexes import only_file, open_index
 
 from initreg_jax import claiming
-from initreg_jax.arrays import Arrays, open_file
-from initreg_jax.shards import open_index
+from initreg_jax.arrays import open_file
+from initreg_jax.orbax import claiming as orbax
+from initreg_jax.orbax.opening import open_folder
 
 
-def open_source(source: Source) -> Arrays:
+def open_source(source: Source, options: OpenOptions) -> Any:
     """Every array by name.
 
     Raises:
@@ -21,14 +25,10 @@ def open_source(source: Source) -> Arrays:
         raise InitregError(f"{source.label} is not a file")
     if not source.exists:
         raise source.not_found()
+    if source.is_dir and orbax.claim(source) is not None:
+        return open_folder(source, options)
     if source.is_dir:
-        found = claiming.contents(source)
-        if len(found) != 1:
-            raise AmbiguousSource(
-                f"{source.label}: which of its msgpack files is meant? It holds "
-                f"{', '.join(found[:8]) or 'none'}. Give one of them by its path"
-            )
-        source = source.part(found[0])
+        source = only_file(source, claiming.contents(source), "msgpack files")
     if claiming.is_index(source):
-        return open_index(source)
+        return open_index(source, open_file)
     return open_file(source)

@@ -4,9 +4,9 @@ An array is called by the name of its initializer. Tensors of ``Constant`` nodes
 output of the node, and those of a graph inside a node by the way to it: ``if_out/then_branch/w``.
 Tensors in external data files are read where they are.
 
-The modules: ``claiming`` recognises a source, ``wire`` reads protocol buffers, ``model`` finds the
-tensors of a model, ``types`` knows their dtypes, ``arrays`` says where their bytes are, ``packing``
-unpacks what is not stored as numpy has it, and ``external`` finds the files of external data.
+The modules: ``claiming`` recognises a source, ``model`` finds the tensors of a model, ``types``
+knows their dtypes, ``arrays`` says where their bytes are, ``packing`` unpacks what is not stored as
+numpy has it, and ``external`` finds the files of external data.
 
 Source of the layout: ``onnx/onnx.proto`` and ``docs/ExternalData.md`` of ONNX 1.23.
 """

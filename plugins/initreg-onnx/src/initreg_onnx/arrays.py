@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from initreg import (
@@ -20,44 +19,19 @@ from initreg import (
     RefusedFile,
     Source,
 )
-from initreg.dtypes import OpaqueDtype, to_numpy
+from initreg.dtypes import to_numpy
+from initreg.format_tools.protobuf import Fault, Wire
+from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable
 
 from initreg_onnx.external import Files, Place
 from initreg_onnx.model import Model, Tensor
 from initreg_onnx.packing import Unpackable, typed, unpacked
 from initreg_onnx.types import DOUBLES, FLOATS, STRINGS, TYPES, Type
-from initreg_onnx.wire import Fault, Wire
 
 Array = np.ndarray[Any, Any]
 
 # The names that torch.onnx gives to what it computed from several weights, or transposed.
 _AUTOMATIC = re.compile(r"onnx::\w+_\d+")
-
-
-class Unreadable:
-    """An array that is listed, and that cannot be read: ``unreadable`` says why."""
-
-    def __init__(self, message: str, shape: tuple[int, ...], dtype: str) -> None:
-        self.unreadable, self.shape, self.dtype = message, shape, OpaqueDtype(dtype)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise InitregError(self.unreadable)
-
-
-class Computed:
-    """An array that ``read`` makes when it is asked for."""
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        dtype: str,
-        aliases: tuple[str, ...],
-        read: Callable[[], Array],
-    ) -> None:
-        self.shape, self.dtype, self.aliases, self._read = shape, dtype, aliases, read
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self._read()
 
 
 class Arrays(dict[str, Any]):
@@ -127,7 +101,7 @@ class _Maker:
         shown = kind.label if kind else f"type {tensor.type}"
         stored = [each for each, runs in tensor.runs.items() if any(b < e for b, e in runs)]
         if why := _why_not(tensor, kind, stored):
-            return Unreadable(f"{what} cannot be read: {why}", tensor.shape, shown)
+            return Unreadable(tensor.shape, OpaqueDtype(shown), f"{what} cannot be read: {why}")
         assert kind is not None
         count = math.prod(tensor.shape)
         if kind.name == "string":
@@ -154,7 +128,7 @@ class _Maker:
                 found = unpacked(kind, self._files.read(place, what), count)
                 return found.reshape(tensor.shape)
 
-            return Computed(tensor.shape, kind.name, aliases, read)
+            return Computed(tensor.shape, kind.name, read, aliases)
         return Extent(place.path, place.offset, nbytes, tensor.shape, kind.name, aliases=aliases)
 
     def _raw(self, tensor: Tensor, nbytes: int, what: str) -> Place:
@@ -197,19 +171,21 @@ class _Maker:
         try:
             to_numpy(kind.name)
         except TypeError as error:
-            return Unreadable(f"{what} cannot be read: {error}", tensor.shape, kind.label)
+            return Unreadable(
+                tensor.shape, OpaqueDtype(kind.label), f"{what} cannot be read: {error}"
+            )
         runs = tensor.runs[kind.field]
 
         def read() -> Array:
             try:
                 data = b"".join(self._pieces(runs, what))
                 return typed(kind, data, count).reshape(tensor.shape)
-            except Unpackable as error:
+            except (Fault, Unpackable) as error:
                 raise DamagedFile(
                     f"{what} {error}. The file is damaged. Download or copy it again"
                 ) from error
 
-        return Computed(tensor.shape, kind.name, aliases, read)
+        return Computed(tensor.shape, kind.name, read, aliases)
 
     def _strings(self, tensor: Tensor, count: int, what: str) -> Computed:
         runs = tensor.runs.get(STRINGS, [])
@@ -224,7 +200,7 @@ class _Maker:
             found[:] = self._pieces(runs, what)
             return found.reshape(tensor.shape)
 
-        return Computed(tensor.shape, "string", (), read)
+        return Computed(tensor.shape, "string", read)
 
     def _pieces(self, runs: list[tuple[int, int]], what: str) -> list[bytes]:
         """Runs of bytes. They are read at once, because there may be one for each element."""

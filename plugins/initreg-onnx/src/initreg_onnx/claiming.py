@@ -7,8 +7,7 @@ version and the graph, are in every model.
 from __future__ import annotations
 
 from initreg import Claim, Confidence, Source
-
-from initreg_onnx.wire import BYTES, VARINT, Fault, head, varint
+from initreg.format_tools.protobuf import BYTES, VARINT, Fault, head, varint
 
 _IR_VERSION, _GRAPH = 1, 7
 _MODEL_FIELDS = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), BYTES)

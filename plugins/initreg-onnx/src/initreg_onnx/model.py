@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from initreg.format_tools.protobuf import BYTES, VARINT, Fault, Field, Wire, signed, varint
+
 from initreg_onnx.types import DATA_FIELDS, STRINGS
-from initreg_onnx.wire import BYTES, VARINT, Fault, Field, Wire, signed, varint
 
 _DEEPEST = 50  # graphs in each other. Models have three or so
 _MOST_AXES = 64  # numpy's own limit
@@ -78,18 +79,13 @@ class Model:
             raise Fault("has no graph")
         self.tensors = [tensor for graph in graphs for tensor in self._graph(graph, "", 0)]
 
-    def _message(self, of: Field) -> Iterator[Field]:
-        if of.kind != BYTES:
-            raise Fault(f"has a number instead of a message in field {of.number}")
-        return self._wire.fields(of.begin, of.end)
-
     def _note(self, key: str, of: Field) -> None:
         if of.end - of.begin <= _LONGEST_NOTE and (text := self._wire.text(of)):
             self.metadata[key] = text
 
     def _entry(self, of: Field, into: dict[str, str]) -> None:
         """A ``StringStringEntryProto``."""
-        parts = {each.number: each for each in self._message(of)}
+        parts = {each.number: each for each in self._wire.message(of)}
         if 1 in parts:
             key = self._wire.text(parts[1])
             into[key] = self._wire.text(parts[2]) if 2 in parts else ""
@@ -97,7 +93,7 @@ class Model:
     def _graph(self, of: Field, prefix: str, depth: int) -> Iterator[Tensor]:
         if depth > _DEEPEST:
             raise Fault(f"has graphs in each other, more than {_DEEPEST} levels deep")
-        for each in self._message(of):
+        for each in self._wire.message(of):
             if each.number == 5:
                 tensor = self._tensor(each)
             elif each.number == 15:
@@ -116,7 +112,7 @@ class Model:
         outputs: list[Field] = []
         attributes: list[Field] = []
         operator = domain = own_name = None
-        for each in self._message(of):
+        for each in self._wire.message(of):
             if each.number == 2:
                 outputs.append(each)
             elif each.number == 3:
@@ -129,7 +125,7 @@ class Model:
                 domain = each
         for attribute in attributes:
             name, parts = None, []
-            for each in self._message(attribute):
+            for each in self._wire.message(attribute):
                 if each.number == 1:
                     name = each
                 elif each.number in (5, 6, 11, 22):  # t, g, graphs, sparse_tensor
@@ -161,7 +157,7 @@ class Model:
         dims: list[Field] = []
         is_external = False
         entries: list[Field] = []
-        for each in self._message(of):
+        for each in self._wire.message(of):
             if each.number == 1:
                 dims.append(each)
             elif each.number == 2 and each.kind == VARINT:
@@ -189,7 +185,7 @@ class Model:
 
     def _sparse(self, of: Field) -> Tensor:
         values, dims = Tensor(), []
-        for each in self._message(of):
+        for each in self._wire.message(of):
             if each.number == 1:
                 values = self._tensor(each)
             elif each.number == 3:

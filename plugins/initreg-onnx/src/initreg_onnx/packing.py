@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 from initreg.dtypes import to_numpy
+from initreg.format_tools.protobuf import varints
 
 from initreg_onnx.types import DOUBLES, FLOATS, INT64S, UINT64S, Type
 
 Array = np.ndarray[Any, Any]
-
-_LONGEST_VARINT = 10  # bytes
 
 
 class Unpackable(ValueError):
@@ -58,7 +57,8 @@ def typed(kind: Type, data: bytes, count: int) -> Array:
         count: how many elements there are.
 
     Raises:
-        Unpackable: there are fewer values, or more, or they are not numbers.
+        Unpackable: there are fewer values, or more.
+        Fault: they are not numbers.
     """
     if kind.field in (FLOATS, DOUBLES):
         found = np.frombuffer(data, "<f4" if kind.field == FLOATS else "<f8")
@@ -78,27 +78,6 @@ def typed(kind: Type, data: bytes, count: int) -> Array:
     # The bits of a float16, say, as an unsigned integer.
     bits = values.astype(f"u{kind.bits // 8}")
     return _counted(bits.view(to_numpy(kind.name)), count)
-
-
-def varints(data: bytes) -> Array:
-    """Numbers in a row, each in up to ten bytes, as unsigned 64-bit integers. Raises Unpackable."""
-    found = np.frombuffer(data, np.uint8)
-    if not found.size:
-        return np.zeros(0, np.uint64)
-    last = found < 0x80
-    if not last[-1]:
-        raise Unpackable("has a number that does not end")
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    sizes = ends - starts + 1
-    if sizes.max() > _LONGEST_VARINT:
-        raise Unpackable("has a number of more than 64 bits")
-    if sizes.max() == 1:
-        return found.astype(np.uint64)
-    at = np.arange(found.size) - np.repeat(starts, sizes)
-    parts = (found & 0x7F).astype(np.uint64) << (7 * at).astype(np.uint64)
-    values: Array = np.bitwise_or.reduceat(parts, starts)
-    return values
 
 
 def _of_bits(kind: Type, bits: Array) -> Array:

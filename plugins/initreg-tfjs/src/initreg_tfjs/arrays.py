@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from initreg import (
-    AmbiguousSource,
     Automatic,
     DamagedFile,
     DuplicateName,
-    Extent,
     InitregError,
     OpenOptions,
-    SlicedExtent,
     Source,
 )
+from initreg.format_tools.indexes import only_file
+from initreg.format_tools.runs import Run, extent_of
+from initreg.format_tools.values import Computed
 
 from initreg_tfjs import claiming
 from initreg_tfjs.layers import automatic_of, is_automatic, places_of
 from initreg_tfjs.manifest import DTYPES, Group, Quantisation, Weight, read
-from initreg_tfjs.shards import Shards, boxes
+from initreg_tfjs.shards import Shards
 
 Array = np.ndarray[Any, Any]
 
 _BLOCK = 1 << 20  # elements that are computed at once
 _WINDOW = 1 << 16  # bytes that are read at once
 _LENGTH = 4  # bytes before each text, which say how long it is
-
-
-class Computed:
-    """An array that ``read`` makes when it is asked for."""
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        dtype: str,
-        aliases: tuple[str, ...],
-        read: Callable[[], Array],
-    ) -> None:
-        self.shape, self.dtype, self.aliases, self._read = shape, dtype, aliases, read
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self._read()
 
 
 class Arrays(dict[str, Any]):
@@ -70,13 +53,7 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
         raise source.not_found()
     shard, source = (source, _of_shard(source)) if claiming.is_shard(source) else (None, source)
     if source.is_dir:
-        found = claiming.contents(source)
-        if len(found) != 1:
-            raise AmbiguousSource(
-                f"{source.label}: which of its models is meant? It holds "
-                f"{' and '.join(found) or 'none'}. Give one of them by its path"
-            )
-        source = source.part(found[0])
+        source = only_file(source, claiming.contents(source), "models")
     manifest = read(source)
     listed = {path for group in manifest.groups for path in group.paths}
     if shard is not None and shard.path is not None and shard.path.name not in listed:
@@ -173,39 +150,23 @@ def _array(
 ) -> Any:
     shape, dtype, quantisation = weight.shape, weight.dtype, weight.quantisation
     if dtype == "string":
-        return Computed(shape, dtype, aliases, lambda: _texts(shards, begin, length, shape, what))
+        return Computed(shape, dtype, lambda: _texts(shards, begin, length, shape, what), aliases)
     if not length:
-        return Computed(shape, dtype, aliases, lambda: np.zeros(shape, dtype))
+        return Computed(shape, dtype, lambda: np.zeros(shape, dtype), aliases)
     if quantisation is not None:
         return Computed(
-            shape, dtype, aliases, lambda: _plain(weight, quantisation, shards, begin, what)
+            shape, dtype, lambda: _plain(weight, quantisation, shards, begin, what), aliases
         )
-    pieces = shards.pieces(begin, length)
-    item = DTYPES[dtype]
-    if len(pieces) == 1:
-        return Extent(pieces[0].path, pieces[0].offset, length, shape, dtype, aliases=aliases)
-    if any(piece.at % item for piece in pieces):  # an element lies in two shards
+    runs = [Run(piece.path, piece.offset, piece.length) for piece in shards.pieces(begin, length)]
+    extent = extent_of(runs, shape, dtype, aliases)
+    if extent is not None:
+        return extent
 
-        def read() -> Array:
-            found = np.frombuffer(shards.read(begin, length), _stored(dtype)).reshape(shape)
-            return found.astype(dtype)
+    def read() -> Array:  # an element lies in two shards
+        found = np.frombuffer(shards.read(begin, length), _stored(dtype)).reshape(shape)
+        return found.astype(dtype)
 
-        return Computed(shape, dtype, aliases, read)
-    slices = [
-        (
-            box.start,
-            Extent(
-                piece.path,
-                piece.offset + box.first * item - piece.at,
-                math.prod(box.shape) * item,
-                box.shape,
-                dtype,
-            ),
-        )
-        for piece in pieces
-        for box in boxes(shape, piece.at // item, (piece.at + piece.length) // item)
-    ]
-    return SlicedExtent(shape, dtype, tuple(slices), aliases=aliases)
+    return Computed(shape, dtype, read, aliases)
 
 
 def _stored(dtype: str) -> np.dtype[Any]:

@@ -53,4 +53,5 @@ def _claim_folder(folder: Source) -> Claim | None:
     found = contents(folder)
     if not found or not any(_BESIDE.fullmatch(name) for name in folder.names):
         return None
-    return Claim(Confidence.CONTENT, f"folder with {found[0]} and shards of TensorFlow.js")
+    reason = f"folder with {found[0]} and shards of TensorFlow.js"
+    return Claim(Confidence.CONTENT, reason, file=found[0])

@@ -7,8 +7,8 @@ with ``/``: ``state_dict/conv1.weight``.
 
 The modules: ``claiming`` recognises a source, ``opening`` decides what it means, ``archive`` and
 ``older`` know the two kinds of file, ``pickles`` interprets a pickle, ``allowed`` says what its
-calls mean, ``values`` is what comes out, ``naming`` gives the arrays their names, ``arrays`` says
-where their bytes are, and ``shards`` reads the index of several files.
+calls mean, ``values`` is what comes out, ``naming`` gives the arrays their names, and ``arrays``
+says where their bytes are.
 
 Source of the layouts: ``torch/serialization.py`` and ``torch/_utils.py`` of PyTorch 2.
 """

@@ -85,8 +85,9 @@ class Archive:
                 f"{what} is encrypted, or packed by method {info.compress_type}. Unpack and pack "
                 "the archive again: zip -0"
             )
-        self._file.seek(info.header_offset)
-        head = self._file.read(_LOCAL_HEADER)
+        # The directory of a damaged archive may put a member before the beginning of the file.
+        self._file.seek(max(0, info.header_offset))
+        head = self._file.read(_LOCAL_HEADER) if info.header_offset >= 0 else b""
         if len(head) < _LOCAL_HEADER or not head.startswith(b"PK\x03\x04"):
             raise DamagedFile(
                 f"{what} is not where the archive's directory says. Download or copy the file again"

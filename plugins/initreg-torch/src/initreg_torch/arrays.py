@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO
 
 import numpy as np
-from initreg import DamagedFile, Extent, InitregError, OpenOptions, RefusedFile, Source
+from initreg import DamagedFile, Extent, OpenOptions, RefusedFile, Source
 from initreg.dtypes import to_numpy
+from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable
 
 from initreg_torch.allowed import SIZES
 from initreg_torch.archive import Member, unpacked
@@ -17,36 +18,6 @@ from initreg_torch.naming import Leaf
 from initreg_torch.values import NotRead, NumpyArray, NumpyDtype, Tensor
 
 Array = np.ndarray[Any, Any]
-
-
-class UnknownDtype(NamedTuple):
-    """A dtype that numpy does not have. It equals only itself, so it fits no variable."""
-
-    name: str
-    kind: str = "V"
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Unreadable:
-    """An array that is listed, and that cannot be read: ``unreadable`` says why."""
-
-    def __init__(self, message: str, shape: tuple[int, ...], dtype: str) -> None:
-        self.unreadable, self.shape, self.dtype = message, shape, UnknownDtype(dtype)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise InitregError(self.unreadable)
-
-
-class Computed:
-    """An array that ``read`` makes when it is asked for."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str, read: Callable[[], Array]) -> None:
-        self.shape, self.dtype, self._read = shape, dtype, read
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self._read()
 
 
 class Arrays(dict[str, Any]):
@@ -98,7 +69,9 @@ class Maker:
         if isinstance(leaf, NumpyArray):
             return self._of_numpy(leaf, what)
         if isinstance(leaf, NotRead):
-            return Unreadable(f"{what} cannot be read: {leaf.why}", leaf.shape, leaf.dtype)
+            return Unreadable(
+                leaf.shape, OpaqueDtype(leaf.dtype), f"{what} cannot be read: {leaf.why}"
+            )
         return _number(leaf, what)
 
     def _of_tensor(self, tensor: Tensor, what: str) -> Any:
@@ -133,10 +106,10 @@ class Maker:
         if self._order == ">" and item > 1:
             if dtype == "bfloat16":
                 return Unreadable(
-                    f"{what} cannot be read: it is bfloat16 in a big-endian file. Load it with "
-                    "torch, and save it on another machine",
                     tensor.shape,
                     dtype,
+                    f"{what} cannot be read: it is bfloat16 in a big-endian file. Load it with "
+                    "torch, and save it on another machine",
                 )
             dtype = ">" + np.dtype(dtype).str[1:]
         order = None if tensor.conjugate or tensor.negative else _order_of(tensor)
@@ -217,15 +190,15 @@ class Maker:
                 )
                 return values.astype(kind.newbyteorder("="))
         return Unreadable(
-            f"{what} cannot be read: it is a numpy array of objects, texts or records. Drop it",
             (),
             "object",
+            f"{what} cannot be read: it is a numpy array of objects, texts or records. Drop it",
         )
 
 
 def _number(leaf: bool | int | float, what: str) -> Any:
     if isinstance(leaf, int) and not isinstance(leaf, bool) and leaf.bit_length() > 63:
-        return Unreadable(f"{what} cannot be read: it is an integer beyond 64 bits", (), "object")
+        return Unreadable((), "object", f"{what} cannot be read: it is an integer beyond 64 bits")
     return np.array(leaf)
 
 

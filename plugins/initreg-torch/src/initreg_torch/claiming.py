@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from initreg import Claim, Confidence, Source
+from initreg.format_tools import indexes
 
 ZIP_MAGIC = b"PK\x03\x04"
 # A pickle of the number 0x1950a86a20f9469cfc6c begins the files of torch before 1.6.
@@ -53,13 +54,13 @@ def root_of(members: tuple[str, ...]) -> str | None:
 
 def is_index(source: Source) -> bool:
     """Whether the source is named like the index of several files."""
-    return source.path is not None and source.path.name.lower().endswith(INDEX_SUFFIX)
+    return indexes.is_index(source, INDEX_SUFFIX)
 
 
 def contents(folder: Source) -> list[str]:
     """The names in a folder that could be meant: indices, or else files with their usual names."""
     names = [name for name in folder.names if not name.startswith(".")]
-    indices = [name for name in names if name.lower().endswith(INDEX_SUFFIX)]
+    indices = [name for name in names if indexes.is_index_name(name, INDEX_SUFFIX)]
     return indices or [name for name in names if name in FOLDER_FILES]
 
 
@@ -68,4 +69,4 @@ def _claim_folder(source: Source) -> Claim | None:
     if not found:
         return None
     # Published models often lie in a folder in several formats, safetensors among them.
-    return Claim(Confidence.CONTENT, f"folder with {found[0]}")
+    return Claim(Confidence.CONTENT, f"folder with {found[0]}", file=found[0])

@@ -7,7 +7,8 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
-from initreg import AmbiguousSource, DamagedFile, InitregError, OpenOptions, Source
+from initreg import DamagedFile, InitregError, OpenOptions, Source
+from initreg.format_tools.indexes import only_file, open_index
 
 from initreg_torch import claiming
 from initreg_torch.allowed import call, storage_of
@@ -26,18 +27,9 @@ def open_source(source: Source, options: OpenOptions) -> Any:
     if not source.exists:
         raise source.not_found()
     if source.is_dir:
-        found = claiming.contents(source)
-        if len(found) != 1:
-            shown = ", ".join(found[:8]) or "none"
-            raise AmbiguousSource(
-                f"{source.label}: which of its PyTorch files is meant? It holds {shown}. Give one "
-                "of them by its path"
-            )
-        source = source.part(found[0])
+        source = only_file(source, claiming.contents(source), "PyTorch files")
     if claiming.is_index(source):
-        from initreg_torch.shards import open_index
-
-        return open_index(source, options)
+        return open_index(source, lambda part: open_file(part, options))
     return open_file(source, options)
 
 

@@ -1,7 +1,14 @@
-"""Protocol buffers in a file, field by field. The contents of fields are not read.
+"""Protocol buffers in a file, field by field, without a library. What fields hold is not read.
 
 Every loop ends, because each step moves forward in the file. No length is believed: a field lies
-inside its message, and the outermost message is the file.
+inside its message, and the outermost message is the file. So a file may have many gigabytes, and
+none of its tensors is read.
+
+>>> import io
+>>> data = bytes([0x08, 0x96, 0x01, 0x12, 0x02, 0x68, 0x69])
+>>> wire = Wire(io.BytesIO(data), len(data))
+>>> [(field.number, field.value or wire.text(field)) for field in wire.fields(0, wire.size)]
+[(1, 150), (2, 'hi')]
 
 Source of the encoding: protobuf.dev/programming-guides/encoding.
 """
@@ -9,7 +16,10 @@ Source of the encoding: protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10  # bytes: 64 bits in groups of 7
@@ -18,7 +28,10 @@ _WINDOW = 1 << 16  # bytes that are read at once
 
 
 class Fault(Exception):
-    """What is wrong with a message. The caller, who knows the file, raises DamagedFile with it."""
+    """What is wrong with a message, as the rest of a sentence: ``"ended while it was read"``.
+
+    The caller, who knows the file, raises DamagedFile with it.
+    """
 
 
 class Field(NamedTuple):
@@ -56,6 +69,33 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 def signed(value: int) -> int:
     """An int64 or int32 from its unsigned varint."""
     return value - (1 << 64) if value >> 63 else value
+
+
+def varints(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Packed numbers in a row, as unsigned 64-bit integers. Raises Fault.
+
+    >>> varints(bytes([0x05, 0x96, 0x01])).tolist()
+    [5, 150]
+    """
+    import numpy as np
+
+    found = np.frombuffer(data, np.uint8)
+    if not found.size:
+        return np.zeros(0, np.uint64)
+    last = found < 0x80
+    if not last[-1]:
+        raise Fault("has a number that does not end")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    if sizes.max() > _LONGEST_VARINT:
+        raise Fault("has a number of more than 64 bits")
+    if sizes.max() == 1:
+        return found.astype(np.uint64)
+    at = np.arange(found.size) - np.repeat(starts, sizes)
+    parts = (found & 0x7F).astype(np.uint64) << (7 * at).astype(np.uint64)
+    values: np.ndarray[Any, np.dtype[np.uint64]] = np.bitwise_or.reduceat(parts, starts)
+    return values
 
 
 def head(data: bytes, at: int) -> tuple[int, int, int, int]:
@@ -114,6 +154,12 @@ class Wire:
             if at > end:
                 raise Fault(f"has a field that ends at byte {at:,}, beyond its message")
             yield Field(number, kind, value, first, at)
+
+    def message(self, field: Field) -> Iterator[Field]:
+        """The fields of the message that a field holds, in order. Raises Fault."""
+        if field.kind != BYTES:
+            raise Fault(f"has a number instead of a message in field {field.number}")
+        return self.fields(field.begin, field.end)
 
     def read(self, begin: int, end: int) -> bytes:
         """These bytes of the file. Raises Fault if it has become shorter."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from initreg import DamagedFile
+from initreg.errors import DamagedFile
 
 
 def parse_object(text: bytes, what: str) -> dict[str, Any]:

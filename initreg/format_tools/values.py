@@ -1,16 +1,47 @@
-"""Arrays that are listed, but that cannot be read.
+"""Arrays that are not extents: computed when they are asked for, or listed and never read.
 
 An array whose bytes can still be verified and copied is an ``initreg.OpaqueExtent`` instead.
 """
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from initreg import InitregError
 from initreg.dtypes import OpaqueDtype as OpaqueDtype
+from initreg.errors import InitregError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 UNKNOWN = OpaqueDtype("unknown")
+
+
+class Computed:
+    """An array that is made each time that it is asked for.
+
+    Args:
+        shape: its shape.
+        dtype: its dtype, a name as in :mod:`initreg.dtypes`.
+        read: makes the array. It raises an InitregError that names the file if it cannot.
+        aliases: its other names.
+
+    >>> Computed((2,), "float32", lambda: np.ones(2, np.float32))  # doctest: +SKIP
+    """
+
+    __slots__ = ("_read", "aliases", "dtype", "shape")
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: str,
+        read: Callable[[], np.ndarray[Any, Any]],
+        aliases: tuple[str, ...] = (),
+    ) -> None:
+        self.shape, self.dtype, self.aliases, self._read = shape, dtype, aliases, read
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return self._read()
 
 
 class Unreadable:
@@ -18,10 +49,14 @@ class Unreadable:
 
     Args:
         shape: its shape, ``()`` if that is not known.
-        dtype: its dtype, ``UNKNOWN`` if that is not known.
+        dtype: its dtype, ``UNKNOWN`` if that is not known, and an ``OpaqueDtype`` if numpy does not
+            have it.
         message: why it cannot be read, and what to do. It names the file.
         aliases: its other names.
         kind: the class of the error.
+
+    >>> Unreadable((2, 3), OpaqueDtype("q4"), "m.bin: array 'w' cannot be read: ...").unreadable
+    "m.bin: array 'w' cannot be read: ..."
     """
 
     __slots__ = ("aliases", "dtype", "kind", "message", "shape")
