@@ -73,6 +73,7 @@ class Hinting:
             ways = []
             if self._links[number].by is None:
                 ways = other_ways(plan.ways[number], len(self._variables), "source")
+                ways = [way for way in ways if self._fits_more(plan, number, way.options)]
             label = plan.sources[number] if len(self._links) > 1 else ""
             if not of_source and self._links[number].by is None:
                 ordered = order_hints(
@@ -117,6 +118,19 @@ class Hinting:
     def _attempt(self, number: int, options: Mapping[str, Any]) -> dict[str, str] | None:
         """The array for each variable that a source supplies if options are added to it, None if
         that fails."""
+        plan = self._replanned(number, options)
+        return None if plan is None else _supplied(plan, number)
+
+    def _fits_more(self, plan: Plan, number: int, options: Mapping[str, Any]) -> bool:
+        """Whether options let a source supply more, and nothing more that does not fit."""
+        other = self._replanned(number, options)
+        if other is None or len(_supplied(other, number)) <= len(_supplied(plan, number)):
+            return False
+        kinds = (Kind.MISMATCHED, Kind.PASSED_OVER)
+        return sum(len(other.of(k)) for k in kinds) <= sum(len(plan.of(k)) for k in kinds)
+
+    def _replanned(self, number: int, options: Mapping[str, Any]) -> Plan | None:
+        """The plan with options added to a source, None if there is none."""
         rules = {name: value for name, value in options.items() if name != "by"}
         source = self._sources[number]
         try:
@@ -125,10 +139,9 @@ class Hinting:
                 source = replace(source, arrays=opened.specs(), dropped=opened.dropped)
             if "by" in options:
                 source = replace(source, by=By(options["by"]))
-            plan = self._planned([*self._sources[:number], source, *self._sources[number + 1 :]])
+            return self._planned([*self._sources[:number], source, *self._sources[number + 1 :]])
         except InitregError:
             return None
-        return _supplied(plan, number)
 
     def _of_axes(
         self, number: int, rows: Sequence[tuple[int, Row]], doubts: dict[int, str]

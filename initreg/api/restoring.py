@@ -233,7 +233,7 @@ class Restore:
                 raise TargetError(
                     f"{self.plan.target}: writing failed, and nothing was written: {reason}"
                 ) from error
-            raise done.error(self.plan.target, error) from error
+            raise done.error(self.plan.target, error, atomic) from error
         logger.info("Restored %s", plural(len(done.written), "variable"))
         self.plan = self.plan.done()
 
@@ -329,12 +329,14 @@ class _Done:
         self.running = None
         self._ran.append(step.label)
 
-    def error(self, target: str, error: BaseException) -> PartialRestoreError:
+    def error(self, target: str, error: BaseException, atomic: bool) -> PartialRestoreError:
         """The error for one that came after a part was done."""
         what = [f"{plural(len(self.written), 'variable')} written"]
         what += [f"{label} was run" for label in self._ran]
         names = "; ".join(names_text(((n, "") for n in self.left), more="see error.not_written"))
         advice = "With atomic=True, all is read before anything is written"
+        if atomic:  # all was read, and the target did not take it
+            advice = "Restore the target anew before it is used"
         reason = said(error)
         if self.running is not None:
             reason = f"{self.running.label} failed: {type(error).__name__}: " + reason

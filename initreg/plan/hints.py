@@ -88,6 +88,9 @@ def renamings(
     """
     have = [array.name for array in arrays]
     want = {normalise(n): v.shape for v in variables for n in (v.name, *v.aliases)}
+    # A part of a name that somebody gave is not replaced by a part of a place.
+    placed = {normalise(place) for v in variables for place in v.places}
+    called = want if any(a.name in a.places for a in arrays) else want.keys() - placed
     if not have:
         return [Hint(f"the source {label} holds no arrays".replace("  ", " "), {}, source)]
     if not want:
@@ -95,7 +98,7 @@ def renamings(
     met = sum(name in want for name in have)
     enough = max(1, min(len(have), len(variables)) // 10)  # a few of ten thousand match by chance
     found: dict[str, tuple[int, _Renaming]] = {}
-    for renaming in _renamings(have, want):
+    for renaming in _renamings(have, want, called):
         new = list(map(renaming.apply, have))
         pairs = [(a, n) for a, n in zip(arrays, new, strict=True) if n in want]
         hits = len(pairs)
@@ -203,8 +206,16 @@ def other_ways(way: Way, count: int, source: str) -> list[Hint]:
     ]
 
 
-def _renamings(have: Sequence[str], want: Collection[str]) -> Iterator[_Renaming]:
-    """The renamings that may help, in one step or two."""
+def _renamings(
+    have: Sequence[str], want: Collection[str], called: Collection[str]
+) -> Iterator[_Renaming]:
+    """The renamings that may help, in one step or two.
+
+    Args:
+        have: the names of the arrays.
+        want: the names and the places of the variables.
+        called: those of ``want`` that parts of names may be replaced for.
+    """
     spellings: list[tuple[str, list[Pair], Sequence[str]]] = [("", [], have)]
     for old, new in ((".", "/"), ("/", ".")):
         if any(old in name for name in have):
@@ -228,7 +239,7 @@ def _renamings(have: Sequence[str], want: Collection[str]) -> Iterator[_Renaming
         for how, more in (*removals(pool, want), *insertions(wanted, set(names))):
             option = {"rename": [*pairs, *more]}
             yield _Renaming(f"{also}{how}", option, substitution([*pairs, *more]), steps)
-        swaps = _swapped(pool, want)
+        swaps = _swapped(pool, called)
         for how, more in families(Counter({(s[1], s[3]): n for s, n in swaps.items()})):
             option = {"rename": [*pairs, *more]}
             apply = substitution([*pairs, *more])

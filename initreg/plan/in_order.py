@@ -23,6 +23,8 @@ Fits = Callable[[ArraySpec, VariableSpec], bool]
 # Numbers alone, as of a list. In ``layer_0`` the number is a part of a name that somebody gave.
 _NUMBERED = re.compile(r"((?:.*/)?(?:arr_)?)([0-9]{1,9})", re.DOTALL)
 _POSITION = re.compile(re.escape(WEIGHTS) + r"([0-9]+) of ([0-9]+)")
+# A layer of a Functional or Sequential model, of which the file has the name of the class.
+_IN_LIST = re.compile(r"(?:.*/)?layers/([^/]*?)(?:_\d+)?/vars/\d+", re.DOTALL)
 _MOST = 3
 
 
@@ -133,6 +135,25 @@ def _is_equal(array: ArraySpec, variable: VariableSpec) -> bool:
     )
 
 
+def _other_class(
+    arrays: Sequence[ArraySpec],
+    numbers: Sequence[int],
+    variables: Sequence[VariableSpec],
+    ours: Sequence[int],
+) -> tuple[str, str] | None:
+    """An array and the weight at its position that are in layers of different classes, as the
+    places in files of Keras say."""
+    for number, index in zip(numbers, ours, strict=True):
+        theirs, mine = _classes(arrays[number]), _classes(variables[index])
+        if theirs and mine and not theirs & mine:
+            return arrays[number].name, normalise(variables[index].name)
+    return None
+
+
+def _classes(entry: ArraySpec | VariableSpec) -> set[str]:
+    return {match[1] for match in map(_IN_LIST.fullmatch, entry.places) if match is not None}
+
+
 def order_hints(
     arrays: Sequence[ArraySpec],
     variables: Sequence[VariableSpec],
@@ -162,6 +183,8 @@ def order_hints(
         called += f" called {before!r} and a number" if len(groups) > 1 else ""
         if len(numbers) != len(ours):
             why = f"the target has {plural(len(ours), 'weight')}"
+        elif other := _other_class(arrays, numbers, variables, ours):
+            why = f"{other[0]!r} is of another class of layers than {other[1]!r}"
         elif wrong := _wrong(arrays, numbers, variables, ours, fits):
             why = f"they do not fit in their order. {wrong[0][0]!r} is {wrong[0][1]}"
         else:

@@ -22,6 +22,7 @@ from initreg.plan import naming_errors as errors
 from initreg.plan import orders
 from initreg.plan.name_parts import ends, given_of, names_of, pair_by_names
 from initreg.plan.numbering import find_moved, find_shift, with_dropped
+from initreg.plan.other_weights import find_misfit, find_recount
 from initreg.plan.places import Alignment, alignments
 from initreg.plan.renamed import is_other_within, is_renamed
 from initreg.plan.roots import common_name, names_of_wholes, part_name
@@ -109,7 +110,11 @@ def choose(
         AmbiguousNames: several readings are possible.
     """
     choice = _Choice(arrays, variables, fits, route, dropped)
-    return replace(choice.made(by), found=choice.found)
+    naming = choice.made(by)
+    recount = find_recount(naming.pairs, [*arrays, *dropped], variables, fits)
+    if recount is not None:
+        raise errors.recounted(route, recount)
+    return replace(naming, found=choice.found)
 
 
 class _Choice:
@@ -417,4 +422,7 @@ class _Choice:
         if shift is not None:
             return errors.shifted(self._route, shift, found, way)
         moved = find_moved(found, arrays, self._all)
-        return None if moved is None else errors.moved(self._route, *moved, found, way)
+        if moved is not None:
+            return errors.moved(self._route, *moved, found, way)
+        misfit = find_misfit(found, pairs, arrays, self._all)
+        return None if misfit is None else errors.misfit(self._route, misfit, found)

@@ -9,6 +9,7 @@ from initreg.errors import AmbiguousNames
 from initreg.option_spelling import join, option
 from initreg.plan import orders
 from initreg.plan.numbering import Shift
+from initreg.plan.other_weights import Misfit, Recount
 from initreg.plan.places import Alignment
 from initreg.plan.rows import By
 from initreg.specs import ArraySpec, VariableSpec
@@ -113,12 +114,37 @@ def other_count(
     place = next(iter(found.by.values()))
     sort, what = ("#layer ", "layers") if place.startswith("#layer") else ("#variables/", "weights")
     theirs, ours = orders.count_of(arrays, sort), orders.count_of(variables, sort)
+    if theirs == ours:
+        counts = f"some of the {ours} {what} of the target have other weights than in the source"
+    else:
+        counts = f"the source has {theirs} and the target {ours} {what}"
     return _by_place(
         route,
-        f"the source has {theirs} and the target {ours} {what}, without names that people gave. "
-        "Their order does not say which of them is new",
+        f"{counts}, without names that people gave. Their order does not say which of them is new",
         found,
         By.ORDER,
+    )
+
+
+def recounted(route: str, found: Recount) -> AmbiguousNames:
+    """A layer has other weights than it had, and numbers are all that tells them apart."""
+    return AmbiguousNames(
+        f"{route}: nothing was written, because {found.place.removesuffix('/vars/')!r} has "
+        f"{plural(found.theirs, 'weight')} in the source, and the layer of {found.variable!r} has "
+        f"{found.ours}. They are only numbered, and the shapes do not say which ones are not in "
+        "both. Build the layer with the options that it was saved with, or pass "
+        + option("drop", f"{glob.escape(found.place)}*")
+        + " to leave it as it is"
+    )
+
+
+def misfit(route: str, found: Misfit, alignment: Alignment) -> AmbiguousNames:
+    """Positions in an order pair what is recorded to be different things."""
+    return AmbiguousNames(
+        f"{route}: nothing was written, because {found.array!r} of the source and "
+        f"{found.variable!r} of the target are at the same position, but {found.why}. Build the "
+        "model as it was saved. If they are the same all the same, pass "
+        + _laid_so(alignment, By.ORDER)
     )
 
 

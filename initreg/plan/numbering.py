@@ -74,8 +74,8 @@ def find_shift(
     for key, mine in ours.items():
         others, known = theirs.get(key, {}), fixed.get(key, set())
         if others and mine != others and not wanted.get(key, set()) <= known:
-            readings = _readings(mine, others, known)
-            if readings is None or not readings <= paired.get(key, set()):
+            found_pairs = readings(mine, others, known)
+            if found_pairs is None or not found_pairs <= paired.get(key, set()):
                 return Shift("/".join(filter(None, key)), len(mine), len(others))
     return None
 
@@ -231,10 +231,15 @@ def _numbers(
                 yield key, number or 0
 
 
-def _readings(ours: _Members, theirs: _Members, fixed: _Pairs) -> _Pairs | None:
+def readings(ours: _Members, theirs: _Members, fixed: _Pairs) -> _Pairs | None:
     """How the members of both sides belong together, if they keep their order and fit.
 
     As many as possible are paired. None if there are several ways to do that.
+
+    Args:
+        ours: for each member of the target, by its number, the shapes by the rest of the place.
+        theirs: the same of the source.
+        fixed: the numbers that are known to belong together, ours with theirs.
     """
     if max(len(ours), len(theirs)) > _MOST_MEMBERS:
         return None

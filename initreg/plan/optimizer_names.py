@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from initreg.option_spelling import option
 from initreg.specs import ArraySpec, OptimizerSpec
 
 
@@ -58,9 +59,33 @@ def plain(name: str) -> str:
     return re.sub(r"(_\d+)+$", "", name).replace("_", "").lower()
 
 
+# The optimizers of Keras, of which each gives its name to those that nobody names.
+_CLASSES_TEXT = """
+sgd rmsprop adam adamw adadelta adagrad adamax adafactor nadam ftrl lion lamb muon schedulefreeadamw
+lossscaleoptimizer gradientdescent momentum
+"""
+_CLASSES = frozenset(_CLASSES_TEXT.split())
+
+
+def misnamed(name: str) -> str:
+    """What there is to say of state that is of an optimizer of another name.
+
+    If it is the automatic name of another class, no way of naming makes it the same.
+
+    >>> misnamed("adam_84")
+    "the source has that of an optimizer called 'adam_84'"
+    """
+    text = f"the source has that of an optimizer called {name!r}"
+    if plain(name) in _CLASSES:
+        return text
+    return text + ". If it is of the same class, pass " + option("by", "place")
+
+
 def described(optimizer: OptimizerSpec) -> str:
     """An optimizer in words: ``LossScaleOptimizer of Adam``."""
     classes = [each or "an optimizer" for each in optimizer.classes]
     if not any(optimizer.classes) and any(optimizer.names):
         return f"an optimizer called {next(filter(None, reversed(optimizer.names)))!r}"
+    if len(classes) > 1 and not any(optimizer.classes):
+        return "an optimizer with another one in it"
     return " of ".join(classes)

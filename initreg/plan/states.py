@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from initreg.names import normalise
 from initreg.option_spelling import option
 from initreg.plan.naming import Naming
-from initreg.plan.optimizer_names import described, ends, plain, recorded_names, scopes_of
+from initreg.plan.optimizer_names import described, ends, misnamed, plain, recorded_names, scopes_of
 from initreg.plan.rows import By, StateNote
 from initreg.specs import ArraySpec, OptimizerSpec, StateSpec, VariableSpec
 from initreg.wording import plural
@@ -260,10 +260,7 @@ class _Pairing:
         if any(plain(name) in map(plain, automatic) for automatic in ours.automatic):
             return True
         if name not in ours.names and self._by is not By.PLACE:
-            raise _Refused(
-                f"the source has that of an optimizer called {name!r}. If it is of the same class, "
-                "pass " + option("by", "place")
-            )
+            raise _Refused(misnamed(name))
         return False
 
     def _refuse_other_names(self, ours: OptimizerSpec, pairs: Mapping[int, int]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from initreg.option_spelling import join, option
 from initreg.plan.rows import Hint
 
 # Takes the options of a hint, and returns which array each variable would be restored from. None
@@ -39,8 +40,8 @@ class Tried:
 def agreeing(tried: Iterable[Tried]) -> list[Hint]:
     """The hints to show, the most helpful one first.
 
-    Where several readings do as much and contradict each other, one hint shows them in words,
-    without code to type.
+    Where several readings do as much and contradict each other, one hint shows them, with the
+    options of each.
     """
     ranked = sorted(tried, key=lambda t: (t.is_doubtful, -len(t.pairs), t.steps))
     kept: list[Tried] = []
@@ -75,7 +76,10 @@ def contradict(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def _readings(rivals: Sequence[Tried]) -> Hint:
-    words = [each.hint.words for each in rivals[:_MOST_READINGS]]
+    words = []
+    for each in rivals[:_MOST_READINGS]:
+        options = join(", ", [option(name, value) for name, value in each.hint.options.items()])
+        words.append(join("", [f"{each.hint.words} (", options, ")"]))
     more = f", and {len(rivals) - _MOST_READINGS} more" if len(rivals) > _MOST_READINGS else ""
     text = "several readings fit as well, and nothing says which one is meant: "
-    return Hint(text + "; or ".join(words) + more, {}, rivals[0].hint.source)
+    return Hint(join("", [text, join("; or ", words), more]), {}, rivals[0].hint.source)

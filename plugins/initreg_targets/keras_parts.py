@@ -177,7 +177,8 @@ class Lookup(Part):
         if self._variable is None:
             self.layer.set_vocabulary(words)
         else:
-            self.layer.set_vocabulary(words, self.layer.idf_weights_const.numpy())
+            # With pad_to_max_tokens, there are zeros behind those of the words.
+            self.layer.set_vocabulary(words, self.layer.idf_weights_const.numpy()[: len(words)])
 
 
 _NO_VOCABULARY = (

@@ -285,10 +285,27 @@ def test_names_that_a_framework_made_up_are_not_alike():
 
 
 def test_two_networks_in_a_source_are_two_readings():
-    """Both are shown, and there is no code for either."""
+    """Both are shown with what to type, and there is no code that decides for one."""
     source = {f"{net}/{name}": np.ones(2, "f4") for net in ("online", "target") for name in NAMES}
     plan = SmartInit(source).plan({name: np.zeros(2, "f4") for name in NAMES})
     (hint,) = plan.hints
     assert hint.code == ""
-    assert "removing 'online/'; or" in hint.words
-    assert "removing 'target/'" in hint.words
+    assert "removing 'online/' (strip_prefix='online/'); or" in hint.words
+    assert "removing 'target/' (strip_prefix='target/')" in hint.words
+
+
+def test_a_name_is_not_replaced_by_a_place():
+    """``fc3`` is not the first layer because that one is left over. What is a place itself may be
+    replaced by one, and a name may lack what is in front of a place."""
+    places = [f"layer_with_weights-0/{each}" for each in ("w", "b")]
+    variables = [VariableSpec(f"fc/{p[-1]}", (2,), "float32", (p,), (p,)) for p in places]
+
+    def codes(front, is_place=False):
+        names = [f"{front}/{each}" for each in ("w", "b")]
+        kept = [(name,) if is_place else () for name in names]
+        arrays = [ArraySpec(n, (2,), "float32", places=p) for n, p in zip(names, kept, strict=True)]
+        return "\n".join(hint.code for hint in renamings(arrays, variables))
+
+    assert "layer_with_weights" not in codes("fc3")
+    assert "layer_with_weights" in codes("net", is_place=True)
+    assert 'strip_prefix="model/"' in codes("model/layer_with_weights-0")

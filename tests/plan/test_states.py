@@ -113,8 +113,9 @@ def test_a_class_or_an_automatic_name_that_agrees(recorded):
     [
         (of(classes=("SGD",)), "the source has that of SGD"),
         (of(classes=("LossScaleOptimizer", "Adam")), "that of LossScaleOptimizer of Adam"),
-        (of(classes=("", "")), "that of an optimizer of an optimizer"),
-        (of(names=("sgd",)), "an optimizer called 'sgd'. If it is of the same class, pass by="),
+        (of(classes=("", "")), "that of an optimizer with another one in it"),
+        (of(names=("mine",)), "an optimizer called 'mine'. If it is of the same class, pass by="),
+        (of(names=("sgd_3",)), "the source has that of an optimizer called 'sgd_3'"),
         (of(names=("adam_w",)), "an optimizer called 'adam_w'"),
     ],
 )
@@ -126,6 +127,7 @@ def test_another_class_or_name(recorded, why):
     (note,) = found.states
     assert str(note).startswith("the state of Adam is not restored: ")
     assert why in note.text
+    assert ("by=" in note.text) is ("mine" in note.text)  # no way makes SGD of an Adam
     assert (note.is_restored, note.is_quiet) == (False, False)
     assert found.counts == {Kind.MATCHED: 2, Kind.STATE: 6}
     assert f"  {note.text}\n" in str(found)

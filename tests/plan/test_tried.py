@@ -26,17 +26,18 @@ def test_hints_for_different_variables_are_both_shown():
 
 
 def test_readings_that_fit_equally_have_no_code():
-    """All of them are in the words of one hint. What does less than they do is left out."""
+    """All of them are in the words of one hint, with their options. What does less is left out."""
     one = tried("one", {"a": "x", "b": "y"})
     two = tried("two", {"a": "y", "b": "x"})
     less = tried("less", {"c": "z"})
     (hint,) = agreeing([one, two, less])
     assert hint.words == (
-        "several readings fit as well, and nothing says which one is meant: one; or two"
+        "several readings fit as well, and nothing says which one is meant: "
+        "one (prefix='one'); or two (prefix='two')"
     )
     assert hint.code == ""
     (hint,) = agreeing([tried(f"p{i}", {"a": f"x{i}"}) for i in range(6)])
-    assert hint.words.endswith("p0; or p1; or p2; or p3, and 2 more")
+    assert hint.words.endswith("; or p3 (prefix='p3'), and 2 more")
 
 
 def test_a_reading_that_does_less_and_contradicts_is_not_shown():

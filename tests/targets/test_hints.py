@@ -177,7 +177,7 @@ def test_a_model_of_another_name_is_not_put_into_any_part(kind: str, tmp_path: P
     if kind in (".weights.h5", ".keras"):
         (hint,) = error.value.plan.hints
         assert "several readings fit as well, and nothing says which one is meant: " in hint.words
-        assert "4 of 4 names match after adding 'encoder/'; or " in hint.words
+        assert "match after adding 'encoder/' (prefix='encoder/'); or " in hint.words
 
 
 def test_names_of_models_that_keras_made_say_nothing(tmp_path: Path) -> None:
@@ -361,3 +361,18 @@ def test_the_file_records_the_name_of_its_model(tmp_path: Path) -> None:
     with open_source(path) as arrays:
         names = [each for spec in arrays.specs() for each in spec.automatic]
     assert sum(name.startswith("encoder/dense") for name in names) == 4
+
+
+def test_another_way_is_no_hint_if_more_does_not_fit(tmp_path: Path) -> None:
+    """By place, the head of another size would be matched, and an error."""
+
+    def built(units: int, name: str) -> Any:
+        x = keras.Input((6,))
+        y = keras.layers.Dense(6, "tanh")(keras.layers.Dense(6, "tanh")(x))
+        return keras.Model(x, keras.layers.Dense(units, name=name)(y))
+
+    path = saved(built(3, "head"), "model=", tmp_path)
+    plan = SmartInit(path).plan(built(5, "new_head"))
+    assert (len(plan.restored), plan.hints) == (4, ())
+    (hint,) = SmartInit(path).plan(built(3, "new_head")).hints
+    assert hint.options == {"by": "place"}

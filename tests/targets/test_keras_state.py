@@ -213,6 +213,22 @@ def test_document_frequencies(K: Any, kind: str, suffix: str, tmp_path: Path) ->
     np.testing.assert_array_equal(ours(x), model(x))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_frequencies_behind_those_of_the_words(K: Any, kind: str, tmp_path: Path) -> None:
+    """With ``pad_to_max_tokens``, there are more of them than words."""
+
+    def built(rows: int) -> Any:
+        layer = getattr(K.layers, kind)(9, output_mode="tf_idf", pad_to_max_tokens=True)
+        layer.adapt(data[:rows])
+        return K.Sequential([K.Input((1,), dtype=data.dtype.name), layer, K.layers.Dense(2)])
+
+    words = [1, 2, 3, 2] if kind == "IntegerLookup" else list("abcb")
+    data = tf.constant(words, "int64" if kind == "IntegerLookup" else None)[:, None]
+    model, ours = built(4), built(2)
+    SmartInit(saved(model, ".keras", tmp_path), on_missing="error").init(ours)
+    np.testing.assert_allclose(ours(data), model(data), rtol=1e-6)
+
+
 def test_frequencies_of_another_vocabulary_do_not_fit(tmp_path: Path) -> None:
     """Another number of words is a mismatch in the plan, and nothing is written."""
     K = importlib.import_module("keras")

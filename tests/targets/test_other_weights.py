@@ -1,0 +1,123 @@
+"""Layers that have other weights than they had: no array becomes another weight in silence."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from initreg import AmbiguousNames, NothingMatched, SmartInit
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
+]
+RNG = np.random.default_rng(1)
+PROBE = RNG.random((3, 6)).astype("f4")
+
+
+@pytest.fixture(params=["keras", "tf_keras"])
+def K(request: pytest.FixtureRequest) -> Any:
+    return importlib.import_module(request.param)
+
+
+def filled(model: Any) -> Any:
+    model.set_weights([RNG.random(w.shape) + 0.1 for w in model.get_weights()])
+    return model
+
+
+def saved(model: Any, suffix: str, folder: Path) -> str:
+    path = str(folder / f"model{suffix}")
+    if suffix == ".weights.h5":
+        model.save_weights(path)
+    else:
+        model.save(path)
+    return path
+
+
+def refused(path: str, model: Any, match: str) -> None:
+    before = model.get_weights()
+    with pytest.raises(AmbiguousNames, match=match):
+        SmartInit(path).init(model)
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def normalised(K: Any, kind: str, name: str | None, **options: Any) -> Any:
+    layer = getattr(K.layers, kind)(name=name, **options)
+    return K.Sequential([K.Input((6,)), K.layers.Dense(6), layer])
+
+
+@pytest.mark.parametrize("name", [None, "norm"])
+@pytest.mark.parametrize("kind", ["BatchNormalization", "LayerNormalization"])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_a_normalization_without_one_of_its_weights(
+    K: Any, kind: str, suffix: str, name: str | None, tmp_path: Path
+) -> None:
+    """``load_weights`` raises ValueError, too. The option in the error leaves the layer alone."""
+    for theirs, ours in (({}, {"center": False}), ({"scale": False}, {})):
+        model = filled(normalised(K, kind, name, **theirs))
+        target = filled(normalised(K, kind, name, **ours))
+        path = saved(model, suffix, tmp_path)
+        refused(path, target, "They are only numbered")
+        group = "batch_normalization" if kind[0] == "B" else "layer_normalization"
+        before = target.layers[-1].get_weights()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            SmartInit(path, drop=f"layers/{group}/vars/*").init(target)
+        np.testing.assert_array_equal(target.get_weights()[0], model.get_weights()[0])
+        for one, other in zip(target.layers[-1].get_weights(), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["BatchNormalization", "LayerNormalization"])
+def test_a_gamma_is_no_beta(K: Any, kind: str, tmp_path: Path) -> None:
+    """A legacy file has the names of both, where ``load_weights`` swaps them without a word."""
+    model = filled(normalised(K, kind, None, center=False))
+    path = saved(model, ".h5", tmp_path)
+    refused(path, normalised(K, kind, None, scale=False), "one is called 'gamma'")
+    same = normalised(K, kind, None, center=False)
+    SmartInit(path).init(same)
+    np.testing.assert_array_equal(same(PROBE), model(PROBE))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
+def test_a_layer_of_another_class_with_the_same_shapes(K: Any, suffix: str, tmp_path: Path) -> None:
+    """Neither an embedding nor a convolution becomes a kernel of another sort, and no hint says
+    so."""
+    table = K.Sequential([K.Input((4,), dtype="int32"), K.layers.Embedding(6, 6)])
+    dense = K.Sequential([K.Input((6,)), K.layers.Dense(6, use_bias=False)])
+    conv = K.Sequential([K.Input((5, 5, 3)), K.layers.Conv2D(3, 3)])
+    other = K.Sequential([K.Input((5, 5, 3)), K.layers.Conv2DTranspose(3, 3)])
+    for model, target in ((table, dense), (conv, other)):
+        path = saved(model, suffix, tmp_path)
+        before = target.get_weights()
+        with pytest.raises((AmbiguousNames, NothingMatched)) as error:
+            SmartInit(path).init(target)
+        np.testing.assert_array_equal(target.get_weights()[0], before[0])
+        if suffix != ".h5":
+            assert "is of another class of layers than" in str(error.value)
+            assert "by=" not in str(error.value)
+
+
+@pytest.mark.parametrize("was_frozen", [False, True])
+def test_a_model_within_that_was_frozen(K: Any, was_frozen: bool, tmp_path: Path) -> None:
+    """In a legacy file its weights come last then, and ``load_weights`` swaps the layers."""
+
+    def built(is_frozen: bool) -> Any:
+        layers = [K.layers.Dense(6, "tanh"), K.layers.Dense(6)]
+        body = K.Sequential([K.Input((6,)), *layers])
+        layers[0].trainable = not is_frozen
+        x = K.Input((6,))
+        return K.Model(x, K.layers.Dense(2)(body(x)))
+
+    model = built(was_frozen)
+    path = saved(model, ".h5", tmp_path)
+    refused(path, built(not was_frozen), "frozen on one side alone")
+    same = built(was_frozen)
+    SmartInit(path).init(same)
+    np.testing.assert_allclose(same(PROBE), model(PROBE), rtol=1e-5, atol=1e-6)
