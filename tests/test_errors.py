@@ -354,7 +354,7 @@ def test_only_these_are_raised():
     ours = {kind.__name__ for kind in CLASSES}
     pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}
     pythons |= {"NotImplementedError"}  # of initreg.testing, whose user is the author of a plugin
-    inner = {"BadStream", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
+    inner = {"BadStream", "Fault", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
     inner |= {"Bad", "TooDeep", "Unknown"}  # of HDF5, which a caller turns into one of ours
     inner |= {"OtherName"}  # of a zip archive, a DamagedFile
     inner |= {"Refused"}  # state, whose reason becomes a StateWarning
