@@ -236,8 +236,7 @@ def torch_output(made: Architecture, model: nn.Module, x: np.ndarray) -> np.ndar
     """What the model computes, with the channels last."""
     value = torch.from_numpy(np.moveaxis(x, -1, 1).copy() if made.domain == "image" else x)
     with torch.no_grad():
-        found = model(value.long() if made.domain == "tokens" else value).numpy()
-    return found
+        return model(value.long() if made.domain == "tokens" else value).numpy()
 
 
 # --- Keras ----------------------------------------------------------------------------------------
