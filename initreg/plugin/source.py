@@ -293,7 +293,7 @@ class Source:
         check_name(name, self.label)
         folder = self.path if self.is_dir else self.path.parent
         path = folder.absolute() / name  # absolute, so that a leading ~ means nothing
-        refuse_link_out(path, self.label, self.path)
+        refuse_link_out(path, self.label, None if self.is_dir else self.path)
         part = Source(path, of=self)
         if not part.exists:
             raise DamagedFile(
