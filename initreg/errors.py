@@ -34,6 +34,15 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def one_line(name: str) -> str:
+    """The name of a file without line breaks, for a message.
+
+    Messages may have several lines, so :func:`printable` leaves line breaks in them alone. A file
+    may be called ``a\\nit is complete.npz``, and is not to imitate a line.
+    """
+    return name.replace("\n", "\\n")
+
+
 class InitregError(Exception):
     """The base of every error that initreg raises on purpose."""
 

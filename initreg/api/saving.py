@@ -18,10 +18,18 @@ from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.metadata import checked, joined
 from initreg.arrays.saved import Progress, Saved
-from initreg.errors import InitregError, MetadataWarning, RuleError, UnknownFormat, warn
+from initreg.errors import (
+    InitregError,
+    MetadataWarning,
+    RuleError,
+    UnknownFormat,
+    UnwritableFile,
+    warn,
+)
 from initreg.option_spelling import join, option
 from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
+from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output, written
@@ -69,7 +77,8 @@ def save(
         The path to open the result with.
 
     Raises:
-        UnwritableFile: the system cannot write the file.
+        UnwritableFile: the system cannot write the file, or its name is that of one part of
+            several, such as ``m-00001-of-00003.npz``.
         UnknownFormat: no format has this extension or this name.
         InitregError: the format cannot store one of the arrays, or metadata. Nothing is changed
             then.
@@ -161,6 +170,7 @@ def convert(
         with written(path) as output:
             output.need(0 if compress else arrays.nbytes)
             default_registry().save(name, arrays, output, saving)
+            _refuse_part_name(output)
             _replace_manifest(output, arrays, digests)
     return output.result
 
@@ -218,6 +228,24 @@ def _refuse_unreadable(arrays: Saved, label: str) -> None:
         )
 
 
+def _refuse_part_name(output: Output) -> None:
+    """Refuse to save a whole model under the name of one part of several: nothing would open it.
+
+    Raises:
+        UnwritableFile: it has such a name. The file is not touched then.
+    """
+    path = output.result
+    part = PartName.of(path.name)
+    if part is None or path.name not in output.files:  # the prefix of a checkpoint is no file
+        return
+    whole = f"{part.stem.rstrip('-_.')}{part.ending}"
+    raise UnwritableFile(
+        f"{output.label}: by this name it would be one part of {int(part.count):,}, and could not "
+        f"be opened without the others. Call it {whole}. For several files, save as .safetensors "
+        "with " + option("shard_size", "5GB") + ". Nothing was changed"
+    )
+
+
 def move(source: Path, output: Output) -> None:
     """Save the arrays of files that are not needed afterwards: their format may rename them.
 
@@ -236,6 +264,7 @@ def move(source: Path, output: Output) -> None:
         arrays = Saved(opened)
         saving = SaveOptions(move=source)
         default_registry().save(saver_for(output.path), arrays, output, saving)
+        _refuse_part_name(output)
         _replace_manifest(output, arrays, None)
 
 

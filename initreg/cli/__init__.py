@@ -51,17 +51,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = parser().parse_args(arguments)
+    _hold_standard_files()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
+    options = None
     try:
+        options = parser().parse_args(arguments)
         with _warnings_on_stderr():
             return _run(options)
     except InitregError as error:
         return _failed(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
         return 130
+
+
+def _hold_standard_files() -> None:
+    """Open the files 0, 1 and 2 if they are closed, as after ``>&-`` in a shell.
+
+    Otherwise a file of weights that is written would get such a number, and what a library prints
+    would land in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
 
 
 def _run(options: Any) -> int:
@@ -87,7 +102,8 @@ def _failed(error: InitregError, *, as_json: bool) -> int:
         error = failed
     if isinstance(error, OutputFailed):
         with contextlib.suppress(OSError):  # else Python flushes stdout once more, and says so
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if sys.stdout is not None:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error.__cause__, BrokenPipeError):
             return 2  # `initreg ls model.npz | head`, whose reader has seen enough
     with contextlib.suppress(OSError):  # of stderr, which leaves nothing to say it to

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
+from initreg.cli.printing import write
 from initreg.errors import printable
 
 _TYPED = "_typed"  # in the namespace: the options that were typed so far
@@ -21,6 +22,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
         for name in (None, "store"):
             self.register("action", name, _Once)
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help. Raises OutputFailed if stdout cannot be written."""
+        if file is None:
+            write(self.format_help().rstrip())
+        else:
+            super().print_help(file)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and exit with code 2."""

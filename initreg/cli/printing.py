@@ -71,7 +71,7 @@ def write(text: str) -> None:
     """
     try:
         print(text)
-        if sys.stdout is not None:
+        if sys.stdout is not None:  # as there is none in a service
             sys.stdout.flush()
     except OSError as error:
         raise OutputFailed(

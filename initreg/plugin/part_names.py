@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from initreg.errors import DamagedFile, RefusedFile
+from initreg.errors import DamagedFile, RefusedFile, one_line
 
 # Separators, and control characters, which no writer of weights puts into a name.
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
@@ -51,7 +51,8 @@ class PartSet:
     names: Mapping[int, str]
 
     def __str__(self) -> str:
-        return f"{self.stem}*-of-{self.count}{self.ending} ({len(self.names)} of {self.size} parts)"
+        name = one_line(f"{self.stem}*-of-{self.count}{self.ending}")
+        return f"{name} ({len(self.names)} of {self.size} parts)"
 
     @property
     def size(self) -> int:
@@ -163,7 +164,7 @@ def sets_beside(path: Path, part: PartName) -> tuple[PartSet, list[PartSet]]:
 
 
 def shown(names: Collection[str], count: int) -> str:
-    return ", ".join([*names][:_SHOWN]) + (", ..." if count > _SHOWN else "")
+    return ", ".join(map(one_line, [*names][:_SHOWN])) + (", ..." if count > _SHOWN else "")
 
 
 # --- files that are found, not named by the user --------------------------------------------------

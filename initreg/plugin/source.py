@@ -18,6 +18,7 @@ from initreg.errors import (
     RefusedFile,
     SourceNotFound,
     UnreadableFile,
+    one_line,
 )
 from initreg.plugin.part_names import check as check_parts
 from initreg.plugin.part_names import check_name, part_sets, refuse_link_out, told
@@ -91,6 +92,8 @@ _CONVERT_PARTS = (
     "for k, v in torch.load(p, weights_only=True).items()}, 'weights.safetensors')"
 )
 _TORCH_INDEX = (".bin.index.json", ".pt.index.json", ".pth.index.json")
+# A path has lost one of the two slashes.
+_URL = re.compile(r"(https?|ftp|file|s3|gs|hf|hdfs|az):/", re.I)
 _TFJS_SHARD = re.compile(r"group\d+-shard\d+of\d+(\.bin)?")
 _TAIL = 1 << 20  # bytes. The key comes after the topology of the model, and before all weights
 _MOST_LOOKED_AT = 100  # files of a folder
@@ -142,7 +145,7 @@ class Source:
     def label(self) -> str:
         """What to call the source in a message: its path, or what kind of object it is."""
         if self.path is not None:
-            return str(self._shown)
+            return one_line(str(self._shown))
         if isinstance(self.obj, Mapping):
             return f"{type(self.obj).__name__} of {len(self.obj)}"
         size = f" of {len(self.obj)}" if isinstance(self.obj, Sized) else ""
@@ -266,6 +269,10 @@ class Source:
     def not_found(self) -> SourceNotFound:
         """The error for a path that does not exist, with similar names from its folder."""
         assert self.path is not None
+        if _URL.match(str(self._shown)):
+            return SourceNotFound(
+                f"{self.label}: initreg opens no URLs, only files. Download it, and give its path"
+            )
         folder = self.path.parent
         try:
             names = os.listdir(folder)
@@ -273,7 +280,7 @@ class Source:
             return SourceNotFound(f"{self.label}: no such file, and no such folder {str(folder)!r}")
         near = difflib.get_close_matches(self.path.name, names[:10_000], n=3, cutoff=0.6)
         near += sorted(n for n in names if n.startswith(self.path.name) and n not in near)[:3]
-        hint = f". Similar names: {', '.join(near)}" if near else ""
+        hint = f". Similar names: {', '.join(map(one_line, near))}" if near else ""
         return SourceNotFound(f"{self.label}: no such file or checkpoint{hint}")
 
     def part(self, name: str) -> Source:
@@ -294,7 +301,7 @@ class Source:
         check_name(name, self.label)
         folder = self.path if self.is_dir else self.path.parent
         path = folder.absolute() / name  # absolute, so that a leading ~ means nothing
-        refuse_link_out(path, self.label, self.path)
+        refuse_link_out(path, self.label, None if self.is_dir else self.path)
         part = Source(path, of=self)
         if not part.exists:
             raise DamagedFile(
@@ -404,8 +411,8 @@ def _folder(folder: Source) -> str:
         with contextlib.suppress(InitregError):
             file = Source(folder.path / name)
             if file.is_file and (what := file.stand_in()):
-                return f"a folder in which {name} is {what}"
-    shown = ", ".join(folder.names[:5]) + (", ..." if len(folder.names) > 5 else "")
+                return f"a folder in which {one_line(name)} is {what}"
+    shown = ", ".join(map(one_line, folder.names[:5])) + (", ..." if len(folder.names) > 5 else "")
     if _ORBAX.intersection(folder.names):
         return "a checkpoint of Orbax. To read it: pip install 'initreg-jax[orbax]'"
     torch = [each for each in part_sets(folder.names) if each.ending in (".bin", ".pt", ".pth")]

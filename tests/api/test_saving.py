@@ -295,3 +295,19 @@ def test_a_save_that_writes_no_file_is_an_error(tmp_path: Path, manager: Any) ->
         initreg.save(tmp_path / "m.npz", {"w": np.ones(2)}, shard_size=1, manifest=True)
     assert os.listdir(tmp_path) == ["m.npz"]
     assert initreg.load(tmp_path / "m.npz")["w"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors", ".h5"])
+def test_no_model_is_saved_as_one_part_of_several(tmp_path: Path, ending: str) -> None:
+    """Nothing could open it by that name. The error says which name to use, and that works."""
+    name = f"m-00001-of-00002{ending}"
+    with pytest.raises(UnwritableFile, match=rf"{name}: .* one part of 2, .* Call it m{ending}\."):
+        initreg.save(tmp_path / name, WEIGHTS)
+    assert not [*tmp_path.iterdir()]
+    assert equal(initreg.load(initreg.save(tmp_path / f"m{ending}", WEIGHTS)), WEIGHTS)
+
+
+def test_the_only_part_and_a_prefix_are_saved(tmp_path: Path) -> None:
+    """Both can be opened by their names."""
+    for name in ("m-00001-of-00001.npz", "m-00001-of-00002.ckpt"):
+        assert equal(initreg.load(initreg.save(tmp_path / name, WEIGHTS)), WEIGHTS)

@@ -115,7 +115,8 @@ def test_a_full_disk(as_json: bool) -> None:
         assert done.returncode == 2
         said = "initreg: the output cannot be written to stdout: No space left on device\n"
         assert done.stderr.decode() == said
-        assert run(["--version"], stdout=full, stderr=full).returncode == 2
+        for others in (["--version"], ["--help"], ["ls", "--help"]):
+            assert run(others, stdout=full, stderr=full).returncode == 2
 
 
 @pytest.mark.usefixtures("folder")
@@ -135,3 +136,26 @@ def test_no_stdout_at_all() -> None:
     command = f"exec {sys.executable} -m initreg convert m*.safetensors out.npz >&- 2>&-"
     assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
     assert sorted(initreg.load("out.npz")) == sorted(["w\x9b31m\x7f\u202e", "é"])
+
+
+@pytest.mark.parametrize("verb", ["probe", "ls", "verify", "plan --onto m*.safetensors", "--help"])
+@pytest.mark.usefixtures("folder")
+def test_every_verb_runs_without_a_stdout(verb: str) -> None:
+    """Its exit code is the answer, and nothing is printed."""
+    source = "" if verb == "--help" else "m*.safetensors"
+    command = f"exec {sys.executable} -m initreg {verb} {source} >&-"
+    done = subprocess.run(["sh", "-c", command], check=False, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_file_of_weights_is_a_standard_file() -> None:
+    """If stdout and stderr are closed, their numbers are taken, so that no file that is written
+    gets them, and with it what a library prints."""
+    code = (
+        "import os, sys; from initreg.cli import main; main(['ls', sys.argv[1]]); "
+        "null = os.stat(os.devnull); "
+        "sys.exit(not all(os.path.samestat(os.fstat(n), null) for n in (1, 2)))"
+    )
+    command = f'exec {sys.executable} -c "{code}" m*.safetensors >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0

@@ -108,6 +108,25 @@ def test_a_link_out_of_the_folder(folder, tmp_path_factory):
     assert "w3" in initreg.load(outside)
 
 
+@pytest.mark.parametrize("name", ["m.safetensors", "m.ckpt.index", "m.ckpt.data-00000-of-00001"])
+@pytest.mark.parametrize("target", ["..", "../../other"])
+def test_a_link_in_a_folder_leads_nowhere_else(tmp_path, name, target):
+    """Neither into the folder above, nor into one beside it. Within the folder it is followed."""
+    folder = tmp_path / "above" / "folder"
+    folder.mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    initreg.save(folder / name.replace(".index", "").replace(".data-00000-of-00001", ""), {"w": W})
+    file = folder / name
+    outside = file.rename(folder / target / "elsewhere")
+    file.symlink_to(f"{target}/elsewhere")
+    with pytest.raises(RefusedFile, match=f"its part {name} is a link out of the folder"):
+        initreg.open(folder)
+    file.unlink()
+    outside.rename(folder / "elsewhere")
+    file.symlink_to("elsewhere")
+    assert initreg.load(folder)["w"].tolist() == W.tolist()
+
+
 def test_pytorch_parts_are_refused_together(tmp_path):
     """The error for one part names the others, and its code converts all of them."""
     begins = b"PK\x03\x04" + bytes(26) + b"archive/data.pkl"  # as torch.save writes it

@@ -197,3 +197,19 @@ def test_the_members_of_an_archive(tmp_path):
     assert Source(tmp_path / "m.npz").members == ("a.npy", "b.npy")
     for name in ("cut.npz", "text", "missing", "."):
         assert Source(tmp_path / name).members is None
+
+
+def test_no_name_of_a_file_imitates_a_line(tmp_path):
+    """Line breaks in the names of files are escaped in messages, also those of other files."""
+    (tmp_path / "m\nit is fine.npz").write_bytes(b"PK\x03\x04 and no more")
+    for path in (tmp_path, tmp_path / "m\nit is fin.npz", tmp_path / "m\nit is fine.npz"):
+        with pytest.raises(initreg.InitregError, match=r"m\\nit is fine\.npz") as caught:
+            initreg.open(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://x.org/m.npz", "s3://bucket/m.h5", "file:///tmp/m.npz"])
+def test_a_url_is_said_to_be_one(url):
+    """It is not looked for as a folder called https:."""
+    with pytest.raises(SourceNotFound, match=r"opens no URLs, only files\. Download it"):
+        initreg.open(url)

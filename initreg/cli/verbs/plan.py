@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _show(plan: Plan, limit: int | None) -> None:
     """Print the plan: on a terminal as a table with colours if rich is installed, else as text."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         try:
             from initreg.plan.terminal import rich_table
 

@@ -6,6 +6,7 @@ import argparse
 
 from initreg.cli.flags import typed
 from initreg.cli.printing import show, show_json
+from initreg.errors import one_line
 
 SUMMARY = "Show where a training run can continue: the newest complete checkpoint of a folder."
 
@@ -28,10 +29,10 @@ def run(options: argparse.Namespace) -> int:
         show_json(answer)
         return 0 if point is not None else 1
     if point is None:
-        show(f"{options.directory}: there is no complete checkpoint")
+        show(f"{one_line(options.directory)}: there is no complete checkpoint")
     else:
         known = {"epoch": point.epoch, "step": point.step}
-        show(str(point.path))
+        show(one_line(str(point.path)))
         for name, value in known.items():
             if value is not None:
                 show(f"  {name:<7}{value:,}")

@@ -81,21 +81,22 @@ class PartsTests(Base):
         for sample, part in self._parts(made, tmp_path / "in"):
             if part == Path(sample.source):
                 continue  # the user named it
-            outside = tmp_path / "out" / part.name
-            outside.parent.mkdir(exist_ok=True)
-            os.replace(part, outside)
-            part.symlink_to(outside)
-            try:
-                self._read_all(sample.source)
-            except RefusedFile:
-                pass
-            except InitregError as error:
-                fail(f"{part.name} is a link out of its folder: {error}. Raise RefusedFile")
-            else:
-                fail(f"{part.name} is a link out of its folder, and was followed. {_REMEDY}")
-            part.unlink()
+            for folder in (tmp_path / "out", part.parent.parent):
+                outside = folder / f"out-{part.name}"
+                folder.mkdir(exist_ok=True)
+                os.replace(part, outside)
+                part.symlink_to(outside)
+                try:
+                    self._read_all(sample.source)
+                except RefusedFile:
+                    pass
+                except InitregError as error:
+                    fail(f"{part.name} is a link out of its folder: {error}. Raise RefusedFile")
+                else:
+                    fail(f"{part.name} is a link out of its folder, and was followed. {_REMEDY}")
+                os.replace(outside, part)
             inside = part.with_name(f".{part.name}")
-            os.replace(outside, inside)
+            os.replace(part, inside)
             part.symlink_to(inside.name)
             if not self._is_exact(sample):
                 fail(f"{part.name} is a link to a file beside it, and was not read. {_REMEDY}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+import tracemalloc
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ class TestGguf(FormatContract):
         packed["bf16"] = (half.view(np.uint8), Kind.BF16)
         expected["bf16"] = half
         yield Sample(write(folder / "packed.gguf", {}, packed), expected)
+
+    def unreadable(self, folder: Path) -> Iterator[Sample]:
+        """A tensor of a type that gguf does not know, beside one that it does."""
+        path = folder / "m.gguf"
+        both = [tensor("new", (32,), 99), tensor("w", (2,), Kind.F32)]
+        path.write_bytes(header((), both, struct.pack("<2f", 1, 2)))
+        yield Sample(path, {"w": np.array([1, 2], np.float32)}, unreadable=["new"])
 
 
 def split(folder: Path, count: int = 3, stem: str = "m") -> list[Path]:
@@ -296,3 +304,100 @@ def test_the_architectures_in_the_readme_are_those_of_gguf() -> None:
     known = set(gguf.MODEL_ARCH_NAMES.values())
     assert {"llama", "granite", "qwen2"} <= listed
     assert {name for name in listed - known if not name.startswith("attn")} <= {"nanbeige"}
+
+
+def header(pairs: Iterable[bytes] = (), tensors: Iterable[bytes] = (), data: bytes = b"") -> bytes:
+    """A file of version 3 with these key-value pairs, tensors and bytes of tensors."""
+    pairs, tensors = [*pairs], [*tensors]
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)) + b"".join(pairs + tensors)
+    return head + bytes(-len(head) % 32) + data
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+def tensor(name: str, axes: tuple[int, ...], kind: int, at: int = 0) -> bytes:
+    return text(name) + struct.pack(f"<I{len(axes)}QIQ", len(axes), *axes, kind, at)
+
+
+def test_quantised_tensors_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    """A small file cannot fill the memory with one quantised tensor under many names."""
+    path = tmp_path / "m.gguf"
+    blocks = 100_000
+    one = [tensor(f"w{n}", (32, blocks), Kind.Q8_0) for n in range(200)]
+    path.write_bytes(header((), one, bytes(34 * blocks)))
+    with pytest.raises(initreg.DamagedFile, match=r"680,000,000 bytes of the file, .*They overlap"):
+        initreg.open(path)
+    path.write_bytes(header((), one[:2], bytes(34 * blocks)))  # tied weights may
+    assert [array.shape for array in initreg.load(path).values()] == [(blocks, 32)] * 2
+
+
+def test_a_vocabulary_takes_no_memory(tmp_path: Path) -> None:
+    """Lists are skipped, element by element, so that opening takes less than the file."""
+    path = tmp_path / "m.gguf"
+    words = struct.pack("<IIQ", 9, 8, 200_000) + text("word") * 200_000
+    path.write_bytes(header([text("tokens") + words]))
+    tracemalloc.start()
+    try:
+        initreg.open(path).close()
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size
+    finally:
+        tracemalloc.stop()
+
+
+def test_lists_in_lists_are_skipped(tmp_path: Path) -> None:
+    """Eight levels are, and what follows them is found; more are refused."""
+    path = tmp_path / "m.gguf"
+    inner = struct.pack("<IQHH", 2, 2, 1, 2)
+    for depth in range(100):
+        nested = text("list") + struct.pack("<I", 9) + inner
+        path.write_bytes(header([nested, text("after") + struct.pack("<If", 6, 0.5)]))
+        if depth > 8:
+            with pytest.raises(initreg.DamagedFile, match="lists in each other"):
+                initreg.open(path)
+            break
+        with initreg.open(path) as arrays:
+            assert arrays.metadata == {"after": "0.5"}
+        inner = struct.pack("<IQ", 9, 1) + inner
+    assert depth == 9
+
+
+def test_an_unknown_type_leaves_the_other_tensors_usable(tmp_path: Path) -> None:
+    """A type that a newer gguf may know is listed with the reason."""
+    path = tmp_path / "m.gguf"
+    both = [tensor("new", (32,), 99), tensor("w", (2,), Kind.F32)]
+    path.write_bytes(header((), both, struct.pack("<2f", 1, 2)))
+    with initreg.open(path) as arrays:
+        assert arrays["w"].read().tolist() == [1, 2]
+        (spec,) = (spec for spec in arrays.specs() if spec.name == "new")
+        assert (spec.shape, str(spec.dtype)) == ((32,), "type 99")
+        assert "type 99, which this version of gguf does not know" in str(spec.unreadable)
+        with pytest.raises(initreg.InitregError, match="pip install --upgrade gguf"):
+            arrays["new"].read()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (header((), [tensor("w", (2,), 0)] * 2, bytes(8)), "two tensors are called 'w'"),
+        (header([text("k") + struct.pack("<IB", 7, 1)] * 2), "it has the key 'k' twice"),
+        (header([text("k") + struct.pack("<I", 77)]), "a value of the unknown type 77"),
+        (header([text("general.alignment") + struct.pack("<II", 4, 7)]), "alignment 7, which is"),
+        (header((), [tensor("w", (1,) * 65, 0)], bytes(4)), "a tensor of 65 axes"),
+        (header((), [tensor("w", (2**40, 2**40), 0)]), "has the impossible shape"),
+        (header((), [tensor("w", (33,), 2)], bytes(64)), "is Q4_0, whose rows are multiples of 32"),
+        (
+            header((), [tensor("w", (3,), 0)], bytes(8)),
+            "not a complete GGUF .*'w' ends at byte 76",
+        ),
+        (header([struct.pack("<Q", 2) + b"\xff\xfe" + bytes(5)]), "a name that is not UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    """Each error says what was found, and only a short file is called incomplete."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(data)
+    with pytest.raises(initreg.InitregError, match=message) as caught:
+        initreg.open(path)
+    assert ("not a complete" in str(caught.value)) == ("not a complete" in message)

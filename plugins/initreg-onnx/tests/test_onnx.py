@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import subprocess
@@ -419,6 +420,43 @@ def test_tensors_that_share_their_data_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(found.SerializeToString())
     with pytest.raises(initreg.RefusedFile, match="all of its arrays together"):
         initreg.open(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.FLOAT4E2M1])
+def test_packed_tensors_that_share_their_data_are_bounded(tmp_path: Path, kind: int) -> None:
+    """Tensors that are unpacked here share bytes no more often than extents do."""
+    (tmp_path / "w.bin").write_bytes(bytes(1 << 20))
+    tensor = TensorProto(data_type=kind, dims=[1 << 21])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    found = model([])
+    for n in range(100):
+        found.graph.initializer.add().CopyFrom(tensor)
+        found.graph.initializer[-1].name = f"w{n}"
+    (tmp_path / "m.onnx").write_bytes(found.SerializeToString())
+    with pytest.raises(initreg.DamagedFile, match="take 104,857,600 bytes of its files"):
+        initreg.open(tmp_path / "m.onnx")
+    del found.graph.initializer[2:]  # tied weights may
+    (tmp_path / "m.onnx").write_bytes(found.SerializeToString())
+    assert [array.shape for array in initreg.load(tmp_path / "m.onnx").values()] == [(1 << 21,)] * 2
+
+
+def test_external_data_in_the_model_itself(tmp_path: Path) -> None:
+    """It is read where it is, and the file is opened once and let go of."""
+    path = placed(tmp_path, location="m.onnx", offset="0")
+    with initreg.open(path) as arrays:
+        assert arrays["w"].read().tobytes() == path.read_bytes()[:8]
+    gc.collect()  # a file that is left open is a warning, which is an error here
+
+
+def test_a_node_without_an_operator_hides_no_weights(tmp_path: Path) -> None:
+    """What is in its graph is listed, too, though ONNX does not allow such a node."""
+    weights = numpy_helper.from_array(np.ones(1, "f4"), "w")
+    body = helper.make_graph([], "body", [], [], [weights])
+    found = model([], [helper.make_node("Loop", ["n"], ["o"], body=body)])
+    found.graph.node[0].ClearField("op_type")
+    (tmp_path / "m.onnx").write_bytes(found.SerializeToString())
+    assert list(initreg.load(tmp_path / "m.onnx")) == ["o/body/w"]
 
 
 def test_a_model_beyond_2_gb_is_read(tmp_path: Path) -> None:

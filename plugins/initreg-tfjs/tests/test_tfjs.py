@@ -302,6 +302,8 @@ def changed(path: Path, **entry: Any) -> None:
         ({"quantization": {"dtype": "uint8", "scale": "1", "min": 0}}, "not both numbers"),
         ({"quantization": {"dtype": "uint8", "scale": math.nan, "min": 0}}, "not both numbers"),
         ({"quantization": {"dtype": "uint8", "min": 0}}, "not both numbers"),
+        ({"quantization": {"dtype": "uint8", "scale": 10**400, "min": 0}}, "not both numbers"),
+        ({"quantization": {"dtype": "uint8", "scale": 1, "min": -(10**400)}}, "not both numbers"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_one_error(

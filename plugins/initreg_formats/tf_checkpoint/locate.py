@@ -313,4 +313,6 @@ def _names(folder: Path) -> list[str]:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return ", ".join(n.replace("\n", "\\n") for n in names[:_SHOWN]) + (
+        ", ..." if len(names) > _SHOWN else ""
+    )

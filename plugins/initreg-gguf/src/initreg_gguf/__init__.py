@@ -6,7 +6,9 @@ Plain tensors keep their dtype. Quantised ones are unpacked to float32 when they
 A model in several files, ``m-00001-of-00003.gguf`` and so on, is opened by any one of them, or by
 their folder.
 
-Source of the layout: ggml's ``docs/gguf.md``, as the ``gguf`` package implements it.
+The modules: ``header`` parses the file, ``tensors`` makes arrays of what it finds.
+
+Source of the layout: ggml's ``docs/gguf.md``.
 """
 
 from __future__ import annotations
@@ -58,4 +60,4 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
         )
     from initreg_gguf import tensors  # which imports gguf and numpy
 
-    return tensors.arrays_of(source, order)
+    return tensors.arrays_of(source, order, options)

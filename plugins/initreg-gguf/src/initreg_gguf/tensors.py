@@ -6,14 +6,24 @@ import math
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
-import gguf
 import numpy as np
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize, quant_shape_to_byte_shape
-from initreg import DamagedFile, Extent, InitregError, Source, part_sets
+from initreg import (
+    DamagedFile,
+    DuplicateName,
+    Extent,
+    InitregError,
+    OpenOptions,
+    RefusedFile,
+    Source,
+    part_sets,
+)
+from initreg.dtypes import OpaqueDtype
+
+from initreg_gguf.header import Fault, Header, Short, Tensor
 
 # Types whose bytes are a plain array, with numpy's type string without the byte order.
 PLAIN = {
@@ -27,24 +37,24 @@ PLAIN = {
 }
 
 
-class Reader(gguf.GGUFReader):  # type: ignore[misc]  # gguf is not read for types
-    """gguf's reader, with a check that nothing is read past the end of the file.
+_SHARED = 4  # how many times its size a file is read, as initreg has it for extents
+_JUSTIFIED = 64 << 20  # bytes that may be read in any case
 
-    GGUFReader trusts every count. Past the end it gets arrays that are too short, goes on, and
-    would loop 2**64 times if the file says so. All its reads go through ``_get``.
-    """
 
-    def _get(self, offset: Any, dtype: Any, count: Any = 1, override_order: Any = None) -> Any:
-        end = int(offset) + int(count) * np.dtype(dtype).itemsize
-        if end > len(self.data):
-            raise ValueError(f"it says that something ends at byte {end:,}")
-        return super()._get(int(offset), dtype, int(count), override_order)
+class Unreadable:
+    """A tensor that is listed, and that cannot be read: ``unreadable`` says why."""
+
+    def __init__(self, message: str, shape: tuple[int, ...], kind: int) -> None:
+        self.unreadable, self.shape, self.dtype = message, shape, OpaqueDtype(f"type {kind}")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise InitregError(self.unreadable)
 
 
 class Quantised:
     """A tensor of a block type. When it is asked for, it is read and unpacked to float32.
 
-    ``shape`` is that of the unpacked array. The bytes in the file are fewer.
+    ``shape`` is that of the unpacked array. The bytes in the file, ``nbytes``, are fewer.
     """
 
     dtype = "float32"
@@ -54,10 +64,10 @@ class Quantised:
         self._file = file
         self._kind = kind
         self._at = at
-        self._size = size
+        self.nbytes = size
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        packed = self._file.read(self._at, self._size)
+        packed = self._file.read(self._at, self.nbytes)
         rows = packed.reshape(quant_shape_to_byte_shape(self.shape, self._kind))
         if not rows.size:
             return np.zeros(self.shape, np.float32)
@@ -104,45 +114,67 @@ def _stamp(file: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def arrays_of(source: Source, order: str) -> Mapping[str, Any]:
-    """Every tensor by its name. Raises DamagedFile."""
+def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, Any]:
+    """Every tensor by its name.
+
+    Raises:
+        DamagedFile: the file is not complete, or contradicts itself.
+        DuplicateName: two tensors have one name.
+    """
     assert source.path is not None
-    try:
-        # Otherwise sums of 64-bit offsets would wrap around with only a warning.
-        with np.errstate(over="raise"):
-            reader = Reader(source.path)
-    except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, RecursionError) as error:
-        raise DamagedFile(
-            f"{source.label}: not a complete GGUF file of {source.size:,} bytes: {error}. Download "
-            "or copy it again"
-        ) from error
-    check_split(source, reader)
-    # The reader has mapped the file. If a mapped file shrinks, reading it ends the process. So only
-    # numbers are kept from the reader, and the mapping goes away with it.
-    arrays = Tensors(source.label, source.open(), _metadata(reader))
     with ExitStack() as on_error:
-        on_error.callback(arrays.close)
-        for tensor in reader.tensors:
-            arrays[tensor.name] = _value(arrays, tensor, source.path, order)
+        file = source.open()
+        on_error.callback(file.close)
+        try:
+            header = Header(lambda at, n: os.pread(file.fileno(), n, at), source.size, order)
+        except Short as error:
+            raise DamagedFile(_incomplete(source, f"it {error}")) from error
+        except Fault as error:
+            raise DamagedFile(
+                f"{source.label}: as a GGUF file, it {error}. The file is damaged, or an unusual "
+                "program wrote it. Download or copy it again"
+            ) from error
+        check_split(source, header.values)
+        arrays = Tensors(source.label, file, _metadata(header.values))
+        packed = unpacked = 0
+        for tensor in header.tensors:
+            if tensor.name in arrays:
+                raise DuplicateName(f"{source.label}: two tensors are called {tensor.name!r}")
+            found = arrays[tensor.name] = _value(arrays, tensor, source, order)
+            if isinstance(found, Quantised):
+                packed += found.nbytes
+                unpacked += math.prod(found.shape) * 4
+        _check_sharing(source, packed, unpacked, options)
         on_error.pop_all()
     return arrays
 
 
-def _metadata(reader: Reader) -> dict[str, str]:
-    """The key-value pairs as text. Lists, such as a vocabulary, are left out, and so is what
-    says which part of a model this is."""
-    found = {}
-    for key, field in reader.fields.items():
-        if key.startswith(("GGUF.", "split.")) or len(field.types) != 1:  # the header's; a list
-            continue
-        data = field.parts[-1]
-        is_text = field.types[0] is GGUFValueType.STRING
-        text = data.tobytes().decode(errors="replace") if is_text else str(data.tolist()[0])
-        found[key] = text
-    return found
+def _incomplete(source: Source, what: str) -> str:
+    return (
+        f"{source.label}: not a complete GGUF file of {source.size:,} bytes: {what}. Download or "
+        "copy it again"
+    )
 
 
-def check_split(source: Source, reader: Reader) -> None:
+def _check_sharing(source: Source, packed: int, unpacked: int, options: OpenOptions) -> None:
+    """Refuse quantised tensors that share their bytes, so that a small file could fill the memory.
+    initreg does that for extents."""
+    if packed > _SHARED * source.size + _JUSTIFIED:
+        raise DamagedFile(
+            f"{source.label}: its quantised tensors take {packed:,} bytes of the file, which has "
+            f"only {source.size:,}. They overlap, so that a small file could fill the memory. The "
+            "file was made to do this, or its header is wrong"
+        )
+    what = f"{source.label}: all of its quantised tensors together"
+    RefusedFile.check_inflation(what, source.size, unpacked, options.max_inflation)
+
+
+def _metadata(values: Mapping[str, Any]) -> dict[str, str]:
+    """The key-value pairs as text. What says which part of a model this is is left out."""
+    return {key: str(value) for key, value in values.items() if not key.startswith("split.")}
+
+
+def check_split(source: Source, values: Mapping[str, Any]) -> None:
     """Refuse one file of a split model, unless initreg opens all of them.
 
     initreg opens the set that a file is a part of by its name, ``m-00001-of-00003.gguf``. So what
@@ -152,7 +184,7 @@ def check_split(source: Source, reader: Reader) -> None:
     Raises:
         DamagedFile: the file is a part, and has another name.
     """
-    count, number = _number(source, reader, "split.count"), _number(source, reader, "split.no")
+    count, number = _number(source, values, "split.count"), _number(source, values, "split.no")
     if count is None or count < 2:
         return
     assert source.path is not None
@@ -170,29 +202,49 @@ def check_split(source: Source, reader: Reader) -> None:
     )
 
 
-def _number(source: Source, reader: Reader, key: str) -> int | None:
-    """A field that is an integer. None if the file does not have it."""
-    field = reader.fields.get(key)
-    if field is None:
+def _number(source: Source, values: Mapping[str, Any], key: str) -> int | None:
+    """A value that is an integer. None if the file does not have it."""
+    value = values.get(key)
+    if value is None:
         return None
-    value = field.contents()
     if not isinstance(value, int) or not 0 <= value < 1 << 16:
         raise DamagedFile(f"{source.label}: its {key} is {value!r:.40}, not a number of a part")
     return value
 
 
-def _value(arrays: Tensors, tensor: Any, path: Path, order: str) -> Extent | Quantised:
-    kind = tensor.tensor_type
-    shape = tuple(reversed(tensor.shape.tolist()))  # the file begins with the innermost axis
-    block, size = GGML_QUANT_SIZES[kind]
-    at, length = int(tensor.data_offset), math.prod(shape) * size // block
+def _value(
+    arrays: Tensors, tensor: Tensor, source: Source, order: str
+) -> Extent | Quantised | Unreadable:
+    assert source.path is not None
+    what = f"{source.label}: tensor {tensor.name!r}"
+    shape = tuple(reversed(tensor.shape))  # the file begins with the innermost axis
+    if math.prod(axis or 1 for axis in shape) >= 1 << 60:
+        raise DamagedFile(f"{what} has the impossible shape {shape}. Download or copy it again")
+    try:
+        kind = GGMLQuantizationType(tensor.kind)
+        block, size = GGML_QUANT_SIZES[kind]
+    except (ValueError, KeyError):
+        message = (
+            f"{what} cannot be read: it has the type {tensor.kind}, which this version of gguf "
+            "does not know. pip install --upgrade gguf"
+        )
+        return Unreadable(message, shape, tensor.kind)
+    if (shape[-1] if shape else 1) % block:
+        raise DamagedFile(
+            f"{what} of shape {shape} is {kind.name}, whose rows are multiples of {block}. "
+            "Download or copy it again"
+        )
+    length = math.prod(shape) * size // block
+    if tensor.at + length > source.size:
+        end = f"tensor {tensor.name!r} ends at byte {tensor.at + length:,}"
+        raise DamagedFile(_incomplete(source, end))
     if kind.name in PLAIN:
-        return Extent(path, at, length, shape, order + PLAIN[kind.name])
+        return Extent(source.path, tensor.at, length, shape, order + PLAIN[kind.name])
     if order == ">":
         raise DamagedFile(
-            f"{arrays.label}: tensor {tensor.name!r} is {kind.name} in a big-endian file, which "
-            "initreg cannot read. Convert the file first: gguf-convert-endian FILE little"
+            f"{what} is {kind.name} in a big-endian file, which initreg cannot read. Convert the "
+            "file first: gguf-convert-endian FILE little"
         )
-    if kind is GGMLQuantizationType.BF16:
-        return Extent(path, at, length, shape, "bfloat16")  # numpy has no type string for it
-    return Quantised(arrays, kind, shape, at, length)
+    if kind is GGMLQuantizationType.BF16:  # numpy has no type string for it
+        return Extent(source.path, tensor.at, length, shape, "bfloat16")
+    return Quantised(arrays, kind, shape, tensor.at, length)

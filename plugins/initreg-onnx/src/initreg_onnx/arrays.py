@@ -33,6 +33,9 @@ Array = np.ndarray[Any, Any]
 # The names that torch.onnx gives to what it computed from several weights, or transposed.
 _AUTOMATIC = re.compile(r"onnx::\w+_\d+")
 
+_SHARED = 4  # how many times its size a file is read, as initreg has it for extents
+_JUSTIFIED = 64 << 20  # bytes that may be read in any case
+
 
 class Arrays(dict[str, Any]):
     """What initreg gets: names to arrays. It keeps the files open.
@@ -76,6 +79,12 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
             if tensor.name in arrays:
                 raise DuplicateName(f"{source.label}: two tensors are called {tensor.name!r}")
             arrays[tensor.name] = maker.make(tensor)
+        if maker.packed > _SHARED * files.size + _JUSTIFIED:
+            raise DamagedFile(
+                f"{source.label}: its arrays of less than 8 bits take {maker.packed:,} bytes of "
+                f"its files, which have only {files.size:,}. They overlap, so that a small file "
+                "could fill the memory. The file was made to do this, or its header is wrong"
+            )
         RefusedFile.check_inflation(
             f"{source.label}: all of its arrays together",
             files.size,
@@ -89,10 +98,11 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
 
 
 class _Maker:
-    """Makes arrays of tensors. ``total`` counts their bytes, because tensors may share them."""
+    """Makes arrays of tensors. ``total`` counts their bytes, because tensors may share them, and
+    ``packed`` those of the tensors that are not extents, which initreg counts."""
 
     def __init__(self, files: Files, options: OpenOptions) -> None:
-        self._files, self._options, self.total = files, options, 0
+        self._files, self._options, self.total, self.packed = files, options, 0, 0
 
     def make(self, tensor: Tensor) -> Any:
         """The array of a tensor. Raises DamagedFile or RefusedFile."""
@@ -123,6 +133,7 @@ class _Maker:
                 place.path, place.offset, nbytes, tensor.shape, kind.label, reason, aliases
             )
         if kind.bits < 8:
+            self.packed += nbytes
 
             def read() -> Array:
                 found = unpacked(kind, self._files.read(place, what), count)

@@ -85,6 +85,8 @@ class Files:
     def open(self, source: Source) -> BinaryIO:
         """The file, which stays open until :meth:`close`."""
         assert source.path is not None
+        if source.path in self._open:  # external data in the model's own file
+            return self._open[source.path][0]
         file = source.open()
         self._open[source.path] = (file, _stamp(file))
         return file

@@ -130,15 +130,16 @@ class Model:
                     name = each
                 elif each.number in (5, 6, 11, 22):  # t, g, graphs, sparse_tensor
                     parts.append(each)
-            if not parts or name is None or operator is None:
+            if not parts:
                 continue
             # The outputs of nodes have names of their own. Nodes may have none, and an output that
             # nothing reads has the name "".
             texts = (self._wire.text(each) for each in (*outputs, own_name) if each is not None)
-            path = prefix + next(filter(None, texts), self._wire.text(operator))
-            named = self._wire.text(name)
+            kind = "" if operator is None else self._wire.text(operator)
+            path = prefix + next(filter(None, texts), kind)
+            named = "" if name is None else self._wire.text(name)
             is_own = domain is None or self._wire.text(domain) in ("", "ai.onnx")
-            is_constant = is_own and self._wire.text(operator) == "Constant"
+            is_constant = is_own and kind == "Constant"
             if is_constant and named in ("value", "sparse_value"):
                 if len(parts) > 1 or parts[0].number not in (5, 22):
                     raise Fault(f"has several values in the constant {path!r}")

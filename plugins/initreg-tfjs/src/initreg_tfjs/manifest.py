@@ -136,6 +136,14 @@ def _weight(found: Any, what: str) -> Weight:
     return Weight(name, tuple(shape), dtype, quantisation)
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a number as float64 has them. JSON has others, such as one of 400 digits."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _quantisation(found: Any, dtype: str, what: str) -> Quantisation:
     stored = found.get("dtype") if isinstance(found, dict) else None
     if not isinstance(stored, str) or dtype not in _QUANTISED.get(stored, ()):
@@ -143,7 +151,7 @@ def _quantisation(found: Any, dtype: str, what: str) -> Quantisation:
     if stored == "float16":
         return Quantisation(stored)
     numbers = [found.get("scale"), found.get("min")]
-    if not all(type(each) in (int, float) and math.isfinite(each) for each in numbers):
+    if not all(map(_is_number, numbers)):
         raise DamagedFile(
             f"{what} is quantised with the scale {str(numbers[0])[:80]} and the min "
             f"{str(numbers[1])[:80]}, which are not both numbers. Download it again"
