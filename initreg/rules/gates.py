@@ -56,7 +56,7 @@ class Gates:
         length = shape[self.axis]
         if not length or length % len(self.old):
             raise ValueError(
-                f"axis {self.axis} of shape {shape_text(shape)} has {length:,} elements, which are "
+                f"axis {self.axis} of shape {shape_text(shape)} has {plural(length, 'element')}, "
                 f"not {plural(len(self.old), 'equal gate')} ({' '.join(self.old)})"
             )
         return shape, dtype
@@ -94,10 +94,8 @@ def gates(axis: int, old: str, new: str) -> Gates:
     before, after = _order(old), _order(new)
     if set(before) != set(after):
         before, after = before.translate(_SAME), after.translate(_SAME)
-    for order, typed in ((before, old), (after, new)):
-        twice = next((gate for gate in order if order.count(gate) > 1), None)
-        if twice is not None:
-            raise RuleError(f"{typed!r} has the gate {twice!r} twice")
+        _refuse_twice(before, old)
+        _refuse_twice(after, new)
     if set(before) != set(after):
         raise RuleError(
             f"{old!r} has the gates {' '.join(before)}, and {new!r} {' '.join(after)}. Both must "
@@ -111,13 +109,30 @@ def _order(given: str) -> str:
         raise TypeError
     if given in ORDERS:
         return ORDERS[given]
+    cells = [name for name in ORDERS if name.startswith(f"{given}-")]
+    if cells and given:
+        raise RuleError(f"{given!r}: of which cell? Give {' or '.join(cells)}")
     order = "".join(given.split())
     if not order.isalnum() or len(order) > _MOST:
         raise RuleError(
             f"{given!r} is not an order of gates. There are {', '.join(ORDERS)}, and letters, as "
             "in 'i f c o'"
         )
+    _refuse_twice(order, given)
     return order
+
+
+def _refuse_twice(order: str, given: str) -> None:
+    """Raise RuleError if a gate is there twice.
+
+    Args:
+        order: the gates.
+        given: the order as the user typed it.
+    """
+    twice = next((gate for gate in order if order.count(gate) > 1), None)
+    if twice is not None:
+        also = "" if given.count(twice) > 1 else ", by another letter"
+        raise RuleError(f"{given!r} has the gate {twice!r} twice{also}")
 
 
 _MOST = 26  # gates; more are a misspelt name

@@ -238,7 +238,7 @@ _USAGE = either(
     "(axis, epsilon, bias, mean, variance, gamma, beta): the axis of the kernel's output channels, "
     "what the normalization adds to its variance, and the names of the other arrays. If there is "
     "no such bias, it is made. gamma and beta may be None or left out",
-    "NAME=AXIS,EPSILON,BIAS,MEAN,VARIANCE,GAMMA,BETA: the axis of the kernel's output channels, "
+    "AXIS,EPSILON,BIAS,MEAN,VARIANCE,GAMMA,BETA: the axis of the kernel's output channels, "
     "what the normalization adds to its variance, and the names of the other arrays. If there is "
     "no such BIAS, it is made. GAMMA and BETA may be left out",
 )

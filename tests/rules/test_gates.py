@@ -80,11 +80,13 @@ def test_the_plan_says_both_orders() -> None:
         ((0, "iofc", "ifc"), "'iofc' has the gates i o f c, and 'ifc' i f c. Both must have"),
         ((0, "iofc", "keras-gru"), "Both must have the same ones"),
         ((0, "iifc", "ifco"), "'iifc' has the gate 'i' twice"),
-        ((0, "igfc", "ifco"), "has the gate 'c' twice"),
+        ((0, "igfc", "ifco"), "'igfc' has the gate 'c' twice, by another letter"),
+        ((0, "onnx", "keras"), "'onnx': of which cell. Give onnx-lstm or onnx-gru"),
+        ((0, "iofc", "keras"), "'keras': of which cell. Give keras-lstm or keras-gru"),
         ((0, "onnx_lstm", "ifco"), "'onnx_lstm' is not an order of gates. There are torch-lstm"),
         ((0, "", "ifco"), "'' is not an order of gates"),
         ((2, "iofc", "ifco"), r"array 'w': shape \(8, 3\) has no axis 2"),
-        ((1, "iofc", "ifco"), r"axis 1 of shape \(8, 3\) has 3 elements, which are not 4 equal"),
+        ((1, "iofc", "ifco"), r"axis 1 of shape \(8, 3\) has 3 elements, not 4 equal gates"),
         ((0, "iofc"), r"gates=.*: give \(axis, old, new\)"),
         ((0, 3, "ifco"), r"gates=.*: give \(axis, old, new\)"),
         (("0", "iofc", "ifco"), r"gates=.*: give \(axis, old, new\)"),
@@ -99,7 +101,7 @@ def test_what_is_not_right_is_an_error(value: tuple, said: str) -> None:
 
 def test_an_empty_axis_has_no_gates() -> None:
     """Zero elements are not four gates of none: it is more likely another axis."""
-    with pytest.raises(RuleError, match="has 0 elements, which are not 4 equal gates"):
+    with pytest.raises(RuleError, match="has 0 elements, not 4 equal gates"):
         initreg.open({"w": np.zeros((0, 3), "f4")}, gates={"w": (0, "iofc", "ifco")})
 
 
