@@ -19,6 +19,7 @@ from initreg.bridge.layers import (
 from initreg.bridge.lines import MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
 from initreg.bridge.pairing import Paired, pair
+from initreg.plan.axes import TENSORFLOW
 from initreg.specs import ArraySpec, LayerSpec, VariableSpec
 
 
@@ -131,6 +132,11 @@ def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
 
 # The order in which the layers of Keras have the gates of a cell.
 _GATES = {"torch-gru": "keras-gru", "torch-lstm": "keras-lstm"}
+# PyTorch has the channels of an image first, and what is flattened has another order there.
+_FLATTENED = (
+    "several axes come flattened into this layer, and it is not known in which order the source "
+    "has them"
+)
 
 
 @dataclass(slots=True)
@@ -143,6 +149,12 @@ class _Lines:
         for role, variable in paired.target.variables.items():
             weights = paired.source.weights
             weight: Weight = weights[role] if role in weights else next(iter(weights.values()))
+            is_flat = "flattened" in paired.target.layers[role].axes
+            if is_flat and convention != TENSORFLOW:
+                self.open.append(
+                    OpenQuestion((variable.name,), (weight.array.origin,), _FLATTENED)
+                )
+                continue
             if convention is None or convention not in paired.fit:
                 changes = {fit[role] for fit in paired.fit.values()}
                 if len(changes) > 1:
