@@ -72,14 +72,16 @@ class Graph:
             for child in _children(layer):
                 if id(child) in found:
                     continue
-                path = f"{above}/{child.name}" if above else str(child.name)
+                own = _attribute(layer, child) if is_automatic(child) else None
+                path = own or str(child.name)
+                path = f"{above}/{path}" if above else path
                 name, count = path, 1
                 while name in used:
                     count += 1
                     name = f"{path}#{count}"
                 used.add(name)
                 found[id(child)] = name
-                if id(layer) in unnamed and is_automatic(child):
+                if id(layer) in unnamed and is_automatic(child) and own is None:
                     unnamed.add(id(child))
         return found, unnamed
 
@@ -157,6 +159,25 @@ def _children(layer: Any) -> list[Any]:
         return operations
     flatten = getattr(layer, "_flatten_layers", None)
     return list(flatten(recursive=False, include_self=False)) if callable(flatten) else []
+
+
+def _attribute(layer: Any, child: Any) -> str | None:
+    """What the code of a layer calls a layer in it: ``shortcut``, ``blocks/0``. None if it is the
+    graph of the model that holds it, or if no attribute does."""
+    if _operations(layer) is not None:
+        return None
+    for name, held in vars(layer).items():
+        if held is child and not name.startswith("__"):
+            return name.strip("_") or None
+    for name, held in vars(layer).items():
+        if name.startswith("_"):
+            continue
+        items = held.items() if isinstance(held, Mapping) else ()
+        items = enumerate(held) if isinstance(held, (list, tuple)) else items
+        for key, each in items:
+            if each is child:
+                return f"{name}/{key}"
+    return None
 
 
 def _operations(layer: Any) -> list[Any] | None:
