@@ -257,15 +257,18 @@ def target_layers(
         key = spec.name
         if role == roles.OWN:
             key = f"{spec.name}/{spec.role}"  # alone, as in the source
-        if role == roles.DEPTHWISE and spec.kind.startswith("Separable"):
+        after = spec.after
+        if spec.kind.startswith("Separable") and role == roles.DEPTHWISE:
             key = f"{spec.name}/depthwise"
+        elif spec.kind.startswith("Separable") and after is not None:
+            after = (f"{spec.name}/depthwise",)
         layer = found.setdefault(
             key,
             TargetLayer(
                 key,
                 spec.kind,
                 spec.order,
-                after=spec.after,
+                after=after,
                 inside=spec.inside,
                 automatic=spec.automatic,
             ),
