@@ -53,7 +53,7 @@ def mapped(
         found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
     lines = _Lines()
     for each, (convention, how) in zip(
-        found.paired, conventions(found.paired, convention_of(layers)), strict=True
+        found.paired, conventions(found.paired, convention_of(sources)), strict=True
     ):
         lines.add(each, convention, how)
     for open_ in found.open:

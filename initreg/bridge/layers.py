@@ -139,6 +139,11 @@ _RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(\d+)(_reverse)?")
 _GATES = {1: "", 3: "torch-gru", 4: "torch-lstm"}
 
 
+def is_recurrent(name: str) -> bool:
+    """Whether an array is one of a recurrent module of PyTorch."""
+    return _RECURRENT.fullmatch(split_name(name)[1]) is not None
+
+
 def recurrent(layer: SourceLayer) -> list[SourceLayer]:
     """The layers of a recurrent module of PyTorch. [] for any other layer."""
     parts: dict[tuple[str, str], dict[str, Weight]] = {}
@@ -222,7 +227,10 @@ def convention_of(layers: Sequence[SourceLayer]) -> str | None:
         for role, weight in layer.weights.items()
         if role == roles.KERNEL
     ]
-    torch = sum(last in ("weight", "in_proj_weight") for last in lasts)
+    torch = sum(
+        last in ("weight", "in_proj_weight") or _RECURRENT.fullmatch(last) is not None
+        for last in lasts
+    )
     tensorflow = sum(last in ("kernel", "embeddings", "embedding", "w") for last in lasts)
     if torch and not tensorflow:
         return PYTORCH
