@@ -166,6 +166,8 @@ def _shape(tensor: Any) -> Shape:
 def _looks_flattened(made: Shape, shape: Shape) -> bool:
     if sum(axis != 1 for axis in shape) < 2:
         return False
+    if made[-1:] == shape[-1:] != (-1,):  # one row is taken, or all are pooled
+        return False
     return -1 in shape or -1 in made or math.prod(made) == math.prod(shape)
 
 
