@@ -7,14 +7,14 @@ from typing import Any
 import keras_hub.models as hub
 import transformers as hf
 
-from tests.frameworks.zoo.pairs import IDS, TOKENS, Architecture, Pair, tensor
+from tests.frameworks.zoo.pairs import IDS, TOKENS, Pair, tensor
 
 SIZES = {
     "vocab_size": 50,
     "hidden_size": 32,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "intermediate_size": 64,
+    "intermediate_size": 48,
     "max_position_embeddings": 64,
 }
 GROUPED = {**SIZES, "num_key_value_heads": 2, "rms_norm_eps": 1e-6}
@@ -23,7 +23,7 @@ HUB_GROUPED = {
     "num_layers": 3,
     "num_query_heads": 4,
     "hidden_dim": 32,
-    "intermediate_dim": 64,
+    "intermediate_dim": 48,
     "num_key_value_heads": 2,
 }
 SHORT = {"max_sequence_length": 24, "dropout": 0}
@@ -42,8 +42,8 @@ def gpt2() -> Pair:
 
 
 def gpt_neox() -> Pair:
-    theirs = hf.GPTNeoXModel(hf.GPTNeoXConfig(**SIZES))
-    return _decoder(theirs, hub.GPTNeoXBackbone(50, 3, 4, 32, 64, **SHORT))
+    theirs = hf.GPTNeoXModel(hf.GPTNeoXConfig(**SIZES, hidden_act="gelu_pytorch_tanh"))
+    return _decoder(theirs, hub.GPTNeoXBackbone(50, 3, 4, 32, 48, **SHORT))
 
 
 def opt() -> Pair:
@@ -82,7 +82,7 @@ def falcon() -> Pair:
 
 def llama() -> Pair:
     config = hf.LlamaConfig(**GROUPED, tie_word_embeddings=False)
-    return _decoder(hf.LlamaModel(config), hub.LlamaBackbone(**HUB_GROUPED))
+    return _decoder(hf.LlamaForCausalLM(config), hub.LlamaBackbone(**HUB_GROUPED))
 
 
 def llama3() -> Pair:
@@ -97,13 +97,13 @@ def llama3() -> Pair:
 
 def mistral() -> Pair:
     config = hf.MistralConfig(**GROUPED, sliding_window=64)
-    return _decoder(hf.MistralModel(config), hub.MistralBackbone(**HUB_GROUPED, sliding_window=64))
+    return _decoder(hf.MistralForCausalLM(config), hub.MistralBackbone(**HUB_GROUPED, sliding_window=64))
 
 
 def mixtral() -> Pair:
     config = hf.MixtralConfig(**GROUPED, num_local_experts=4, num_experts_per_tok=2, sliding_window=64)
     ours = hub.MixtralBackbone(**HUB_GROUPED, num_experts=4, top_k=2, sliding_window=64)
-    return _decoder(hf.MixtralModel(config), ours)
+    return _decoder(hf.MixtralForCausalLM(config), ours)
 
 
 def qwen2() -> Pair:
@@ -116,7 +116,7 @@ def qwen2() -> Pair:
 def qwen3() -> Pair:
     config = hf.Qwen3Config(**GROUPED, tie_word_embeddings=True, head_dim=8)
     ours = hub.Qwen3Backbone(
-        50, 3, 4, 2, 8, 32, 64, tie_word_embeddings=True, rope_max_wavelength=10000
+        50, 3, 4, 2, 8, 32, 48, tie_word_embeddings=True, rope_max_wavelength=10000
     )
     return _decoder(hf.Qwen3ForCausalLM(config), ours)
 
@@ -124,26 +124,26 @@ def qwen3() -> Pair:
 def smollm3() -> Pair:
     config = hf.SmolLM3Config(**GROUPED, tie_word_embeddings=True, pad_token_id=0)
     ours = hub.SmolLM3Backbone(
-        50, 32, 64, 3, 4, 2, False, config.no_rope_layers, [], False, 64, rope_layer_enabled_list=[True]*3,
+        50, 32, 48, 3, 4, 2, False, 0.0, [True] * 3, config.layer_types, False, 1e-6, 64, 2e6, 1.0
     )
     return _decoder(hf.SmolLM3ForCausalLM(config), ours)
 
 
 def phi3() -> Pair:
     config = hf.Phi3Config(**GROUPED, pad_token_id=0)
-    return _decoder(hf.Phi3Model(config), hub.Phi3Backbone(**HUB_GROUPED))
+    return _decoder(hf.Phi3ForCausalLM(config), hub.Phi3Backbone(**HUB_GROUPED))
 
 
 def gemma() -> Pair:
     config = hf.GemmaConfig(**GROUPED, head_dim=8)
-    ours = hub.GemmaBackbone(**{**HUB_GROUPED, "intermediate_dim": 128}, head_dim=8)
+    ours = hub.GemmaBackbone(**{**HUB_GROUPED, "intermediate_dim": 96}, head_dim=8)
     return _decoder(hf.GemmaForCausalLM(config), ours)
 
 
 def gemma2() -> Pair:
     config = hf.Gemma2Config(**GROUPED, head_dim=8, query_pre_attn_scalar=8, sliding_window=64)
     ours = hub.GemmaBackbone(
-        **{**HUB_GROUPED, "intermediate_dim": 128},
+        **{**HUB_GROUPED, "intermediate_dim": 96},
         head_dim=8,
         query_head_dim_normalize=True,
         use_post_ffw_norm=True,
@@ -165,7 +165,7 @@ def gemma3() -> Pair:
         num_query_heads=4,
         num_key_value_heads=2,
         hidden_dim=32,
-        intermediate_dim=64,
+        intermediate_dim=48,
         head_dim=8,
         query_head_dim_normalize=True,
         use_query_key_norm=True,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras_hub.models as hub
+import numpy as np
 import transformers as hf
 
 from tests.frameworks.zoo.pairs import (
     IDS,
     SEGMENTS,
     TOKENS,
-    Architecture,
     Pair,
     seq2seq,
     tensor,
@@ -39,7 +39,7 @@ def _encoder(theirs: Any, ours: Any, given: Any = TOKENS, key: str | None = None
 
 def bert() -> Pair:
     """With feed-forward layers as wide as the others, so that all kernels are square."""
-    theirs = hf.BertModel(hf.BertConfig(**{**SIZES, "intermediate_size": 32}))
+    theirs = hf.BertModel(hf.BertConfig(**{**SIZES, "intermediate_size": 32}, hidden_act="gelu_pytorch_tanh"))
     ours = hub.BertBackbone(50, 3, 4, 32, 32, **LENGTH)
     return _encoder(theirs, ours, SEGMENTS, "sequence_output")
 
@@ -74,7 +74,7 @@ def albert() -> Pair:
 
 
 def electra() -> Pair:
-    theirs = hf.ElectraModel(hf.ElectraConfig(embedding_size=16, **SIZES))
+    theirs = hf.ElectraModel(hf.ElectraConfig(embedding_size=16, hidden_act="gelu_pytorch_tanh", **SIZES))
     ours = hub.ElectraBackbone(50, 3, 4, 32, 16, 64, **LENGTH)
     return _encoder(theirs, ours, SEGMENTS, "sequence_output")
 
@@ -128,6 +128,7 @@ def t5() -> Pair:
         num_heads=4,
         feed_forward_proj="gated-gelu",
     )
+    config.dense_act_fn = "gelu"  # as keras-hub computes it; "gated-gelu" makes it an approximation
     theirs = hf.T5Model(config)
     ours = hub.T5Backbone(
         50, 2, 4, 32, 64, dropout=0, key_value_dim=8, activation="gelu", use_gated_activation=True
@@ -163,8 +164,6 @@ def bart() -> Pair:
 
 
 def whisper() -> Pair:
-    import numpy as np
-
     config = hf.WhisperConfig(
         vocab_size=50,
         d_model=32,

@@ -8,6 +8,7 @@ import keras
 import keras_hub.models as hub
 import transformers as hf
 from keras import layers
+from keras_hub.src.models.clip.clip_vision_encoder import CLIPVisionEncoder
 
 from tests.frameworks.zoo.pairs import Pair, channels_first, images
 from tests.frameworks.zoo.torchvision_like import VGG, DenseNet, ResNet, UNet
@@ -124,8 +125,21 @@ def deit() -> Pair:
 
 def dinov2() -> Pair:
     config = hf.Dinov2Config(**{k: v for k, v in VIT.items() if k != "intermediate_size"}, mlp_ratio=2)
-    ours = hub.DINOV2Backbone(8, 3, 32, 4, 64, image_shape=(32, 32, 3))
+    ours = hub.DINOV2Backbone(8, 3, 32, 4, 64, image_shape=(32, 32, 3), position_embedding_shape=(32, 32))
     return _pair(hf.Dinov2Model(config), ours, 32, "last_hidden_state")
+
+
+def clip_vision() -> Pair:
+    """The pooled output: transformers has its last norm there alone, and keras-hub everywhere."""
+    x = images(32)
+    ours = CLIPVisionEncoder(8, 32, 3, 4, 64, image_shape=(32, 32, 3))
+    theirs = hf.CLIPVisionModel(hf.CLIPVisionConfig(**VIT))
+    return Pair(
+        theirs,
+        ours,
+        lambda: theirs(channels_first(x)).pooler_output,
+        lambda: ours(x)[:, 0],
+    )
 
 
 def swin() -> Pair:
@@ -145,7 +159,7 @@ def segformer() -> Pair:
         sr_ratios=[8, 4, 2, 1], mlp_ratios=[4, 4, 4, 4],
     )
     ours = hub.MiTBackbone(
-        image_shape=(64, 64, 3), hidden_dims=[16, 32, 64, 128], layerwise_num_layers=[2, 2, 2, 2],
+        image_shape=(64, 64, 3), hidden_dims=[16, 32, 64, 128], layerwise_depths=[2, 2, 2, 2], num_layers=4,
         layerwise_num_heads=[1, 2, 4, 8], layerwise_sr_ratios=[8, 4, 2, 1], max_drop_path_rate=0,
         layerwise_patch_sizes=[7, 3, 3, 3], layerwise_strides=[4, 2, 2, 2],
     )

@@ -41,10 +41,12 @@ class Architecture:
         target: the class of Keras.
         make: makes both.
         left: why some variables are left, "" if none are.
-        fill: fills what is left by hand: the arrays of the source, and the variables by path. The
-            outputs are compared after that, so what is mapped is right.
+        fill: what is left, of the arrays of the source by hand, by the name of the variable. The
+            outputs are compared with it, so what is mapped is right.
         unused: the arrays that no variable takes, which the user drops.
-        converter: whether keras-hub loads such a folder itself, for a comparison of the values.
+        converter: whether keras-hub itself loads a folder of this model, for a comparison.
+        doubted: the variables of which a plan says that their axes may be in another order. The
+            rule file is right.
     """
 
     name: str
@@ -52,32 +54,36 @@ class Architecture:
     target: str
     make: Callable[[], Pair]
     left: str = ""
-    fill: Callable[[Arrays, Mapping[str, Any]], None] | None = None
+    fill: Callable[[Arrays], Arrays] | None = None
     unused: tuple[str, ...] = ()
     converter: bool = False
-
-    @property
-    def test_id(self) -> str:
-        return f"{self.name} ({self.source})"
+    doubted: str = ""
 
 
-def randomize(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Random weights and statistics, none of them 0 or 1, of which no layer drowns the others."""
+def randomize(pair: Pair, seed: int = 0) -> None:
+    """Random weights and statistics for the model of PyTorch, none of them 0 or 1, with which what
+    comes in reaches the output."""
+    module = pair.theirs
     torch.manual_seed(seed)
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if parameter.ndim > 1:
-                parameter.normal_(std=1 / math.sqrt(math.prod(parameter.shape[1:])))
+                fan_in = math.prod(parameter.shape[1:])
+                parameter.normal_(std=math.sqrt((2 if parameter.ndim == 4 else 1) / fan_in))
             elif name.endswith("weight"):
                 parameter.normal_(1, 0.2)
             else:
-                parameter.normal_(std=0.2)
-        for name, buffer in module.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(std=0.2)
-            if name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-    return module.eval()
+                parameter.normal_(std=0.1)
+        if norms:  # with statistics that are those of its values
+            module.train()
+            momenta = [norm.momentum for norm in norms]
+            for norm in norms:
+                norm.momentum = 1.0
+            pair.expected()
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+    module.eval()
 
 
 IDS = np.array([[5, 7, 9, 11, 2, 3], [4, 4, 8, 3, 12, 6]])
