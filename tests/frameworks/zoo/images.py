@@ -124,9 +124,18 @@ def deit() -> Pair:
 
 
 def dinov2() -> Pair:
-    config = hf.Dinov2Config(**{k: v for k, v in VIT.items() if k != "intermediate_size"}, mlp_ratio=2)
-    ours = hub.DINOV2Backbone(8, 3, 32, 4, 64, image_shape=(32, 32, 3), position_embedding_shape=(32, 32))
-    return _pair(hf.Dinov2Model(config), ours, 32, "last_hidden_state")
+    x = images(32)
+    sizes = {key: value for key, value in VIT.items() if key != "intermediate_size"}
+    theirs = hf.Dinov2Model(hf.Dinov2Config(**sizes, mlp_ratio=2))
+    ours = hub.DINOV2Backbone(
+        8, 3, 32, 4, 64, image_shape=(32, 32, 3), position_embedding_shape=(32, 32)
+    )
+    return Pair(
+        theirs,
+        ours,
+        lambda: theirs(channels_first(x)).last_hidden_state,
+        lambda: ours({"images": x}),
+    )
 
 
 def clip_vision() -> Pair:
