@@ -147,7 +147,7 @@ def clip_vision() -> Pair:
         theirs,
         ours,
         lambda: theirs(channels_first(x)).pooler_output,
-        lambda: ours(x)[:, 0],
+        lambda: ours({"images": x})[:, 0],
     )
 
 
