@@ -105,7 +105,12 @@ class Flattening:
         found = [self._layout(each, depth + 1) for each in tensors]
         if is_one_of(operation, (*_ELEMENTWISE, *_MERGING)) or _kind(operation) in _OPERATIONS:
             return _agreed(found)
-        if any(len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes):
+        # A layer that also gets something of the shape that it returns, such as masks beside it,
+        # flattens nothing.
+        keeps = any(len(shape) == len(made) and shape[-1:] == made[-1:] for shape in shapes)
+        if not keeps and any(
+            len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes
+        ):
             return UNKNOWN
         return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
 

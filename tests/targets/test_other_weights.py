@@ -13,6 +13,7 @@ import pytest
 from initreg import AmbiguousNames, NothingMatched, SmartInit
 
 pytestmark = [
+    pytest.mark.framework,
     pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
