@@ -81,7 +81,12 @@ class Flattening:
         if len(_shape(tensor)) > 2:  # an image
             return PLAIN
         if id(tensor) not in self._known:
-            self._known[id(tensor)] = self._found(tensor, depth)
+            # A layer that is called several times may get what it returned.
+            self._known[id(tensor)] = PLAIN
+            found = self._found(tensor, depth)
+            if found != PLAIN:  # what was found with the assumption may be wrong
+                self._known = {id(tensor): found}
+            return found
         return self._known[id(tensor)]
 
     def _found(self, tensor: Any, depth: int) -> Layout:
