@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from initreg.bridge.layers import split_name
+from initreg.bridge.layers import is_recurrent, split_name
 from initreg.bridge.pairing import Paired
 from initreg.bridge.words import template
+from initreg.plan.axes import PYTORCH, TENSORFLOW
 
 
 def conventions(pairs: Sequence[Paired], of_names: str | None) -> list[tuple[str | None, str]]:
@@ -62,7 +63,12 @@ def only_convention(pairs: Sequence[Paired]) -> str | None:
 
 
 def _vote(pair: Paired) -> str | None:
-    """The convention that the shapes of a pair show."""
+    """The convention that a pair shows: that of its shapes, of its module of PyTorch, or of the axis
+    along which its weight is split, which is that of the outputs."""
+    kernel = pair.source.weights.get("kernel")
+    if kernel is not None and (kernel.axis >= 0 or kernel.gates or is_recurrent(kernel.array.name)):
+        said = TENSORFLOW if kernel.axis > 0 else PYTORCH
+        return said if said in pair.fit else None
     if len(pair.fit) == 1 and any(len(w.shape) > 1 for w in pair.source.weights.values()):
         (only,) = pair.fit
         return only if _matters(pair) else None

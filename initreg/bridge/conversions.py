@@ -57,6 +57,7 @@ def change(
     """
     if math.prod(shape) != math.prod(wanted):
         return None
+    axes = tuple("in" if axis == "flattened" and len(axes) > 1 else axis for axis in axes)
     kinds = set(axes)
     if "in" in kinds and "out" in kinds:
         if "window" in kinds:
@@ -70,6 +71,10 @@ def change(
         return _depthwise(shape, wanted, convention)
     if axes == ("width", "tokens"):
         return Change(permute=(1, 0)) if shape[::-1] == wanted else None
+    if flattened and shape == wanted and len(shape) == 1 and convention == PYTORCH:
+        *window, channels = flattened
+        order = (*range(1, len(flattened)), 0)
+        return Change((channels, *window), order, wanted)
     if kinds == {"out"} and len(shape) == 1:
         return _final(Change(), shape, wanted)
     if shape == wanted:

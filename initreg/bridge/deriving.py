@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from initreg.bridge.conversions import AS_IT_IS
 from initreg.bridge.conventions import conventions, only_convention
 from initreg.bridge.fitting import fit
 from initreg.bridge.layers import (
@@ -12,6 +13,8 @@ from initreg.bridge.layers import (
     TargetLayer,
     Weight,
     convention_of,
+    is_of_flax,
+    is_of_module,
     source_layers,
     target_layers,
     unfused,
@@ -19,6 +22,7 @@ from initreg.bridge.layers import (
 from initreg.bridge.lines import MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
 from initreg.bridge.pairing import Paired, pair
+from initreg.plan.axes import TENSORFLOW
 from initreg.specs import ArraySpec, LayerSpec, VariableSpec
 
 
@@ -42,17 +46,22 @@ def mapped(
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
-    layers, others = source_layers([each for each in arrays if not each.unreadable])
+    readable = [each for each in arrays if not each.unreadable]
+    lines = _Lines()
+    by_itself = lines.add_modules(readable, [v for v in own if v.name not in known])
+    readable = [each for each in readable if each.name not in by_itself]
+    own = [each for each in own if each.name not in by_itself]
+    layers, others = source_layers(readable)
     targets = target_layers(own, known)
     sources = _with_unfused(layers, targets)
     _tie(sources, same)
+    lines.of_flax = is_of_flax(sources)
     found = pair(sources, targets)
     only = only_convention(found.paired)
     if only is not None and found.open:
         found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
-    lines = _Lines()
     for each, (convention, how) in zip(
-        found.paired, conventions(found.paired, convention_of(layers)), strict=True
+        found.paired, conventions(found.paired, convention_of(sources)), strict=True
     ):
         lines.add(each, convention, how)
     for open_ in found.open:
@@ -131,6 +140,16 @@ def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
 
 # The order in which the layers of Keras have the gates of a cell.
 _GATES = {"torch-gru": "keras-gru", "torch-lstm": "keras-lstm"}
+# PyTorch has the channels of an image first, and what is flattened has another order there.
+_FLATTENED = (
+    "several axes come flattened into this layer, and it is not known in which order the source "
+    "has them"
+)
+# Source: conv_transpose in jax/_src/lax/convolution.py, with transpose_kernel=False.
+_TURNED = (
+    "a ConvTranspose of flax computes with its window the other way round, unless it was made with "
+    "transpose_kernel=True. No rule turns a window: convert the array yourself"
+)
 
 
 @dataclass(slots=True)
@@ -138,11 +157,39 @@ class _Lines:
     variables: list[MappedVariable] = field(default_factory=list)
     open: list[OpenQuestion] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    of_flax: bool = False
+
+    def add_modules(
+        self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
+    ) -> set[str]:
+        """The arrays of recurrent modules and of attention that the target has under the same name
+        and in the same form. Returns their names."""
+        shapes = {each.name: each for each in arrays if is_of_module(each.name)}
+        taken = set()
+        for variable in variables:
+            array = shapes.get(variable.name)
+            if array is None or array.shape != variable.shape:
+                continue
+            taken.add(array.name)
+            names = (array.origin,)
+            self.variables.append(
+                MappedVariable(
+                    *(variable.name, names, "", (), -1, 0, 1, AS_IT_IS, "", "the same name")
+                )
+            )
+        return taken
 
     def add(self, paired: Paired, convention: str | None, how: str) -> None:
         for role, variable in paired.target.variables.items():
             weights = paired.source.weights
             weight: Weight = weights[role] if role in weights else next(iter(weights.values()))
+            axes = paired.target.layers[role].axes
+            doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
+            if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
+                doubt = _TURNED
+            if doubt:
+                self.open.append(OpenQuestion((variable.name,), (weight.array.origin,), doubt))
+                continue
             if convention is None or convention not in paired.fit:
                 changes = {fit[role] for fit in paired.fit.values()}
                 if len(changes) > 1:

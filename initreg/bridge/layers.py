@@ -108,6 +108,22 @@ def split_name(name: str) -> tuple[str, str]:
     return name[: max(at, 0)], name[at + 1 :]
 
 
+# Where flax keeps the two halves of a BatchNorm. Source: flax/linen/normalization.py.
+_COLLECTION = re.compile(r"^(params|batch_stats)[/.]")
+_OF_FLAX = re.compile(r"(?:.*[/.])?(Conv|ConvTranspose|Dense|Embed|LayerNorm|BatchNorm)_\d+")
+
+
+def is_of_flax(layers: Iterable[SourceLayer]) -> bool:
+    """Whether these are layers of flax: called as it calls them, or with a ``scale`` in norms and
+    a ``kernel`` in others, which Keras calls ``gamma`` and ``kernel``."""
+    lasts = set()
+    for layer in layers:
+        if _OF_FLAX.fullmatch(layer.name):
+            return True
+        lasts |= {split_name(weight.array.name)[1] for weight in layer.weights.values()}
+    return {"scale", "kernel"} <= lasts
+
+
 def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[ArraySpec]]:
     """The layers of a source in its order, and the arrays that are no weights."""
     found: dict[str, SourceLayer] = {}
@@ -120,13 +136,15 @@ def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[
         is_own = _IN_PROJ.fullmatch(last) or _RECURRENT.fullmatch(last)
         role = last if is_own else roles.role(last, len(array.shape))
         # A weight with a name of its own is a layer of its own: cls_token, layer_scale.
+        name = _COLLECTION.sub("", name)
         key = array.name if role == roles.OWN else name
         layer = found.setdefault(key, SourceLayer(key, position))
         if role in layer.weights:  # weight and kernel in one layer: neither is known
             key = array.name
             layer = found.setdefault(key, SourceLayer(key, position))
         layer.weights[role] = Weight(array, array.shape)
-    layers = [each for layer in found.values() for each in (recurrent(layer) or [layer])]
+    whole = [each for layer in found.values() for each in _convolutions(layer)]
+    layers = [each for layer in whole for each in (recurrent(layer) or [layer])]
     for layer in layers:
         is_norm = set(layer.weights) == {roles.GAMMA, roles.BIAS} or roles.MEAN in layer.weights
         if is_norm and roles.BIAS in layer.weights:
@@ -134,9 +152,35 @@ def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[
     return layers, others
 
 
+def _convolutions(layer: SourceLayer) -> list[SourceLayer]:
+    """A layer, or the two of a separable convolution of TensorFlow."""
+    depthwise = layer.weights.pop(roles.DEPTHWISE, None)
+    pointwise = layer.weights.pop(roles.POINTWISE, None)
+    if pointwise is not None:
+        layer.weights[roles.KERNEL] = pointwise
+    if depthwise is None:
+        return [layer]
+    if pointwise is None:
+        layer.weights[roles.KERNEL] = depthwise
+        return [layer]
+    first = SourceLayer(f"{layer.name}/depthwise", layer.position, {roles.KERNEL: depthwise})
+    return [first, layer]
+
+
 # torch.nn.RNN, LSTM and GRU: one layer for each direction of each l0, l1, ...
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh)_l(\d+)(_reverse)?")
 _GATES = {1: "", 3: "torch-gru", 4: "torch-lstm"}
+
+
+def is_of_module(name: str) -> bool:
+    """Whether an array is one that a module of PyTorch has in another form than other layers."""
+    last = split_name(name)[1]
+    return _RECURRENT.fullmatch(last) is not None or _IN_PROJ.fullmatch(last) is not None
+
+
+def is_recurrent(name: str) -> bool:
+    """Whether an array is one of a recurrent module of PyTorch."""
+    return _RECURRENT.fullmatch(split_name(name)[1]) is not None
 
 
 def recurrent(layer: SourceLayer) -> list[SourceLayer]:
@@ -222,7 +266,10 @@ def convention_of(layers: Sequence[SourceLayer]) -> str | None:
         for role, weight in layer.weights.items()
         if role == roles.KERNEL
     ]
-    torch = sum(last in ("weight", "in_proj_weight") for last in lasts)
+    torch = sum(
+        last in ("weight", "in_proj_weight") or _RECURRENT.fullmatch(last) is not None
+        for last in lasts
+    )
     tensorflow = sum(last in ("kernel", "embeddings", "embedding", "w") for last in lasts)
     if torch and not tensorflow:
         return PYTORCH
@@ -256,22 +303,30 @@ def target_layers(
             role = roles.BETA
         key = spec.name
         if role == roles.OWN:
-            key = f"{spec.name}/{spec.role}"  # alone, as in the source
-        if role == roles.DEPTHWISE and spec.kind.startswith("Separable"):
+            # Alone, as in the source.
+            key = f"{spec.name}/{spec.role}" if variable.name in known else variable.name
+        after = spec.after
+        if spec.kind.startswith("Separable") and role == roles.DEPTHWISE:
             key = f"{spec.name}/depthwise"
+        elif spec.kind.startswith("Separable") and after is not None:
+            after = (f"{spec.name}/depthwise",)
         layer = found.setdefault(
             key,
             TargetLayer(
                 key,
                 spec.kind,
                 spec.order,
-                after=spec.after,
+                after=after,
                 inside=spec.inside,
                 automatic=spec.automatic,
             ),
         )
         if role in (roles.DEPTHWISE, roles.POINTWISE):
             role = roles.KERNEL
+        if role in layer.variables:  # weight and kernel in one layer: neither is known
+            layer = found.setdefault(
+                variable.name, TargetLayer(variable.name, spec.kind, spec.order, after=after)
+            )
         layer.variables[role] = variable
         layer.layers[role] = spec
     return sorted(found.values(), key=lambda layer: layer.position)

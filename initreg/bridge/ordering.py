@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from initreg.bridge.layers import TargetLayer
 from initreg.bridge.words import template
@@ -20,6 +21,13 @@ def is_numbered(one: TargetLayer, other: TargetLayer) -> bool:
     return a[0] == b[0] and a[1] < b[1]
 
 
+def is_counted(first: TargetLayer, last: TargetLayer) -> bool:
+    """Whether the numbers of automatic names do not contradict the order of two layers."""
+    a, b = template(first.name), template(last.name)
+    words = [tuple(word for word in each if word != "#") for each, _ in (a, b)]
+    return words[0] != words[1] or a[1] <= b[1]
+
+
 def reachable(targets: Sequence[TargetLayer]) -> dict[str, set[str]]:
     """The layers that come before each one, by name."""
     found: dict[str, set[str]] = {}
@@ -30,3 +38,21 @@ def reachable(targets: Sequence[TargetLayer]) -> dict[str, set[str]]:
             before |= found.get(name, set())
         found[layer.name] = before
     return found
+
+
+def is_sorted(names: Sequence[str]) -> bool:
+    """Whether arrays are in the order of their names, as in many formats of files. Then their order
+    says nothing about the model.
+
+    Args:
+        names: the names of all arrays.
+    """
+    orders: tuple[Callable[[str], object], ...] = (
+        lambda name: name,
+        str.casefold,
+        lambda name: re.split(r"[./]", name),
+        lambda name: [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+                      for part in re.split(r"(\d+)", name)],
+    )  # fmt: skip
+    ordered = (list(map(order, names)) for order in orders)
+    return any(list(each) == sorted(each) for each in ordered)  # type: ignore[type-var]

@@ -15,11 +15,12 @@ from itertools import pairwise, permutations
 from initreg.bridge import structure
 from initreg.bridge.conversions import CONVENTIONS
 from initreg.bridge.fitting import Fit, fit, like_roles
-from initreg.bridge.layers import SourceLayer, TargetLayer
-from initreg.bridge.ordering import is_numbered, is_recorded, reachable
+from initreg.bridge.layers import SourceLayer, TargetLayer, convention_of
+from initreg.bridge.ordering import is_counted, is_numbered, is_recorded, is_sorted, reachable
 from initreg.bridge.words import alike, meaning, template
 
 _MOST_TOGETHER = 6  # layers that are paired as a whole, in all ways
+_OTHER_AXES = 0.5  # what it costs if a layer only fits with axes as its names do not have them
 _MARGIN = 0.15  # by how much one reading must be better than another one
 
 
@@ -105,11 +106,19 @@ class _Pairing:
             self._alike,
         )
         names = [each.name for each in sources]
-        self.is_sorted = len(names) > 3 and names == sorted(names)
+        self.is_sorted = is_sorted(_arrays(sources)) or (len(names) > 3 and is_sorted(names))
+        self.names_say = convention_of(sources)
         self.before = reachable(targets)
 
-    def score(self, s: int, t: int) -> float:
+    def _said(self, s: int, t: int) -> float:
+        """What numbers and words say, whatever the axes."""
         return self.numbers.get((s, t), 0.0) + self.likeness(s, t)
+
+    def score(self, s: int, t: int) -> float:
+        found = self._said(s, t)
+        if self.names_say is not None and self.names_say not in self.fits[s, t]:
+            found -= _OTHER_AXES
+        return found
 
     def _alike(self, s: int, t: int) -> tuple[int, int]:
         """How many layers of the source have the words of this one and fit the other one, and the
@@ -323,7 +332,8 @@ class _Pairing:
             one, other = self.targets[a], self.targets[b]
             if not is_recorded(one, other):
                 # Not recorded: queries and keys are side by side, norms are one after the other.
-                if not (is_norm or (same and not other.automatic and is_numbered(one, other))):
+                near = is_norm and (same or (one.inside == other.inside != ""))
+                if not (near or (same and not other.automatic and is_numbered(one, other))):
                     return False
             elif one.name not in self.before[other.name]:
                 return False
@@ -344,15 +354,17 @@ class _Pairing:
             for t2, s2 in by_names[index + 1 :]:
                 if (s1, t2) not in self.fits or (s2, t1) not in self.fits:
                     continue
-                gain = (
-                    self.score(s1, t1)
-                    + self.score(s2, t2)
-                    - self.score(s1, t2)
-                    - self.score(s2, t1)
-                )
-                if gain < _MARGIN or self._only_counted(s1, t1, s2, t2):
+                gain = self._gain(self.score, s1, t1, s2, t2)
+                said = self._gain(self._said, s1, t1, s2, t2)
+                against_axes = gain < said or said <= -_MARGIN  # one says this, the other that
+                if gain < _MARGIN or against_axes or self._only_counted(s1, t1, s2, t2):
                     doubtful.update((t1, t2))
         return sorted(doubtful)
+
+    @staticmethod
+    def _gain(score: Callable[[int, int], float], s1: int, t1: int, s2: int, t2: int) -> float:
+        """By how much two pairs are better than if their layers were exchanged."""
+        return score(s1, t1) + score(s2, t2) - score(s1, t2) - score(s2, t1)
 
     def _only_counted(self, s1: int, t1: int, s2: int, t2: int) -> bool:
         """Whether two layers that are side by side are told apart by numbers alone that count the
@@ -360,12 +372,23 @@ class _Pairing:
         one, other = self.targets[t1], self.targets[t2]
         if not (one.automatic and other.automatic):
             return False
-        if not is_recorded(one, other):
-            return False
-        if one.name in self.before[other.name] or other.name in self.before[one.name]:
-            return False
+        if is_recorded(one, other):
+            first, last = sorted((one, other), key=lambda layer: layer.position)
+            if first.name in self.before[last.name] and is_counted(first, last):
+                return False
         words = self.likeness(s1, t1) + self.likeness(s2, t2)
         return words - self.likeness(s1, t2) - self.likeness(s2, t1) < _MARGIN
+
+
+def _arrays(sources: Sequence[SourceLayer]) -> list[str]:
+    """The names of all arrays in the order of the source."""
+    found = {
+        array.name: (source.position, at)
+        for source in sources
+        for at, weight in enumerate(source.weights.values())
+        for array in weight.arrays
+    }
+    return sorted(found, key=lambda name: found[name])
 
 
 def _keys(layer: SourceLayer | TargetLayer) -> list[structure.Key]:

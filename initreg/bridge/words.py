@@ -40,14 +40,16 @@ _SAME = (
     "squeeze reduce reduction",
     "stem root",
     "classifier predictions head logits score reverse",
-    "gate gating w1",
-    "intermediate up w3 wi fc1 lin1 cfc",
-    "down w2 fc2 lin2",
+    "gate gating",
+    "intermediate up wi cfc",
+    "down",
     "encoder enc",
     "decoder dec",
     "cross encdec crossattention",
 )
+_ORDINALS = {word: n for n, word in enumerate("first second third fourth fifth sixth".split(), 1)}
 _CANONICAL = {word: group.split()[0] for group in _SAME for word in group.split()}
+_FEEDFORWARD = next(frozenset(g.split()) for g in _SAME if g.startswith("feedforward"))
 # What several words in a row say together.
 _PHRASES = (
     (("enc", "dec", "attention"), ("cross", "attention")),
@@ -73,9 +75,14 @@ _PHRASES = (
     (("wi", 0), ("feedforward", "input")),  # T5: the one with the activation
     (("wi", 1), ("feedforward", "gate")),
     (("gating", 2), ("intermediate",)),  # Gemma in keras-hub
-    (("fc", 1), ("feedforward", "intermediate")),
-    (("fc", 2), ("feedforward", "down")),
     (("feedforward", "output"), ("feedforward", "down")),
+)
+# In the blocks of transformers, which are numbered, or where a word says that it is this part. A
+# model with layers fc1, fc2 and fc3 may be anything.
+_IN_BLOCKS = tuple(
+    ((word, number), ("feedforward", ("intermediate", "down")[number - 1]))
+    for word in ("fc", "lin")
+    for number in (1, 2)
 )
 # In decoders such as Llama's, which norm is meant, if the other side has no norm after its layers.
 _BEFORE = (
@@ -87,7 +94,8 @@ _REMEMBERED = 1 << 14
 
 @lru_cache(_REMEMBERED)
 def tokens(name: str) -> tuple[Token, ...]:
-    """The words of a name in lower case, and its numbers. A letter after a number counts, too.
+    """The words of a name in lower case, and its numbers. A letter after a number counts, too, and
+    so does ``first``.
 
     >>> tokens("layer1.0.conv2"), tokens("conv2d_3"), tokens("attention.output.LayerNorm")
     (('layer', 1, 0, 'conv', 2), ('conv2d', 3), ('attention', 'output', 'layer', 'norm'))
@@ -98,6 +106,8 @@ def tokens(name: str) -> tuple[Token, ...]:
         at = match.start()
         if text.isdecimal():
             found.append(int(text))
+        elif text.lower() in _ORDINALS:
+            found.append(_ORDINALS[text.lower()])
         elif len(text) == 1 and at and name[at - 1].isdecimal():  # block2b comes after block2a
             found.append(ord(text) - ord("a"))
         else:
@@ -130,7 +140,10 @@ def meaning(name: str, norms_come_before: bool = False) -> frozenset[str]:
     ['attention', 'encoder', 'query']
     """
     found = list(tokens(name.replace("encoder_attn", "cross_attn")))  # of BART's decoder
-    for phrase, said in (*_BEFORE, *_PHRASES) if norms_come_before else _PHRASES:
+    phrases = (*_BEFORE, *_PHRASES) if norms_come_before else _PHRASES
+    if any(isinstance(each, int) or each in _FEEDFORWARD for each in found[:-1]):
+        phrases = (*phrases, *_IN_BLOCKS)
+    for phrase, said in phrases:
         size, at = len(phrase), 0
         while at + size <= len(found):
             if tuple(found[at : at + size]) == phrase:

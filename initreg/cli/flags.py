@@ -8,7 +8,6 @@ from typing import Any
 
 from initreg.errors import InitregError, InitregWarning, printable
 from initreg.option_spelling import said, spell
-from initreg.rules.writing import FIELDS
 
 
 def message(said_by: InitregError | InitregWarning) -> str:
@@ -73,6 +72,8 @@ def _flag(name: str, value: Any) -> Iterator[str]:
 def _value(name: str, given: Any) -> str:
     """The value of a rule about one array. Those of a table are in the order of its fields."""
     if isinstance(given, Mapping):
+        from initreg.rules.writing import FIELDS
+
         fields = FIELDS.get(name, ((), ()))[0]
         names = [*(f for f in fields if f in given), *(f for f in given if f not in fields)]
         given = [given[each] for each in names]

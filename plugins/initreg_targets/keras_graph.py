@@ -8,17 +8,12 @@ Source: ``Node`` in ``keras/src/ops/node.py`` and ``tf_keras/src/engine/node.py`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from initreg_targets.frameworks import KERAS, is_a
+from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
 from initreg_targets.keras_names import is_automatic
-
-# What leaves each value where it is, so that a Flatten before it still counts.
-_ELEMENTWISE = (
-    *("Dropout", "Activation", "ReLU", "LeakyReLU", "ELU", "Identity", "GaussianNoise"),
-    *("GaussianDropout", "AlphaDropout", "ActivityRegularization", "Softmax"),
-)
 
 
 class Graph:
@@ -26,16 +21,28 @@ class Graph:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._inputs: dict[int, list[Any]] = {}  # the tensors that an operation gets, by its id
         self._known: set[int] = set()  # the operations of functional models
         self._before: dict[int, list[Any]] = {}
-        for each in [model, *_all_below(model)]:
-            operations = _operations(each)
-            for operation in operations or ():
+        self._calls: dict[int, list[list[Any]]] = {}  # what each call of an operation gets
+        inner: dict[int, list[Any]] = {}
+        given: dict[int, list[Any]] = {}
+        models = [each for each in [model, *_all_below(model)] if _operations(each) is not None]
+        for each in models:
+            for operation, tensors in _nodes(each):
+                self._calls.setdefault(id(operation), []).append(tensors)
+            for operation in _operations(each) or ():
                 self._known.add(id(operation))
-                tensors = list(_input_tensors(operation))
-                self._inputs[id(operation)] = tensors
+        for each in models:
+            for operation in _operations(each) or ():
+                tensors = [t for call in self._calls.get(id(operation), ()) for t in call]
                 self._before[id(operation)] = [op for t in tensors if (op := _maker(t)) is not None]
+        for each in models:
+            if id(each) in self._known:
+                inner[id(each)] = list(_flat(getattr(each, "outputs", ())))
+                into = [t for call in self._calls.get(id(each), ()) for t in call]
+                for tensor in _flat(getattr(each, "inputs", ())):
+                    given[id(_maker(tensor))] = into
+        self._flattening = Flattening(self._calls, _maker, inner, given)
         self._owners: dict[int, Any] = {}
         for each in [model, *_all_below(model)]:
             if id(each) in self._known and _operations(each) is None:
@@ -65,14 +72,16 @@ class Graph:
             for child in _children(layer):
                 if id(child) in found:
                     continue
-                path = f"{above}/{child.name}" if above else str(child.name)
+                own = _attribute(layer, child) if is_automatic(child) else None
+                path = own or str(child.name)
+                path = f"{above}/{path}" if above else path
                 name, count = path, 1
                 while name in used:
                     count += 1
                     name = f"{path}#{count}"
                 used.add(name)
                 found[id(child)] = name
-                if id(layer) in unnamed and is_automatic(child):
+                if id(layer) in unnamed and is_automatic(child) and own is None:
                     unnamed.add(id(child))
         return found, unnamed
 
@@ -101,31 +110,46 @@ class Graph:
                 rest += self._before.get(id(each), [])
         return found
 
-    def flattened(self, layer: Any) -> tuple[int, ...]:
-        """The shape of what was flattened before it came into a layer, without the batch.
+    def flattened(self, layer: Any, size: int) -> Layout:
+        """The shape, without the batch, of what was flattened before it came into a layer.
 
-        () if nothing was, or if it has no more than one element on all axes but the last one.
+        () if nothing was that PyTorch has in another order. None if that is not known.
+
+        Args:
+            layer: the layer.
+            size: how many features come into it.
         """
-        seen = 0
-        tensors = self._inputs.get(id(layer), [])
-        while len(tensors) == 1 and seen < 1000:
-            seen += 1
-            operation = _maker(tensors[0])
-            if operation is None:
-                return ()
-            tensors = self._inputs.get(id(operation), [])
-            if _is_one_of(operation, ("Flatten", "Reshape")) and len(tensors) == 1:
-                shape = tuple(tensors[0].shape)[1:]
-                if len(shape) < 2 or None in shape:
-                    return ()
-                return tuple(map(int, shape)) if any(axis != 1 for axis in shape[:-1]) else ()
-            if not _is_one_of(operation, _ELEMENTWISE):
-                return ()
-        return ()
+        if id(layer) in self._calls:
+            found = self._flattening.into(layer)
+            return found if not found or math.prod(found) == size else UNKNOWN
+        owner = self.owner(layer) or self._model
+        into = self._flattening.into(owner)
+        if into and math.prod(into) != size:
+            into = ()
+        return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, size) else ()
 
 
-def _is_one_of(operation: Any, kinds: tuple[str, ...]) -> bool:
-    return any(is_a(operation, keras, f"layers.{kind}") for keras in KERAS for kind in kinds)
+def _may_flatten(owner: Any, size: int) -> bool:
+    """Whether a layer of one's own might flatten what one of its convolutions made."""
+    below = _all_below(owner)
+    flattens = any(is_one_of(each, ("Flatten", "Reshape")) for each in below)
+    if not flattens and not any(_reshapes(each) for each in [owner, *below]):
+        return False
+    channels = [
+        getattr(each, "filters", None) or 0
+        for each in below
+        if is_one_of(each, tuple(f"Conv{n}D" for n in (1, 2, 3)))
+    ]
+    return any(1 < count < size and size % count == 0 for count in channels)
+
+
+def _reshapes(layer: Any) -> bool:
+    """Whether the code of a layer that is not one of Keras itself reshapes something."""
+    kind = type(layer)
+    if kind.__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub"):
+        return False
+    code = getattr(getattr(kind, "call", None), "__code__", None)
+    return code is not None and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
 
 
 def _children(layer: Any) -> list[Any]:
@@ -135,6 +159,25 @@ def _children(layer: Any) -> list[Any]:
         return operations
     flatten = getattr(layer, "_flatten_layers", None)
     return list(flatten(recursive=False, include_self=False)) if callable(flatten) else []
+
+
+def _attribute(layer: Any, child: Any) -> str | None:
+    """What the code of a layer calls a layer in it: ``shortcut``, ``blocks/0``. None if it is the
+    graph of the model that holds it, or if no attribute does."""
+    if _operations(layer) is not None:
+        return None
+    for name, held in vars(layer).items():
+        if held is child and not name.startswith("__"):
+            return name.strip("_") or None
+    for name, held in vars(layer).items():
+        if name.startswith("_"):
+            continue
+        items = held.items() if isinstance(held, Mapping) else ()
+        items = enumerate(held) if isinstance(held, (list, tuple)) else items
+        for key, each in items:
+            if each is child:
+                return f"{name}/{key}"
+    return None
 
 
 def _operations(layer: Any) -> list[Any] | None:
@@ -159,10 +202,26 @@ def _all_below(layer: Any) -> list[Any]:
     return list(_in_order(layer, set()))[1:]
 
 
-def _input_tensors(operation: Any) -> Iterator[Any]:
-    for node in getattr(operation, "_inbound_nodes", ()):
-        found = getattr(node, "input_tensors", ())
-        yield from found if isinstance(found, (list, tuple)) else [found]
+def _nodes(model: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """The calls of which a functional or sequential model consists: the operation, and what it
+    gets."""
+    network = getattr(model, "_functional", None) or model
+    for nodes in (getattr(network, "_nodes_by_depth", None) or {}).values():
+        for node in nodes:
+            operation = getattr(node, "operation", None) or getattr(node, "layer", None)
+            if not getattr(node, "is_input", False):
+                yield operation, list(_flat(getattr(node, "input_tensors", ())))
+
+
+def _flat(found: Any) -> Iterator[Any]:
+    """The tensors of a structure."""
+    if isinstance(found, Mapping):
+        found = list(found.values())
+    if isinstance(found, (list, tuple)):
+        for each in found:
+            yield from _flat(each)
+    elif found is not None:
+        yield found
 
 
 def _maker(tensor: Any) -> Any:

@@ -6,7 +6,6 @@ kernel of an ``EinsumDense``, its equation.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from initreg import LayerSpec
@@ -27,6 +26,8 @@ _KINDS = (
     *("Conv1D", "Conv2D", "Conv3D", "Embedding", "BatchNormalization", "LayerNormalization"),
     *("GroupNormalization", "RMSNormalization", "LSTMCell", "GRUCell", "SimpleRNNCell", "PReLU"),
 )
+# What has a weight for each feature that comes in.
+_ALONG_FEATURES = ("BatchNormalization", "LayerNormalization", "RMSNormalization")
 
 
 def kind_of(layer: Any) -> str:
@@ -117,10 +118,12 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
             shape = eager.shape_of(eager.unwrapped(variable).shape) or ()
             axes = axes_of(layer, kind, role, len(shape))
             flattened: tuple[int, ...] = ()
-            if axes == ("in", "out"):
-                flattened = graph.flattened(layer)
-                if math.prod(flattened) != shape[0]:
-                    flattened = ()
+            if axes == ("in", "out") or (axes == ("out",) and kind in _ALONG_FEATURES):
+                layout = graph.flattened(layer, shape[0])
+                if layout is None:
+                    axes = ("flattened", *axes[1:])
+                else:
+                    flattened = layout
             found[name] = LayerSpec(
                 name=path,
                 kind=kind,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from initreg import TargetError
 from initreg_targets.frameworks import is_module
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def outputs(
@@ -56,6 +57,8 @@ def outputs(
 
 
 def _run(model: Any, label: str, inputs: Mapping[str, Any]) -> Any:
+    import numpy as np
+
     arrays = {name: np.asarray(array) for name, array in inputs.items()}
     given: Any = next(iter(arrays.values())) if len(arrays) == 1 else arrays
     try:

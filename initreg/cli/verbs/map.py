@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, opening_of
 from initreg.cli.printing import show, show_json
-from initreg.errors import InitregError, TargetError
-from initreg.wording import printable
+from initreg.errors import InitregError, TargetError, printable
 
 if TYPE_CHECKING:
     from initreg.api.comparing import ComparedOutputs

@@ -1,0 +1,182 @@
+"""In which order the numbers are that come into a layer, if several axes were made one before it.
+
+PyTorch keeps the channels of images before height and width, and Keras after them. What is flattened
+there has another order here, and so has what comes after it until the next layer that mixes all of
+it. Sequences are the same in both: ``(batch, time, channels)``, unless a convolution made them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from initreg_targets.frameworks import KERAS, is_a
+
+Shape = tuple[int, ...]
+Layout = Shape | None
+PLAIN: Layout = ()
+UNKNOWN: Layout = None
+
+# What leaves each value where it is.
+_ELEMENTWISE = (
+    *("Dropout", "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Identity", "GaussianNoise"),
+    *("GaussianDropout", "AlphaDropout", "ActivityRegularization", "Softmax", "Rescaling"),
+    *("BatchNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"),
+    *("GroupNormalization", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+    "Normalization",
+)
+_MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+# What keeps the channels last here, and first in PyTorch.
+_OF_IMAGES = (
+    *(f"{kind}{n}D" for n in (1, 2, 3) for kind in ("Conv", "MaxPooling", "AveragePooling")),
+    *(f"{kind}{n}D" for n in (1, 2, 3) for kind in ("UpSampling", "ZeroPadding", "Cropping")),
+    *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "SeparableConv1D"),
+    *("SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D"),
+)
+# What has the time before the channels in both.
+_OF_SEQUENCES = (
+    *("Embedding", "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "MultiHeadAttention"),
+    *("Dense", "EinsumDense", "GroupQueryAttention", "Attention", "AdditiveAttention"),
+)
+# What makes new features of all that come in.
+_MIXING = (*_OF_IMAGES, *_OF_SEQUENCES)
+_OPERATIONS = frozenset(  # of keras.ops
+    "Relu Relu6 Gelu Silu Sigmoid Tanh Elu Selu Celu LeakyRelu Softplus Softsign Softmax HardTanh "
+    "HardSigmoid HardSilu Mish Exp Log Sqrt Square Absolute Abs Negative Cast Identity".split()
+)
+_DEEPEST = 300  # operations between a layer and what was flattened
+
+
+class Flattening:
+    """What was flattened before it came into a layer.
+
+    Args:
+        calls: for each operation, by its id, the tensors that each call of it got.
+        makers: gives the operation that made a tensor.
+        inner: for a model in the model, by its id, the tensors that it returns.
+        given: for the input of a model in the model, by the id of the operation, what comes in.
+    """
+
+    def __init__(
+        self,
+        calls: Mapping[int, Sequence[Sequence[Any]]],
+        maker: Any,
+        inner: Mapping[int, Sequence[Any]],
+        given: Mapping[int, Sequence[Any]],
+    ) -> None:
+        self._calls, self._maker, self._inner, self._given = calls, maker, inner, given
+        self._known: dict[int, Layout] = {}  # by the id of a tensor, which its model keeps
+
+    def into(self, operation: Any) -> Layout:
+        """The shape, without the batch, of what was flattened before it came into an operation.
+
+        The channels are last. () if nothing was that PyTorch has in another order. None if it is
+        not known.
+        """
+        found = [self._layout(t, 0) for call in self._calls.get(id(operation), ()) for t in call]
+        return _agreed(found)
+
+    def _layout(self, tensor: Any, depth: int) -> Layout:
+        if len(_shape(tensor)) > 2:  # an image
+            return PLAIN
+        if id(tensor) not in self._known:
+            self._known[id(tensor)] = self._found(tensor, depth)
+        return self._known[id(tensor)]
+
+    def _found(self, tensor: Any, depth: int) -> Layout:
+        operation = self._maker(tensor)
+        if operation is None or depth > _DEEPEST:
+            return PLAIN if operation is None else UNKNOWN
+        if id(operation) in self._inner:
+            return _agreed([self._layout(t, depth + 1) for t in self._inner[id(operation)]])
+        if id(operation) in self._given:
+            return _agreed([self._layout(t, depth + 1) for t in self._given[id(operation)]])
+        calls = self._calls.get(id(operation), ())
+        tensors = [each for call in calls for each in call]
+        if is_one_of(operation, _MIXING) or not tensors:
+            return PLAIN
+        shapes = [_shape(each) for each in tensors]
+        made = _shape(tensor)
+        if is_one_of(operation, ("Flatten", "Reshape")) or _kind(operation) == "Reshape":
+            return _agreed(
+                [self._reshaped(operation, t, made, depth + 1) for t in tensors],
+            )
+        found = [self._layout(each, depth + 1) for each in tensors]
+        if is_one_of(operation, (*_ELEMENTWISE, *_MERGING)) or _kind(operation) in _OPERATIONS:
+            return _agreed(found)
+        if any(len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes):
+            return UNKNOWN
+        return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
+
+    def _reshaped(self, operation: Any, tensor: Any, made: Shape, depth: int) -> Layout:
+        shape = _shape(tensor)
+        if len(shape) == 1:
+            return self._layout(tensor, depth)
+        if getattr(operation, "data_format", None) == "channels_first":  # it moves them first
+            shape = (*shape[1:], shape[0])
+        if len(made) != 1:
+            same = made[-1:] == shape[-1:]
+            return self._layout(tensor, depth) if same else UNKNOWN
+        if sum(axis != 1 for axis in shape) < 2 or shape[-1] == 1:
+            return PLAIN
+        order = self._channels(tensor, depth)
+        if order is None or -1 in shape:
+            return PLAIN if order is False else UNKNOWN
+        return shape if order else PLAIN
+
+    def _channels(self, tensor: Any, depth: int) -> bool | None:
+        """Whether PyTorch has the last axis of a tensor before the others. None if that is not
+        known."""
+        operation = self._maker(tensor)
+        if operation is None or depth > _DEEPEST:
+            return None
+        inside = self._inner.get(id(operation)) or self._given.get(id(operation))
+        if inside:
+            return _agreed_on([self._channels(each, depth + 1) for each in inside])
+        if is_one_of(operation, _OF_IMAGES):
+            return True
+        size = len(_shape(tensor))
+        if is_one_of(operation, _OF_SEQUENCES):
+            return False if size == 2 else None
+        tensors = [each for call in self._calls.get(id(operation), ()) for each in call]
+        if not tensors:  # an input: an image if it has three axes, rows if it has two
+            return size > 2
+        if (
+            is_one_of(operation, (*_ELEMENTWISE, *_MERGING, "Concatenate"))
+            or _kind(operation) in _OPERATIONS
+        ):
+            return _agreed_on([self._channels(each, depth + 1) for each in tensors])
+        return None
+
+
+def is_one_of(operation: Any, kinds: Sequence[str]) -> bool:
+    return any(is_a(operation, keras, f"layers.{kind}") for keras in KERAS for kind in kinds)
+
+
+def _kind(operation: Any) -> str:
+    return type(operation).__name__
+
+
+def _shape(tensor: Any) -> Shape:
+    """The shape without the batch, -1 for an axis of any size."""
+    return tuple(-1 if axis is None else int(axis) for axis in tuple(tensor.shape)[1:])
+
+
+def _looks_flattened(made: Shape, shape: Shape) -> bool:
+    if sum(axis != 1 for axis in shape) < 2:
+        return False
+    if made[-1:] == shape[-1:] != (-1,):  # one row is taken, or all are pooled
+        return False
+    return -1 in shape or -1 in made or math.prod(made) == math.prod(shape)
+
+
+def _agreed(found: Sequence[Layout]) -> Layout:
+    """What all say, None if they contradict each other."""
+    if not found:
+        return PLAIN
+    return found[0] if all(each == found[0] for each in found) else UNKNOWN
+
+
+def _agreed_on(found: Sequence[bool | None]) -> bool | None:
+    return found[0] if found and all(each is found[0] for each in found) else None
