@@ -116,6 +116,11 @@ def dinov2(arrays: Arrays) -> Arrays:
     return {f"embeddings/{name}": table for name in names}
 
 
+def clip(arrays: Arrays) -> Arrays:
+    """keras-hub counts the positions in a variable, which is 0 until its own converter fills it."""
+    return {"embedding/position_ids": np.arange(17)[None]}
+
+
 def none(arrays: Arrays) -> Arrays:
     """Nothing is needed for what is computed."""
     return {}
