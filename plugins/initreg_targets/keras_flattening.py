@@ -42,8 +42,7 @@ _OF_SEQUENCES = (
 # What makes new features of all that come in.
 _MIXING = (*_OF_IMAGES, *_OF_SEQUENCES)
 _OPERATIONS = frozenset(  # of keras.ops
-    "Relu Relu6 Gelu Silu Sigmoid Tanh Elu Selu Celu LeakyRelu Softplus Softsign Softmax HardTanh "
-    "HardSigmoid HardSilu Mish Exp Log Sqrt Square Absolute Abs Negative Cast Identity".split()
+    ["Relu", "Relu6", "Gelu", "Silu", "Sigmoid", "Tanh", "Elu", "Selu", "Celu", "LeakyRelu", "Softplus", "Softsign", "Softmax", "HardTanh", "HardSigmoid", "HardSilu", "Mish", "Exp", "Log", "Sqrt", "Square", "Absolute", "Abs", "Negative", "Cast", "Identity"]
 )
 _DEEPEST = 300  # operations between a layer and what was flattened
 
@@ -107,9 +106,6 @@ class Flattening:
             return _agreed(
                 [self._reshaped(operation, t, made, depth + 1) for t in tensors],
             )
-        found = [self._layout(each, depth + 1) for each in tensors]
-        if is_one_of(operation, (*_ELEMENTWISE, *_MERGING)) or _kind(operation) in _OPERATIONS:
-            return _agreed(found)
         # A layer that also gets something of the shape that it returns, such as masks beside it,
         # flattens nothing.
         keeps = any(len(shape) == len(made) and shape[-1:] == made[-1:] for shape in shapes)
@@ -117,6 +113,12 @@ class Flattening:
             len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes
         ):
             return UNKNOWN
+        own = is_one_of(operation, (*_ELEMENTWISE, *_MERGING))
+        if getattr(operation, "weights", None) and not own:  # of a class of somebody's own
+            return PLAIN
+        found = [self._layout(each, depth + 1) for each in tensors]
+        if own or _kind(operation) in _OPERATIONS:
+            return _agreed(found)
         return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
 
     def _reshaped(self, operation: Any, tensor: Any, made: Shape, depth: int) -> Layout:

@@ -145,11 +145,12 @@ def _may_flatten(owner: Any, size: int) -> bool:
 
 def _reshapes(layer: Any) -> bool:
     """Whether the code of a layer that is not one of Keras itself reshapes something."""
-    kind = type(layer)
-    if kind.__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub"):
-        return False
-    code = getattr(getattr(kind, "call", None), "__code__", None)
-    return code is not None and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
+    code = getattr(getattr(type(layer), "call", None), "__code__", None)
+    return (
+        not _is_of_keras(layer)
+        and code is not None
+        and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
+    )
 
 
 def _children(layer: Any) -> list[Any]:
@@ -163,8 +164,9 @@ def _children(layer: Any) -> list[Any]:
 
 def _attribute(layer: Any, child: Any) -> str | None:
     """What the code of a layer calls a layer in it: ``shortcut``, ``blocks/0``. None if it is the
-    graph of the model that holds it, or if no attribute does."""
-    if _operations(layer) is not None:
+    graph of the model that holds it, or if no attribute does. And None in Keras and keras-hub, which
+    make their layers in the order in which they compute, so that automatic numbers say more."""
+    if _operations(layer) is not None or _is_of_keras(layer):
         return None
     for name, held in vars(layer).items():
         if held is child and not name.startswith("__"):
@@ -200,6 +202,11 @@ def _in_order(layer: Any, seen: set[int]) -> Iterator[Any]:
 
 def _all_below(layer: Any) -> list[Any]:
     return list(_in_order(layer, set()))[1:]
+
+
+def _is_of_keras(layer: Any) -> bool:
+    """Whether the class of a layer is one of Keras or keras-hub."""
+    return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub")
 
 
 def _nodes(model: Any) -> Iterator[tuple[Any, list[Any]]]:
