@@ -9,7 +9,7 @@ Source: ``Node`` in ``keras/src/ops/node.py`` and ``tf_keras/src/engine/node.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
@@ -174,7 +174,7 @@ def _attribute(layer: Any, child: Any) -> str | None:
     for name, held in vars(layer).items():
         if name.startswith("_"):
             continue
-        items = held.items() if isinstance(held, Mapping) else ()
+        items: Iterable[tuple[Any, Any]] = held.items() if isinstance(held, Mapping) else ()
         items = enumerate(held) if isinstance(held, (list, tuple)) else items
         for key, each in items:
             if each is child:
