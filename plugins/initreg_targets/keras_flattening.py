@@ -42,7 +42,34 @@ _OF_SEQUENCES = (
 # What makes new features of all that come in.
 _MIXING = (*_OF_IMAGES, *_OF_SEQUENCES)
 _OPERATIONS = frozenset(  # of keras.ops
-    ["Relu", "Relu6", "Gelu", "Silu", "Sigmoid", "Tanh", "Elu", "Selu", "Celu", "LeakyRelu", "Softplus", "Softsign", "Softmax", "HardTanh", "HardSigmoid", "HardSilu", "Mish", "Exp", "Log", "Sqrt", "Square", "Absolute", "Abs", "Negative", "Cast", "Identity"]
+    [
+        "Relu",
+        "Relu6",
+        "Gelu",
+        "Silu",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "LeakyRelu",
+        "Softplus",
+        "Softsign",
+        "Softmax",
+        "HardTanh",
+        "HardSigmoid",
+        "HardSilu",
+        "Mish",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Square",
+        "Absolute",
+        "Abs",
+        "Negative",
+        "Cast",
+        "Identity",
+    ]
 )
 _DEEPEST = 300  # operations between a layer and what was flattened
 
