@@ -1,6 +1,6 @@
 """In which order the numbers are that come into a layer, if several axes were made one before it.
 
-PyTorch keeps the channels of images before height and width, and Keras after them. What is flattened
+PyTorch keeps the channels of images before height and width, Keras after them. What is flattened
 there has another order here, and so has what comes after it until the next layer that mixes all of
 it. Sequences are the same in both: ``(batch, time, channels)``, unless a convolution made them.
 """
