@@ -164,7 +164,7 @@ def _children(layer: Any) -> list[Any]:
 
 def _attribute(layer: Any, child: Any) -> str | None:
     """What the code of a layer calls a layer in it: ``shortcut``, ``blocks/0``. None if it is the
-    graph of the model that holds it, or if no attribute does. None in Keras and keras-hub, too, which
+    graph of the model that holds it, or if no attribute does. None in Keras and keras-hub, which
     make their layers in the order in which they compute, so that automatic numbers say more."""
     if _operations(layer) is not None or _is_of_keras(layer):
         return None
