@@ -1,6 +1,6 @@
 """In which order the numbers are that come into a layer, if several axes were made one before it.
 
-PyTorch keeps the channels of images before height and width, and Keras after them. What is flattened
+PyTorch keeps the channels of images before height and width, Keras after them. What is flattened
 there has another order here, and so has what comes after it until the next layer that mixes all of
 it. Sequences are the same in both: ``(batch, time, channels)``, unless a convolution made them.
 """
@@ -42,7 +42,34 @@ _OF_SEQUENCES = (
 # What makes new features of all that come in.
 _MIXING = (*_OF_IMAGES, *_OF_SEQUENCES)
 _OPERATIONS = frozenset(  # of keras.ops
-    ["Relu", "Relu6", "Gelu", "Silu", "Sigmoid", "Tanh", "Elu", "Selu", "Celu", "LeakyRelu", "Softplus", "Softsign", "Softmax", "HardTanh", "HardSigmoid", "HardSilu", "Mish", "Exp", "Log", "Sqrt", "Square", "Absolute", "Abs", "Negative", "Cast", "Identity"]
+    [
+        "Relu",
+        "Relu6",
+        "Gelu",
+        "Silu",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "LeakyRelu",
+        "Softplus",
+        "Softsign",
+        "Softmax",
+        "HardTanh",
+        "HardSigmoid",
+        "HardSilu",
+        "Mish",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Square",
+        "Absolute",
+        "Abs",
+        "Negative",
+        "Cast",
+        "Identity",
+    ]
 )
 _DEEPEST = 300  # operations between a layer and what was flattened
 

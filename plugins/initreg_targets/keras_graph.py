@@ -9,7 +9,7 @@ Source: ``Node`` in ``keras/src/ops/node.py`` and ``tf_keras/src/engine/node.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
@@ -164,7 +164,7 @@ def _children(layer: Any) -> list[Any]:
 
 def _attribute(layer: Any, child: Any) -> str | None:
     """What the code of a layer calls a layer in it: ``shortcut``, ``blocks/0``. None if it is the
-    graph of the model that holds it, or if no attribute does. And None in Keras and keras-hub, which
+    graph of the model that holds it, or if no attribute does. None in Keras and keras-hub, which
     make their layers in the order in which they compute, so that automatic numbers say more."""
     if _operations(layer) is not None or _is_of_keras(layer):
         return None
@@ -174,7 +174,7 @@ def _attribute(layer: Any, child: Any) -> str | None:
     for name, held in vars(layer).items():
         if name.startswith("_"):
             continue
-        items = held.items() if isinstance(held, Mapping) else ()
+        items: Iterable[tuple[Any, Any]] = held.items() if isinstance(held, Mapping) else ()
         items = enumerate(held) if isinstance(held, (list, tuple)) else items
         for key, each in items:
             if each is child:

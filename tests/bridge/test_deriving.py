@@ -121,7 +121,7 @@ def test_words_decide() -> None:
 
 
 def test_numbers_decide() -> None:
-    """Layers are counted on both sides, from 0 or from 1, with gaps, and in the order of numbers."""
+    """Layers are counted on both sides, from 0 or from 1, with gaps."""
     found = chain("block_1", "block_2", "block_3").map(square("net.0", "net.2", "net.4"))
     assert to(found) == {"block_1": "net.0", "block_2": "net.2", "block_3": "net.4"}
     twelve = [f"h.{n}" for n in range(12)]
