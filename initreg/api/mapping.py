@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from typing import Any, Unpack
 
@@ -42,10 +41,9 @@ def map(source: Any, target: Any, **options: Unpack[OpeningOptions]) -> Mapped:
     """
     found = default_registry().target(target)
     layers = getattr(found, "layers", None)
-    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the source"
     with open_source(source, **options) as opened:
         return mapped(
-            str(name),
+            opened.label,
             found.label,
             opened.specs(),
             found.variables(),

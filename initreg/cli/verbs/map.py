@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rtol",
+        metavar="PART",
         type=float,
         default=1e-3,
         help="how much a value may differ, as a part of the "
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--atol",
+        metavar="NUMBER",
         type=float,
         default=1e-4,
         help="how much it may differ in addition (default: %(default)g)",
