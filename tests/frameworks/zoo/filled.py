@@ -66,7 +66,8 @@ def phi3(arrays: Arrays) -> Arrays:
     found = {}
     for at in range(3):
         block = f"transformer_layer_{at}"
-        query, key, value = np.split(arrays[f"model.layers.{at}.self_attn.qkv_proj.weight"], [32, 48])
+        fused = arrays[f"model.layers.{at}.self_attn.qkv_proj.weight"]
+        query, key, value = np.split(fused, [32, 48])
         gate, up = np.split(arrays[f"model.layers.{at}.mlp.gate_up_proj.weight"], 2)
         for part, array in (("query", query), ("key", key), ("value", value)):
             found[f"{block}/attention/{part}/kernel"] = array.T.reshape(32, -1, 8)
@@ -97,9 +98,7 @@ def segformer(arrays: Arrays) -> Arrays:
         for at in range(2):
             number = 2 * stage + at
             attention = f"seg_former_multihead_attention{f'_{number}' if number else ''}"
-            first = 0
-            for each in range(number):  # each has q, k, v, the output and two feed-forward layers
-                first += 6
+            first = 6 * number  # each has q, k, v, the output and two feed-forward layers
             for part, name in enumerate(("q_proj", "k_proj", "v_proj", "o_proj")):
                 dense = f"dense_{first + part}" if first + part else "dense"
                 ours = f"hierarchical_encoder_{stage}_{at}/{attention}/{dense}"
