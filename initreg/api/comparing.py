@@ -20,7 +20,7 @@ class ComparedOutput:
         other_shape: its shape in the second one.
         largest: the largest absolute difference of two values. None if the shapes differ.
         mean: the mean of these differences, None if the shapes differ.
-        scale: the largest absolute value in the second model.
+        scale: the largest finite absolute value in the second model.
         ok: whether all values are as near as was asked.
     """
 
@@ -162,13 +162,16 @@ def _compared(name: str, one: Any, other: Any, rtol: float, atol: float) -> Comp
     import numpy as np
 
     ours, theirs = _array(np, one, name), _array(np, other, name)
-    scale = float(np.abs(theirs).max(initial=0.0))
+    # Infinity and NaN are only like themselves, and say nothing about how near others must be.
+    scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0))
     if ours.shape != theirs.shape:
         return ComparedOutput(name, ours.shape, theirs.shape, None, None, scale, False)
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-    with_nan = np.where(same, 0.0, np.abs(ours - theirs))
-    largest = float(with_nan.max(initial=0.0))  # NaN where only one of them is
-    mean = float(with_nan.mean()) if with_nan.size else 0.0
+    differences = np.zeros(ours.shape)
+    np.subtract(ours, theirs, out=differences, where=~same)
+    differences = np.abs(differences)
+    largest = float(differences.max(initial=0.0))  # NaN where only one of them is
+    mean = float(differences.mean()) if differences.size else 0.0
     ok = largest <= atol + rtol * scale
     return ComparedOutput(name, ours.shape, theirs.shape, largest, mean, scale, ok)
 

@@ -63,7 +63,7 @@ def only_convention(pairs: Sequence[Paired]) -> str | None:
 
 
 def _vote(pair: Paired) -> str | None:
-    """The convention that a pair shows: that of its shapes, of its module of PyTorch, or of the axis
+    """The convention that a pair shows: that of its shapes, of its module, or of the axis
     along which its weight is split, which is that of the outputs."""
     kernel = pair.source.weights.get("kernel")
     if kernel is not None and (kernel.axis >= 0 or kernel.gates or is_recurrent(kernel.array.name)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from initreg.bridge.conversions import AS_IT_IS
 from initreg.bridge.conventions import conventions, only_convention
+from initreg.bridge.conversions import AS_IT_IS
 from initreg.bridge.fitting import fit
 from initreg.bridge.layers import (
     SourceLayer,

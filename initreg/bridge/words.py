@@ -47,7 +47,9 @@ _SAME = (
     "decoder dec",
     "cross encdec crossattention",
 )
-_ORDINALS = {word: n for n, word in enumerate("first second third fourth fifth sixth".split(), 1)}
+_ORDINALS = {
+    word: n for n, word in enumerate(["first", "second", "third", "fourth", "fifth", "sixth"], 1)
+}
 _CANONICAL = {word: group.split()[0] for group in _SAME for word in group.split()}
 _FEEDFORWARD = next(frozenset(g.split()) for g in _SAME if g.startswith("feedforward"))
 # What several words in a row say together.

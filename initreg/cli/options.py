@@ -149,7 +149,9 @@ def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     add("--permute", "GLOB=AXES", "reorder the axes: 'conv*=2,3,1,0'", action="append")
     reshape = "give arrays another shape: 'query/kernel=768,12,-1'"
     add("--reshape", "GLOB=SHAPE", reshape, action="append")
-    order = "order the gates of an LSTM or GRU: 'lstm/*=0,onnx-lstm,keras-lstm' or 'lstm/*=0,iofc,ifco'"
+    order = (
+        "order the gates of an LSTM or GRU: 'lstm/*=0,onnx-lstm,keras-lstm' or 'lstm/*=0,iofc,ifco'"
+    )
     add("--gates", "GLOB=AXIS,OLD,NEW", order, action="append")
     take = (
         "take elements of one axis: 'emb=0,3,1', or by vocabularies: 'emb=0,old.txt,new.txt,mean'"
@@ -199,7 +201,8 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
         for glob, text in (_split(each, "take") for each in options.take or ())
     }
     rules["add"] = {
-        glob: _numbers(text)[0] for glob, text in (_split(each, "add") for each in options.add or ())
+        glob: _numbers(text)[0]
+        for glob, text in (_split(each, "add") for each in options.add or ())
     }
     for name in ("permute", "reshape", "gates", "slice", "pad"):
         given = getattr(options, name)

@@ -74,7 +74,9 @@ class _Undone:
         elif option == "permute":
             self._add(option, {glob: _inverse(axes) for glob, axes in value.items()}, {})
         elif option == "gates":
-            self._add(option, {glob: (axis, new, old) for glob, (axis, old, new) in value.items()}, {})
+            self._add(
+                option, {glob: (axis, new, old) for glob, (axis, old, new) in value.items()}, {}
+            )
         elif option == "take":
             self._takes(value)
         elif option in _OPPOSITES:

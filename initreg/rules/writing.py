@@ -124,7 +124,9 @@ def _fields(name: str, value: Any) -> Any:
         return value
     ways = [names for names, _ in readings(name)]
     return {
-        glob: {k: v for k, v in zip(ways[len(each) > 2 and -1], each, strict=False) if v is not None}
+        glob: {
+            k: v for k, v in zip(ways[len(each) > 2 and -1], each, strict=False) if v is not None
+        }
         if isinstance(each, (list, tuple))
         else each
         for glob, each in value.items()

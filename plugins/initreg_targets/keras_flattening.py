@@ -1,6 +1,6 @@
 """In which order the numbers are that come into a layer, if several axes were made one before it.
 
-PyTorch keeps the channels of images before height and width, and Keras after them. What is flattened
+PyTorch keeps the channels of images before height and width, Keras after them. What is flattened
 there has another order here, and so has what comes after it until the next layer that mixes all of
 it. Sequences are the same in both: ``(batch, time, channels)``, unless a convolution made them.
 """
@@ -42,8 +42,34 @@ _OF_SEQUENCES = (
 # What makes new features of all that come in.
 _MIXING = (*_OF_IMAGES, *_OF_SEQUENCES)
 _OPERATIONS = frozenset(  # of keras.ops
-    "Relu Relu6 Gelu Silu Sigmoid Tanh Elu Selu Celu LeakyRelu Softplus Softsign Softmax HardTanh "
-    "HardSigmoid HardSilu Mish Exp Log Sqrt Square Absolute Abs Negative Cast Identity".split()
+    [
+        "Relu",
+        "Relu6",
+        "Gelu",
+        "Silu",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "LeakyRelu",
+        "Softplus",
+        "Softsign",
+        "Softmax",
+        "HardTanh",
+        "HardSigmoid",
+        "HardSilu",
+        "Mish",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Square",
+        "Absolute",
+        "Abs",
+        "Negative",
+        "Cast",
+        "Identity",
+    ]
 )
 _DEEPEST = 300  # operations between a layer and what was flattened
 
@@ -81,6 +107,7 @@ class Flattening:
         if len(_shape(tensor)) > 2:  # an image
             return PLAIN
         if id(tensor) not in self._known:
+            self._known[id(tensor)] = PLAIN  # a layer may get what it made in another call
             self._known[id(tensor)] = self._found(tensor, depth)
         return self._known[id(tensor)]
 
@@ -102,11 +129,14 @@ class Flattening:
             return _agreed(
                 [self._reshaped(operation, t, made, depth + 1) for t in tensors],
             )
-        found = [self._layout(each, depth + 1) for each in tensors]
-        if is_one_of(operation, (*_ELEMENTWISE, *_MERGING)) or _kind(operation) in _OPERATIONS:
-            return _agreed(found)
         if any(len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes):
             return UNKNOWN
+        own = is_one_of(operation, (*_ELEMENTWISE, *_MERGING))
+        if getattr(operation, "weights", None) and not own:  # of a class of somebody's own
+            return PLAIN
+        found = [self._layout(each, depth + 1) for each in tensors]
+        if own or _kind(operation) in _OPERATIONS:
+            return _agreed(found)
         return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
 
     def _reshaped(self, operation: Any, tensor: Any, made: Shape, depth: int) -> Layout:

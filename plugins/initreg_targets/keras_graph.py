@@ -9,7 +9,7 @@ Source: ``Node`` in ``keras/src/ops/node.py`` and ``tf_keras/src/engine/node.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
@@ -145,11 +145,12 @@ def _may_flatten(owner: Any, size: int) -> bool:
 
 def _reshapes(layer: Any) -> bool:
     """Whether the code of a layer that is not one of Keras itself reshapes something."""
-    kind = type(layer)
-    if kind.__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub"):
-        return False
-    code = getattr(getattr(kind, "call", None), "__code__", None)
-    return code is not None and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
+    code = getattr(getattr(type(layer), "call", None), "__code__", None)
+    return (
+        not _is_of_keras(layer)
+        and code is not None
+        and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
+    )
 
 
 def _children(layer: Any) -> list[Any]:
@@ -163,8 +164,9 @@ def _children(layer: Any) -> list[Any]:
 
 def _attribute(layer: Any, child: Any) -> str | None:
     """What the code of a layer calls a layer in it: ``shortcut``, ``blocks/0``. None if it is the
-    graph of the model that holds it, or if no attribute does."""
-    if _operations(layer) is not None:
+    graph of the model that holds it, or if no attribute does. None in Keras and keras-hub, which
+    make their layers in the order in which they compute, so that automatic numbers say more."""
+    if _operations(layer) is not None or _is_of_keras(layer):
         return None
     for name, held in vars(layer).items():
         if held is child and not name.startswith("__"):
@@ -172,7 +174,7 @@ def _attribute(layer: Any, child: Any) -> str | None:
     for name, held in vars(layer).items():
         if name.startswith("_"):
             continue
-        items = held.items() if isinstance(held, Mapping) else ()
+        items: Iterable[tuple[Any, Any]] = held.items() if isinstance(held, Mapping) else ()
         items = enumerate(held) if isinstance(held, (list, tuple)) else items
         for key, each in items:
             if each is child:
@@ -200,6 +202,11 @@ def _in_order(layer: Any, seen: set[int]) -> Iterator[Any]:
 
 def _all_below(layer: Any) -> list[Any]:
     return list(_in_order(layer, set()))[1:]
+
+
+def _is_of_keras(layer: Any) -> bool:
+    """Whether the class of a layer is one of Keras or keras-hub."""
+    return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub")
 
 
 def _nodes(model: Any) -> Iterator[tuple[Any, list[Any]]]:

@@ -119,7 +119,7 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
             axes = axes_of(layer, kind, role, len(shape))
             flattened: tuple[int, ...] = ()
             if axes == ("in", "out") or (axes == ("out",) and kind in _ALONG_FEATURES):
-                layout = graph.flattened(layer, shape[0])
+                layout = graph.flattened(layer, shape[0] or 0)
                 if layout is None:
                     axes = ("flattened", *axes[1:])
                 else:

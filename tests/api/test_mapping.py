@@ -70,7 +70,7 @@ def test_pytorch_names_into_tensorflow_names(tmp_path: Path) -> None:
 
 
 def test_tensorflow_names_into_pytorch_names(tmp_path: Path) -> None:
-    """The other way round: a square kernel goes with the convolution, and depthwise is depthwise."""
+    """The other way round: a square kernel goes with the convolution beside it."""
     source = {
         "conv/kernel": values(3, 3, 2, 4),
         "conv/bias": values(4),

@@ -121,7 +121,7 @@ def test_words_decide() -> None:
 
 
 def test_numbers_decide() -> None:
-    """Layers are counted on both sides, from 0 or from 1, with gaps, and in the order of numbers."""
+    """Layers are counted on both sides, from 0 or from 1, with gaps."""
     found = chain("block_1", "block_2", "block_3").map(square("net.0", "net.2", "net.4"))
     assert to(found) == {"block_1": "net.0", "block_2": "net.2", "block_3": "net.4"}
     twelve = [f"h.{n}" for n in range(12)]
@@ -230,7 +230,12 @@ def test_more_layers_on_one_side_are_left_open() -> None:
 def test_two_towers_are_not_told_apart() -> None:
     """Interleaved automatic names, and towers that are numbered."""
     model = Model()
-    for name, after in (("dense", "in"), ("dense_1", "in"), ("dense_2", "dense"), ("dense_3", "dense_1")):
+    for name, after in (
+        ("dense", "in"),
+        ("dense_1", "in"),
+        ("dense_2", "dense"),
+        ("dense_3", "dense_1"),
+    ):
         model.add("Dense", name, 4, 4, after=(after,), automatic=True)
     assert not model.map(square("t1.fc1", "t1.fc2", "t2.fc1", "t2.fc2")).variables
 
@@ -390,7 +395,9 @@ def test_batch_norm_beside_layer_norm() -> None:
     ],
     ids=["rnn", "lstm", "gru"],
 )
-def test_recurrent_layers(count: int, how: str, gates: tuple[str, ...], bias: tuple[int, ...]) -> None:
+def test_recurrent_layers(
+    count: int, how: str, gates: tuple[str, ...], bias: tuple[int, ...]
+) -> None:
     """Two biases become one, and gates change places."""
     size = count * 4
     known = {

@@ -53,9 +53,7 @@ def test_torch_convolutions_into_keras(bias: bool, tmp_path: Path) -> None:
     ours = keras.Sequential([keras.Input((6, 6, 3)), *layers])
     SmartInit(tmp_path / "model.pt", rules=rules, on_missing="error", on_unused="error").init(ours)
     expected = theirs(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2))).detach().numpy()
-    np.testing.assert_allclose(
-        np.asarray(ours(IMAGES)), expected.transpose(0, 2, 3, 1), atol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(ours(IMAGES)), expected.transpose(0, 2, 3, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,7 @@ def test_torch(kind: str, layers: int, recipe: Recipe, tmp_path: Path) -> None:
     expected = getattr(theirs, kind.lower())(torch.from_numpy(X))[0].detach().numpy()
     ours = keras_model(kind, layers)
     rules = recipe(f"torch-{kind.lower()}.toml")
-    SmartInit(
-        tmp_path / "tagger.pt", rules=rules, on_missing="error", on_unused="error"
-    ).init(ours)
+    SmartInit(tmp_path / "tagger.pt", rules=rules, on_missing="error", on_unused="error").init(ours)
     np.testing.assert_allclose(outputs(ours), expected, atol=1e-6)
 
 

@@ -258,9 +258,7 @@ def test_permuted_rows_are_undone_by_the_rule_of_the_readme(
 ) -> None:
     """Rows are where Hugging Face's model has them, for queries and for fewer heads of keys."""
     rng = np.random.default_rng(0)
-    q, k = (
-        rng.normal(size=(heads * HEAD, INPUTS)).astype("f4") for heads in (HEADS, KV_HEADS)
-    )
+    q, k = (rng.normal(size=(heads * HEAD, INPUTS)).astype("f4") for heads in (HEADS, KV_HEADS))
     stored = {
         "blk.0.attn_q.weight": permuted(q, HEADS),
         "blk.0.attn_k.weight": permuted(k, KV_HEADS),

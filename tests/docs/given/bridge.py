@@ -18,7 +18,7 @@ SHAPES = {
     "classifier.2.weight": (2, 64),
     "classifier.2.bias": (2,),
 }
-CODE = '''import keras
+CODE = """import keras
 
 
 def build():
@@ -30,7 +30,7 @@ def build():
         keras.layers.Dense(64, activation="relu"),
         keras.layers.Dense(2),
     ], name="small")
-'''
+"""
 
 
 def given(page):
