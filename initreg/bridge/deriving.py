@@ -19,7 +19,7 @@ from initreg.bridge.layers import (
     target_layers,
     unfused,
 )
-from initreg.bridge.lines import MappedVariable, OpenQuestion
+from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
 from initreg.bridge.pairing import Paired, pair
 from initreg.plan.axes import TENSORFLOW
@@ -98,7 +98,31 @@ def mapped(
         tuple(unused),
         tuple(each.origin for each in others),
         tuple(tied),
+        _longer_tables(targets, lines.missing, [each for each in arrays if each.origin in unused]),
     )
+
+
+def _longer_tables(
+    targets: Sequence[TargetLayer], missing: Sequence[str], unused: Sequence[ArraySpec]
+) -> tuple[LongerTable, ...]:
+    """The unused arrays that are as wide as a table without an array, and have more rows. Which rows
+    are meant is in no name: RoBERTa, OPT and BART leave out the first two, others the last ones."""
+    found = []
+    for layer in targets:
+        for role, variable in layer.variables.items():
+            wanted = tuple(axis or 0 for axis in variable.shape or ())
+            if variable.name not in missing or len(wanted) != 2:
+                continue
+            if {"in", "out"} & set(layer.layers[role].axes):
+                continue
+            found += [
+                LongerTable(variable.name, wanted, array.origin, array.shape)
+                for array in unused
+                if len(array.shape) == 2
+                and array.shape[1] == wanted[1]
+                and array.shape[0] > wanted[0]
+            ]
+    return tuple(found)
 
 
 def _with_unfused(

@@ -49,3 +49,21 @@ class OpenQuestion:
     variables: tuple[str, ...]
     arrays: tuple[str, ...]
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LongerTable:
+    """A variable without an array, and an array that no variable takes, which is as wide and has
+    more rows: such as a table of positions with rows for padding.
+
+    Args:
+        variable: the name of the variable.
+        shape: its shape.
+        array: the name of the array.
+        array_shape: its shape.
+    """
+
+    variable: str
+    shape: tuple[int, ...]
+    array: str
+    array_shape: tuple[int, ...]

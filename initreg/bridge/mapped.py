@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg.bridge.conversions import Change
-from initreg.bridge.lines import MappedVariable, OpenQuestion
+from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.text import rule_text
 from initreg.storage.output import written
 
@@ -25,6 +25,8 @@ class Mapped:
         unused: the arrays that fit no variable, or are left over.
         dropped: the arrays that are no weights, such as ``num_batches_tracked``.
         tied: the arrays that are the same as one that a variable takes.
+        longer: for variables in ``missing``, arrays in ``unused`` that are as wide and have more
+            rows. Which rows are meant is not known, so none are taken.
     """
 
     source: str
@@ -35,6 +37,7 @@ class Mapped:
     unused: tuple[str, ...]
     dropped: tuple[str, ...]
     tied: tuple[str, ...] = ()
+    longer: tuple[LongerTable, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -64,6 +67,7 @@ class Mapped:
             unused=self.unused,
             dropped=self.dropped,
             tied=self.tied,
+            longer=self.longer,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -110,6 +114,15 @@ class Mapped:
             "unused": list(self.unused),
             "dropped": list(self.dropped),
             "tied": list(self.tied),
+            "longer": [
+                {
+                    "variable": each.variable,
+                    "shape": list(each.shape),
+                    "array": each.array,
+                    "array_shape": list(each.array_shape),
+                }
+                for each in self.longer
+            ],
         }
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ well in two ways is left open.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -122,8 +123,8 @@ class _Pairing:
 
     def _alike(self, s: int, t: int) -> tuple[int, int]:
         """How many layers of the source have the words of this one and fit the other one, and the
-        same for the target, if the names of the target are automatic. Else (0, 0)."""
-        if not self.targets[t].automatic:
+        same for the target, if the names of the target count layers. Else (0, 0)."""
+        if not (self.targets[t].automatic or _is_counted(self.targets[t])):
             return 0, 0
         mine, theirs = self.words[0][s], self.words[1][t]
         return (
@@ -378,6 +379,13 @@ class _Pairing:
                 return False
         words = self.likeness(s1, t1) + self.likeness(s2, t2)
         return words - self.likeness(s1, t2) - self.likeness(s2, t1) < _MARGIN
+
+
+def _is_counted(target: TargetLayer) -> bool:
+    """Whether the last part of a name is a class and a number, as in ``encoder_0/layer_normalization_3``:
+    a framework made it up, whatever the layer around it is called."""
+    words = re.sub(r"_\d+$", "", target.name.rpartition("/")[2])
+    return words.replace("_", "") == target.kind.lower()
 
 
 def _arrays(sources: Sequence[SourceLayer]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from initreg.bridge.layers import split_name
-from initreg.bridge.lines import MappedVariable, OpenQuestion
+from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.rules.writing import toml_text, toml_value
 from initreg.wording import printable
 
@@ -20,6 +20,7 @@ def rule_text(
     unused: Sequence[str],
     dropped: Sequence[str],
     tied: Sequence[str],
+    longer: Sequence[LongerTable] = (),
 ) -> str:
     """The text of a rule file. Its first step takes names, its second one axes.
 
@@ -31,12 +32,15 @@ def rule_text(
         unused: arrays without a variable, for a comment.
         dropped: arrays to drop, because they are no weights.
         tied: arrays to drop, because they are tied to others.
+        longer: arrays with more rows than a variable in ``missing``, for a comment.
     """
     lines = [f"# {printable(line)}" for line in heading]
     for question in open_questions:
         lines += ["#", *_question(question.variables, question.arrays, question.why)]
     if missing:
         lines += ["#", "# No array of the source fits these variables:", *_names(missing)]
+    for table in longer:
+        lines += ["#", *_longer(table)]
     if unused:
         lines += ["#", "# No variable takes these arrays:", *_names(unused)]
     whole = [each for each in variables if each.axis < 0 and not each.how]
@@ -112,6 +116,21 @@ def _question(variables: Sequence[str], arrays: Sequence[str], why: str) -> list
     lines += _names(arrays)
     lines += ["# is which of these variables? Add a line for each to the renames below:"]
     return lines + _names(variables)
+
+
+def _longer(table: LongerTable) -> list[str]:
+    rows = table.array_shape[0] - table.shape[0]
+    array, variable = toml_text(table.array), toml_text(table.variable)
+    part = toml_value({"axis": 0, "start": rows}, bare=True)
+    return [
+        f"# OPEN: {printable(table.variable)} {table.shape} has no array. This one is as wide, and",
+        "# has more rows, of which it is not known which are meant:",
+        f"#     {printable(table.array)} {table.array_shape}",
+        f"# If it is this array without its first {rows}, add to the renames, and in a step after them:",
+        f"#     {printable(f'{array} = {variable}')}",
+        "#     [step.slice]",
+        f"#     {printable(f'{variable} = {part}')}",
+    ]
 
 
 def _names(names: Iterable[str]) -> list[str]:

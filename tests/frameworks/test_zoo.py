@@ -125,9 +125,30 @@ def test_an_open_rule_file_writes_nothing_wrong(made: Architecture, tmp_path: Pa
             np.testing.assert_array_equal(after[name], expected[name], name)
         return
     by_hand = made.fill({name: np.asarray(a) for name, a in initreg.load(path).items()})
-    assert by_hand.keys() <= left
+    by_hand = {name: array for name, array in by_hand.items() if name in left}
     if by_hand:
         SmartInit(dict(by_hand), on_missing="ignore", on_unused="error").init(pair.ours)
+    compare(pair)
+
+
+def test_a_longer_table_is_asked_for_and_can_be_sliced(tmp_path: Path) -> None:
+    """OPT's table of positions has two more rows. The comment of the rule file has both shapes,
+    and the lines that it shows take the right rows."""
+    [made] = [each for each in ARCHITECTURES if each.name == "OPT"]
+    pair, path = saved(made, tmp_path)
+    mapped = initreg.map(path, pair.ours)
+    [table_of] = mapped.longer
+    assert (table_of.shape, table_of.array_shape) == ((24, 32), (26, 32))
+    text = mapped.to_text()
+    assert "(24, 32)" in text
+    assert "decoder.embed_positions.weight (26, 32)" in text
+    lines = text.splitlines()
+    at = lines.index("#     [step.slice]")
+    rename, sliced = lines[at - 1].lstrip("# "), lines[at + 1].lstrip("# ")
+    lines.insert(lines.index("[step.rename]") + 1, rename)
+    lines += ["", "[[step]]", "", "[step.slice]", sliced]
+    (tmp_path / "rules.toml").write_text("\n".join(lines) + "\n")
+    restore(made, pair, path, tmp_path / "rules.toml")
     compare(pair)
 
 

@@ -93,18 +93,27 @@ def deberta(arrays: Arrays) -> Arrays:
 
 
 def segformer(arrays: Arrays) -> Arrays:
-    found = {}
+    """The layers have the numbers in which they are made: the norm of the patches, then in each
+    block a norm, attention with a norm if it has fewer keys, and another norm; at last one more."""
+    found, norm = {}, 0
     for stage in range(4):
+        norm += 1  # of the patches
         for at in range(2):
             number = 2 * stage + at
-            attention = f"seg_former_multihead_attention{f'_{number}' if number else ''}"
-            first = 6 * number  # each has q, k, v, the output and two feed-forward layers
-            for part, name in enumerate(("q_proj", "k_proj", "v_proj", "o_proj")):
-                dense = f"dense_{first + part}" if first + part else "dense"
-                ours = f"hierarchical_encoder_{stage}_{at}/{attention}/{dense}"
-                theirs = f"stages.{stage}.blocks.{at}.attention.{name}"
-                found[f"{ours}/kernel"] = arrays[f"{theirs}.weight"].T
-                found[f"{ours}/bias"] = arrays[f"{theirs}.bias"]
+            ours = f"hierarchical_encoder_{stage}_{at}"
+            theirs = f"stages.{stage}.blocks.{at}"
+            after = norm + (2 if stage < 3 else 1)
+            for name, count in (("layernorm_before", norm), ("layernorm_after", after)):
+                layer = f"{ours}/layer_normalization_{count}"
+                found[f"{layer}/gamma"] = arrays[f"{theirs}.{name}.weight"]
+                found[f"{layer}/beta"] = arrays[f"{theirs}.{name}.bias"]
+            norm = after + 1
+            attention = f"{ours}/seg_former_multihead_attention{f'_{number}' if number else ''}"
+            for part, name in enumerate(("q_proj", "k_proj", "v_proj", "o_proj"), 6 * number):
+                dense = f"{attention}/dense{f'_{part}' if part else ''}"
+                found[f"{dense}/kernel"] = arrays[f"{theirs}.attention.{name}.weight"].T
+                found[f"{dense}/bias"] = arrays[f"{theirs}.attention.{name}.bias"]
+        norm += 1
     return found
 
 
