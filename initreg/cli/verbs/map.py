@@ -124,8 +124,14 @@ def _check(options: argparse.Namespace, found: Mapped, target: Any) -> ComparedO
         found.save(rules)
         SmartInit(options.source, rules=rules, **opening_of(options)).init(target)
     names = dict.fromkeys(outputs)
-    layers = [name for name in names if name not in _WHOLE] if len(names) > 1 else []
-    computed = dict(run_target(inputs, layers))
+    layers = [name for name in names if name not in _WHOLE]
+    try:
+        computed = dict(run_target(inputs, layers))
+    except TargetError:
+        if len(names) != 1 or not layers:
+            raise
+        layers = []  # one array that is not called like a layer is the output of the whole model
+        computed = dict(run_target(inputs, layers))
     for name in names:
         if name not in layers:
             computed[name] = computed.pop("", None)
