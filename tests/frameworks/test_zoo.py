@@ -1,10 +1,10 @@
-"""Architectures of both frameworks: after initreg.map, both compute the same, or it says why not."""
+"""Architectures of both frameworks: both compute the same after initreg.map, or it says why not."""
 
 from __future__ import annotations
 
 import fnmatch
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,9 @@ def cases(*, complete: bool | None = None, converter: bool = False) -> list[Any]
 
 
 @pytest.fixture(autouse=True)
-def new_names() -> Iterator[None]:
+def new_names() -> None:
     """Keras counts the names of layers anew for each model."""
     keras.backend.clear_session()
-    yield
 
 
 def saved(made: Architecture, folder: Path) -> tuple[Pair, Path]:

@@ -10,7 +10,7 @@ import numpy as np
 PLUGIN = Path(__file__).parents[3] / "plugins" / "initreg-jax"
 # Offline, with the build backend that the test group brings.
 PIP = "-m pip install --quiet --no-index --no-build-isolation --no-deps --disable-pip-version-check"
-CODE = '''import keras
+CODE = """import keras
 
 
 def build():
@@ -20,7 +20,7 @@ def build():
         keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dense(4),
     ], name="small")
-'''
+"""
 
 
 def installed():
@@ -34,7 +34,9 @@ def installed():
 def packed(value):
     """msgpack, as flax.serialization has it. An array is ext type 1: shape, dtype, bytes."""
     if isinstance(value, dict):
-        return bytes([0x80 | len(value)]) + b"".join(packed(k) + packed(v) for k, v in value.items())
+        return bytes([0x80 | len(value)]) + b"".join(
+            packed(k) + packed(v) for k, v in value.items()
+        )
     if isinstance(value, str):
         return bytes([0xA0 | len(value)]) + value.encode()
     raw = value.tobytes()
@@ -48,7 +50,10 @@ def given(page):
     random = np.random.default_rng(0)
     shapes = {"Conv_0": (3, 3, 3, 4), "Dense_0": (4, 4)}
     page.params = {
-        name: {key: random.normal(size=s).astype("f4") for key, s in (("kernel", shape), ("bias", (4,)))}
+        name: {
+            key: random.normal(size=s).astype("f4")
+            for key, s in (("kernel", shape), ("bias", (4,)))
+        }
         for name, shape in shapes.items()
     }
     Path("flax_model.msgpack").write_bytes(packed({"params": page.params}))

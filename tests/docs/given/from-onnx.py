@@ -10,12 +10,12 @@ import numpy as np
 PLUGIN = Path(__file__).parents[3] / "plugins" / "initreg-onnx"
 # Offline, with the build backend that the test group brings.
 PIP = "-m pip install --quiet --no-index --no-build-isolation --no-deps --disable-pip-version-check"
-CODE = '''import keras
+CODE = """import keras
 
 
 def build():
     return keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)], name="small")
-'''
+"""
 
 
 def installed():

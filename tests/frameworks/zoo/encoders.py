@@ -39,7 +39,9 @@ def _encoder(theirs: Any, ours: Any, given: Any = TOKENS, key: str | None = None
 
 def bert() -> Pair:
     """With feed-forward layers as wide as the others, so that all kernels are square."""
-    theirs = hf.BertModel(hf.BertConfig(**{**SIZES, "intermediate_size": 32}, hidden_act="gelu_pytorch_tanh"))
+    theirs = hf.BertModel(
+        hf.BertConfig(**{**SIZES, "intermediate_size": 32}, hidden_act="gelu_pytorch_tanh")
+    )
     ours = hub.BertBackbone(50, 3, 4, 32, 32, **LENGTH)
     return _encoder(theirs, ours, SEGMENTS, "sequence_output")
 
@@ -74,7 +76,9 @@ def albert() -> Pair:
 
 
 def electra() -> Pair:
-    theirs = hf.ElectraModel(hf.ElectraConfig(embedding_size=16, hidden_act="gelu_pytorch_tanh", **SIZES))
+    theirs = hf.ElectraModel(
+        hf.ElectraConfig(embedding_size=16, hidden_act="gelu_pytorch_tanh", **SIZES)
+    )
     ours = hub.ElectraBackbone(50, 3, 4, 32, 16, 64, **LENGTH)
     return _encoder(theirs, ours, SEGMENTS, "sequence_output")
 
@@ -100,9 +104,7 @@ def esm() -> Pair:
         **SIZES, position_embedding_type="rotary", pad_token_id=1, token_dropout=False
     )
     ours = hub.ESMBackbone(*HUB_SIZES, use_pre_layer_norm=False, dropout=0)
-    return _encoder(
-        hf.EsmModel(config, add_pooling_layer=False), ours, {"token_ids": IDS}
-    )
+    return _encoder(hf.EsmModel(config, add_pooling_layer=False), ours, {"token_ids": IDS})
 
 
 def fnet() -> Pair:
@@ -183,7 +185,14 @@ def whisper() -> Pair:
     )
     theirs = hf.WhisperModel(config)
     ours = hub.WhisperBackbone(
-        50, 2, 4, 32, 64, num_mels=16, dropout=0, max_encoder_sequence_length=40,
+        50,
+        2,
+        4,
+        32,
+        64,
+        num_mels=16,
+        dropout=0,
+        max_encoder_sequence_length=40,
         max_decoder_sequence_length=24,
     )
     sound = np.random.default_rng(0).normal(size=(2, 40, 16)).astype("float32")
@@ -195,8 +204,10 @@ def whisper() -> Pair:
     return Pair(
         theirs,
         ours,
-        lambda: theirs(
-            input_features=tensor(sound.transpose(0, 2, 1)), decoder_input_ids=tensor(IDS)
-        ).last_hidden_state,
+        lambda: (
+            theirs(
+                input_features=tensor(sound.transpose(0, 2, 1)), decoder_input_ids=tensor(IDS)
+            ).last_hidden_state
+        ),
         lambda: ours(given)["decoder_sequence_output"],
     )

@@ -24,7 +24,9 @@ VIT = {
 }
 
 
-def _pair(theirs: Any, ours: Any, size: int, key: str = "", permute: bool = False, by: float = 1) -> Pair:
+def _pair(
+    theirs: Any, ours: Any, size: int, key: str = "", permute: bool = False, by: float = 1
+) -> Pair:
     x = images(size)
 
     def expected() -> Any:
@@ -156,7 +158,11 @@ def swin() -> Pair:
         image_size=64, patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4
     )
     ours = hub.SwinTransformerBackbone(
-        image_shape=(64, 64, 3), patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 4],
+        image_shape=(64, 64, 3),
+        patch_size=4,
+        embed_dim=16,
+        depths=[2, 2],
+        num_heads=[2, 4],
         window_size=4,
     )
     return _pair(hf.SwinModel(config, add_pooling_layer=False), ours, 64, "last_hidden_state")
@@ -164,13 +170,22 @@ def swin() -> Pair:
 
 def segformer() -> Pair:
     config = hf.SegformerConfig(
-        depths=[2, 2, 2, 2], hidden_sizes=[16, 32, 64, 128], num_attention_heads=[1, 2, 4, 8],
-        sr_ratios=[8, 4, 2, 1], mlp_ratios=[4, 4, 4, 4],
+        depths=[2, 2, 2, 2],
+        hidden_sizes=[16, 32, 64, 128],
+        num_attention_heads=[1, 2, 4, 8],
+        sr_ratios=[8, 4, 2, 1],
+        mlp_ratios=[4, 4, 4, 4],
     )
     ours = hub.MiTBackbone(
-        image_shape=(64, 64, 3), hidden_dims=[16, 32, 64, 128], layerwise_depths=[2, 2, 2, 2], num_layers=4,
-        layerwise_num_heads=[1, 2, 4, 8], layerwise_sr_ratios=[8, 4, 2, 1], max_drop_path_rate=0,
-        layerwise_patch_sizes=[7, 3, 3, 3], layerwise_strides=[4, 2, 2, 2],
+        image_shape=(64, 64, 3),
+        hidden_dims=[16, 32, 64, 128],
+        layerwise_depths=[2, 2, 2, 2],
+        num_layers=4,
+        layerwise_num_heads=[1, 2, 4, 8],
+        layerwise_sr_ratios=[8, 4, 2, 1],
+        max_drop_path_rate=0,
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
     )
     return _pair(hf.SegformerModel(config), ours, 64, "last_hidden_state", True)
 

@@ -20,9 +20,7 @@ ARCHITECTURES = [
     Architecture("ResNet-50", _TV, _APPS, images.resnet50),
     Architecture("ResNet-50", _HF, _HUB, images.resnet50_hf),
     Architecture("ResNet-18", _HF, _HUB, images.resnet18),
-    Architecture(
-        "DenseNet-121", _TV, _APPS, images.densenet121, doubted="predictions/kernel"
-    ),
+    Architecture("DenseNet-121", _TV, _APPS, images.densenet121, doubted="predictions/kernel"),
     Architecture("MobileNet V1", _HF, _APPS, images.mobilenet_v1),
     Architecture("MobileNet V2", _HF, _APPS, images.mobilenet_v2),
     Architecture(
@@ -101,9 +99,7 @@ ARCHITECTURES = [
         left="the names of the norms are as much like one as like the other",
         fill=filled.deberta,
     ),
-    Architecture(
-        "ESM-2", _HF, _HUB, encoders.esm, unused=("contact_head.*",)
-    ),
+    Architecture("ESM-2", _HF, _HUB, encoders.esm, unused=("contact_head.*",)),
     Architecture("FNet", _HF, _HUB, encoders.fnet),
     Architecture("T5", _HF, _HUB, encoders.t5),
     Architecture(
@@ -127,12 +123,8 @@ ARCHITECTURES = [
         fill=filled.opt,
         unused=("decoder.embed_positions.weight",),
     ),
-    Architecture(
-        "BLOOM", _HF, _HUB, decoders.bloom, left=_HEADS, fill=filled.bloom
-    ),
-    Architecture(
-        "Falcon", _HF, _HUB, decoders.falcon, left=_HEADS, fill=filled.falcon
-    ),
+    Architecture("BLOOM", _HF, _HUB, decoders.bloom, left=_HEADS, fill=filled.bloom),
+    Architecture("Falcon", _HF, _HUB, decoders.falcon, left=_HEADS, fill=filled.falcon),
     Architecture("Llama", _HF, _HUB, decoders.llama),
     Architecture("Llama 3", _HF, _HUB, decoders.llama3, converter=True),
     # The converter of keras-hub rounds its values to float16.
@@ -155,9 +147,7 @@ ARCHITECTURES = [
         left="query, key and value of different sizes are in one array",
         fill=filled.phi3,
     ),
-    Architecture(
-        "Gemma", _HF, _HUB, decoders.gemma, converter=True, doubted="*/ffw_linear/kernel"
-    ),
+    Architecture("Gemma", _HF, _HUB, decoders.gemma, converter=True, doubted="*/ffw_linear/kernel"),
     Architecture("Gemma 2", _HF, _HUB, decoders.gemma2, doubted="*/ffw_linear/kernel"),
     Architecture("Gemma 3", _HF, _HUB, decoders.gemma3, doubted="*/ffw_linear/kernel"),
     Architecture("nn.TransformerEncoder", "own", "own", small.transformer_encoder),
