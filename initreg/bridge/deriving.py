@@ -105,8 +105,8 @@ def mapped(
 def _longer_tables(
     targets: Sequence[TargetLayer], missing: Sequence[str], unused: Sequence[ArraySpec]
 ) -> tuple[LongerTable, ...]:
-    """The unused arrays that are as wide as a table without an array, and have more rows. Which rows
-    are meant is in no name: RoBERTa, OPT and BART leave out the first two, others the last ones."""
+    """The unused arrays that are as wide as a table without an array, and have more rows. No name
+    says which rows are meant: RoBERTa, OPT and BART leave out the first two, others the last."""
     found = []
     for layer in targets:
         for role, variable in layer.variables.items():

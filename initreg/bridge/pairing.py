@@ -382,8 +382,8 @@ class _Pairing:
 
 
 def _is_counted(target: TargetLayer) -> bool:
-    """Whether the last part of a name is a class and a number, as in ``encoder_0/layer_normalization_3``:
-    a framework made it up, whatever the layer around it is called."""
+    """Whether the last part of a name is a class and a number, as in ``encoder_0/dense_3``: a
+    framework made it up, whatever the layer around it is called."""
     words = re.sub(r"_\d+$", "", target.name.rpartition("/")[2])
     return words.replace("_", "") == target.kind.lower()
 

@@ -126,7 +126,7 @@ def _longer(table: LongerTable) -> list[str]:
         f"# OPEN: {printable(table.variable)} {table.shape} has no array. This one is as wide, and",
         "# has more rows, of which it is not known which are meant:",
         f"#     {printable(table.array)} {table.array_shape}",
-        f"# If it is this array without its first {rows}, add to the renames, and in a step after them:",
+        f"# If it is this array without its first {rows}, add to the renames, and in a later step:",
         f"#     {printable(f'{array} = {variable}')}",
         "#     [step.slice]",
         f"#     {printable(f'{variable} = {part}')}",

@@ -1,4 +1,4 @@
-"""Architectures of both frameworks: mapped, both compute the same, or it is said why not."""
+"""Architectures of both frameworks: both compute the same after initreg.map, or it says why not."""
 
 from __future__ import annotations
 

@@ -34,8 +34,9 @@ def installed():
 def packed(value):
     """msgpack, as flax.serialization has it. An array is ext type 1: shape, dtype, bytes."""
     if isinstance(value, dict):
-        pairs = b"".join(packed(k) + packed(v) for k, v in value.items())
-        return bytes([0x80 | len(value)]) + pairs
+        return bytes([0x80 | len(value)]) + b"".join(
+            packed(k) + packed(v) for k, v in value.items()
+        )
     if isinstance(value, str):
         return bytes([0xA0 | len(value)]) + value.encode()
     raw = value.tobytes()
@@ -51,7 +52,7 @@ def given(page):
     page.params = {
         name: {
             key: random.normal(size=s).astype("f4")
-            for key, s in [("kernel", shape), ("bias", (4,))]
+            for key, s in (("kernel", shape), ("bias", (4,)))
         }
         for name, shape in shapes.items()
     }

@@ -76,8 +76,9 @@ def falcon() -> Pair:
         new_decoder_architecture=False,
         parallel_attn=False,
     )
-    rates = {"attention_dropout_rate": 0, "feedforward_dropout_rate": 0}
-    ours = hub.FalconBackbone(50, 3, 4, 32, 128, **rates)
+    ours = hub.FalconBackbone(
+        50, 3, 4, 32, 128, attention_dropout_rate=0, feedforward_dropout_rate=0
+    )
     return _decoder(hf.FalconModel(config), ours)
 
 
@@ -98,13 +99,15 @@ def llama3() -> Pair:
 
 def mistral() -> Pair:
     config = hf.MistralConfig(**GROUPED, sliding_window=64)
-    ours = hub.MistralBackbone(**HUB_GROUPED, sliding_window=64)
-    return _decoder(hf.MistralForCausalLM(config), ours)
+    return _decoder(
+        hf.MistralForCausalLM(config), hub.MistralBackbone(**HUB_GROUPED, sliding_window=64)
+    )
 
 
 def mixtral() -> Pair:
-    experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
-    config = hf.MixtralConfig(**GROUPED, **experts, sliding_window=64)
+    config = hf.MixtralConfig(
+        **GROUPED, num_local_experts=4, num_experts_per_tok=2, sliding_window=64
+    )
     ours = hub.MixtralBackbone(**HUB_GROUPED, num_experts=4, top_k=2, sliding_window=64)
     return _decoder(hf.MixtralForCausalLM(config), ours)
 

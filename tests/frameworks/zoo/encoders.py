@@ -39,8 +39,9 @@ def _encoder(theirs: Any, ours: Any, given: Any = TOKENS, key: str | None = None
 
 def bert() -> Pair:
     """With feed-forward layers as wide as the others, so that all kernels are square."""
-    sizes = {**SIZES, "intermediate_size": 32}
-    theirs = hf.BertModel(hf.BertConfig(**sizes, hidden_act="gelu_pytorch_tanh"))
+    theirs = hf.BertModel(
+        hf.BertConfig(**{**SIZES, "intermediate_size": 32}, hidden_act="gelu_pytorch_tanh")
+    )
     ours = hub.BertBackbone(50, 3, 4, 32, 32, **LENGTH)
     return _encoder(theirs, ours, SEGMENTS, "sequence_output")
 
@@ -75,8 +76,9 @@ def albert() -> Pair:
 
 
 def electra() -> Pair:
-    config = hf.ElectraConfig(embedding_size=16, hidden_act="gelu_pytorch_tanh", **SIZES)
-    theirs = hf.ElectraModel(config)
+    theirs = hf.ElectraModel(
+        hf.ElectraConfig(embedding_size=16, hidden_act="gelu_pytorch_tanh", **SIZES)
+    )
     ours = hub.ElectraBackbone(50, 3, 4, 32, 16, 64, **LENGTH)
     return _encoder(theirs, ours, SEGMENTS, "sequence_output")
 

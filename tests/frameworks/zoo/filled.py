@@ -66,8 +66,9 @@ def phi3(arrays: Arrays) -> Arrays:
     found = {}
     for at in range(3):
         block = f"transformer_layer_{at}"
-        fused = arrays[f"model.layers.{at}.self_attn.qkv_proj.weight"]
-        query, key, value = np.split(fused, [32, 48])
+        query, key, value = np.split(
+            arrays[f"model.layers.{at}.self_attn.qkv_proj.weight"], [32, 48]
+        )
         gate, up = np.split(arrays[f"model.layers.{at}.mlp.gate_up_proj.weight"], 2)
         for part, array in (("query", query), ("key", key), ("value", value)):
             found[f"{block}/attention/{part}/kernel"] = array.T.reshape(32, -1, 8)
@@ -104,9 +105,10 @@ def segformer(arrays: Arrays) -> Arrays:
             theirs = f"stages.{stage}.blocks.{at}"
             after = norm + (2 if stage < 3 else 1)
             for name, count in (("layernorm_before", norm), ("layernorm_after", after)):
-                layer = f"{ours}/layer_normalization_{count}"
-                found[f"{layer}/gamma"] = arrays[f"{theirs}.{name}.weight"]
-                found[f"{layer}/beta"] = arrays[f"{theirs}.{name}.bias"]
+                found[f"{ours}/layer_normalization_{count}/gamma"] = arrays[
+                    f"{theirs}.{name}.weight"
+                ]
+                found[f"{ours}/layer_normalization_{count}/beta"] = arrays[f"{theirs}.{name}.bias"]
             norm = after + 1
             attention = f"{ours}/seg_former_multihead_attention{f'_{number}' if number else ''}"
             for part, name in enumerate(("q_proj", "k_proj", "v_proj", "o_proj"), 6 * number):

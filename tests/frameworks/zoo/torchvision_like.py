@@ -145,8 +145,11 @@ class UNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enc1, self.enc2 = DoubleConv(3, 8), DoubleConv(8, 16)
-        self.bottleneck = DoubleConv(16, 32)
+        self.enc1, self.enc2, self.bottleneck = (
+            DoubleConv(3, 8),
+            DoubleConv(8, 16),
+            DoubleConv(16, 32),
+        )
         self.up2, self.dec2 = nn.ConvTranspose2d(32, 16, 2, 2), DoubleConv(32, 16)
         self.up1, self.dec1 = nn.ConvTranspose2d(16, 8, 2, 2), DoubleConv(16, 8)
         self.out = nn.Conv2d(8, 2, 1)
