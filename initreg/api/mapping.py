@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from initreg.api.opening import open as open_source
 from initreg.api.opening_options import OpeningOptions, spelt_out
 from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.lazy_array import LazyArray
 from initreg.bridge.deriving import mapped
 from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
@@ -57,10 +58,11 @@ def _same(opened: ArrayMap) -> dict[str, int]:
     numbers: dict[Hashable, int] = {}
     found = {}
     for name, array in opened.items():
-        extents = [each for each in array.read_from if isinstance(each, Extent)]
-        if len(extents) != 1 or array.read_from != extents:
+        at: Any = array
+        while type(at) is LazyArray:  # of a map that was open before: arrays of arrays
+            at = at.value
+        if not isinstance(at, Extent):
             continue
-        (at,) = extents
         key = (at.file, at.offset, at.length, at.skip, at.shape, at.dtype, at.order)
         found[name] = numbers.setdefault(key, len(numbers))
     return found

@@ -37,8 +37,8 @@ def outputs(
     wanted = {}
     for name in names:
         try:
-            wanted[name] = model.get_layer(name).output
-        except (ValueError, AttributeError) as error:
+            wanted[name] = _output(model, name)
+        except ValueError as error:
             layers = ", ".join(layer.name for layer in model.layers[:20])
             raise TargetError(
                 f"{label} has no layer {name!r} with one output. Its layers: {layers}"
@@ -54,6 +54,29 @@ def outputs(
         found[name] = layers_of[name]
     found[""] = found.pop("")  # computed last
     return found
+
+
+def _output(model: Any, name: str) -> Any:
+    """What a layer returns in this model: it may be called in another one as well.
+
+    Raises:
+        ValueError: there is no such layer, it is called several times, or returns several tensors.
+    """
+    layer = model.get_layer(name)
+    network = getattr(model, "_functional", None) or model  # what a Sequential of Keras 3 holds
+    found: list[Any] = []
+    for nodes in network._nodes_by_depth.values():
+        for node in nodes:
+            if (getattr(node, "operation", None) or getattr(node, "layer", None)) is layer:
+                found += _listed(node.output_tensors)
+    (output,) = found  # ValueError if there are several
+    return output
+
+
+def _listed(found: Any) -> list[Any]:
+    if isinstance(found, Mapping):
+        found = list(found.values())
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def _run(model: Any, label: str, inputs: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -123,18 +124,20 @@ def _check(options: argparse.Namespace, found: Mapped, target: Any) -> ComparedO
         rules = Path(folder) / "rules.toml"
         found.save(rules)
         SmartInit(options.source, rules=rules, **opening_of(options)).init(target)
-    names = dict.fromkeys(outputs)
-    layers = [name for name in names if name not in _WHOLE]
+    whole = run_target(inputs, [])[""]
+    named = dict(whole) if isinstance(whole, Mapping) else {}  # the outputs of the model
+    layers = [name for name in outputs if name not in (named or _WHOLE)]
+    computed: dict[str, Any] = {}
     try:
-        computed = dict(run_target(inputs, layers))
+        computed = dict(run_target(inputs, layers)) if layers else {}
     except TargetError:
-        if len(names) != 1 or not layers:
+        if named or len(outputs) != 1:
             raise
         layers = []  # one array that is not called like a layer is the output of the whole model
-        computed = dict(run_target(inputs, layers))
-    for name in names:
+    computed.pop("", None)
+    for name in outputs:
         if name not in layers:
-            computed[name] = computed.pop("", None)
+            computed[name] = named.get(name, whole)
     return compare_outputs(computed, outputs, rtol=options.rtol, atol=options.atol)
 
 

@@ -222,3 +222,26 @@ def test_what_the_model_does_not_take_or_have(
     np.savez("y.npz", output=convolved["output"], cnov=convolved["conv"])
     assert run(*ONTO, "--check", "x.npz=y.npz") == 2
     assert "has no layer 'cnov' with one output. Its layers: image, conv" in capsys.readouterr().err
+
+
+@pytest.mark.framework
+def test_a_model_whose_outputs_have_names(
+    convolved: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are compared by their names, beside those of layers. A name of neither is an error."""
+    code = CODE.replace('keras.layers.Dense(5, name="head")(x))', "heads(x))")
+    code += """
+def heads(x):
+    logits = keras.layers.Dense(5, name="head")(x)
+    return {"logits": logits, "top": keras.layers.ReLU()(logits)}
+"""
+    Path("build.py").write_text(code)
+    logits = convolved["output"]
+    np.savez("y.npz", top=np.maximum(logits, 0) + 1, logits=logits, conv=convolved["conv"])
+    assert run(*ONTO, "--json", "--check", "x.npz=y.npz") == 1
+    answer = json.loads(capsys.readouterr().out)["check"]
+    found = {each["name"]: each["ok"] for each in answer["outputs"]}
+    assert found == {"conv": True, "logits": True, "top": False}
+    np.savez("y.npz", output=logits)
+    assert run(*ONTO, "--check", "x.npz=y.npz") == 2
+    assert "has no layer 'output' with one output" in capsys.readouterr().err

@@ -1,0 +1,225 @@
+"""What was flattened before it came into a layer: PyTorch has its channels first."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_specs import by_layer
+
+import initreg
+from initreg import SmartInit
+
+pytestmark = pytest.mark.framework
+
+RANDOM = np.random.default_rng(0)
+PLAIN: tuple[tuple[str, ...], tuple[int, ...]] = (("in", "out"), ())
+OPEN: tuple[tuple[str, ...], tuple[int, ...]] = (("flattened", "out"), ())
+
+
+@pytest.fixture(params=["keras", "tf_keras"])
+def K(request: pytest.FixtureRequest) -> Any:
+    found = importlib.import_module(request.param)
+    found.backend.clear_session()
+    return found
+
+
+def image(*shape: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    return ("in", "out"), shape
+
+
+def head_of(K: Any, shape: tuple[int, ...], between: Callable[[Any, Any], Any]) -> Any:
+    """What a Dense layer gets after the layers between it and an input."""
+    inputs = K.Input(shape)
+    x = between(K.layers, inputs)
+    found = by_layer(K.Model(inputs, K.layers.Dense(3, name="head")(x)))["head"]
+    return found.axes, found.flattened
+
+
+def conv(L: Any, x: Any) -> Any:
+    return L.Conv2D(4, 3)(x)
+
+
+SEEN_THROUGH: dict[str, Callable[[Any, Any], Any]] = {
+    "nothing": lambda L, x: L.Flatten()(x),
+    "dropout": lambda L, x: L.Dropout(0.1)(L.Flatten()(x)),
+    "activation": lambda L, x: L.Activation("relu")(L.ReLU()(L.Flatten()(x))),
+    "a norm": lambda L, x: L.BatchNormalization()(L.Flatten()(x)),
+    "pooling before": lambda L, x: L.Flatten()(L.ReLU()(L.ZeroPadding2D(((0, 0), (0, 0)))(x))),
+    "a norm before": lambda L, x: L.Flatten()(L.BatchNormalization()(x)),
+    "a reshape": lambda L, x: L.Reshape((64,))(x),
+    "two reshapes": lambda L, x: L.Reshape((64,))(L.Flatten()(x)),
+    "a sum": lambda L, x: L.Add()([L.Flatten()(x), L.Flatten()(L.ReLU()(x))]),
+}
+
+
+@pytest.mark.parametrize("how", SEEN_THROUGH)
+def test_an_image_that_was_flattened(K: Any, how: str) -> None:
+    """Its shape is known through all that leaves each value where it is."""
+    between = SEEN_THROUGH[how]
+    assert head_of(K, (6, 6, 3), lambda L, x: between(L, conv(L, x))) == image(4, 4, 4)
+
+
+PLAIN_ONES: dict[str, tuple[tuple[int, ...], Callable[[Any, Any], Any]]] = {
+    "an image that is pooled": ((6, 6, 3), lambda L, x: L.GlobalAveragePooling2D()(conv(L, x))),
+    "a pixel": ((3, 3, 3), lambda L, x: L.Flatten()(conv(L, x))),
+    "one channel": ((6, 6, 1), lambda L, x: L.Flatten()(x)),
+    "rows of an input": ((5, 4), lambda L, x: L.Flatten()(x)),
+    "an embedding": ((6,), lambda L, x: L.Flatten()(L.Embedding(9, 4)(x))),
+    "a sequence of a Dense": ((5, 4), lambda L, x: L.Flatten()(L.Dense(4)(x))),
+    "a sequence of an LSTM": (
+        (5, 4),
+        lambda L, x: L.Flatten()(L.LSTM(4, return_sequences=True)(x)),
+    ),
+    "a Dense in between": ((6, 6, 3), lambda L, x: L.Dense(64)(L.Flatten()(conv(L, x)))),
+    "each pixel": ((6, 6, 3), lambda L, x: conv(L, x)),
+    "no axes": ((4,), lambda L, x: L.Flatten()(x)),
+}
+
+
+@pytest.mark.parametrize("how", PLAIN_ONES)
+def test_what_both_have_in_one_order(K: Any, how: str) -> None:
+    """Sequences are not permuted, nor what another layer has mixed."""
+    assert head_of(K, *PLAIN_ONES[how]) == PLAIN
+
+
+def test_a_sequence_of_a_convolution(K: Any) -> None:
+    """PyTorch has its channels before the time."""
+    found = head_of(K, (6, 3), lambda L, x: L.Flatten()(L.Conv1D(4, 3, padding="same")(x)))
+    assert found == image(6, 4)
+
+
+def test_an_image_that_comes_in(K: Any) -> None:
+    """Three axes are an image."""
+    assert head_of(K, (8, 8, 3), lambda L, x: L.Flatten()(x)) == image(8, 8, 3)
+
+
+OPEN_ONES: dict[str, Callable[[Any, Any], Any]] = {
+    "axes that were moved": lambda L, x: L.Flatten()(L.Permute((3, 1, 2))(x)),
+    "two images beside each other": lambda L, x: L.Concatenate()([L.Flatten()(x), L.Flatten()(x)]),
+    "pixels as rows": lambda L, x: L.Flatten()(L.Reshape((16, 4))(x)),
+}
+
+
+@pytest.mark.parametrize("how", OPEN_ONES)
+def test_what_is_not_known(K: Any, how: str) -> None:
+    """It is said that several axes are in one, and not in which order."""
+    between = OPEN_ONES[how]
+    assert head_of(K, (6, 6, 3), lambda L, x: between(L, conv(L, x))) == OPEN
+
+
+def test_operations_that_are_no_layers() -> None:
+    """``keras.ops`` are seen through like the layers of their names."""
+    keras = importlib.import_module("keras")
+    ops = keras.ops
+    reshaped = head_of(keras, (6, 6, 3), lambda L, x: ops.reshape(conv(L, x), (-1, 64)))
+    assert reshaped == image(4, 4, 4)
+    through = head_of(keras, (6, 6, 3), lambda L, x: ops.relu(L.Flatten()(conv(L, x))))
+    assert through == image(4, 4, 4)
+    moved = head_of(
+        keras, (6, 6, 3), lambda L, x: L.Flatten()(ops.transpose(conv(L, x), (0, 3, 1, 2)))
+    )
+    assert moved == OPEN
+
+
+def test_models_in_models(K: Any) -> None:
+    """It does not matter in which of them something is flattened, and where it comes from."""
+    L = K.layers
+    inside = K.Input((6, 6, 3))
+    base = K.Model(inside, conv(L, inside), name="base")
+    flat = K.Model(inside, L.Flatten()(conv(L, inside)), name="flat")
+    assert head_of(K, (6, 6, 3), lambda L, x: L.Flatten()(base(x))) == image(4, 4, 4)
+    assert head_of(K, (6, 6, 3), lambda L, x: flat(x)) == image(4, 4, 4)
+    inputs = K.Input((6, 6, 3))
+    head = K.Sequential([K.Input((64,)), L.Dense(3, name="fc")], name="head")
+    model = K.Model(inputs, head(L.Flatten()(conv(L, inputs))))
+    assert by_layer(model)["head/fc"].flattened == (4, 4, 4)
+
+
+def test_a_layer_that_is_called_twice(K: Any) -> None:
+    """It is known if all calls agree, and open if they do not."""
+    L = K.layers
+    one, two = K.Input((6, 6, 3)), K.Input((6, 6, 3))
+    other = K.Input((64,))
+    shared, flat, head = L.Conv2D(4, 3), L.Flatten(), L.Dense(3, name="head")
+    both = [head(flat(shared(each))) for each in (one, two)]
+    agreed = by_layer(K.Model([one, two], L.Add()(both)))["head"]
+    assert (agreed.axes, agreed.flattened) == image(4, 4, 4)
+    mixed = [both[0], head(other)]
+    differing = by_layer(K.Model([one, other], L.Add()(mixed)))["head"]
+    assert (differing.axes, differing.flattened) == OPEN
+
+
+def test_a_norm_of_what_was_flattened(K: Any) -> None:
+    """It has a weight for each of the values, in the same order."""
+    L = K.layers
+    inputs = K.Input((6, 6, 3))
+    x = L.BatchNormalization(name="bn")(L.Flatten()(conv(L, inputs)))
+    found = by_layer(K.Model(inputs, x))["bn"]
+    assert (found.axes, found.flattened) == (("out",), (4, 4, 4))
+
+
+def test_a_subclassed_model_is_not_known(K: Any) -> None:
+    """What might be flattened in it is open. What cannot be is not."""
+
+    class Net(K.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.flat = K.layers.Conv2D(4, 3), K.layers.Flatten()
+            self.head, self.last = K.layers.Dense(5), K.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.last(self.head(self.flat(self.conv(x))))
+
+    model = Net()
+    model(np.zeros((1, 6, 6, 3), "f4"))
+    found = by_layer(model)
+    assert (found["head"].axes, found["head"].flattened) == OPEN
+    assert (found["last"].axes, found["last"].flattened) == PLAIN
+
+
+def channels_first(a: Any, shape: tuple[int, ...]) -> Any:
+    """The first axis, which was flattened from this shape, as PyTorch has it."""
+    return np.moveaxis(a.reshape(*shape, *a.shape[1:]), len(shape) - 1, 0).reshape(a.shape)
+
+
+@pytest.mark.parametrize("how", ["norm and dropout", "sequence", "twice"])
+def test_the_outputs_are_those_of_the_other_framework(K: Any, how: str, tmp_path: Path) -> None:
+    """Weights as PyTorch saves them give the outputs that they had."""
+    L = K.layers
+    inputs = K.Input((6, 3) if how == "sequence" else (6, 6, 3))
+    first = L.Dense(4) if how == "sequence" else L.Conv2D(4, 3)
+    norm, head = L.BatchNormalization(), L.Dense(5)
+    x = L.Dropout(0.1)(norm(L.Flatten()(first(inputs))))
+    y = head(x)
+    if how == "twice":
+        y = L.Add()([y, head(L.ReLU()(x))])
+    model = K.Model(inputs, y)
+    for variable in model.weights:
+        variable.assign(RANDOM.uniform(0.5, 1.5, tuple(variable.shape)))
+    shape = (24,) if how == "sequence" else (4, 4, 4)
+    kernel, bias = (np.asarray(w) for w in first.get_weights())
+    arrays = {
+        "first.weight": np.moveaxis(kernel, (-1, -2), (0, 1)),
+        "first.bias": bias,
+        "fc.weight": channels_first(head.get_weights()[0], shape).T,
+        "fc.bias": head.get_weights()[1],
+    }
+    names = ("weight", "bias", "running_mean", "running_var")
+    for name, weight in zip(names, norm.get_weights(), strict=True):
+        arrays[f"bn.{name}"] = channels_first(weight, shape)
+    data = RANDOM.normal(size=(2, *inputs.shape[1:])).astype("f4")
+    expected = np.asarray(model(data))
+    for variable in model.weights:
+        variable.assign(np.zeros(tuple(variable.shape)))
+    found = initreg.map(arrays, model)
+    assert found.is_complete, str(found)
+    found.save(tmp_path / "rules.toml")
+    SmartInit(arrays, rules=tmp_path / "rules.toml", on_missing="error", on_unused="error").init(
+        model
+    )
+    np.testing.assert_allclose(np.asarray(model(data)), expected, rtol=1e-4)
