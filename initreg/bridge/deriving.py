@@ -172,7 +172,7 @@ _FLATTENED = (
 # Source: conv_transpose in jax/_src/lax/convolution.py, with transpose_kernel=False.
 _TURNED = (
     "a ConvTranspose of flax computes with its window the other way round, unless it was made with "
-    "transpose_kernel=True. No rule turns a window: convert the array yourself"
+    "transpose_kernel. No rule turns a window: convert the array yourself"
 )
 
 
