@@ -21,7 +21,7 @@ def is_numbered(one: TargetLayer, other: TargetLayer) -> bool:
     return a[0] == b[0] and a[1] < b[1]
 
 
-def is_counted(first: TargetLayer, last: TargetLayer) -> bool:
+def counts_in_order(first: TargetLayer, last: TargetLayer) -> bool:
     """Whether the numbers of automatic names do not contradict the order of two layers."""
     a, b = template(first.name), template(last.name)
     words = [tuple(word for word in each if word != "#") for each, _ in (a, b)]

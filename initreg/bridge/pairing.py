@@ -17,7 +17,7 @@ from initreg.bridge import structure
 from initreg.bridge.conversions import CONVENTIONS
 from initreg.bridge.fitting import Fit, fit, like_roles
 from initreg.bridge.layers import SourceLayer, TargetLayer, convention_of
-from initreg.bridge.ordering import is_counted, is_numbered, is_recorded, is_sorted, reachable
+from initreg.bridge.ordering import counts_in_order, is_numbered, is_recorded, is_sorted, reachable
 from initreg.bridge.words import alike, meaning, template
 
 _MOST_TOGETHER = 6  # layers that are paired as a whole, in all ways
@@ -109,6 +109,8 @@ class _Pairing:
         names = [each.name for each in sources]
         self.is_sorted = is_sorted(_arrays(sources)) or (len(names) > 3 and is_sorted(names))
         self.names_say = convention_of(sources)
+        self.by_order: set[int] = set()  # the layers of the target that only the order decided
+        self.scores: dict[tuple[int, int], float] = {}
         self.before = reachable(targets)
 
     def _said(self, s: int, t: int) -> float:
@@ -116,15 +118,19 @@ class _Pairing:
         return self.numbers.get((s, t), 0.0) + self.likeness(s, t)
 
     def score(self, s: int, t: int) -> float:
-        found = self._said(s, t)
-        if self.names_say is not None and self.names_say not in self.fits[s, t]:
-            found -= _OTHER_AXES
+        """How likely two layers that fit are the same."""
+        found = self.scores.get((s, t))
+        if found is None:
+            found = self._said(s, t)
+            if self.names_say is not None and self.names_say not in self.fits[s, t]:
+                found -= _OTHER_AXES
+            self.scores[s, t] = found
         return found
 
     def _alike(self, s: int, t: int) -> tuple[int, int]:
         """How many layers of the source have the words of this one and fit the other one, and the
         same for the target, if the names of the target count layers. Else (0, 0)."""
-        if not (self.targets[t].automatic or _is_counted(self.targets[t])):
+        if not (self.targets[t].automatic or _is_made_up(self.targets[t])):
             return 0, 0
         mine, theirs = self.words[0][s], self.words[1][t]
         return (
@@ -312,6 +318,7 @@ class _Pairing:
                 strict=True,
             ):
                 decided[t] = s, f"order: {len(ss)} alike, one after the other on both sides"
+                self.by_order.add(t)
                 free_s.discard(s)
                 free_t.discard(t)
             done = True
@@ -343,7 +350,7 @@ class _Pairing:
     def _doubtful(self, decided: dict[int, tuple[int, str]], free_s: set[int]) -> list[int]:
         """Those that might as well be exchanged, or be another layer that is left."""
         doubtful: set[int] = set()
-        by_names = [(t, s) for t, (s, why) in decided.items() if not why.startswith("order")]
+        by_names = [(t, s) for t, (s, _) in decided.items() if t not in self.by_order]
         for t, s in by_names:
             own = self.score(s, t)
             rivals = [
@@ -375,13 +382,13 @@ class _Pairing:
             return False
         if is_recorded(one, other):
             first, last = sorted((one, other), key=lambda layer: layer.position)
-            if first.name in self.before[last.name] and is_counted(first, last):
+            if first.name in self.before[last.name] and counts_in_order(first, last):
                 return False
         words = self.likeness(s1, t1) + self.likeness(s2, t2)
         return words - self.likeness(s1, t2) - self.likeness(s2, t1) < _MARGIN
 
 
-def _is_counted(target: TargetLayer) -> bool:
+def _is_made_up(target: TargetLayer) -> bool:
     """Whether the last part of a name is a class and a number, as in ``encoder_0/dense_3``: a
     framework made it up, whatever the layer around it is called."""
     words = re.sub(r"_\d+$", "", target.name.rpartition("/")[2])

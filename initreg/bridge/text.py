@@ -49,9 +49,9 @@ def rule_text(
     moved = [each for each in variables if each.change.permute]
     shaped = [each for each in variables if each.change.shape]
     lines += ["", "[[step]]"]
-    used = [name for each in variables for name in each.arrays]
-    drop = _globs(dropped, [*used, *unused])
-    left_out = [(each, "made anew, not a weight") for each in drop]
+    kept = [name for each in (*variables, *open_questions) for name in each.arrays]
+    drop = _globs(dropped, [*kept, *unused])
+    left_out = [(each, "not a weight of the model") for each in drop]
     left_out += [(each, "tied to an array that is used") for each in tied]
     if left_out:
         lines += ["drop = [", *(f"    {toml_text(n)},  # {why}" for n, why in left_out), "]"]

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
@@ -23,29 +22,37 @@ from tests.frameworks.random_models import (
 )
 
 EXAMPLES = int(os.environ.get("INITREG_PAIRS", "60"))
-found = {"complete": 0, "open": 0}
 
 
-@given(architectures())
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-    print_blob=True,
-)
-def test_no_random_model_is_wrong_in_silence(made: Architecture) -> None:
-    """What is mapped completely computes the same, and all else is open or missing."""
+def test_no_random_model_is_wrong_in_silence(tmp_path: Path) -> None:
+    """What is mapped completely computes the same, and all else is open or missing. Most of them
+    are complete: it would be no answer to leave all of them open."""
+    complete: list[bool] = []
+
+    @given(architectures())
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        print_blob=True,
+    )
+    def tried(made: Architecture) -> None:
+        complete.append(is_complete_and_right(made, tmp_path))
+
+    tried()
+    assert 2 * sum(complete) > len(complete) >= EXAMPLES // 2
+
+
+def is_complete_and_right(made: Architecture, path: Path) -> bool:
+    """Whether the map of a model is complete. One that is and computes something else fails."""
     torch_side, keras_side = torch_model(made), keras_model(made)
-    path = Path(os.environ["INITREG_PAIRS_IN"])
     torch.save(torch_side.state_dict(), path / "m.pth")
     mapped = initreg.map(path / "m.pth", keras_side)
     count = sum(len(each.variables) for each in mapped.open)
     assert not mapped.missing or count, mapped.to_text()
     if not mapped.is_complete:
-        found["open"] += 1
-        return
-    found["complete"] += 1
+        return False
     mapped.save(path / "m.toml")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", initreg.AxesWarning)  # of sizes that look flattened
@@ -58,13 +65,4 @@ def test_no_random_model_is_wrong_in_silence(made: Architecture) -> None:
         got = np.moveaxis(got, -1, 1)
     scale = max(1.0, float(np.abs(expected).max()))
     assert np.abs(got - expected).max() < 1e-3 * scale, mapped.to_text()
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INITREG_PAIRS_IN", str(tmp_path))
-
-
-def test_most_of_them_are_complete() -> None:
-    """It would be no answer to leave all of them open."""
-    assert found["complete"] > found["open"], found
+    return True
