@@ -49,7 +49,8 @@ def rule_text(
     moved = [each for each in variables if each.change.permute]
     shaped = [each for each in variables if each.change.shape]
     lines += ["", "[[step]]"]
-    kept = [name for each in (*variables, *open_questions) for name in each.arrays]
+    kept = [name for each in variables for name in each.arrays]
+    kept += [name for question in open_questions for name in question.arrays]
     drop = _globs(dropped, [*kept, *unused])
     left_out = [(each, "not a weight of the model") for each in drop]
     left_out += [(each, "tied to an array that is used") for each in tied]
