@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from initreg import dtypes
+from initreg.storage.store_paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +128,7 @@ class Extent:
     >>> Extent(Path("m.bin"), 128, 24, (2, 3), "float32")  # doctest: +SKIP
     """
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
     shape: tuple[int, ...]
@@ -209,7 +210,7 @@ class ChunkedExtent:
         state: as for :class:`Extent`.
     """
 
-    file: Path
+    file: FilePath
     shape: tuple[int, ...]
     dtype: str
     chunk: tuple[int, ...]
@@ -242,7 +243,7 @@ class OpaqueExtent:
         aliases: other names of the array. Some may be a :class:`Place`.
     """
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
     shape: tuple[int, ...]

@@ -9,18 +9,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, pool_for, thread_count
 from initreg.errors import InitregError
 from initreg.specs import Extent
+from initreg.storage.store_paths import StorePath
 
 if TYPE_CHECKING:
     import numpy as np
 
 # Bytes that are read ahead. In measurements, more were not faster, and they take more memory.
 AHEAD = 8 << 20
+_AHEAD_IN_STORE = 64 << 20  # the same in a store, where an answer takes its time to come
 _SMALL = 1 << 20  # bytes up to which an array is read together with its neighbours
 _SPAN = 4 << 20  # bytes of neighbours that are read in one go
 _GAP = 1 << 16  # bytes between neighbours that are read and not used
+_GAP_IN_STORE = 512  # the same in a store: what rules drop is not sent
 
 
 def stream(
@@ -30,7 +34,7 @@ def stream(
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """Read arrays ahead of the caller.
 
-    At most :data:`AHEAD` bytes are read and not yet taken, or one array that is larger. One packed
+    At most :data:`AHEAD` bytes, or more of a store, are read and not yet taken, or one array that is larger. One packed
     array takes one thread. So that all threads are busy, packed arrays may take as many bytes more
     as the largest of them has.
 
@@ -47,16 +51,18 @@ def stream(
     """
     sizes = [array.stored.spec.nbytes or 0 for array in arrays]
     packed = max((n for n, a in zip(sizes, arrays, strict=True) if _is_packed(a)), default=0)
-    threads = thread_count()
+    at_once = max((requests_at_once(array.value) for array in arrays), default=0)
+    threads = max(at_once, thread_count())
+    most = _AHEAD_IN_STORE if at_once > 1 else AHEAD
     waiting = deque(_pieces(arrays, sizes))
     started: deque[tuple[_Piece, Job]] = deque()
     ahead = 0
-    with pool_for(sum(sizes)) as pool:
+    with pool_for(sum(sizes), at_once) as pool:
         while waiting or started:
             while waiting and (
                 not started
-                or ahead + waiting[0].nbytes <= AHEAD
-                or (len(started) <= threads and ahead + waiting[0].nbytes <= AHEAD + packed)
+                or ahead + waiting[0].nbytes <= most
+                or (len(started) <= threads and ahead + waiting[0].nbytes <= most + packed)
             ):
                 piece = waiting.popleft()
                 index = piece.indices[0]
@@ -109,12 +115,15 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
     """Split arrays into pieces. Small arrays that lie side by side are in one piece."""
     group = _Piece([], 0)
     begin = end = 0
+    is_in_store = any(requests_at_once(array.value) for array in arrays)
+    gap = _GAP_IN_STORE if is_in_store else _GAP
     for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         value = array.value
         is_small = (
             isinstance(value, Extent)
-            and value.codec is None
-            and value.length <= _SMALL
+            # A packed array takes one thread of its own, unless the request is what takes time.
+            and (value.codec is None or isinstance(value.file, StorePath))
+            and max(value.length, size) <= _SMALL
             and not array.is_part
         )
         if group.indices:
@@ -123,7 +132,7 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
                 is_small
                 and last.value.file == value.file
                 and last.stored.owner is array.stored.owner
-                and end <= value.offset <= end + _GAP
+                and end <= value.offset <= end + gap
                 and value.offset + value.length - begin <= _SPAN
             ):
                 yield group

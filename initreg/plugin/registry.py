@@ -15,6 +15,7 @@ from initreg.errors import (
     FAULTS,
     DamagedFile,
     InitregError,
+    LocalOnly,
     MissingLibrary,
     PluginError,
     UnknownFormat,
@@ -22,7 +23,7 @@ from initreg.errors import (
     brief,
     is_by_signal,
 )
-from initreg.option_spelling import said
+from initreg.option_spelling import option, said
 from initreg.plugin import hookspecs, parts, training_hookspecs
 from initreg.plugin.calling import Calls
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
@@ -188,6 +189,11 @@ class Registry:
 
         options = options or OpenOptions()
         label = source.label
+        if options.mmap and source.path is not None and not source.is_local:
+            raise LocalOnly(
+                f"{label}: " + option("mmap", True) + ": only a local file can be mapped into "
+                "memory. Leave the option out, or download the file"
+            )
         name, source = self._chosen(source, format)
         if what := source.stand_in():
             raise DamagedFile(f"{label}: {what}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 UNDEFINED = (1 << 64) - 1  # the address of what was never allocated
 _PAGE = 14  # bits of an address in a page: 16 KiB
@@ -27,14 +27,23 @@ class Content:
     """An HDF5 file, or a member of an archive that is one.
 
     Args:
-        descriptor: the open file.
+        read: reads so many bytes from an offset of the file, as ``os.pread``.
         start: where the HDF5 file begins in it.
         length: how many bytes it has.
         base: the size of the user block, from whose end all addresses count.
+        paged: whether to read pages, which is faster where a read costs as much as its bytes.
     """
 
-    def __init__(self, descriptor: int, start: int, length: int, base: int) -> None:
-        self._descriptor = descriptor
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        start: int,
+        length: int,
+        base: int,
+        paged: bool = True,
+    ) -> None:
+        self._paged = paged
+        self._read = read
         self.start = start + base
         self.length = length - base
         self._left = _TIMES * length + _SPARE
@@ -48,7 +57,8 @@ class Content:
             self._left -= size + _EACH
         if self._left < 0:
             raise Bad("its structures lead to the same bytes again and again")
-        if address >> _PAGE != (end - 1) >> _PAGE or size <= 0 or end > self.length:
+        is_split = address >> _PAGE != (end - 1) >> _PAGE
+        if is_split or size <= 0 or end > self.length or not self._paged:
             return self.data(address, size)
         page = self._pages.get(address >> _PAGE)
         if page is None:
@@ -68,7 +78,7 @@ class Content:
         if address < 0 or size < 0 or address + size > self.length:
             where = "nowhere" if address == UNDEFINED else f"at byte {address + size:,}"
             raise Bad(f"something should end {where}, but the file has {self.length:,} bytes")
-        found = os.pread(self._descriptor, size, self.start + address)
+        found = self._read(size, self.start + address)
         if len(found) != size:
             raise Bad("the file shrank while it was read")
         return found
