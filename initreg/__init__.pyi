@@ -39,6 +39,7 @@ from initreg.errors import DamagedFile as DamagedFile
 from initreg.errors import DuplicateName as DuplicateName
 from initreg.errors import InitregError as InitregError
 from initreg.errors import InitregWarning as InitregWarning
+from initreg.errors import LocalOnly as LocalOnly
 from initreg.errors import MetadataWarning as MetadataWarning
 from initreg.errors import MismatchError as MismatchError
 from initreg.errors import MismatchWarning as MismatchWarning
@@ -97,6 +98,7 @@ from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
 from initreg.storage.output import Output as Output
 from initreg.storage.stand_ins import stand_in as stand_in
+from initreg.storage.store_paths import StorePath as StorePath
 from initreg.varmanip import dump_session_params as dump_session_params
 from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
 from initreg.varmanip import get_checkpoint_path as get_checkpoint_path
@@ -135,6 +137,7 @@ __all__ = [
     "JustCurrentSession",
     "LayerSpec",
     "LazyArray",
+    "LocalOnly",
     "Mapped",
     "MappedVariable",
     "MetadataWarning",
@@ -175,6 +178,7 @@ __all__ = [
     "StateFile",
     "StateSpec",
     "StateWarning",
+    "StorePath",
     "Target",
     "TargetError",
     "UnknownFormat",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, pool_for, thread_count
 from initreg.errors import InitregError
 from initreg.specs import Extent
-from initreg.storage.store_paths import StorePath
+from initreg.storage.store_paths import FilePath, StorePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,6 @@ _AHEAD_IN_STORE = 64 << 20  # the same in a store, where an answer takes its tim
 _SMALL = 1 << 20  # bytes up to which an array is read together with its neighbours
 _SPAN = 4 << 20  # bytes of neighbours that are read in one go
 _GAP = 1 << 16  # bytes between neighbours that are read and not used
-_GAP_IN_STORE = 512  # the same in a store: what rules drop is not sent
 
 
 def stream(
@@ -115,8 +115,7 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
     """Split arrays into pieces. Small arrays that lie side by side are in one piece."""
     group = _Piece([], 0)
     begin = end = 0
-    is_in_store = any(requests_at_once(array.value) for array in arrays)
-    gap = _GAP_IN_STORE if is_in_store else _GAP
+    others = _Others(arrays)
     for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         value = array.value
         is_small = (
@@ -132,7 +131,8 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
                 is_small
                 and last.value.file == value.file
                 and last.stored.owner is array.stored.owner
-                and end <= value.offset <= end + gap
+                and end <= value.offset <= end + _GAP
+                and not others.lie_in(value.file, end, value.offset)
                 and value.offset + value.length - begin <= _SPAN
             ):
                 yield group
@@ -147,6 +147,36 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
         group.nbytes += size
     if group.indices:
         yield group
+
+
+class _Others:
+    """The arrays of the same files in a store that are not wanted. They are never sent, however
+    small they are. On a disk that would cost more than it saves.
+
+    Args:
+        arrays: those that are wanted.
+    """
+
+    def __init__(self, arrays: Sequence[LazyArray]) -> None:
+        self._places: dict[FilePath, list[tuple[int, int]]] = {}
+        stored = [array.stored for array in arrays if requests_at_once(array.value)]
+        wanted = {id(array.value) for array in stored}
+        for owner in {id(array.owner): array.owner for array in stored}.values():
+            for other in owner.values():
+                value = other.value
+                if isinstance(value, Extent) and id(value) not in wanted:
+                    place = (value.offset, value.offset + value.length)
+                    self._places.setdefault(value.file, []).append(place)
+        for places in self._places.values():
+            places.sort()
+
+    def lie_in(self, file: FilePath, start: int, stop: int) -> bool:
+        """Whether one of them lies between two positions of a file."""
+        places = self._places.get(file) if self._places else None
+        if not places:
+            return False
+        at = bisect.bisect_left(places, (start, 0))
+        return at < len(places) and places[at][0] < stop
 
 
 def _ready(started: deque[tuple[_Piece, Job]], in_order: bool) -> tuple[_Piece, Job]:
