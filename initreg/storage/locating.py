@@ -62,7 +62,7 @@ def _located(obj: Any, storage_options: Mapping[str, Any] | None) -> Location | 
         if is_url(obj):
             return _of_url(obj, storage_options)
         return _of_path(obj)
-    if isinstance(obj, Mapping):
+    if isinstance(obj, (Mapping, type)):
         return None
     if _is_fsspec_path(obj):
         return _of_fsspec_path(obj)
@@ -171,7 +171,7 @@ def _of_fsspec_path(obj: Any) -> Location:
 def _is_traversable(obj: Any) -> bool:
     """Whether it is a ``zipfile.Path``, or a resource of a package that is not on the disk."""
     names = ("iterdir", "is_dir", "is_file", "joinpath", "open", "name")
-    return not isinstance(obj, type) and all(hasattr(obj, name) for name in names)
+    return all(hasattr(obj, name) for name in names)
 
 
 def _of_traversable(obj: Any) -> Location:

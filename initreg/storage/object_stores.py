@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import weakref
 from typing import Any
 
 from initreg.storage.stores import Found, Replaced, StoreError, StoreStamp
@@ -98,6 +99,7 @@ class TraversableStore:
         self.key = key
         self._lock = threading.Lock()
         self._opened: dict[str, Any] = {}
+        weakref.finalize(self, _close_all, self._opened)
 
     def url(self, key: str) -> str:
         return f"{self._prefix}{key}"
@@ -152,3 +154,8 @@ class TraversableStore:
                     file = io.BytesIO(file.read())
             self._opened[key] = file
         return file
+
+
+def _close_all(files: dict[str, Any]) -> None:
+    for file in files.values():
+        file.close()

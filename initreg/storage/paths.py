@@ -104,12 +104,16 @@ def is_inside(path: FilePath, folder: FilePath) -> bool:
     if isinstance(path, StorePath) or isinstance(folder, StorePath):
         if not (isinstance(path, StorePath) and isinstance(folder, StorePath)):
             return False
-        home = posixpath.normpath(f"/{folder.key}")
+        home = _normal(folder)
         return path.files is folder.files and posixpath.commonpath(
-            [home, posixpath.normpath(f"/{path.key}")]
+            [home, _normal(path)]
         ) == home
     real = os.path.realpath(folder)
     return os.path.commonpath([real, os.path.realpath(path)]) == real
+
+
+def _normal(path: StorePath) -> str:
+    return posixpath.normpath("/" + path.key.lstrip("/"))
 
 
 def real(path: FilePath) -> str:
