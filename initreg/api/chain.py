@@ -187,6 +187,9 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
         InitregError: what :func:`initreg.open` raises.
         RuleError: a rule matches no array of any link that it applies to.
     """
+    links = list(links)
+    for opening in {id(link.opening): link.opening for link in links}.values():
+        opening.check_options(link.source for link in links if link.opening is opening)
     maps = []
     touched: dict[int, set[str]] = {}
     seen: dict[int, tuple[Rules, list[ArrayMap]]] = {}

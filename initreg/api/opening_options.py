@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 
@@ -15,6 +15,7 @@ from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.rules.keywords import RuleOptions, Rules
+from initreg.storage.locating import takes_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,7 +103,17 @@ class Opening:
 
     def source(self, source: Any) -> Source:
         """What formats are asked about. Raises what :class:`Source` raises."""
-        return Source(source, storage_options=self.storage_options)
+        return Source(source, storage_options=self.storage_options if takes_options(source) else None)
+
+    def check_options(self, sources: Iterable[Any]) -> None:
+        """Raise InitregError if there are options for URLs, and none of the sources is one."""
+        sources = list(sources)
+        if self.storage_options and not any(map(takes_options, sources)):
+            labels = ", ".join(Source(each).label for each in sources if not isinstance(each, ArrayMap))
+            raise InitregError(
+                option("storage_options", python="storage_options")
+                + f": these are for URLs, and no source is one: {labels}"
+            )
 
     def open(self, source: Any) -> ArrayMap:
         """Open a source as a map of its arrays. Raises what :func:`initreg.open` raises."""

@@ -196,6 +196,7 @@ def verify(
     """
     opening = opening_of(options, "verify", OpeningOptions)
     finite = switch(finite, "finite")
+    opening.check_options([source])
     if opening.format is not None and opening.format not in default_registry().formats():
         opening.open(source)  # raises: the question is wrong, and not the file
     named = None if isinstance(source, ArrayMap) else opening.source(source)

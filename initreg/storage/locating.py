@@ -34,6 +34,11 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def takes_options(obj: Any) -> bool:
+    """Whether it is a URL, for whose file system there may be options."""
+    return isinstance(obj, str) and is_url(obj) and not obj.lower().startswith("file://")
+
+
 def locate(obj: Any, storage_options: Mapping[str, Any] | None = None) -> Location | None:
     """Where a source is. None for an object that is not in a file: a mapping, a model.
 

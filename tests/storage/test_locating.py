@@ -118,8 +118,10 @@ def test_storage_options_are_for_urls(tmp_path: Path) -> None:
     """Options that would have no effect are an error, and so are those that are no dict."""
     initreg.save(tmp_path / "m.npz", {"w": np.arange(3)})
     for given in (tmp_path / "m.npz", str(tmp_path / "m.npz"), {"w": np.arange(3)}):
-        with pytest.raises(InitregError, match="storage_options=.*these are for URLs"):
+        with pytest.raises(InitregError, match="storage_options.*these are for URLs"):
             initreg.open(given, storage_options={"anon": True})
+    with pytest.raises(InitregError, match="storage_options.*no source is one"):
+        initreg.load([tmp_path / "m.npz", tmp_path / "m.npz"], storage_options={"anon": True})
     with pytest.raises(InitregError, match="give a dict. This is of type str"):
         initreg.open("memory://x", storage_options="anon")  # type: ignore[arg-type]
 
