@@ -83,7 +83,7 @@ _HOME = {
     "OptimizerSpec": "specs",
     "Place": "specs",
     "SlicedExtent": "specs",
-    "StorePath": "storage.store_paths",
+    "StorePath": "store_paths",
     "StateSpec": "specs",
     "VariableSpec": "specs",
     "Output": "storage.output",

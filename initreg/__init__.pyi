@@ -98,7 +98,7 @@ from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
 from initreg.storage.output import Output as Output
 from initreg.storage.stand_ins import stand_in as stand_in
-from initreg.storage.store_paths import StorePath as StorePath
+from initreg.store_paths import StorePath as StorePath
 from initreg.varmanip import dump_session_params as dump_session_params
 from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
 from initreg.varmanip import get_checkpoint_path as get_checkpoint_path

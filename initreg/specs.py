@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from initreg import dtypes
-from initreg.storage.store_paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from initreg.store_paths import FilePath
 
 
 ORDER = "#"  # what a place begins with that is a position in an order

@@ -65,7 +65,9 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
     Args:
         allowed: the TypedDict.
     """
-    defaults = {"format": None, "storage_options": None} | {each.name: each.default for each in fields(OpenOptions)}
+    defaults = {"format": None, "storage_options": None} | {
+        each.name: each.default for each in fields(OpenOptions)
+    }
     defaults |= {n: each.default for n, each in inspect.signature(Rules.of).parameters.items()}
 
     def decorate(function: F) -> F:
@@ -103,13 +105,17 @@ class Opening:
 
     def source(self, source: Any) -> Source:
         """What formats are asked about. Raises what :class:`Source` raises."""
-        return Source(source, storage_options=self.storage_options if takes_options(source) else None)
+        return Source(
+            source, storage_options=self.storage_options if takes_options(source) else None
+        )
 
     def check_options(self, sources: Iterable[Any]) -> None:
         """Raise InitregError if there are options for URLs, and none of the sources is one."""
         sources = list(sources)
         if self.storage_options and not any(map(takes_options, sources)):
-            labels = ", ".join(Source(each).label for each in sources if not isinstance(each, ArrayMap))
+            labels = ", ".join(
+                Source(each).label for each in sources if not isinstance(each, ArrayMap)
+            )
             raise InitregError(
                 option("storage_options", python="storage_options")
                 + f": these are for URLs, and no source is one: {labels}"
@@ -164,7 +170,8 @@ def opening_of(
     storage = given.pop("storage_options", None)
     if storage is not None and not isinstance(storage, Mapping):
         raise InitregError(
-            option("storage_options", "...") + f": give a dict. This is of type {type(storage).__name__}"
+            option("storage_options", "...")
+            + f": give a dict. This is of type {type(storage).__name__}"
         )
     others = {name: value for name, value in given.items() if name != "format"}
     return Opening(given.get("format"), OpenOptions(**others), storage)

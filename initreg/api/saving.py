@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
@@ -55,7 +55,7 @@ def save(
     progress: Progress | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **rules: Unpack[RuleOptions],
-) -> Path | str:
+) -> Path:
     """Write arrays to a file. The save is atomic: an existing file is replaced at the end.
 
     Args:
@@ -78,7 +78,7 @@ def save(
         rules: as for :class:`initreg.SmartInit`: ``cast="float16"``, ``drop="head/*"``.
 
     Returns:
-        The path to open the result with. If ``path`` is a URL, it is one, too.
+        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
 
     Raises:
         UnwritableFile: the system cannot write the file, or its name is that of one part of
@@ -126,7 +126,7 @@ def convert(
     reverse: bool = False,
     output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[SourceOptions],
-) -> Path | str:
+) -> Path:
     """Write the arrays of a source into one file, as :func:`save` does. A chain is merged.
 
     Arrays are streamed, so that only a few of them are in memory at a time. Names are kept.
@@ -152,7 +152,7 @@ def convert(
             source.
 
     Returns:
-        The path to open the result with. If ``path`` is a URL, it is one, too.
+        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
 
     Raises:
         What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
@@ -181,7 +181,7 @@ def convert(
             default_registry().save(name, arrays, output, saving)
             _refuse_part_name(output)
             _replace_manifest(output, arrays, digests)
-    return output.url or output.result
+    return cast("Path", output.url) if output.url else output.result
 
 
 def _metadata(

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out, switch
@@ -29,7 +28,8 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
-from initreg.storage.store_paths import FilePath
+from initreg.storage.paths import status
+from initreg.store_paths import FilePath
 from initreg.wording import names_text, plural, printable, shape_text, size_text
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Verification:
 
     source: str
     format: str | None
-    manifest: Path | None
+    manifest: FilePath | None
     arrays: tuple[Verified, ...]
     nbytes: int
     problems: tuple[str, ...]
@@ -201,8 +201,8 @@ def verify(
         opening.open(source)  # raises: the question is wrong, and not the file
     named = None if isinstance(source, ArrayMap) else opening.source(source)
     label = source.label if named is None else named.label
-    given = None if manifest is None else Path(os.path.expanduser(os.fspath(manifest)))
-    if given is not None and not os.path.exists(given):
+    given = None if manifest is None else opening.source(manifest).path
+    if given is not None and status(given) is None:
         raise SourceNotFound(f"{given}: no such manifest")
     try:
         opened = opening.open(source)
@@ -218,7 +218,7 @@ def verify(
 
 
 def _verification(
-    opened: ArrayMap, named: Source | None, given: Path | None, finite: bool
+    opened: ArrayMap, named: Source | None, given: FilePath | None, finite: bool
 ) -> Verification:
     arrays = sorted(opened.values(), key=position)
     path = given or _manifest_of(named, {f for a in arrays for f in _files_of(a)})
@@ -248,10 +248,10 @@ def _without(message: str, label: str) -> str:
 # --- the manifest -------------------------------------------------------------------------------
 
 
-def _manifest_of(named: Source | None, files: Iterable[FilePath]) -> Path | None:
-    if named is None or not isinstance(named.path, Path):
+def _manifest_of(named: Source | None, files: Iterable[FilePath]) -> FilePath | None:
+    if named is None or named.path is None:
         return None
-    return manifests.find(named.path, sorted(each for each in files if isinstance(each, Path)))
+    return manifests.find(named.path, sorted(files, key=str))
 
 
 def _files_of(array: LazyArray) -> Iterator[FilePath]:
@@ -262,7 +262,7 @@ def _files_of(array: LazyArray) -> Iterator[FilePath]:
                 yield extent.file
 
 
-def _files_problems(path: Path) -> tuple[Mapping[str, manifests.ArrayDigest], list[str]]:
+def _files_problems(path: FilePath) -> tuple[Mapping[str, manifests.ArrayDigest], list[str]]:
     """The digests of arrays in a manifest, and the problems of the files that it lists."""
     try:
         known = manifests.read(path)

@@ -25,7 +25,7 @@ from initreg.specs import (
     OpaqueExtent,
     SlicedExtent,
 )
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     from initreg.rules.keywords import Globs, RuleOptions, Rules

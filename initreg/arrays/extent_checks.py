@@ -20,7 +20,7 @@ from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage.paths import opened, read_at, stamp_of, status
 from initreg.storage.stamps import AnyStamp
 from initreg.storage.stand_ins import HEAD, stand_in
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 _JUSTIFIED = 64 << 20  # bytes that arrays may always take in memory, however small the file is
 # A format may give two names to the same bytes. No file is read more than so many times its size.
@@ -109,8 +109,8 @@ def _size_of(name: str, file: FilePath, label: str, stamps: dict[FilePath, AnySt
         try:
             here = status(file)
             if here is None or not here.is_file:  # a pipe would be waited for
-                what = "does not exist" if here is None else "is not a file"
-                raise DamagedFile(f"{label}: array {name!r} is in {file}, which {what}")
+                why = "cannot be read: No such file" if here is None else "is not a file"
+                raise DamagedFile(f"{label}: array {name!r} is in {file}, which {why}")
             with opened(file) as content:
                 stamps[file] = stamp_of(content)
                 what = stand_in(read_at(content, HEAD, 0), stamps[file].size)
@@ -155,7 +155,9 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[FilePath, 
         DamagedFile.check_deflate(f"{label}: array {name!r}", extent.length, unpacked)
 
 
-def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[FilePath, AnyStamp]) -> None:
+def _check_slices(
+    name: str, value: SlicedExtent, label: str, stamps: dict[FilePath, AnyStamp]
+) -> None:
     for start, extent in value.slices:
         _check_extent(name, extent, label, stamps)
         ends = [a + n for a, n in zip(start, extent.shape, strict=False)]

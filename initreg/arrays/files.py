@@ -13,7 +13,8 @@ from typing import BinaryIO
 from initreg.arrays.store_reads import Fetch, fetch_ahead, fetch_together
 from initreg.errors import DamagedFile, InitregError, UnreadableFile
 from initreg.storage.stamps import AnyStamp, Stamp
-from initreg.storage.store_paths import FilePath, StorePath
+from initreg.storage.store_files import files_of
+from initreg.store_paths import FilePath, StorePath
 
 _MOST_OPEN = 64  # files of one source. A process may have 256 on macOS, and 1,024 on Linux
 _forks = 0  # how many times this process was forked from another one since it was imported
@@ -138,7 +139,7 @@ class OpenFiles:
         done = 0
         if isinstance(path, StorePath):
             self.check_open(name)
-            done = path.files.fill(path.key, offset, into)
+            done = files_of(path).fill(path.key, offset, into)
             if done < wanted:
                 raise self.ended(path, name, done, wanted)
             return

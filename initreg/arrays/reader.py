@@ -27,7 +27,7 @@ from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile
 from initreg.specs import Chunk, ChunkedExtent, Extent, SlicedExtent
 from initreg.storage.stamps import AnyStamp
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage.segments import Segments, merged
-from initreg.storage.store_paths import StorePath
+from initreg.storage.store_files import files_of
+from initreg.store_paths import StorePath
 
 Fetch = Callable[[int, memoryview], None]  # takes an offset, and where the bytes go
 
@@ -17,8 +19,12 @@ _SPARE = 1 << 30
 
 def requests_at_once(value: Any) -> int:
     """How many requests at once are of use for an extent in a store. 0 for any other value."""
-    file = getattr(value, "file", None)
-    return file.files.store.concurrency if isinstance(file, StorePath) else 0
+    if isinstance(value, SlicedExtent) and value.slices:
+        value = value.slices[0][1]
+    if not isinstance(value, (Extent, ChunkedExtent, OpaqueExtent)):
+        return 0  # not what has a file by chance: that of a closed h5py.File is an error
+    file = value.file
+    return files_of(file).store.concurrency if isinstance(file, StorePath) else 0
 
 
 def fetch_together(path: StorePath, ranges: Iterable[tuple[int, int]]) -> Fetch:
@@ -33,7 +39,7 @@ def fetch_together(path: StorePath, ranges: Iterable[tuple[int, int]]) -> Fetch:
     """
     known = Segments()
     for start, stop in merged(ranges, _GAP, _SPARE, _PIECE):
-        known.add(start, path.files.read(path.key, start, stop - start))
+        known.add(start, files_of(path).read(path.key, start, stop - start))
 
     def fetch(offset: int, into: memoryview) -> None:
         data = known.get(offset, len(into))
@@ -61,7 +67,7 @@ def fetch_ahead(path: StorePath, start: int, length: int) -> Fetch:
         while into:
             if not first <= at < first + len(held):
                 count = max(len(into), min(_PIECE, length - at))
-                held, first = path.files.read(path.key, start + at, count), at
+                held, first = files_of(path).read(path.key, start + at, count), at
             part = held[at - first : at - first + len(into)]
             into[: len(part)] = part
             into, at = into[len(part) :], at + len(part)

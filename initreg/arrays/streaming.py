@@ -14,7 +14,7 @@ from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, pool_for, thread_count
 from initreg.errors import InitregError
 from initreg.specs import Extent
-from initreg.storage.store_paths import FilePath, StorePath
+from initreg.store_paths import FilePath, StorePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,9 +34,9 @@ def stream(
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """Read arrays ahead of the caller.
 
-    At most :data:`AHEAD` bytes, or more of a store, are read and not yet taken, or one array that is larger. One packed
-    array takes one thread. So that all threads are busy, packed arrays may take as many bytes more
-    as the largest of them has.
+    At most :data:`AHEAD` bytes, or more of a store, are read and not yet taken, or one array that
+    is larger. One packed array takes one thread. So that all threads are busy, packed arrays may
+    take as many bytes more as the largest of them has.
 
     Args:
         arrays: the arrays, best in the order in which they are in their files.

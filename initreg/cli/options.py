@@ -99,13 +99,11 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
         f"(default: {OpenOptions().max_inflation:g})",
     )
 
-
     parser.add_argument(
-        "--storage-option",
+        "--storage-options",
         nargs=2,
         action="append",
         metavar=("NAME", "VALUE"),
-        dest="storage_options",
         help="for a URL: what its file system is made with; fsspec also reads its configuration "
         "file and FSSPEC_* from the environment, which other users of the machine do not see",
     )

@@ -15,7 +15,7 @@ from initreg.storage.paths import (
     stamp_of,
     which_are_there,
 )
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 __all__ = [
     "FilePath",

@@ -15,7 +15,7 @@ from initreg.format_tools.strict_json import is_text, parse_object
 from initreg.plugin.part_names import part_sets
 from initreg.plugin.source import Source
 from initreg.storage.paths import is_there, listed, which_are_there
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 LONGEST_INDEX = 100_000_000  # bytes
 _SHOWN = 5

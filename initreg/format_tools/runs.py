@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from initreg.dtypes import stored_itemsize
 from initreg.specs import Extent, SlicedExtent
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 
 class Run(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from initreg.errors import InitregError, one_line
 from initreg.plugin.part_names import part_sets, told
-from initreg.storage.paths import FilePath
+from initreg.store_paths import FilePath
 
 # Files that people try to open, but no format reads: first bytes, what it is, "torch" or "pickle".
 _FOREIGN = (
@@ -117,7 +117,9 @@ def looks_like(source: Looked) -> str:
             return what
     if _TFJS_SHARD.fullmatch(source.path.name):
         return "a shard of a TensorFlow.js model" + _TFJS
-    if source.suffix == ".json" and b'"weightsManifest"' in source.head + source.read(-_TAIL, _TAIL):
+    if source.suffix == ".json" and b'"weightsManifest"' in source.head + source.read(
+        -_TAIL, _TAIL
+    ):
         return "a TensorFlow.js model" + _TFJS
     return _BY_SUFFIX.get(source.suffix, "")
 

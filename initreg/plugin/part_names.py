@@ -15,7 +15,7 @@ from pathlib import Path
 
 from initreg.errors import DamagedFile, RefusedFile, UnreadableFile, one_line
 from initreg.storage.paths import names_in, which_are_there
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 # Separators, and control characters, which no writer of weights puts into a name.
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
@@ -176,7 +176,7 @@ def _names_beside(path: FilePath, part: PartName) -> Iterable[str]:
     width = len(part.number)
     wanted = [
         f"{part.stem}{number:0{width}d}-of-{part.count}{part.ending}"
-        for number in range(0, int(part.count) + first)
+        for number in range(int(part.count) + first)
     ]
     return which_are_there(path.parent, wanted)
 

@@ -12,7 +12,7 @@ from initreg.arrays.array_map import listed
 from initreg.errors import AmbiguousSource, DamagedFile, DuplicateName
 from initreg.plugin.part_names import part_sets, shown
 from initreg.plugin.source import Source
-from initreg.storage.store_paths import FilePath
+from initreg.store_paths import FilePath
 
 _PATTERN = re.compile(r"[*?\[]")
 

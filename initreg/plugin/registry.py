@@ -23,7 +23,7 @@ from initreg.errors import (
     brief,
     is_by_signal,
 )
-from initreg.option_spelling import option, said
+from initreg.option_spelling import said
 from initreg.plugin import hookspecs, parts, training_hookspecs
 from initreg.plugin.calling import Calls
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
@@ -191,8 +191,8 @@ class Registry:
         label = source.label
         if options.mmap and source.path is not None and not source.is_local:
             raise LocalOnly(
-                f"{label}: " + option("mmap", True) + ": only a local file can be mapped into "
-                "memory. Leave the option out, or download the file"
+                f"{label}: only a local file can be mapped into memory (mmap). Leave that option "
+                "out, or download the file"
             )
         name, source = self._chosen(source, format)
         if what := source.stand_in():

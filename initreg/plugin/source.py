@@ -23,7 +23,8 @@ from initreg.storage.locating import locate
 from initreg.storage.paths import Status, listed, names_in, opened, stamp_of, status
 from initreg.storage.stamps import AnyStamp
 from initreg.storage.stand_ins import stand_in
-from initreg.storage.store_paths import FilePath, StorePath
+from initreg.storage.store_files import files_of
+from initreg.store_paths import FilePath, StorePath
 
 # A URL that has lost one of its two slashes.
 _LOST = re.compile(r"(https?|ftp|file|s3|gs|hf|hdfs|az|memory):/(?!/)", re.I)
@@ -329,7 +330,7 @@ class Source:
             ranges: the offset and the length of each part, in bytes.
         """
         if isinstance(self.path, StorePath):
-            self.path.files.prefetch(self.path.key, ranges)
+            files_of(self.path).prefetch(self.path.key, ranges)
 
     def stand_in(self) -> str:
         """What a download left instead of the file, such as a web page or a git-lfs pointer, and

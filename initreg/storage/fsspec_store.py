@@ -1,4 +1,4 @@
-"""A store over fsspec: object stores, archives in them, and whatever else has an fsspec file system.
+"""A store over fsspec: object stores, archives in them, and whatever else has a file system there.
 
 fsspec is imported only when a URL is given. Its file systems know the credentials.
 """
@@ -133,7 +133,8 @@ class FsspecStore:
 def _async_class() -> type[Any]:
     from fsspec.asyn import AsyncFileSystem
 
-    return AsyncFileSystem
+    found: type[Any] = AsyncFileSystem
+    return found
 
 
 def _is_async(fs: Any) -> bool:

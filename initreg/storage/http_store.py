@@ -64,7 +64,8 @@ class HttpStore:
     def find(self, key: str) -> Found | None:
         if not key or key.endswith("/"):
             return Found(None)
-        return self._run(self._find, key)
+        found: Found | None = self._run(self._find, key)
+        return found
 
     def names(self, key: str) -> list[str]:
         """The names that the page of a folder links to, if the server makes such pages."""
@@ -78,7 +79,8 @@ class HttpStore:
         return [name for name in names if name and name not in (".", "..")]
 
     def read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
-        return self._run(self._read, key, stamp, offset, length)
+        data: bytes = self._run(self._read, key, stamp, offset, length)
+        return data
 
     def _run(self, call: Any, *arguments: Any) -> Any:
         from fsspec.asyn import sync

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from initreg.errors import InitregError, MissingLibrary, SourceNotFound, UnreadableFile, one_line
 from initreg.option_spelling import option
 from initreg.storage.store_files import StoreFiles
-from initreg.storage.store_paths import FilePath, StorePath
+from initreg.store_paths import FilePath, StorePath
 
 # "s3://bucket/x", and fsspec's chains: "simplecache::https://host/x", "zip://m.npz::s3://b/a.zip".
 _URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::.*://)", re.I)
@@ -53,9 +53,10 @@ def locate(obj: Any, storage_options: Mapping[str, Any] | None = None) -> Locati
     """
     found = _located(obj, storage_options)
     if storage_options and (found is None or isinstance(found.path, Path)):
+        what = "not one" if found is None else found.shown
         raise InitregError(
-            option("storage_options", "{...}")
-            + f": these are for URLs, and the source is {'not one' if found is None else found.shown}"
+            option("storage_options", python="storage_options")
+            + f": these are for URLs, and the source is {what}"
         )
     return found
 
@@ -73,8 +74,6 @@ def _located(obj: Any, storage_options: Mapping[str, Any] | None) -> Location | 
         return _of_fsspec_path(obj)
     if isinstance(obj, os.PathLike):
         return _of_path(os.fspath(obj))
-    if isinstance(obj, bytes):
-        return _of_path(obj)
     if _is_traversable(obj):
         return _of_traversable(obj)
     if callable(getattr(obj, "read", None)) and callable(getattr(obj, "seek", None)):
@@ -119,7 +118,9 @@ def _of_url(url: str, storage_options: Mapping[str, Any] | None) -> Location:
 
 def _missing(url: str, error: ImportError) -> MissingLibrary:
     """The error for a library that fsspec's file system needs. fsspec says which it is."""
-    words = re.search(r"[Ii]nstall (?:the )?[\"'`]?([\w\[\]-]+)|pip install ([\w\[\]-]+)", str(error))
+    words = re.search(
+        r"[Ii]nstall (?:the )?[\"'`]?([\w\[\]-]+)|pip install ([\w\[\]-]+)", str(error)
+    )
     found = next(filter(None, words.groups()), "") if words else ""
     if not found or found in ("aiohttp", "requests"):
         return MissingLibrary(f"{_shown(url)}: reading such URLs", found or "fsspec", _REMOTE)
@@ -184,9 +185,9 @@ def _of_traversable(obj: Any) -> Location:
 
     zipfile = sys.modules.get("zipfile")
     if zipfile is not None and isinstance(obj, zipfile.Path):
-        root = zipfile.Path(obj.root)  # type: ignore[attr-defined]
-        key = obj.at  # type: ignore[attr-defined]
-        store = TraversableStore(root, f"{obj.root.filename or '<zip>'}/")  # type: ignore[attr-defined]
+        root = zipfile.Path(obj.root)
+        key = obj.at
+        store = TraversableStore(root, f"{obj.root.filename or '<zip>'}/")
     elif obj.is_dir():
         key, store = "", TraversableStore(obj, f"{obj.name}/")
     else:

@@ -9,13 +9,12 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from initreg.errors import UnreadableFile
 from initreg.storage.stamps import AnyStamp, Stamp
-from initreg.storage.store_files import StoreFile
-from initreg.storage.store_paths import FilePath, StorePath
+from initreg.storage.store_files import StoreFile, files_of
+from initreg.store_paths import FilePath, StorePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def status(path: FilePath) -> Status | None:
         OSError, UnreadableFile: it cannot be looked at.
     """
     if isinstance(path, StorePath):
-        found = path.files.find(path.key)
+        found = files_of(path).find(path.key)
         if found is None:
             return None
         return Status(found.stamp is None, found.stamp is not None, found.stamp or _FOLDER)
@@ -72,7 +71,7 @@ def which_are_there(folder: FilePath, names: Iterable[str]) -> set[str]:
     """Which of these names are in a folder. A store is asked for all of them at once."""
     names = list(names)
     if isinstance(folder, StorePath):
-        folder.files.find_all([(folder / name).key for name in names])
+        files_of(folder).find_all([(folder / name).key for name in names])
     return {name for name in names if is_there(folder / name)}
 
 
@@ -83,7 +82,7 @@ def names_in(folder: FilePath) -> list[str] | None:
         OSError, UnreadableFile: it cannot be listed.
     """
     if isinstance(folder, StorePath):
-        found = folder.files.names(folder.key)
+        found = files_of(folder).names(folder.key)
         return None if found is None else list(found)
     try:
         return os.listdir(folder)
@@ -105,9 +104,7 @@ def is_inside(path: FilePath, folder: FilePath) -> bool:
         if not (isinstance(path, StorePath) and isinstance(folder, StorePath)):
             return False
         home = _normal(folder)
-        return path.files is folder.files and posixpath.commonpath(
-            [home, _normal(path)]
-        ) == home
+        return path.files is folder.files and posixpath.commonpath([home, _normal(path)]) == home
     real = os.path.realpath(folder)
     return os.path.commonpath([real, os.path.realpath(path)]) == real
 
@@ -124,7 +121,7 @@ def real(path: FilePath) -> str:
 def opened(path: FilePath) -> BinaryIO:
     """Open a file for reading bytes. Raises OSError."""
     if isinstance(path, StorePath):
-        return cast("BinaryIO", StoreFile(path.files, path.key))
+        return cast("BinaryIO", StoreFile(files_of(path), path.key))
     return open(path, "rb")
 
 
@@ -150,5 +147,3 @@ def stamp_of(file: BinaryIO) -> AnyStamp:
     if isinstance(file, StoreFile):
         return file.stamp
     return Stamp.of(file.fileno())
-
-

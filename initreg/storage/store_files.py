@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from initreg.errors import DamagedFile, UnreadableFile
 from initreg.storage.segments import Segments, merged
 from initreg.storage.stores import Found, NoRanges, Replaced, Store, StoreError, StoreStamp
+from initreg.store_paths import StorePath
 
 T = TypeVar("T")
 
@@ -48,6 +49,10 @@ class StoreFiles:
         self._known: dict[str, Segments] = {}
         self._ended: dict[str, tuple[int, int]] = {}  # where the last read ended, and its length
         self._pool: Any = None
+
+    def url(self, key: str) -> str:
+        """What to call a key in a message."""
+        return self.store.url(key)
 
     def find(self, key: str) -> Found | None:
         """What is at a key. None if nothing is there.
@@ -235,7 +240,9 @@ class StoreFiles:
         """The result of a call, which is made again if it fails."""
         url = self.store.url(key)
         begin, pause = time.monotonic(), _FIRST_PAUSE
-        for tried in range(1, TRIES + 1):
+        tried = 0
+        while True:
+            tried += 1
             try:
                 return call()
             except own:
@@ -271,7 +278,6 @@ class StoreFiles:
 
             time.sleep(pause * (0.5 + random.random()))
             pause *= 2
-        raise AssertionError
 
     def _threads(self) -> Any:
         from concurrent.futures import ThreadPoolExecutor
@@ -331,7 +337,13 @@ class StoreFile(io.RawIOBase):
         self._at += len(found)
         return found
 
-    readall = functools.partialmethod(read, -1)  # type: ignore[assignment]
+    readall = functools.partialmethod(read, -1)
+
+
+def files_of(path: StorePath) -> StoreFiles:
+    """The store that a path is in."""
+    assert isinstance(path.files, StoreFiles)
+    return path.files
 
 
 def _why(error: Exception) -> str:

@@ -17,12 +17,12 @@ from typing import Any, cast
 
 from initreg.errors import InitregError, UnwritableFile
 from initreg.option_spelling import Spelt
-from initreg.storage.manifests import ENDING
 from initreg.storage.locating import is_url, locate
+from initreg.storage.manifests import ENDING
 from initreg.storage.output import Output, written
-from initreg.storage.store_files import StoreFiles
-from initreg.storage.store_paths import StorePath
+from initreg.storage.store_files import StoreFiles, files_of
 from initreg.storage.stores import StoreError, WritableStore
+from initreg.store_paths import StorePath
 
 _LARGEST_INDEX = 16 << 20  # bytes of a file that is copied here, because others may depend on it
 
@@ -55,7 +55,7 @@ def written_to(
     target = found.path
     if not target.name or str(path).endswith("/"):
         raise UnwritableFile(f"{found.shown}: is a folder. Give the name of a file in it")
-    if not hasattr(target.files.store, "write"):
+    if not hasattr(files_of(target).store, "write"):
         raise UnwritableFile(f"{found.shown}: such a store cannot be written to. Save to a file")
     with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, target):
         here = Path(os.path.realpath(folder))
@@ -90,7 +90,7 @@ def _mirror(target: StorePath, folder: Path) -> set[str]:
     Returns:
         The names of the stand-ins.
     """
-    names = target.files.names(target.parent.key) or ()
+    names = files_of(target).names(target.parent.key) or ()
     stem = target.name.partition(".")[0]
     found = set()
     for name in names:
@@ -98,9 +98,9 @@ def _mirror(target: StorePath, folder: Path) -> set[str]:
             continue
         there = target.with_name(name)
         if there.is_file():
-            size = target.files.stamp(there.key).size
+            size = files_of(target).stamp(there.key).size
             is_read = size <= _LARGEST_INDEX and (".index" in name or name.endswith(".json"))
-            content = target.files.read(there.key, 0, size) if is_read else b""
+            content = files_of(target).read(there.key, 0, size) if is_read else b""
             (folder / name).write_bytes(content)
             found.add(name)
     return found
@@ -108,7 +108,7 @@ def _mirror(target: StorePath, folder: Path) -> set[str]:
 
 def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[str]) -> None:
     """Upload the files of a save, and remove what it replaces."""
-    store = cast("WritableStore", target.files.store)
+    store = cast("WritableStore", files_of(target).store)
     gone = {name for name in stand_ins if not (folder / name).exists()}
     outdated = {name for name in stand_ins.intersection({*gone, *order}) if name.endswith(ENDING)}
     done: list[str] = []
@@ -141,7 +141,9 @@ def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[st
 def _tried(target: StorePath, name: str, call: Any) -> None:
     path = target.with_name(name)
     try:
-        target.files.tried(path.key, "cannot be written", lambda: call(path.key), own=(StoreError,))
+        files_of(target).tried(
+            path.key, "cannot be written", lambda: call(path.key), own=(StoreError,)
+        )
     except StoreError as error:
         raise UnwritableFile(f"{path}: cannot be written: {error}") from error
     except InitregError as error:

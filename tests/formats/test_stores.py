@@ -180,7 +180,9 @@ def test_a_folder_in_a_store(folder: Path) -> None:
     fs = fsspec.filesystem("memory")
     for name in ("m.ckpt.index", "m.ckpt.data-00000-of-00001"):
         fs.pipe(f"/run/{name}", (folder / name).read_bytes())
-        fs.pipe(f"/saved/variables/{name.replace('m.ckpt', 'variables')}", (folder / name).read_bytes())
+        fs.pipe(
+            f"/saved/variables/{name.replace('m.ckpt', 'variables')}", (folder / name).read_bytes()
+        )
     fs.pipe("/saved/saved_model.pb", b"\x08\x01")
     fs.pipe("/run/checkpoint", b'model_checkpoint_path: "/home/somebody/run/m.ckpt"\n')
     try:
@@ -266,7 +268,7 @@ def test_what_needs_a_local_file_says_so(folder: Path) -> None:
     source = initreg.Source(io.BytesIO((folder / "m.npz").read_bytes()))
     assert not source.is_local
     with pytest.raises(LocalOnly, match="only a local file can be read so"):
-        open(source.path)  # type: ignore[arg-type]
+        open(source.path)  # type: ignore[arg-type]  # noqa: SIM115
     with pytest.raises(LocalOnly):
         os.stat(source.path)  # type: ignore[arg-type]
     with pytest.raises(LocalOnly):

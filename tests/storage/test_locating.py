@@ -49,7 +49,8 @@ def test_local_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = tmp_path / "m.npz"
     for given in ("m.npz", Path("m.npz"), f"file://{expected}", UPath("m.npz"), UPath(expected)):
         found = locate(given)
-        assert found is not None and found.path == expected, given
+        assert found is not None
+        assert found.path == expected, given
         assert isinstance(found.path, Path)
 
 
@@ -110,7 +111,7 @@ def test_an_unknown_scheme() -> None:
 
 def test_a_url_that_became_a_path() -> None:
     """pathlib removes a slash of a URL, which is told rather than searched on the disk."""
-    with pytest.raises(SourceNotFound, match="looks like a URL that has become a pathlib.Path"):
+    with pytest.raises(SourceNotFound, match=r"looks like a URL that has become a pathlib\.Path"):
         initreg.open(Path("s3://bucket/m.npz"))
 
 
@@ -118,11 +119,11 @@ def test_storage_options_are_for_urls(tmp_path: Path) -> None:
     """Options that would have no effect are an error, and so are those that are no dict."""
     initreg.save(tmp_path / "m.npz", {"w": np.arange(3)})
     for given in (tmp_path / "m.npz", str(tmp_path / "m.npz"), {"w": np.arange(3)}):
-        with pytest.raises(InitregError, match="storage_options.*these are for URLs"):
+        with pytest.raises(InitregError, match=r"storage_options.*these are for URLs"):
             initreg.open(given, storage_options={"anon": True})
-    with pytest.raises(InitregError, match="storage_options.*no source is one"):
+    with pytest.raises(InitregError, match=r"storage_options.*no source is one"):
         initreg.load([tmp_path / "m.npz", tmp_path / "m.npz"], storage_options={"anon": True})
-    with pytest.raises(InitregError, match="give a dict. This is of type str"):
+    with pytest.raises(InitregError, match=r"give a dict\. This is of type str"):
         initreg.open("memory://x", storage_options="anon")  # type: ignore[arg-type]
 
 
@@ -150,8 +151,8 @@ def test_files_that_cannot_be_read_in_parts(tmp_path: Path) -> None:
     initreg.save(path, {"w": np.arange(3)})
     with open(path, encoding="latin-1") as text, pytest.raises(InitregError, match="mode 'rb'"):
         initreg.open(text)
-    closed = open(path, "rb")
-    closed.close()
+    with open(path, "rb") as closed:
+        pass
     with pytest.raises(InitregError, match="the file is closed"):
         initreg.open(closed)
     reading, writing = os.pipe()
@@ -211,5 +212,5 @@ def test_paths_in_a_store() -> None:
     assert str(path.parent) == "memory://a/b"
     assert path.with_name("n") == path.parent / "n" != path
     assert len({path, path.parent / "m.tar.npz"}) == 1
-    assert not path.exists() and not path.is_file() and not path.is_dir()
+    assert (path.exists(), path.is_file(), path.is_dir()) == (False, False, False)
     assert re.fullmatch(r"StorePath\('memory://a/b/m\.tar\.npz'\)", repr(path))

@@ -28,9 +28,7 @@ def test_what_is_known_is_right(known: list[tuple[int, int]], start: int, length
 
 
 @given(ranges, st.integers(0, 199), st.integers(0, 80))
-def test_what_is_missing_is_the_rest(
-    known: list[tuple[int, int]], start: int, length: int
-) -> None:
+def test_what_is_missing_is_the_rest(known: list[tuple[int, int]], start: int, length: int) -> None:
     """missing() gives each unknown byte once, and no known one."""
     segments, added = Segments(), set()
     for begin, end in known:

@@ -23,9 +23,9 @@ class Recording(MemoryFileSystem):  # type: ignore[misc]
     """A store that says what was done to it, and that can be broken."""
 
     protocol = "recording"
-    store: dict[str, Any] = {}  # noqa: RUF012 - as in fsspec
-    pseudo_dirs = [""]  # noqa: RUF012
-    done: list[str] = []  # noqa: RUF012
+    store: dict[str, Any] = {}
+    pseudo_dirs = [""]
+    done: list[str] = []
     broken: str | None = None
 
     @classmethod
@@ -125,7 +125,7 @@ def test_a_failed_upload_changes_nothing(broken: str, fs: Recording) -> None:
     url = initreg.save("recording://run/m.safetensors", ARRAYS, shard_size="100KB")
     before = dict(fs.store)
     Recording.broken = broken
-    with pytest.raises(UnwritableFile, match="recording://run/m.*the disk of the store is full"):
+    with pytest.raises(UnwritableFile, match=r"recording://run/m.*the disk of the store is full"):
         initreg.save(
             "recording://run/m.safetensors",
             {name: array + 1 for name, array in ARRAYS.items()},

@@ -1,4 +1,4 @@
-"""A web server on loopback that serves a folder, counts what it sends, and misbehaves on request."""
+"""A web server on loopback that serves a folder, counts what it sends, and misbehaves if asked."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ of it there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,9 +25,7 @@ _HEADER = 512  # bytes that the header of an object usually has at most
 _MOST = 1 << 20  # objects
 
 
-def scout(
-    content: Content, root: int, prefetch: Callable[[list[tuple[int, int]]], None]
-) -> None:
+def scout(content: Content, root: int, prefetch: Callable[[list[tuple[int, int]]], None]) -> None:
     """Look at all objects of a file.
 
     Args:
@@ -53,8 +52,9 @@ def _children(content: Content, address: int) -> list[int]:
     try:
         header = headers.Header(content, address)
         for each in attributes(content, header).values():
-            if each.type.is_text:
-                strings(content, each.type, each.data, max(1, _count(each.space.shape)))
+            kind = each.type()
+            if kind.is_text:
+                strings(content, kind, each.data, max(1, math.prod(each.space().shape)))
         if groups.is_group(header):
             links = groups.links(content, header)
             return [link.address for link in links if link.kind == HARD]
@@ -62,15 +62,10 @@ def _children(content: Content, address: int) -> list[int]:
             layout = messages.layout(header)
             if layout.kind == messages.CHUNKED:
                 packed = bool(messages.filters(header))
-                for _ in chunks.chunks(content, layout, messages.space(header.body(headers.SPACE)), packed):
+                for _ in chunks.chunks(
+                    content, layout, messages.space(header.body(headers.SPACE)), packed
+                ):
                     pass
     except (Bad, Unknown, InitregError, ValueError, IndexError, OverflowError):
         pass
     return []
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for axis in shape:
-        count *= axis
-    return count

@@ -9,7 +9,7 @@ from initreg.format_tools.files import FilePath
 def path_of(source: Source, format: str) -> FilePath:
     """The path of the source. Raises InitregError if it is another object."""
     if source.path is None:
-        raise InitregError(f"{source.label}: the {format} format opens files. Give a path")
+        raise InitregError(f"{source.label}: the {format} format opens paths. Give a path")
     return source.path
 
 

@@ -117,9 +117,7 @@ def data_offset(
     return member.header_offset + _LOCAL_HEADER + names + extra
 
 
-def local_headers(
-    members: Iterable[zipfile.ZipInfo], after: int
-) -> Iterator[tuple[int, int]]:
+def local_headers(members: Iterable[zipfile.ZipInfo], after: int) -> Iterator[tuple[int, int]]:
     """Where the local headers of members are, and the first bytes after them.
 
     Args:

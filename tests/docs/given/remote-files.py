@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[3]))
-from tests.storage.web_server import serving
-
 import initreg
+from tests.storage.web_server import serving
 
 KERNEL, BIAS = np.arange(24, dtype="f4").reshape(8, 3), np.ones(3, "f4")
 

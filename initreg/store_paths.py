@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import posixpath
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn, Protocol
 
 from initreg.errors import LocalOnly
 
-if TYPE_CHECKING:
-    from initreg.storage.store_files import StoreFiles
+
+class Files(Protocol):
+    """What a path asks of its store, as :class:`initreg.storage.store_files.StoreFiles` answers."""
+
+    def url(self, key: str) -> str: ...
+    def is_there(self, key: str) -> bool: ...
+    def is_folder(self, key: str) -> bool: ...
 
 
 class StorePath:
@@ -24,7 +29,7 @@ class StorePath:
 
     __slots__ = ("files", "key")
 
-    def __init__(self, files: StoreFiles, key: str) -> None:
+    def __init__(self, files: Files, key: str) -> None:
         self.files = files
         self.key = key
 
@@ -69,15 +74,13 @@ class StorePath:
         return False
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, StorePath) and self.files is other.files and self.key == other.key
-        )
+        return isinstance(other, StorePath) and self.files is other.files and self.key == other.key
 
     def __hash__(self) -> int:
         return hash((id(self.files), self.key))
 
     def __str__(self) -> str:
-        return self.files.store.url(self.key)
+        return self.files.url(self.key)
 
     def __repr__(self) -> str:
         return f"StorePath({str(self)!r})"
