@@ -6,16 +6,17 @@ Source of the rules: HDF5 File Format Specification 3.0, "Data Layout Message". 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from initreg import Chunk, ChunkedExtent, Codec, DamagedFile, Extent, RefusedFile
-from initreg.dtypes import name_of
-from initreg.format_tools.values import OpaqueDtype, Unreadable
+from initreg import Chunk, ChunkedExtent, Codec, DamagedFile, Extent, InitregError, RefusedFile
+from initreg.dtypes import name_of, name_of_descr
+from initreg.format_tools.values import UNKNOWN, OpaqueDtype, Unreadable
 from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import AGAIN, Container, native_remedy, structures
 from initreg_formats.h5.hdf5 import chunks, headers, messages
-from initreg_formats.h5.hdf5.content import UNDEFINED, Unknown
+from initreg_formats.h5.hdf5.content import UNDEFINED, Unknown, number
 from initreg_formats.h5.hdf5.datatypes import OPAQUE, SEQUENCE, STRING, Type, datatype
 from initreg_formats.h5.hdf5.heaps import local_heap, text
 from initreg_formats.h5.hdf5.messages import Layout, Space
@@ -45,42 +46,49 @@ def to_array(
         is_weight: whether Keras's attributes name the dataset as a weight.
 
     Raises:
-        RefusedFile: its bytes lie in another file or dataset.
         DamagedFile: its size is impossible.
     """
     what = f"{container.label}: dataset {dataset.path!r}"
     with structures(what):
         header = dataset.header
         space = messages.space(header.body(headers.SPACE))
-        if header.has(headers.EXTERNAL):
-            _refuse_external(container, header, what)
-        shape = space.shape
         try:
+            if header.has(headers.EXTERNAL):
+                why = f"has its values in another file, {_other_file(container, header)!r}, which"
+                return _elsewhere(header, space, f"{what} {why}", aliases)
             layout = messages.layout(header)
             if layout.kind == messages.VIRTUAL:
-                raise RefusedFile(
-                    f"{what} is virtual: its values lie in other datasets, or in other files, "
-                    "which initreg does not open. Copy it into a dataset of its own"
-                )
+                why = "is virtual: its values lie in other datasets, or in other files, which"
+                return _elsewhere(header, space, f"{what} {why}", aliases)
             if space.is_null:
                 return None
             kind = datatype(header.body(headers.TYPE))
             return _Found(container, dataset, aliases, what, space, layout, kind, is_weight).array()
         except Unknown as error:
-            if container.native:
-                return Native(container, dataset.raw_path, what, aliases)
             message = f"{what} has {error}, which initreg does not read. {native_remedy()}"
-            return Unreadable(shape, OpaqueDtype(str(error)), message, aliases)
+            if container.native:
+                try:
+                    return Native(container, dataset.raw_path, what, aliases)
+                except InitregError as other:
+                    message = str(other)
+            return Unreadable(space.shape, OpaqueDtype(str(error)), message, aliases)
 
 
-def _refuse_external(container: Container, header: headers.Header, what: str) -> None:
+def _other_file(container: Container, header: headers.Header) -> str:
     data = header.body(headers.EXTERNAL)
-    heap = local_heap(container.content, int.from_bytes(data[8:16], "little"))
-    file = text(heap, int.from_bytes(data[16:24], "little"))
-    raise RefusedFile(
-        f"{what} has its values in another file, {as_text(file)!r}, which initreg does not "
-        "open. Copy it into a dataset of its own"
-    )
+    heap = local_heap(container.content, number(data, 8, 8))
+    return as_text(text(heap, number(data, 16, 8)))
+
+
+def _elsewhere(
+    header: headers.Header, space: Space, why: str, aliases: tuple[str, ...]
+) -> Unreadable:
+    """A dataset whose values are elsewhere, which not even h5py may read."""
+    dtype: str | OpaqueDtype = UNKNOWN
+    with contextlib.suppress(Unknown):
+        dtype = name_of_descr(datatype(header.body(headers.TYPE)).dtype) or UNKNOWN
+    message = f"{why} initreg does not open. Copy it into a dataset of its own"
+    return Unreadable(space.shape, dtype, message, aliases, RefusedFile)
 
 
 class _Found:

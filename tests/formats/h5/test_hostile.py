@@ -15,21 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import initreg
-from initreg import DamagedFile, InitregError, RefusedFile
+from initreg import DamagedFile, InitregError
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "m.h5"
-
-
-@pytest.fixture
-def other(tmp_path):
-    """Another file, which must not be read, and whose value is 7."""
-    with h5py.File(tmp_path / "secret.h5", "w") as file:
-        file["x"] = np.full(4, 7.0)
-    (tmp_path / "secret.bin").write_bytes(np.full(4, 7.0).tobytes())
-    return tmp_path
 
 
 def deny(path, error, says):
@@ -39,105 +30,7 @@ def deny(path, error, says):
     assert str(path) in str(caught.value)
 
 
-# --- other files ----------------------------------------------------------------------------------
-
-
-def test_an_external_link(path, other):
-    """A file with a link into another file is refused, wherever the link is."""
-    with h5py.File(path, "w") as file:
-        file["a"] = 1.0
-        file["deep/er/link"] = h5py.ExternalLink("secret.h5", "/x")
-    deny(path, RefusedFile, r"'deep/er/link' is an external link, to '/x' in .*'secret\.h5'")
-
-
-def test_a_soft_link_through_an_external_one(path, other):
-    """A soft link cannot lead into another file by way of an external link."""
-    with h5py.File(path, "w") as file:
-        file["a"] = h5py.SoftLink("/z/x")
-        file["z"] = h5py.ExternalLink("secret.h5", "/")
-    deny(path, RefusedFile, "'z' is an external link")
-
-
-def test_external_storage(path, other):
-    """A dataset whose values lie in another file is refused."""
-    with h5py.File(path, "w") as file:
-        file.create_dataset("a", (4,), "f8", external=[(str(other / "secret.bin"), 0, 32)])
-    deny(path, RefusedFile, r"dataset 'a' has its values in another file, '.*secret\.bin'")
-
-
-def test_a_virtual_dataset(path, other):
-    """A dataset that shows values of other datasets is refused, even of the same file."""
-    layout = h5py.VirtualLayout((4,), "f8")
-    layout[:] = h5py.VirtualSource(str(other / "secret.h5"), "x", (4,))
-    with h5py.File(path, "w") as file:
-        file.create_virtual_dataset("a", layout)
-    deny(path, RefusedFile, "dataset 'a' is virtual")
-
-
-def test_a_user_defined_link(path):
-    """A link of a class that only some program knows is refused."""
-    with h5py.File(path, "w") as file:
-        file["g/a"] = h5py.ExternalLink("x", "/y")
-    raw = path.read_bytes()
-    # The link message: version 1, flags 8, its class, the length of its name, and that.
-    head, found, tail = raw.partition(b"\x01\x08\x40\x01a")
-    assert found
-    path.write_bytes(head + found.replace(b"\x40", b"\x41") + tail)
-    deny(path, RefusedFile, r"'g/a' is a user-defined link \(class 65\)")
-
-
 # --- links that do not end ------------------------------------------------------------------------
-
-
-def _loop(file):
-    file["a"], file["b"] = h5py.SoftLink("/b"), h5py.SoftLink("/a")
-
-
-def _itself(file):
-    file["a"] = h5py.SoftLink("a")
-
-
-def _parent(file):
-    file["g/w"], file["g/up"] = 1, h5py.SoftLink("/g")
-
-
-def _root(file):
-    file["g/up"] = h5py.SoftLink("/")
-
-
-def _two_groups(file):
-    file["g/w"], file["h/w"] = 1, 2
-    file["g/to"], file["h/to"] = h5py.SoftLink("/h"), h5py.SoftLink("/g")
-
-
-def _hard(file):
-    file["g/h/w"] = 1
-    file["g/h/up"] = file["g"]
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (_loop, "'a' is a soft link to '/b' that does not end"),
-        (_itself, "'a' is a soft link to 'a' that does not end"),
-        (_parent, "'g/up' leads back to '/g'"),
-        (_root, "'g/up' leads back to '/'"),
-        (_two_groups, "leads back to '/"),
-        (_hard, "'g/h/up' leads back to '/g'"),
-    ],
-)
-def test_loops(path, make, says):
-    """Links that lead back are refused, and are not followed without end."""
-    with h5py.File(path, "w") as file:
-        make(file)
-    deny(path, RefusedFile, says)
-
-
-def test_a_dangling_link(path):
-    """A soft link to nothing is an error that names both ends."""
-    with h5py.File(path, "w") as file:
-        file["a"] = h5py.SoftLink("/nowhere/x")
-    deny(path, DamagedFile, "'a' is a soft link to '/nowhere/x', which does not exist")
 
 
 def test_many_ways_to_one_place(path):
