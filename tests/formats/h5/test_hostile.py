@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import struct
 import zipfile
@@ -197,6 +198,70 @@ def test_one_string_many_times(path):
         raw[first + 16 * i : first + 16 * (i + 1)] = raw[first : first + 16]
     path.write_bytes(raw)
     with pytest.raises(DamagedFile, match="its strings are longer than the file"):
+        initreg.load(path)
+
+
+def test_one_string_for_many_arrays(path):
+    """Arrays of strings that all point to one place may not be much longer than the file."""
+    with h5py.File(path, "w") as file:
+        file["large"] = "x" * 1_000_000
+        for number in range(300):
+            file[f"s{number}"] = "y"
+    raw = bytearray(path.read_bytes())
+    heap = next(
+        at for at in range(len(raw))
+        if raw.startswith(b"GCOL", at) and raw[at + 32 : at + 34] == b"xx"
+    )  # fmt: skip
+    large = struct.pack("<IQI", 1_000_000, heap, 1)
+    assert raw.count(large) == 1
+    heaps = [at for at in range(len(raw)) if raw.startswith(b"GCOL", at) and at != heap]
+    for other in heaps:
+        for found in re.finditer(re.escape(struct.pack("<IQ", 1, other)), bytes(raw)):
+            raw[found.start() : found.start() + 16] = large
+    assert raw.count(large) == 301
+    path.write_bytes(raw)
+    with pytest.raises(DamagedFile, match="with those of other arrays, are more than the file"):
+        initreg.load(path)
+    with initreg.open(path) as arrays:  # and one of them may be read for as long as anybody likes
+        for _ in range(300):
+            assert len(arrays["large"].read().item()) == 1_000_000
+
+
+def test_many_arrays_over_the_same_strings(path):
+    """Arrays of strings of fixed length may not lie in one place."""
+    kind = h5py.h5t.C_S1.copy()
+    with h5py.File(path, "w") as file:
+        for number in range(100):
+            space = h5py.h5s.create_simple((1 << 20,))
+            made = h5py.h5d.create(file.id, b"s%d" % number, kind, space)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.full(1 << 20, b"x"))
+        offset = made.get_offset()
+    raw = path.read_bytes()
+    unwritten = b"\x03\x01" + b"\xff" * 8 + struct.pack("<Q", 1 << 20)
+    assert raw.count(unwritten) == 99
+    path.write_bytes(raw.replace(unwritten[:10], b"\x03\x01" + struct.pack("<Q", offset)))
+    deny(path, DamagedFile, "with those of other arrays, are more than the file has")
+
+
+def test_heaps_that_are_read_again_and_again(path):
+    """Strings of many arrays in few large heaps do not make initreg read these without end."""
+    with h5py.File(path, "w") as file:
+        for number in range(4000):
+            file[f"s{number}"] = "y"
+        for number in range(6):
+            file[f"large{number}"] = "x" * 900_000
+    raw = bytearray(path.read_bytes())
+    heaps = [at for at in range(len(raw)) if raw.startswith(b"GCOL", at)]
+    large = [at for at in heaps if raw[at + 32 : at + 34] == b"xx"]
+    assert len(large) == 6
+    count = 0
+    for other in set(heaps) - set(large):
+        for found in re.finditer(re.escape(struct.pack("<IQ", 1, other)), bytes(raw)):
+            raw[found.start() : found.start() + 16] = struct.pack("<IQI", 1, large[count % 6], 1)
+            count += 1
+    assert count > 3000
+    path.write_bytes(raw)
+    with pytest.raises(DamagedFile, match="and those of other arrays, lie in the same heaps"):
         initreg.load(path)
 
 
