@@ -15,8 +15,8 @@ from initreg import DamagedFile, OpenOptions, RefusedFile, Source
 
 from initreg_torch.claiming import root_of
 
-# torch packs nothing. What others packed may be so long, in bytes, and beside that so many times the
-# file: each byte of a pickle may become an object of 100 bytes.
+# torch packs nothing. What others packed may have so many bytes, and beside that so many times
+# those of the file: each byte of a pickle may become an object of 100 bytes.
 _PLAIN = 4 << 20
 _TIMES = 20
 _LOCAL_HEADER = 30  # bytes, then the name and the extra field (PKWARE's APPNOTE, 4.3.7)
