@@ -54,6 +54,8 @@ class Container:
         vocabularies: the texts of the vocabularies in the archive, by the paths of their layers.
         optimizers: what the file says about optimizers, after its arrays were named.
         native: whether h5py may read what is not read here.
+        max_inflation: how many times their size packed arrays may unpack to.
+        verify: whether to compare checksums.
         is_temporary: whether ``path`` is valid only while the container is open.
     """
 
@@ -85,7 +87,8 @@ class Container:
         weakref.finalize(self, file.close)  # if nobody closes the map
         self._claimed = self._listed = 0
         self.attributes: dict[int, dict[str, Attribute]] = {}
-        self._max_inflation = options.max_inflation
+        self.max_inflation = options.max_inflation
+        self.verify = options.verify
         try:
             with structures(label):
                 found = superblock(pread_of(file), start, length)
@@ -153,7 +156,7 @@ class Container:
             remedy="If the file is right nevertheless, read it with h5py, and pass the arrays as a "
             "dict",
         )
-        RefusedFile.check_inflation(what, self._size, nbytes, self._max_inflation)
+        RefusedFile.check_inflation(what, self._size, nbytes, self.max_inflation)
 
     def claim_list(self, nbytes: int, what: str) -> None:
         """Add ``nbytes`` for what the file makes us list: its links, or its chunks.

@@ -170,6 +170,20 @@ def _from_state(path: FilePath) -> Found | None:
     return None if stated is None else _stated(path, stated)
 
 
+def _leads_out(folder: FilePath) -> str:
+    """Why the state file of a folder is not read: it is a link out of the folder. "" if it is not.
+
+    A user may name such a file. Found in a folder, it would choose the checkpoint from outside.
+    """
+    try:
+        Source(folder).part(state.NAME)
+    except RefusedFile as error:
+        return str(error)
+    except InitregError:  # whoever reads it finds out
+        pass
+    return ""
+
+
 def _content(path: FilePath) -> bytes:
     try:
         return Source(path).read(0, state.LONGEST)
@@ -212,6 +226,8 @@ def state_file(folder: FilePath, names: Collection[str]) -> StateFile | None:
     path = folder / state.NAME
     if state.NAME not in names or not is_file(path):
         return None
+    if why := _leads_out(folder):
+        return StateFile(state.NAME, {}, state.NAME, why)
     text = _content(path)
     latest = state.checkpoint_path(text)
     if latest is None:
@@ -239,6 +255,10 @@ def _below(path: FilePath, folder: FilePath) -> str:
 
 def _in_folder(folder: FilePath, names: Sequence[str]) -> Found | None:
     if state.NAME in names and is_file(folder / state.NAME):
+        if why := _leads_out(folder):
+            is_ours = any(_is_checkpoint(folder / name, names) for name in prefixes(names))
+            sure = Confidence.CONTENT if is_ours else Confidence.NAME
+            return Found("folder with a state file", None, None, None, why, sure, RefusedFile)
         found = _from_state(folder / state.NAME)
         if found is not None:
             return found

@@ -11,6 +11,11 @@ _MOST_PAGES = 1024
 # two structures share bytes, and each is read a few times at most.
 _TIMES = 4
 _SPARE = 4 << 20
+# Strings may take as much, and heaps may make us read as much. A small heap may be read for several
+# arrays, each of which has few strings in it. So some are kept.
+_MOST_STRINGS = 64 << 20
+_TIMES_HEAPS = 16
+_KEPT = 4 << 20
 _EACH = 64  # bytes that reading a structure costs at least, however small it is
 
 
@@ -48,6 +53,10 @@ class Content:
         self.length = length - base
         self._left = _TIMES * length + _SPARE
         self._pages: dict[int, bytes] = {}
+        self._strings_left = _TIMES * length + _MOST_STRINGS
+        self._heaps_left = _TIMES_HEAPS * length + _MOST_STRINGS
+        self.heaps: dict[int, tuple[dict[int, bytes], int]] = {}  # some of the global heaps
+        self._kept = 0  # bytes of these
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes of a structure. Raises Bad if they are not all in the file, or if the
@@ -82,6 +91,24 @@ class Content:
         if len(found) != size:
             raise Bad("the file shrank while it was read")
         return found
+
+    def claim_strings(self, nbytes: int) -> None:
+        """Add ``nbytes`` for the strings of an array. Arrays may share them, so that a small file
+        could fill the memory. Raises Bad."""
+        self._strings_left -= nbytes
+        if self._strings_left < 0:
+            raise Bad("its strings, with those of other arrays, are more than the file has")
+
+    def keep_heap(self, address: int, heap: dict[int, bytes], size: int, was_counted: bool) -> None:
+        """Keep a global heap for a while. Raises Bad if heaps are read again and again."""
+        self._heaps_left -= 0 if was_counted else size
+        if self._heaps_left < 0:
+            raise Bad("its strings, and those of other arrays, lie in the same heaps")
+        if self._kept + size > _KEPT:
+            self.heaps.clear()
+            self._kept = 0
+        self.heaps[address] = heap, size
+        self._kept += size
 
     def signed(self, address: int, size: int, signature: bytes) -> bytes:
         """A structure that begins with ``signature``. Raises Bad if it does not."""
