@@ -199,10 +199,12 @@ class Restore:
 
         Raises:
             PartialRestoreError: it failed after some variables were written.
-            InitregError: it failed before. Nothing was written.
+            InitregError: it failed before, or, with ``atomic``, the target put the old values back.
+                Nothing has changed.
         """
         rows = sorted(self.plan.restored, key=self._position)
         done = _Done({row.name for row in rows})
+        put_back: Callable[[], None] | None = None
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
             parts: list[tuple[Iterable[Any], Step | None]]
@@ -213,6 +215,8 @@ class Restore:
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
                 parts = [(_given_away(list(pairs)), step) for pairs, step in parts]
+            if atomic and not self._steps and hasattr(self._target, "snapshot"):
+                put_back = self._target.snapshot([self._variables[row.name] for row in rows])
             for pairs, step in parts:
                 for given in self._target.write(pairs):
                     done.wrote(normalise(given))
@@ -226,6 +230,8 @@ class Restore:
         except FAULTS as error:
             if is_by_signal(error) or (done.running is not None and type(error) is SystemExit):
                 raise  # by the user's own code
+            if put_back is not None:
+                self._put_back(put_back, done, error)
             if not done.began:
                 if isinstance(error, InitregError) or done.running is not None:
                     raise
@@ -236,6 +242,23 @@ class Restore:
             raise done.error(self.plan.target, error, atomic) from error
         logger.info("Restored %s", plural(len(done.written), "variable"))
         self.plan = self.plan.done()
+
+    def _put_back(self, put_back: Callable[[], None], done: _Done, error: BaseException) -> None:
+        """Give the target its old values. Raises TargetError, which says so.
+
+        If only some of them can be put back, it is a PartialRestoreError.
+        """
+        try:
+            put_back()
+        except FAULTS as other:
+            raise done.error(self.plan.target, error, True, other) from error
+        reason = (
+            said(error) if isinstance(error, InitregError) else f"{type(error).__name__}: {error}"
+        )
+        kind = PluginError if isinstance(error, PluginError) else TargetError
+        raise kind(
+            f"{self.plan.target}: writing failed, and everything has its old value again: " + reason
+        ) from error
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], Step | None]]:
         """The rows of the links before each step, with the step, and those after the last one."""
@@ -329,14 +352,29 @@ class _Done:
         self.running = None
         self._ran.append(step.label)
 
-    def error(self, target: str, error: BaseException, atomic: bool) -> PartialRestoreError:
-        """The error for one that came after a part was done."""
+    def error(
+        self,
+        target: str,
+        error: BaseException,
+        atomic: bool,
+        other: BaseException | None = None,
+    ) -> PartialRestoreError:
+        """The error for one that came after a part was done.
+
+        Args:
+            target: what messages call the target.
+            error: the error.
+            atomic: whether all was read before.
+            other: why the old values could not be put back, if that was tried.
+        """
         what = [f"{plural(len(self.written), 'variable')} written"]
         what += [f"{label} was run" for label in self._ran]
         names = "; ".join(names_text(((n, "") for n in self.left), more="see error.not_written"))
         advice = "With atomic=True, all is read before anything is written"
         if atomic:  # all was read, and the target did not take it
             advice = "Restore the target anew before it is used"
+        if other is not None:
+            advice = f"Putting the old values back failed, too: {said(other)}. {advice}"
         reason = said(error)
         if self.running is not None:
             reason = f"{self.running.label} failed: {type(error).__name__}: " + reason

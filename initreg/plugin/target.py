@@ -21,6 +21,10 @@ class Target(Protocol):
     whose values do not matter, or None if it has no such memory. It is called before the array is
     taken from ``arrays``, which then yields this memory, filled.
 
+    It may have a method ``snapshot(variables)``, for ``atomic=True``. It takes the specs of
+    variables and returns a function that gives them, and all that depends on them, what they have
+    now. It is called if a write fails.
+
     And it may have a method ``layers()``, which returns what each variable is in its layer, as far
     as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
     for it. A method ``outputs(inputs, names)`` runs it on arrays, and returns the outputs of the
