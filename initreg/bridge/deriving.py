@@ -33,6 +33,7 @@ def mapped(
     variables: Sequence[VariableSpec],
     known: Mapping[str, LayerSpec],
     same: Mapping[str, int] | None = None,
+    first: str = "",
 ) -> Mapped:
     """Derive which array is meant for which variable.
 
@@ -43,6 +44,7 @@ def mapped(
         variables: the variables of the target, in its order.
         known: what each variable is in its layer, by name, as far as the target knows.
         same: by name, a number that is equal for arrays with the same values: tied weights.
+        first: the text of the rules that gave the arrays their names, "" if there are none.
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
@@ -99,6 +101,7 @@ def mapped(
         tuple(each.origin for each in others),
         tuple(tied),
         _longer_tables(targets, lines.missing, [each for each in arrays if each.origin in unused]),
+        first,
     )
 
 

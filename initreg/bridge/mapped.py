@@ -27,6 +27,7 @@ class Mapped:
         tied: the arrays that are the same as one that a variable takes.
         longer: for variables in ``missing``, arrays in ``unused`` that are as wide and have more
             rows. Which rows are meant is not known, so none are taken.
+        first: the text of the rules that were given, which come first in the rule file.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Mapped:
     dropped: tuple[str, ...]
     tied: tuple[str, ...] = ()
     longer: tuple[LongerTable, ...] = ()
+    first: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -68,6 +70,7 @@ class Mapped:
             dropped=self.dropped,
             tied=self.tied,
             longer=self.longer,
+            first=self.first,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -123,6 +126,7 @@ class Mapped:
                 }
                 for each in self.longer
             ],
+            "first": self.first,
         }
 
     def __str__(self) -> str:

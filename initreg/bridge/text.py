@@ -21,8 +21,9 @@ def rule_text(
     dropped: Sequence[str],
     tied: Sequence[str],
     longer: Sequence[LongerTable] = (),
+    first: str = "",
 ) -> str:
-    """The text of a rule file. Its first step takes names, its second one axes.
+    """The text of a rule file: the rules that were given, a step for names, and one for axes.
 
     Args:
         heading: the lines of its first comment.
@@ -33,6 +34,7 @@ def rule_text(
         dropped: arrays to drop, because they are no weights.
         tied: arrays to drop, because they are tied to others.
         longer: arrays with more rows than a variable in ``missing``, for a comment.
+        first: the text of the rules that were given.
     """
     lines = [f"# {printable(line)}" for line in heading]
     for question in open_questions:
@@ -45,9 +47,10 @@ def rule_text(
         lines += ["#", "# No variable takes these arrays:", *_names(unused)]
     whole = [each for each in variables if each.axis < 0 and not each.how]
     split = [each for each in variables if each.axis >= 0]
-    first = [each for each in variables if each.change.reshape]
+    reshaped = [each for each in variables if each.change.reshape]
     moved = [each for each in variables if each.change.permute]
     shaped = [each for each in variables if each.change.shape]
+    lines += ["", first.rstrip("\n")] if first else []
     lines += ["", "[[step]]"]
     kept = [name for each in variables for name in each.arrays]
     kept += [name for question in open_questions for name in question.arrays]
@@ -66,9 +69,9 @@ def rule_text(
         for each in made:
             value = list(each.arrays) if how == "sum" else {"axis": 0, "of": list(each.arrays)}
             lines.append(_line(each.variable, value, _evidence(each)))
-    if first:
+    if reshaped:
         lines += ["", "[step.reshape]"]
-        lines += [_line(each.variable, list(each.change.reshape)) for each in first]
+        lines += [_line(each.variable, list(each.change.reshape)) for each in reshaped]
     gated = [each for each in variables if each.gates]
     if moved or shaped or gated:
         lines += ["", "[[step]]"]
