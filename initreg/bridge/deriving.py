@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from initreg.bridge.conventions import conventions, only_convention
+from initreg.bridge.conventions import conventions, only_convention, shown_conventions
 from initreg.bridge.conversions import AS_IT_IS
-from initreg.bridge.fitting import fit
+from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
 from initreg.bridge.layers import (
     SourceLayer,
     TargetLayer,
@@ -17,7 +17,6 @@ from initreg.bridge.layers import (
     is_of_module,
     source_layers,
     target_layers,
-    unfused,
 )
 from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
@@ -55,7 +54,7 @@ def mapped(
     own = [each for each in own if each.name not in by_itself]
     layers, others = source_layers(readable)
     targets = target_layers(own, known)
-    sources = _with_unfused(layers, targets)
+    sources = _with_fused(_with_unfused(layers, targets), targets)
     _tie(sources, same)
     lines.of_flax = is_of_flax(sources)
     found = pair(sources, targets)
@@ -102,6 +101,7 @@ def mapped(
         tuple(tied),
         _longer_tables(targets, lines.missing, [each for each in arrays if each.origin in unused]),
         first,
+        not_apart(sources, unused) if lines.missing or lines.open else (),
     )
 
 
@@ -131,13 +131,12 @@ def _longer_tables(
 def _with_unfused(
     layers: Sequence[SourceLayer], targets: Sequence[TargetLayer]
 ) -> list[SourceLayer]:
-    """The layers, of which those that hold queries, keys and values are three, unless the target
-    has such a layer, too."""
+    """The layers, of which those that hold several are as many, unless the target has such a layer,
+    too."""
     found: list[SourceLayer] = []
+    splitting = Splitting(layers, targets)
     for layer in layers:
-        parts = unfused(layer)
-        if parts and _has_like(targets, layer):
-            parts = []
+        parts = splitting.apart(layer)
         rest = SourceLayer(layer.name, layer.position, dict(layer.weights), layer.why)
         if parts:
             taken = {id(w.array) for part in parts for w in part.weights.values()}
@@ -145,6 +144,18 @@ def _with_unfused(
         found += [rest] if rest.weights else []
         found += parts
     return found
+
+
+def _with_fused(layers: Sequence[SourceLayer], targets: Sequence[TargetLayer]) -> list[SourceLayer]:
+    """The layers, of which queries, keys and values are one where the target has them in one. It
+    must be known in which order the source has the axes of its kernels."""
+    if not fused_targets(targets):
+        return list(layers)
+    said: set[str | None] = {*shown_conventions(pair(layers, targets).paired)}
+    said = said or {convention_of(layers)}
+    if len(said) != 1 or None in said:
+        return list(layers)
+    return together(layers, targets, 1 if TENSORFLOW in said else 0)
 
 
 def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
@@ -159,10 +170,6 @@ def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
             )
         )
         layer.tied = numbers.setdefault(key, len(numbers))
-
-
-def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
-    return any(fit(layer, target) for target in targets)
 
 
 # The order in which the layers of Keras have the gates of a cell.
@@ -227,6 +234,8 @@ class _Lines:
                 (change,) = changes
             else:
                 change = paired.fit[convention][role]
+            if weight.heads and not change.reshape:
+                change = replace(change, reshape=weight.shape)
             reasons = [paired.why, paired.source.why]
             reasons += [how] if change.permute else []
             self.variables.append(
@@ -241,5 +250,8 @@ class _Lines:
                     change,
                     paired.target.kind,
                     "; ".join(each for each in reasons if each),
+                    weight.along,
+                    weight.heads,
+                    weight.sizes,
                 )
             )

@@ -50,6 +50,7 @@ _SAME = (
 _ORDINALS = {
     word: n for n, word in enumerate(["first", "second", "third", "fourth", "fifth", "sixth"], 1)
 }
+_ORDINALS |= {"before": 1, "after": 2}  # the two norms of a block: layernorm_before, norm1
 _CANONICAL = {word: group.split()[0] for group in _SAME for word in group.split()}
 _FEEDFORWARD = next(frozenset(g.split()) for g in _SAME if g.startswith("feedforward"))
 # What several words in a row say together.

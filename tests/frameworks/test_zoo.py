@@ -152,6 +152,28 @@ def test_a_longer_table_is_asked_for_and_can_be_sliced(tmp_path: Path) -> None:
     compare(pair)
 
 
+def test_a_fused_array_is_asked_for_and_can_be_taken_apart(tmp_path: Path) -> None:
+    """GPT-NeoX has the query, the key and the value of each head in turn, and no layer of the
+    target says how many heads there are. With the number, the lines of the comment are rules, and
+    with these everything is found."""
+    [made] = [each for each in ARCHITECTURES if each.make.__name__ == "gpt_neox_flat"]
+    pair, path = saved(made, tmp_path)
+    mapped = initreg.map(path, pair.ours)
+    assert [(each.array, each.count) for each in mapped.fused] == [
+        ("layers.*.attention.query_key_value.weight", 2)
+    ]
+    lines = mapped.to_text().splitlines()
+    at = lines.index("# If it has those of each head in turn:") + 1
+    shown = lines[at : lines.index("#", at)]
+    mine = "\n".join(line.removeprefix("#     ") for line in shown).replace("HEADS", "4")
+    (tmp_path / "mine.toml").write_text(mine)
+    mapped = initreg.map(path, pair.ours, rules=tmp_path / "mine.toml")
+    assert mapped.is_complete, mapped.verdict
+    mapped.save(tmp_path / "rules.toml")
+    restore(made, pair, path, tmp_path / "rules.toml")
+    compare(pair)
+
+
 def converted(pair: Pair, folder: Path) -> keras.Model:
     """What keras-hub makes of the same weights with its own converter. Some converters want the
     names of a model with a head."""
