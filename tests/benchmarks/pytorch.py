@@ -19,8 +19,8 @@ TITLE = "PyTorch's files"
 NOTE = """\
 The same model in a `.pth` that `torch.save` wrote, read by `initreg-torch` without torch, beside
 `torch.load(mmap=True, weights_only=True)` and `.numpy()` of each tensor. *numpy arrays* are arrays
-that do not depend on the file. These rows need torch, which is in `.venv-bridge`, the environment of
-`make bridge`. `make bench SUBJECTS=pytorch` measures them alone.
+that do not depend on the file. These rows need torch, which is in `.venv-bridge`, the environment
+of `make bridge`. `make bench SUBJECTS=pytorch` measures them alone.
 """
 
 

@@ -20,7 +20,6 @@ from importlib import metadata
 from pathlib import Path
 
 from measure import Row
-from plot import draw
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -146,6 +145,8 @@ def main(quick: bool, subjects: Sequence[str]) -> None:
     if not quick:
         PAGE.write_text(page, "utf-8")
     if not quick and not subjects:
+        from plot import draw  # which imports matplotlib
+
         draw(found["restoring"], found["growing"], PLOT)
 
 
