@@ -9,6 +9,7 @@ from typing import Any, Unpack
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.notes import still_reordered
 from initreg.bridge.deriving import mapped
 from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
@@ -57,9 +58,10 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     layers = getattr(found, "layers", None)
     with opening.open(source) as opened:
         arrays, same = opened.specs(), _same(opened)
+        doubts = source.reordered if isinstance(source, ArrayMap) else opened.reordered
         if steps:
             arrays = opened.apply(**given).specs()  # type: ignore[arg-type]
-            same = _same_after(arrays, same)
+            same, doubts = _same_after(arrays, same), still_reordered(arrays, doubts)
         return mapped(
             opened.label,
             found.label,
@@ -68,6 +70,7 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
             layers() if callable(layers) else {},
             same,
             first,
+            doubts,
         )
 
 

@@ -33,6 +33,7 @@ def mapped(
     known: Mapping[str, LayerSpec],
     same: Mapping[str, int] | None = None,
     first: str = "",
+    doubts: Mapping[str, str] | None = None,
 ) -> Mapped:
     """Derive which array is meant for which variable.
 
@@ -44,11 +45,12 @@ def mapped(
         known: what each variable is in its layer, by name, as far as the target knows.
         same: by name, a number that is equal for arrays with the same values: tied weights.
         first: the text of the rules that gave the arrays their names, "" if there are none.
+        doubts: why the elements of an array may be in another order, by name.
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
     readable = [each for each in arrays if not each.unreadable]
-    lines = _Lines()
+    lines = _Lines(doubts=doubts or {})
     by_itself = lines.add_modules(readable, [v for v in own if v.name not in known])
     readable = [each for each in readable if each.name not in by_itself]
     own = [each for each in own if each.name not in by_itself]
@@ -192,6 +194,7 @@ class _Lines:
     open: list[OpenQuestion] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     of_flax: bool = False
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     def add_modules(
         self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
@@ -221,6 +224,12 @@ class _Lines:
             doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
             if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
                 doubt = _TURNED
+            reordered = next(
+                (self.doubts[a.name] for a in weight.arrays if a.name in self.doubts), ""
+            )
+            if reordered:
+                self._ask(variable.name, weight.array.origin, reordered)
+                continue
             if doubt:
                 self.open.append(OpenQuestion((variable.name,), (weight.array.origin,), doubt))
                 continue
@@ -255,3 +264,12 @@ class _Lines:
                     weight.sizes,
                 )
             )
+
+    def _ask(self, variable: str, array: str, why: str) -> None:
+        """Ask for a variable, together with others for the same reason."""
+        for at, other in enumerate(self.open):
+            if other.why == why:
+                names = (*other.variables, variable), (*other.arrays, array)
+                self.open[at] = OpenQuestion(*names, why)
+                return
+        self.open.append(OpenQuestion((variable,), (array,), why))
