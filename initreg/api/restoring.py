@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from initreg import dtypes
 from initreg.api import optimizer_states
@@ -47,7 +47,7 @@ from initreg.plugin import training
 from initreg.plugin.installed import default_registry
 from initreg.plugin.target import Target
 from initreg.rules.casting import cast_values
-from initreg.specs import VariableSpec
+from initreg.specs import LayerSpec, VariableSpec
 from initreg.wording import names_text, plural
 
 if TYPE_CHECKING:
@@ -121,7 +121,10 @@ class Restore:
         plan = mark_unneeded(
             plan, [m.not_needed for m in self._maps], [m.copies for m in self._maps]
         )
-        hinting = Hinting(source, links, self._maps, self._variables, slots, sources, planned)
+        layers = partial(_layers, self._target)
+        hinting = Hinting(
+            *(source, links, self._maps, self._variables, slots, sources, planned, layers)
+        )
         self.plan = hinting.of(plan)
 
     def check_states(self) -> None:
@@ -390,6 +393,19 @@ class _Done:
             self.written,
             self.left,
         )
+
+
+def _layers(target: Target) -> Mapping[str, LayerSpec]:
+    """What each variable of a target is in its layer, as far as it is known."""
+    found = getattr(target, "layers", None)
+    if not callable(found):
+        return {}
+    try:
+        return cast("Mapping[str, LayerSpec]", found())
+    except FAULTS as error:  # only a warning depends on it, which is then given
+        if is_by_signal(error):
+            raise
+        return {}
 
 
 def _variables(target: Target) -> list[VariableSpec]:

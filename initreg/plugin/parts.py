@@ -64,6 +64,7 @@ class Parts(dict[str, Any]):
         parameters: those of all parts, if each part says which they are.
         metadata: that of each part.
         not_arrays: what else the parts hold.
+        reordered: the arrays of all parts that are in another order, by their names or globs.
     """
 
     def __init__(self, files: Iterable[FilePath]) -> None:
@@ -104,6 +105,14 @@ class Parts(dict[str, Any]):
     def not_arrays(self) -> tuple[str, ...]:
         found = (getattr(each, "not_arrays", ()) for each in self._opened)
         return tuple(itertools.chain.from_iterable(found))
+
+    @property
+    def reordered(self) -> dict[str, Any]:
+        """One part may say it of all."""
+        found: dict[str, Any] = {}
+        for each in self._opened:
+            found |= getattr(each, "reordered", None) or {}
+        return found
 
     def close(self) -> None:
         for each in self._opened:

@@ -27,8 +27,9 @@ class Target(Protocol):
 
     And it may have a method ``layers()``, which returns what each variable is in its layer, as far
     as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
-    for it. A method ``outputs(inputs, names)`` runs it on arrays, and returns the outputs of the
-    layers of these names as numpy arrays, and those of the target itself under ``""``.
+    for it, and so does a plan that doubts the order of axes. A method ``outputs(inputs, names)``
+    runs it on arrays, and returns the outputs of the layers of these names as numpy arrays, and
+    those of the target itself under ``""``.
 
     Attributes:
         label: what messages call it: ``"TF1 session"``, ``"Keras model 'resnet50'"``.

@@ -24,6 +24,7 @@ from initreg.dtypes import OpaqueDtype
 from initreg.format_tools.files import read_at, stamp_of
 
 from initreg_gguf.header import Fault, Header, Short, Tensor
+from initreg_gguf.rows import reordered
 
 # Types whose bytes are a plain array, with numpy's type string without the byte order.
 PLAIN = {
@@ -84,13 +85,15 @@ class Quantised:
 class Tensors(dict[str, Any]):
     """What initreg gets: names to extents or ``Quantised``. It keeps the file open.
 
-    ``metadata`` are the key-value pairs of the file, as text.
+    ``metadata`` are the key-value pairs of the file, as text. ``reordered`` says of which tensors
+    llama.cpp has put the rows in another order.
     """
 
     def __init__(self, label: str, file: BinaryIO, metadata: Mapping[str, str]) -> None:
         super().__init__()
         self.label = label
         self.metadata = metadata
+        self.reordered: Mapping[str, str] = {}
         self._file = file
         self._stamp = stamp_of(file)
 
@@ -138,6 +141,7 @@ def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, 
             if isinstance(found, Quantised):
                 packed += found.nbytes
                 unpacked += math.prod(found.shape) * 4
+        arrays.reordered = reordered(header.values)
         _check_sharing(source, packed, unpacked, options)
         on_error.pop_all()
     return arrays
