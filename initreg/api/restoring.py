@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
+import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -13,9 +15,11 @@ from initreg import dtypes
 from initreg.api import optimizer_states
 from initreg.api.chain import Link, Step, open_chain
 from initreg.api.hinting import Hinting
-from initreg.arrays.describing import check_state, names_in
+from initreg.api.target_variables import boxes_of, shape_in, variables_of
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
+from initreg.arrays.pieces import pieces
+from initreg.arrays.regions import refitted
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (
     FAULTS,
@@ -45,7 +49,7 @@ from initreg.plan.rows import Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
 from initreg.plugin import training
 from initreg.plugin.installed import default_registry
-from initreg.plugin.target import Target
+from initreg.plugin.target import PieceSpec, Target
 from initreg.rules.casting import cast_values
 from initreg.specs import VariableSpec
 from initreg.wording import names_text, plural
@@ -86,7 +90,7 @@ class Restore:
         self._target: Target = default_registry().target(target)
         self._obj = target
         self._steps = steps
-        variables = _variables(self._target)
+        variables = variables_of(self._target)
         links = [link.onto([v.name for v in variables]) for link in links]
         self._maps = open_chain(links, stack)
         # By the names in the source itself, as in the rows of a plan.
@@ -201,7 +205,9 @@ class Restore:
             PartialRestoreError: it failed after some variables were written.
             InitregError: it failed before. Nothing was written.
         """
-        rows = sorted(self.plan.restored, key=self._position)
+        rows = list(self.plan.restored)
+        if not self._is_in_order:
+            rows.sort(key=self._position)
         done = _Done({row.name for row in rows})
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
@@ -262,14 +268,49 @@ class Restore:
         """Where the array is read: by source, then by file and offset."""
         return (row.source or 0, *position(self._array(row)))
 
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether the target has to get the arrays in the order of its variables."""
+        return getattr(self._target, "in_order", False) is True
+
     def _read(self, rows: Sequence[Row]) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
-        """Read what is written, ahead of the target. None of it is kept here."""
-        for index, array in stream([self._array(r) for r in rows], ALIGNMENT, self._room(rows)):
+        """Read what is written. Rows that are written in pieces are read by themselves."""
+        for in_pieces, group in itertools.groupby(rows, self._is_in_pieces):
+            if in_pieces:
+                for row in group:
+                    yield from self._read_pieces(row)
+            else:
+                yield from self._read_ahead(list(group))
+
+    def _is_in_pieces(self, row: Row) -> bool:
+        variable = self._variables[row.name]
+        return bool(variable.parts or variable.most_bytes)
+
+    def _read_pieces(self, row: Row) -> Iterator[tuple[PieceSpec, np.ndarray[Any, Any]]]:
+        """Read one array, piece by piece. An axis of length 1 that one side lacks has one index."""
+        variable, array = self._variables[row.name], self._array(row)
+        shape = shape_in(variable, array.shape)
+        boxes = [refitted(box, shape, array.shape) for box in boxes_of(variable, shape)]
+        dtype = dtypes.to_numpy(variable.dtype)
+        fields = {each.name: getattr(variable, each.name) for each in dataclasses.fields(variable)}
+        for part, box, is_last, values in pieces(array, boxes, variable.most_bytes, dtype):
+            box = refitted(box, array.shape, shape)
+            fields["shape"] = box.shape
+            piece = PieceSpec(**fields, at=box.starts, of=shape, part=part, is_last=is_last)
+            yield piece, values.reshape(box.shape)
+            del values
+
+    def _read_ahead(
+        self, rows: Sequence[Row]
+    ) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
+        """Read arrays ahead of the target. None of them is kept here."""
+        found = stream(
+            [self._array(r) for r in rows], ALIGNMENT, self._room(rows), self._is_in_order
+        )
+        for index, array in found:
             variable = self._variables[rows[index].name]
             if rows[index].kind is Kind.RESHAPED:
-                assert variable.shape is not None
-                shape = [-1 if axis is None else axis for axis in variable.shape]
-                array = array.reshape(shape)
+                array = array.reshape(shape_in(variable, array.shape))
             pair = variable, cast_values(array, dtypes.to_numpy(variable.dtype), rows[index].name)
             del array
             yield pair
@@ -352,30 +393,6 @@ class _Done:
             self.written,
             self.left,
         )
-
-
-def _variables(target: Target) -> list[VariableSpec]:
-    """The variables of a target. Raises TargetError if it cannot list them."""
-    try:
-        found = list(target.variables())
-    except InitregError:
-        raise
-    except FAULTS as error:
-        if is_by_signal(error):
-            raise
-        raise TargetError(
-            f"{target.label}: cannot list its variables: {type(error).__name__}: {error}"
-        ) from error
-    for each in found:
-        if not isinstance(each, VariableSpec):
-            raise TargetError(f"{target.label}: lists {each!r}, which is not a VariableSpec")
-        what = f"{target.label}: variable {each.name!r}"
-        for field in ("aliases", "places", "automatic", "not_needed_with"):
-            if (given := getattr(each, field)) != ():
-                names_in(given, f"{what}: VariableSpec.{field}")
-        if each.state is not None:
-            check_state(each.state, what)
-    return found
 
 
 def _given_away(pairs: list[Any]) -> Iterable[Any]:
