@@ -52,7 +52,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.target import PieceSpec, Target
 from initreg.rules.casting import cast_values
 from initreg.specs import VariableSpec
-from initreg.wording import names_text, plural
+from initreg.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,7 +220,7 @@ class Restore:
                 # written, or else a swap would give both the same value.
                 parts = [(_given_away(list(pairs)), step) for pairs, step in parts]
             for pairs, step in parts:
-                for given in self._target.write(pairs):
+                for given in self._target.write(done.noting(pairs)):
                     done.wrote(normalise(given))
                 if step is not None:
                     done.run(step, self._obj)
@@ -347,6 +347,7 @@ class _Done:
         self._expected = expected
         self.written: list[str] = []
         self._ran: list[str] = []  # the labels of the steps
+        self._begun = ""  # the variable that is being written in pieces
         self.running: Step | None = None
 
     @property
@@ -357,9 +358,19 @@ class _Done:
     @property
     def began(self) -> bool:
         """Whether the target has changed, as far as it is known."""
-        return bool(self.written or self._ran)
+        return bool(self.written or self._ran or self._begun)
+
+    def noting(self, pairs: Iterable[Any]) -> Iterator[Any]:
+        """The pairs, as the target takes them. It notes which variable is written in pieces."""
+        for pair in pairs:
+            if isinstance(pair[0], PieceSpec) and not pair[0].is_last:
+                self._begun = normalise(pair[0].name)
+            yield pair
+            del pair
 
     def wrote(self, name: str) -> None:
+        if name == self._begun:
+            self._begun = ""
         if name in self._expected:
             logger.debug("Restored %s", name)
             self.written.append(name)
@@ -374,6 +385,7 @@ class _Done:
         """The error for one that came after a part was done."""
         what = [f"{plural(len(self.written), 'variable')} written"]
         what += [f"{label} was run" for label in self._ran]
+        what += [f"a part of {printable(self._begun)}"] if self._begun else []
         names = "; ".join(names_text(((n, "") for n in self.left), more="see error.not_written"))
         advice = "With atomic=True, all is read before anything is written"
         if atomic:  # all was read, and the target did not take it

@@ -215,5 +215,3 @@ def _changed(array: LazyArray, values: Array, losses: Losses) -> Array:
         else:
             values = change.apply_to_region(values, array.name)  # type: ignore[attr-defined]
     return values
-
-

@@ -124,7 +124,8 @@ def refitted(box: Box, shape: tuple[int, ...], into: tuple[int, ...]) -> Box:
     >>> refitted(Box((0, 2), (1, 4), ()), (1, 4), (4,))
     Box(starts=(2,), stops=(4,), index=())
     """
-    ends = iter([e for e, n in zip(zip(box.starts, box.stops), shape, strict=True) if n != 1])
+    each = zip(box.starts, box.stops, shape, strict=True)
+    ends = iter([(start, stop) for start, stop, length in each if length != 1])
     found = [(0, 1) if length == 1 else next(ends) for length in into]
     return Box(tuple(start for start, _ in found), tuple(stop for _, stop in found), ())
 
