@@ -121,13 +121,24 @@ class Reader:
         extents = (
             [extent for _, extent in value.slices] if isinstance(value, SlicedExtent) else [value]
         )
-        is_summed = any(
-            isinstance(each, Extent) and each.checksum is not None and each.codec is None
-            for each in extents
-        )
-        if self._verify and is_summed and array.name not in self._verified:
-            self.read(array)
-            self._verified.add(array.name)
+        if not self._verify or array.name in self._verified:
+            return
+        for each in extents:
+            if isinstance(each, Extent) and each.checksum is not None and each.codec is None:
+                self._verify_extent(array.name, each)
+        self._verified.add(array.name)
+
+    def _verify_extent(self, name: str, extent: Extent) -> None:
+        """Compare a checksum. In memory is one chunk."""
+        assert extent.checksum is not None
+        nbytes = extent.length - extent.skip
+        scratch = memoryview(bytearray(min(nbytes, _CHUNK)))
+        total = 0
+        for start in range(0, max(nbytes, 1), _CHUNK):
+            into = scratch[: min(nbytes - start, _CHUNK)]
+            found, length = self.fill(name, extent, into, start)
+            total = checksums.joined(extent.checksum[0], total, found, length)
+        self.compare(name, extent, total)
 
     # --- whole arrays --------------------------------------------------------------------------
 
@@ -180,7 +191,7 @@ class Reader:
         array, raw = self._empty(name, extent, into)
         cuts = [*range(0, len(raw), _CHUNK), len(raw)]
         chunks = [
-            pool.submit(self._read_chunk, name, extent, raw, start, stop)
+            pool.submit(self.fill, name, extent, raw[start:stop], start)
             for start, stop in pairwise(cuts)
         ]
 
@@ -190,7 +201,7 @@ class Reader:
                 found, length = chunk.result()
                 if self._verify and extent.checksum is not None:
                     total = checksums.joined(extent.checksum[0], total, found, length)
-            self._compare(name, extent, total)
+            self.compare(name, extent, total)
             return [_native(array, extent)]
 
         return Job(finish, list(chunks))
@@ -226,15 +237,12 @@ class Reader:
             f"{self._label}: array {name!r} {error}. Download or copy the file again"
         )
 
-    def _read_chunk(
-        self, name: str, extent: Extent, raw: memoryview, start: int, stop: int
-    ) -> tuple[int, int]:
-        """Fill a part of an array.
+    def fill(self, name: str, extent: Extent, into: memoryview, start: int) -> tuple[int, int]:
+        """Fill a part of an array that is not packed, from the byte ``start`` on.
 
         Returns:
             The checksum and the length of what was read, including skipped bytes.
         """
-        into = raw[start:stop]
         found = 0
         head = memoryview(bytearray(extent.skip if start == 0 else 0))
         offset = extent.offset + extent.skip + start - len(head)
@@ -247,13 +255,13 @@ class Reader:
     def _read_extent(self, name: str, extent: Extent, into: Array | None = None) -> Array:
         array, raw = self._empty(name, extent, into)
         if extent.codec is None:
-            found, _ = self._read_chunk(name, extent, raw, 0, len(raw))
+            found, _ = self.fill(name, extent, raw, 0)
         elif extent.codec in CODECS:
             fetch = self._files.stream(extent.file, name, extent.offset, extent.length)
             found = self._inflate(name, extent, raw, fetch)
         else:
             raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
-        self._compare(name, extent, found)
+        self.compare(name, extent, found)
         return _native(array, extent)
 
     def _inflate(
@@ -274,7 +282,7 @@ class Reader:
         def fetch(at: int, into: memoryview) -> None:
             into[:] = packed[at : at + len(into)]
 
-        self._compare(name, extent, self._inflate(name, extent, raw, fetch))
+        self.compare(name, extent, self._inflate(name, extent, raw, fetch))
         return _native(array, extent)
 
     def _read_together(self, arrays: Sequence[LazyArray]) -> list[Array]:
@@ -296,7 +304,7 @@ class Reader:
                 continue
             if self._verify and extent.checksum is not None:
                 kind = extent.checksum[0]
-                self._compare(array.name, extent, checksums.checksum(kind, span[start:stop]))
+                self.compare(array.name, extent, checksums.checksum(kind, span[start:stop]))
             dtype = dtypes.to_numpy(extent.dtype)
             shape = extent.shape if extent.order == "C" else extent.shape[::-1]
             try:
@@ -313,7 +321,8 @@ class Reader:
             whole[box] = self._read_extent(name, extent)
         return whole
 
-    def _compare(self, name: str, extent: Extent, found: int) -> None:
+    def compare(self, name: str, extent: Extent, found: int) -> None:
+        """Raise DamagedFile if this is not the checksum of an array, and it is to be verified."""
         if not self._verify or extent.checksum is None:
             return
         kind, expected = extent.checksum
@@ -405,7 +414,7 @@ class Reader:
             raise self._files.ended(extent.file, name, len(mapping) - at, extent.length)
         if self._verify and extent.checksum is not None:
             whole = np.frombuffer(mapping, np.uint8, extent.length, extent.offset)
-            self._compare(name, extent, checksums.checksum(extent.checksum[0], whole))
+            self.compare(name, extent, checksums.checksum(extent.checksum[0], whole))
         try:
             return np.ndarray(extent.shape, dtype, mapping, at)
         except (ValueError, MemoryError) as error:

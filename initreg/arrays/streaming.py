@@ -31,6 +31,7 @@ def stream(
     arrays: Sequence[LazyArray],
     alignment: int | None = None,
     room: Callable[[int, tuple[int, ...], int], np.ndarray[Any, Any] | None] | None = None,
+    in_order: bool = False,
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """Read arrays ahead of the caller.
 
@@ -42,6 +43,7 @@ def stream(
         arrays: the arrays, best in the order in which they are in their files.
         alignment: as for ``Reader.start``.
         room: as for ``Reader.start``, but it also takes the index of the array.
+        in_order: whether they have to come in exactly the given order.
 
     Yields:
         The index of each array, and its values, in about the given order.
@@ -78,7 +80,7 @@ def stream(
                     job = Job.failed(error)
                 started.append((piece, job))
                 ahead += piece.nbytes
-            piece, job = _ready(started, in_order=not packed)
+            piece, job = _ready(started, in_order=in_order or not packed)
             try:
                 found = job.finish()
             except InitregError:
