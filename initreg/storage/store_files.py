@@ -23,7 +23,13 @@ _TAIL = 1 << 14  # bytes that are read at once if something near the end is aske
 _LEAST = 2048  # bytes that a read takes at least
 _MOST_AHEAD = 1 << 18  # bytes that a read takes ahead, when it goes on where the last one ended
 _GAP = 1 << 16  # bytes between two ranges that are read with them, rather than by two requests
-_SPARE = 1 << 18  # bytes between ranges that are read with them in all
+_SPARE = 1 << 18  # bytes between ranges that are read with them in all, or this many times more
+_TIMES_SPARE = 4  # than the ranges themselves have
+# What a small request costs, in bytes of a large one. It is less than it would be by the time that
+# it takes, so that files of tens of megabytes are planned by their headers alone.
+_REQUEST = 1 << 15
+_SMALL_AT_ONCE = 4  # times as many small requests at once as large ones
+_PIECE = 4 << 20  # bytes of one request, if a whole file is read
 _LONGEST = 1 << 20  # bytes of ranges that were put together
 _MOST_KEPT = 64 << 20  # bytes of one file
 
@@ -47,7 +53,9 @@ class StoreFiles:
         self._found: dict[str, Found | None] = {}
         self._names: dict[str, tuple[str, ...] | StoreError] = {}
         self._known: dict[str, Segments] = {}
+        self._spent: dict[str, int] = {}  # what small requests have cost
         self._ended: dict[str, tuple[int, int]] = {}  # where the last read ended, and its length
+        self._reading: dict[str, threading.Lock] = {}  # of those who read a whole file
         self._pool: Any = None
 
     def url(self, key: str) -> str:
@@ -138,6 +146,9 @@ class StoreFiles:
                 return found
             first, last = self._ahead(key, offset, stop, whole)
             ranges = known.missing(first, last)
+        if self._spend(key, len(ranges), whole):
+            self._read_whole(key, whole)
+            ranges = []
         for start, end in ranges:
             data = self.read(key, start, end - start)
             with self._lock:
@@ -162,6 +173,37 @@ class StoreFiles:
             self._ended[key] = (last, last - offset)
         return first, last
 
+    def _spend(self, key: str, requests: int, whole: int) -> bool:
+        """Count small requests. Returns whether all of them together have cost as much as reading
+        the whole file, so that it is time to do that."""
+        with self._lock:
+            spent = self._spent[key] = self._spent.get(key, 0) + requests * _REQUEST
+        return whole <= min(spent, _MOST_KEPT)
+
+    def _read_whole(self, key: str, whole: int) -> None:
+        """Read what is not known yet of a file."""
+        with self._lock:
+            reading = self._reading.setdefault(key, threading.Lock())
+        with reading:
+            with self._lock:
+                known = self._known.setdefault(key, Segments())
+                gone = merged(known.missing(0, whole), whole, whole, whole)
+            cuts = [(at, min(at + _PIECE, b)) for a, b in gone for at in range(a, b, _PIECE)]
+            self._fetch(key, known, cuts)
+
+    def _fetch(self, key: str, known: Segments, ranges: Sequence[tuple[int, int]]) -> None:
+        """Read ranges, several at once, and keep them."""
+
+        def fetch(each: tuple[int, int]) -> None:
+            data = self.read(key, each[0], each[1] - each[0])
+            with self._lock:
+                known.add(each[0], data)
+
+        if len(ranges) == 1:
+            fetch(ranges[0])
+        elif ranges:
+            list(self._threads().map(fetch, ranges))
+
     def prefetch(self, key: str, ranges: Iterable[tuple[int, int]]) -> None:
         """Read several parts of a file at once, so that :meth:`pread` knows them.
 
@@ -179,17 +221,12 @@ class StoreFiles:
                 if 0 <= offset < whole
                 for each in known.missing(offset, min(offset + length, whole))
             ]
-        wanted = merged(gone, _GAP, _SPARE, _LONGEST)
-
-        def fetch(each: tuple[int, int]) -> None:
-            data = self.read(key, each[0], each[1] - each[0])
-            with self._lock:
-                known.add(each[0], data)
-
-        if len(wanted) == 1:
-            fetch(wanted[0])
-        elif wanted:
-            list(self._threads().map(fetch, wanted))
+        spare = max(_SPARE, _TIMES_SPARE * sum(stop - start for start, stop in gone))
+        wanted = merged(gone, _GAP, spare, _LONGEST)
+        if self._spend(key, len(wanted), whole):
+            self._read_whole(key, whole)
+        else:
+            self._fetch(key, known, wanted)
 
     # --- arrays ----------------------------------------------------------------------------------
 
@@ -205,12 +242,7 @@ class StoreFiles:
         """
         wanted = sum(map(len, into))
         count = max(0, min(wanted, self.stamp(key).size - offset))
-        with self._lock:
-            known = self._known.get(key)
-            data = known.get(offset, count) if known is not None else None
-        if data is None:
-            data = self.read(key, offset, count)
-        left = memoryview(data)
+        left = memoryview(self.read(key, offset, count))
         for each in into:
             part = left[: len(each)]
             each[: len(part)] = part
@@ -218,10 +250,15 @@ class StoreFiles:
         return count
 
     def read(self, key: str, offset: int, length: int) -> bytes:
-        """Bytes that lie in the file. They are not kept."""
+        """Bytes that lie in the file. They are not kept, but may be known already."""
         if not length:
             return b""
         stamp = self.stamp(key)
+        with self._lock:
+            known = self._known.get(key)
+            found = known.get(offset, length) if known is not None else None
+        if found is not None:
+            return found
         what = f"reading bytes {offset:,} to {offset + length:,} failed"
 
         def once() -> bytes:
@@ -284,7 +321,9 @@ class StoreFiles:
 
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max(1, self.store.concurrency), "initreg-store")
+                at_once = self.store.concurrency
+                count = _SMALL_AT_ONCE * at_once if at_once > 1 else 1
+                self._pool = ThreadPoolExecutor(count, "initreg-store")
             return self._pool
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, BinaryIO, Self
 
@@ -96,11 +96,12 @@ class Container:
                 if what := stand_in(read_at(file, _HEAD, start), length):
                     raise DamagedFile(f"{label} is {what}")
                 raise DamagedFile(f"{label}: what should be HDF5 has no HDF5 signature. {AGAIN}")
-            in_store = source is not None and not source.is_local and not is_temporary
-            self.content = Content(pread_of(file), start, length, found.base, not in_store)
+            place = (pread_of(file), start, length, found.base)
             self.root = found.root
-            if source is not None and in_store:
-                self._scout(source, Content(pread_of(file), start, length, found.base, False))
+            if source is None or source.is_local or is_temporary:
+                self.content = Content(*place)
+            else:
+                self.content = self._scouted(source, place)
         except BaseException:
             file.close()
             raise
@@ -122,14 +123,20 @@ class Container:
         size = source.size
         return cls(what, source.path, 0, size, file, size, options, source=source)
 
-    def _scout(self, source: Source, content: Content) -> None:
-        """Read the structures of a file in a store, before they are asked for one by one."""
+    def _scouted(
+        self, source: Source, place: tuple[Callable[[int, int], bytes], int, int, int]
+    ) -> Content:
+        """The bytes of a file in a store, whose structures are read before they are asked for one
+        by one."""
         from initreg_formats.h5.scouting import scout
 
-        def prefetch(places: list[tuple[int, int]]) -> None:
-            source.prefetch((content.start + address, size) for address, size in places)
+        first = place[1] + place[3]
 
-        scout(content, self.root, prefetch)
+        def prefetch(places: list[tuple[int, int]]) -> None:
+            source.prefetch((first + address, size) for address, size in places)
+
+        scout(Content(*place, prefetch), self.root)  # bounded by itself
+        return Content(*place, prefetch)
 
     def offset(self, address: int) -> int:
         """Where an address is in the file at ``path``."""

@@ -9,7 +9,6 @@ of it there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from initreg import InitregError
@@ -19,19 +18,18 @@ from initreg_formats.h5.hdf5.content import Bad, Content, Unknown
 from initreg_formats.h5.hdf5.groups import HARD
 from initreg_formats.h5.hdf5.strings import strings
 
-_AT_ONCE = 16
+_AT_ONCE = 48
 _DEEPEST = 200
 _HEADER = 512  # bytes that the header of an object usually has at most
 _MOST = 1 << 20  # objects
 
 
-def scout(content: Content, root: int, prefetch: Callable[[list[tuple[int, int]]], None]) -> None:
+def scout(content: Content, root: int) -> None:
     """Look at all objects of a file.
 
     Args:
         content: the bytes of the file. It bounds what all objects together may make us read.
         root: the address of the root group.
-        prefetch: reads parts of the HDF5 file, each an address and a length.
     """
     seen, level = {root}, [root]
     with ThreadPoolExecutor(_AT_ONCE, "initreg-scout") as pool:
@@ -42,7 +40,7 @@ def scout(content: Content, root: int, prefetch: Callable[[list[tuple[int, int]]
             level = [*dict.fromkeys(a for each in found for a in each if a not in seen)]
             seen.update(level)
             try:
-                prefetch([(address, _HEADER) for address in level])
+                content.expect(level, _HEADER)
             except InitregError:
                 return
 

@@ -36,7 +36,8 @@ class Content:
         start: where the HDF5 file begins in it.
         length: how many bytes it has.
         base: the size of the user block, from whose end all addresses count.
-        paged: whether to read pages, which is faster where a read costs as much as its bytes.
+        prefetch: for a file in a store: reads parts of it ahead, each an address and a length. A
+            local file is read in pages instead, because a read costs as much as its bytes there.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class Content:
         start: int,
         length: int,
         base: int,
-        paged: bool = True,
+        prefetch: Callable[[list[tuple[int, int]]], None] | None = None,
     ) -> None:
-        self._paged = paged
+        self._prefetch = prefetch
         self._read = read
         self.start = start + base
         self.length = length - base
@@ -67,7 +68,7 @@ class Content:
         if self._left < 0:
             raise Bad("its structures lead to the same bytes again and again")
         is_split = address >> _PAGE != (end - 1) >> _PAGE
-        if is_split or size <= 0 or end > self.length or not self._paged:
+        if is_split or size <= 0 or end > self.length or self._prefetch is not None:
             return self.data(address, size)
         page = self._pages.get(address >> _PAGE)
         if page is None:
@@ -78,6 +79,11 @@ class Content:
             self._pages[address >> _PAGE] = page
         at = address & ((1 << _PAGE) - 1)
         return page[at : at + size]
+
+    def expect(self, addresses: list[int], size: int) -> None:
+        """Say that structures of about ``size`` bytes at these addresses are read next."""
+        if self._prefetch is not None and len(addresses) > 1:
+            self._prefetch([(address, size) for address in addresses if address < self.length])
 
     def data(self, address: int, size: int) -> bytes:
         """``size`` bytes of data, which are not counted. Raises Bad if they are not in the file.
