@@ -14,8 +14,6 @@ from initreg import (
     DuplicateName,
     Extent,
     InitregError,
-    OpenOptions,
-    RefusedFile,
     Source,
 )
 from initreg.dtypes import to_numpy
@@ -52,8 +50,8 @@ class Arrays(dict[str, Any]):
         self.not_needed: dict[str, str] = {}
 
 
-def open_model(source: Source, options: OpenOptions) -> Arrays:
-    """Every tensor that has values, by name. Raises DamagedFile, RefusedFile or DuplicateName."""
+def open_model(source: Source) -> Arrays:
+    """Every tensor that has values, by name. Raises DamagedFile or DuplicateName."""
     if source.path is None:
         raise InitregError(f"{source.label} is not a file")
     if not source.exists:
@@ -99,9 +97,7 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
                 arrays.not_needed[name] = f"says how {tensor.name!r} was quantised"
         if tensor.span is not None:
             total += tensor.span[1] - tensor.span[0]
-    RefusedFile.check_inflation(
-        f"{source.label}: all of its arrays together", source.size, total, options.max_inflation
-    )
+    DamagedFile.check_shared(source.label, source.size, total)
     return arrays
 
 
