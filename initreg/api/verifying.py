@@ -26,6 +26,7 @@ from initreg.errors import (
 )
 from initreg.option_spelling import Spelt, either, join, option, said
 from initreg.plugin.installed import default_registry
+from initreg.plugin.part_names import refuse_link_out
 from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
@@ -245,7 +246,10 @@ def _without(message: str, label: str) -> str:
 
 def _manifest_of(source: Any, files: Any) -> Path | None:
     path = Source(source).path if not isinstance(source, ArrayMap) else None
-    return None if path is None else manifests.find(path, files)
+    found = None if path is None else manifests.find(path, files)
+    if found is not None:
+        refuse_link_out(found, str(path), path)
+    return found
 
 
 def _files_of(array: LazyArray) -> Iterator[Path]:
