@@ -49,24 +49,35 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
         member = _member(members, what)
         start = data_offset(file, member, weights)
         check_size(member, member.file_size, weights, options.max_inflation)
+        is_here = True
         if member.compress_type == zipfile.ZIP_STORED:
             if start + member.file_size > source.size:
                 raise DamagedFile(
                     f"{weights} ends beyond the archive. The file is truncated or corrupt. "
                     "Download or copy it again"
                 )
-            if options.verify:
+            is_here = source.is_local or not options.verify
+            if options.verify and is_here:
                 _verify(file, start, member, weights)
             assert source.path is not None
             path, content, is_temporary = source.path, file, False
-        else:
+        if member.compress_type != zipfile.ZIP_STORED or not is_here:
+            # What is in a store is fetched once: for its checksum, and for the arrays.
             start, content = 0, _unpack(file, member, weights)
             path, is_temporary = Path(f"/dev/fd/{content.fileno()}"), True
         config = _config(source, file, members)
         if is_temporary:
             file.close()
         container = Container(
-            what, path, start, source.size, content, member.file_size, options, is_temporary
+            what,
+            path,
+            start,
+            source.size,
+            content,
+            member.file_size,
+            options,
+            is_temporary,
+            source,
         )
         container.config = config
         container.vocabularies = read_vocabularies(source, options)

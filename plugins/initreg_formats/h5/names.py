@@ -27,11 +27,13 @@ from initreg_formats.h5.hdf5.headers import Header
 from initreg_formats.h5.layers import (
     VARIABLES,
     automatic_label,
+    configured_layers,
     label,
     later_places,
     layer_names,
     model_name,
 )
+from initreg_formats.h5.roles import with_roles
 from initreg_formats.h5.vocabularies import vocabulary_arrays
 from initreg_formats.h5.walk import Contents, Walk
 from initreg_formats.shared.keras_names import (
@@ -80,6 +82,7 @@ def arrays_of(container: Container) -> dict[str, Any]:
             arrays[name] = array
             if path in named and named[path].is_state:
                 listed.append(name)
+    arrays = with_roles(arrays, configured_layers(contents, container), layers)
     container.optimizers = optimizers.look(contents, container, arrays, listed)
     return arrays | vocabulary_arrays(container.vocabularies, layers)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from initreg import ChunkedExtent
+from initreg.format_tools.files import read_at
 from initreg_formats.h5.container import Container, structures
 from initreg_formats.h5.hdf5.content import Bad
 from initreg_formats.h5.hdf5.datatypes import STRING, Type
@@ -97,11 +97,9 @@ def in_chunks(
     container.content.claim_strings(sum(chunk.length for chunk in extent.chunks))
 
     def fetch(offset: int, into: memoryview) -> None:
-        done = 0
-        while done < len(into):
-            count = os.preadv(container.window[0], [into[done:]], offset + done)
-            if not count:
-                raise Bad("the file shrank while it was read")
-            done += count
+        found = read_at(container.window[0], len(into), offset)
+        if len(found) != len(into):
+            raise Bad("the file shrank while it was read")
+        into[:] = found
 
     return lambda: chunks.read(extent, what, fetch, container.verify).tobytes()

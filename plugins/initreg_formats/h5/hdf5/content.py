@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 UNDEFINED = (1 << 64) - 1  # the address of what was never allocated
 _PAGE = 14  # bits of an address in a page: 16 KiB
@@ -32,14 +32,24 @@ class Content:
     """An HDF5 file, or a member of an archive that is one.
 
     Args:
-        descriptor: the open file.
+        read: reads so many bytes from an offset of the file, as ``os.pread``.
         start: where the HDF5 file begins in it.
         length: how many bytes it has.
         base: the size of the user block, from whose end all addresses count.
+        prefetch: for a file in a store: reads parts of it ahead, each an address and a length. A
+            local file is read in pages instead, because a read costs as much as its bytes there.
     """
 
-    def __init__(self, descriptor: int, start: int, length: int, base: int) -> None:
-        self._descriptor = descriptor
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        start: int,
+        length: int,
+        base: int,
+        prefetch: Callable[[list[tuple[int, int]]], None] | None = None,
+    ) -> None:
+        self._prefetch = prefetch
+        self._read = read
         self.start = start + base
         self.length = length - base
         self._left = _TIMES * length + _SPARE
@@ -57,7 +67,8 @@ class Content:
             self._left -= size + _EACH
         if self._left < 0:
             raise Bad("its structures lead to the same bytes again and again")
-        if address >> _PAGE != (end - 1) >> _PAGE or size <= 0 or end > self.length:
+        is_split = address >> _PAGE != (end - 1) >> _PAGE
+        if is_split or size <= 0 or end > self.length or self._prefetch is not None:
             return self.data(address, size)
         page = self._pages.get(address >> _PAGE)
         if page is None:
@@ -69,6 +80,11 @@ class Content:
         at = address & ((1 << _PAGE) - 1)
         return page[at : at + size]
 
+    def expect(self, addresses: list[int], size: int) -> None:
+        """Say that structures of about ``size`` bytes at these addresses are read next."""
+        if self._prefetch is not None and len(addresses) > 1:
+            self._prefetch([(address, size) for address in addresses if address < self.length])
+
     def data(self, address: int, size: int) -> bytes:
         """``size`` bytes of data, which are not counted. Raises Bad if they are not in the file.
 
@@ -77,7 +93,7 @@ class Content:
         if address < 0 or size < 0 or address + size > self.length:
             where = "nowhere" if address == UNDEFINED else f"at byte {address + size:,}"
             raise Bad(f"something should end {where}, but the file has {self.length:,} bytes")
-        found = os.pread(self._descriptor, size, self.start + address)
+        found = self._read(size, self.start + address)
         if len(found) != size:
             raise Bad("the file shrank while it was read")
         return found
