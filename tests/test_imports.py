@@ -42,7 +42,10 @@ GROUND_FLOOR = {
     "specs": {"dtypes"},
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
     "plugin.claim": set[str](),
-    "plugin.source": {"errors", "plugin.part_names", "storage.stamps", "storage.stand_ins"},
+    "plugin.source": {
+        *("errors", "plugin.foreign", "plugin.part_names", "storage.locating", "storage.paths"),
+        *("storage.stamps", "storage.stand_ins", "storage.store_files", "store_paths"),
+    },
 }
 # What `initreg probe` must not pay for: rooms, and the modules on the ground floor, by name.
 NOT_FOR_PROBE = ("rules", "plan", "api", "wording", "folding")

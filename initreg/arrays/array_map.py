@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -27,6 +26,7 @@ from initreg.specs import (
     OpaqueExtent,
     SlicedExtent,
 )
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     from initreg.rules.keywords import Globs, RuleOptions, Rules
@@ -167,13 +167,13 @@ class ArrayMap(Mapping[str, LazyArray]):
         return self._metadata
 
     @property
-    def path(self) -> Path | None:
+    def path(self) -> FilePath | None:
         """The path that names what was opened, if the format says so: a checkpoint's prefix.
 
         It may differ from the path that was given, such as that of a folder.
         """
         given = getattr(self._source, "path", None)
-        return given if isinstance(given, Path) else None
+        return given if isinstance(given, FilePath) else None
 
     @property
     def not_arrays(self) -> tuple[str, ...]:
@@ -183,10 +183,10 @@ class ArrayMap(Mapping[str, LazyArray]):
         return tuple(each for each in given if isinstance(each, str))
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[FilePath, ...]:
         """The files that the arrays are in, and those that list them, as far as they are known."""
         given = getattr(self._source, "files", ())
-        found = [file for file in given if isinstance(file, Path)]
+        found = [file for file in given if isinstance(file, FilePath)]
         for array in self.values():
             for value in array.read_from:
                 sliced = isinstance(value, SlicedExtent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg import Target, TargetError, VariableSpec, hookimpl
@@ -32,6 +32,16 @@ class Arrays:
             VariableSpec(name, array.shape, _dtype(array, dtypes.name_of(array.dtype)))
             for name, array in self._arrays.items()
         ]
+
+    def snapshot(self, variables: Iterable[VariableSpec]) -> Callable[[], None]:
+        """See ``initreg.Target``."""
+        kept = [(array, array.copy()) for array in (self._arrays[v.name] for v in variables)]
+
+        def put_back() -> None:
+            for array, values in kept:
+                array[...] = values
+
+        return put_back
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         # All arrays are read before the first is filled: the source may be the target's own arrays.

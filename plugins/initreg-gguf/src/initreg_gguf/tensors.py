@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, BinaryIO, NoReturn
@@ -22,6 +21,7 @@ from initreg import (
     part_sets,
 )
 from initreg.dtypes import OpaqueDtype
+from initreg.format_tools.files import read_at, stamp_of
 
 from initreg_gguf.header import Fault, Header, Short, Tensor
 from initreg_gguf.rows import reordered
@@ -95,12 +95,12 @@ class Tensors(dict[str, Any]):
         self.metadata = metadata
         self.reordered: Mapping[str, str] = {}
         self._file = file
-        self._stamp = _stamp(file)
+        self._stamp = stamp_of(file)
 
     def read(self, offset: int, length: int) -> Any:
         """``length`` bytes at ``offset``. pread, because several threads may read at once."""
-        found = os.pread(self._file.fileno(), length, offset)
-        if len(found) < length or _stamp(self._file) != self._stamp:
+        found = read_at(self._file, length, offset)
+        if len(found) < length or stamp_of(self._file) != self._stamp:
             raise DamagedFile(
                 f"{self.label}: was written to after it was opened. Open it again, and download or "
                 "copy it again if it is incomplete"
@@ -109,12 +109,6 @@ class Tensors(dict[str, Any]):
 
     def close(self) -> None:
         self._file.close()
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    """Size and time, to notice if a program writes to the open file."""
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
 
 
 def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, Any]:
@@ -129,7 +123,7 @@ def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, 
         file = source.open()
         on_error.callback(file.close)
         try:
-            header = Header(lambda at, n: os.pread(file.fileno(), n, at), source.size, order)
+            header = Header(lambda at, n: read_at(file, n, at), source.size, order)
         except Short as error:
             raise DamagedFile(_incomplete(source, f"it {error}")) from error
         except Fault as error:
