@@ -17,7 +17,7 @@ from initreg import (
     Source,
 )
 from initreg.dtypes import to_numpy
-from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable
+from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable, is_of_a_graph
 
 from initreg_tflite import claiming
 from initreg_tflite.flatbuffer import Fault, Flatbuffer
@@ -30,9 +30,6 @@ Array = np.ndarray[Any, Any]
 _AGAIN = "The file is damaged. Download or copy it again"
 # The names that the converter makes up.
 _AUTOMATIC = re.compile(r"(.*/)?(arith\.constant|tfl\.[\w.]+?|tensor_)\d*")
-# Constants that are no weights: a shape, an axis, the paddings of a few axes.
-_MOST_OF_THE_GRAPH = 64  # elements
-_OF_THE_GRAPH = ("int32", "int64", "string", "bool")
 _COUNT = 4  # bytes of each number in a tensor of texts
 
 
@@ -87,7 +84,7 @@ def open_model(source: Source) -> Arrays:
                 read,
                 what,
             )
-        elif array.dtype in _OF_THE_GRAPH and math.prod(tensor.shape) <= _MOST_OF_THE_GRAPH:
+        elif is_of_a_graph(array.dtype, tensor.shape):
             arrays.not_needed[tensor.name] = "a number of the model, such as a shape or an axis"
         for name, each in found.items():
             if name in arrays:
