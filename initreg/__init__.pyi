@@ -27,6 +27,7 @@ from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
+from initreg.arrays.part import Part as Part
 from initreg.arrays.saved import Saved as Saved
 from initreg.bridge.lines import MappedVariable as MappedVariable
 from initreg.bridge.lines import OpenQuestion as OpenQuestion
@@ -79,6 +80,7 @@ from initreg.plugin.part_names import PartSet as PartSet
 from initreg.plugin.part_names import part_sets as part_sets
 from initreg.plugin.probing import Probe as Probe
 from initreg.plugin.source import Source as Source
+from initreg.plugin.target import PieceSpec as PieceSpec
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
 from initreg.plugin.training_hookspecs import StateFile as StateFile
@@ -91,6 +93,7 @@ from initreg.specs import Extent as Extent
 from initreg.specs import LayerSpec as LayerSpec
 from initreg.specs import OpaqueExtent as OpaqueExtent
 from initreg.specs import OptimizerSpec as OptimizerSpec
+from initreg.specs import PartSpec as PartSpec
 from initreg.specs import Place as Place
 from initreg.specs import SlicedExtent as SlicedExtent
 from initreg.specs import StateSpec as StateSpec
@@ -150,8 +153,11 @@ __all__ = [
     "OpenQuestion",
     "OptimizerSpec",
     "Output",
+    "Part",
     "PartSet",
+    "PartSpec",
     "PartialRestoreError",
+    "PieceSpec",
     "Place",
     "Plan",
     "PlanError",

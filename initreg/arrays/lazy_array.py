@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
+from initreg.arrays.regions import box_of
+from initreg.arrays.traced import changed_region, stored_box
 from initreg.errors import InitregError, RuleError
+from initreg.rules.casting import Losses
 from initreg.specs import ArraySpec, Extent, OpaqueExtent
 
 if TYPE_CHECKING:
@@ -273,4 +276,17 @@ class RuledArray(LazyArray):
         return array
 
     def __getitem__(self, index: Any) -> Any:
-        return self.read()[index] if self._changes else self._stored[index]
+        if not self._changes:
+            return self._stored[index]
+        box = box_of(index, self.shape)
+        if box is None or 0 in box.shape:
+            return self.read()[index]
+        stored = self._stored
+        region = stored_box(self._changes, stored.shape, stored.spec.dtype, box)
+        if region is None:
+            return self.read()[index]
+        losses = Losses()
+        found = self.reader.read_part(stored, region.slices)
+        found = changed_region(self._changes, found, self.name, losses)
+        losses.tell(self.name)
+        return found[box.index]

@@ -325,16 +325,29 @@ class Reader:
         if extent.order != "C":
             box, shape = box.reversed(), shape[::-1]
         walked, pieces = runs(box, shape, dtype.itemsize)
-        part = self._memory(name, (*box.shape[: walked + 1], *shape[walked + 1 :]), dtype)
-        raw = memory.bytes_of(part)
-        at = 0
-        for offset, length in pieces:
-            offset += extent.offset + extent.skip
-            self._files.fill(extent.file, name, offset, [raw[at : at + length]])
-            at += length
-        inner = box.slices[walked + 1 :]
-        if part.shape != box.shape:
-            part = part[(slice(None),) * (walked + 1) + inner].copy()
+        part = self._memory(name, box.shape, dtype)
+        start = extent.offset + extent.skip
+        if box.shape[walked + 1 :] == shape[walked + 1 :]:
+            raw, at = memory.bytes_of(part), 0
+            for offset, length in pieces:
+                self._files.fill(extent.file, name, start + offset, [raw[at : at + length]])
+                at += length
+            return _native(part, extent)
+        # Rows are read with what lies between the wanted columns, a few at a time.
+        rows = box.shape[walked]
+        inner = (slice(None), *box.slices[walked + 1 :])
+        blocks = part.reshape(-1, *box.shape[walked:])
+        scratch: Array | None = None
+        for block, (offset, length) in zip(blocks, pieces, strict=True):
+            stride = length // rows
+            step = min(max(_CHUNK // stride, 1), rows)
+            if scratch is None:
+                scratch = self._memory(name, (step, *shape[walked + 1 :]), dtype)
+            for row in range(0, rows, step):
+                few = scratch[: min(step, rows - row)]
+                at = start + offset + row * stride
+                self._files.fill(extent.file, name, at, [memory.bytes_of(few)])
+                block[row : row + len(few)] = few[inner]
         return _native(part, extent)
 
     def _part_of_slices(self, name: str, value: SlicedExtent, box: Box) -> Array:
