@@ -27,7 +27,6 @@ from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
-from initreg.arrays.part import Part as Part
 from initreg.arrays.saved import Saved as Saved
 from initreg.bridge.lines import MappedVariable as MappedVariable
 from initreg.bridge.lines import OpenQuestion as OpenQuestion
@@ -40,6 +39,7 @@ from initreg.errors import DamagedFile as DamagedFile
 from initreg.errors import DuplicateName as DuplicateName
 from initreg.errors import InitregError as InitregError
 from initreg.errors import InitregWarning as InitregWarning
+from initreg.errors import LocalOnly as LocalOnly
 from initreg.errors import MetadataWarning as MetadataWarning
 from initreg.errors import MismatchError as MismatchError
 from initreg.errors import MismatchWarning as MismatchWarning
@@ -80,6 +80,7 @@ from initreg.plugin.part_names import PartSet as PartSet
 from initreg.plugin.part_names import part_sets as part_sets
 from initreg.plugin.probing import Probe as Probe
 from initreg.plugin.source import Source as Source
+from initreg.plugin.target import Part as Part
 from initreg.plugin.target import PieceSpec as PieceSpec
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
@@ -100,6 +101,7 @@ from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
 from initreg.storage.output import Output as Output
 from initreg.storage.stand_ins import stand_in as stand_in
+from initreg.store_paths import StorePath as StorePath
 from initreg.varmanip import dump_session_params as dump_session_params
 from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
 from initreg.varmanip import get_checkpoint_path as get_checkpoint_path
@@ -138,6 +140,7 @@ __all__ = [
     "JustCurrentSession",
     "LayerSpec",
     "LazyArray",
+    "LocalOnly",
     "Mapped",
     "MappedVariable",
     "MetadataWarning",
@@ -181,6 +184,7 @@ __all__ = [
     "StateFile",
     "StateSpec",
     "StateWarning",
+    "StorePath",
     "Target",
     "TargetError",
     "UnknownFormat",

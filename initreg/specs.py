@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from initreg import dtypes
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from initreg.store_paths import FilePath
 
 
 ORDER = "#"  # what a place begins with that is a position in an order
@@ -123,11 +124,13 @@ class Extent:
             is of all unpacked bytes, including the skipped ones.
         aliases: other names of the array. Some may be a :class:`Place`.
         state: what it is in the state of an optimizer, None for any other array.
+        role: what it is in its layer, in Keras's words, if its names do not say it and the file
+            does: ``"gamma"`` for ``layers/batch_normalization/vars/0``. "" if it is not recorded.
 
     >>> Extent(Path("m.bin"), 128, 24, (2, 3), "float32")  # doctest: +SKIP
     """
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
     shape: tuple[int, ...]
@@ -138,6 +141,7 @@ class Extent:
     checksum: tuple[str, int] | None = None
     aliases: tuple[str, ...] = ()
     state: StateSpec | None = None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +211,10 @@ class ChunkedExtent:
         codecs: how a chunk was packed, in the order of packing.
         aliases: other names of the array. Some may be a :class:`Place`.
         state: as for :class:`Extent`.
+        role: as for :class:`Extent`.
     """
 
-    file: Path
+    file: FilePath
     shape: tuple[int, ...]
     dtype: str
     chunk: tuple[int, ...]
@@ -218,6 +223,7 @@ class ChunkedExtent:
     codecs: tuple[Codec, ...] = ()
     aliases: tuple[str, ...] = ()
     state: StateSpec | None = None
+    role: str = ""
 
     @property
     def offset(self) -> int:
@@ -242,7 +248,7 @@ class OpaqueExtent:
         aliases: other names of the array. Some may be a :class:`Place`.
     """
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
     shape: tuple[int, ...]
@@ -271,6 +277,7 @@ class ArraySpec:
         unreadable: why the array is listed although it cannot be read, in words. "" if it can.
         made_of: the names in the source of the arrays that it is made of, if rules took arrays
             apart or put them together. ``origin`` is then a text that says which parts they are.
+        role: what it is in its layer, as in :class:`Extent`.
     """
 
     name: str
@@ -286,6 +293,7 @@ class ArraySpec:
     opaque: int | None = None
     unreadable: str = ""
     made_of: tuple[str, ...] = ()
+    role: str = ""
 
     def __post_init__(self) -> None:
         if not self.origin:

@@ -6,7 +6,7 @@ import dataclasses
 import glob
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from initreg import dtypes
 from initreg.api import optimizer_states
 from initreg.api.chain import Link, Step, open_chain
 from initreg.api.hinting import Hinting
-from initreg.api.target_variables import boxes_of, shape_in, variables_of
+from initreg.api.target_variables import boxes_of, layers_of, shape_in, variables_of
+from initreg.api.written import Done
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
 from initreg.arrays.pieces import pieces
@@ -30,7 +31,6 @@ from initreg.errors import (
     MismatchWarning,
     MissingWarning,
     NamingWarning,
-    PartialRestoreError,
     PluginError,
     ReshapeWarning,
     TargetError,
@@ -52,7 +52,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.target import PieceSpec, Target
 from initreg.rules.casting import cast_values
 from initreg.specs import VariableSpec
-from initreg.wording import names_text, plural, printable
+from initreg.wording import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,10 @@ class Restore:
         plan = mark_unneeded(
             plan, [m.not_needed for m in self._maps], [m.copies for m in self._maps]
         )
-        hinting = Hinting(source, links, self._maps, self._variables, slots, sources, planned)
+        layers = partial(layers_of, self._target)
+        hinting = Hinting(
+            *(source, links, self._maps, self._variables, slots, sources, planned, layers)
+        )
         self.plan = hinting.of(plan)
 
     def check_states(self) -> None:
@@ -203,12 +206,14 @@ class Restore:
 
         Raises:
             PartialRestoreError: it failed after some variables were written.
-            InitregError: it failed before. Nothing was written.
+            InitregError: it failed before, or, with ``atomic``, the target put the old values back.
+                Nothing has changed.
         """
         rows = list(self.plan.restored)
         if not self._is_in_order:
             rows.sort(key=self._position)
-        done = _Done({row.name for row in rows})
+        done = Done({row.name for row in rows})
+        put_back: Callable[[], None] | None = None
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
             parts: list[tuple[Iterable[Any], Step | None]]
@@ -219,6 +224,8 @@ class Restore:
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
                 parts = [(_given_away(list(pairs)), step) for pairs, step in parts]
+            if atomic and not self._steps and hasattr(self._target, "snapshot"):
+                put_back = self._target.snapshot([self._variables[row.name] for row in rows])
             for pairs, step in parts:
                 for given in self._target.write(done.noting(pairs)):
                     done.wrote(normalise(given))
@@ -232,6 +239,8 @@ class Restore:
         except FAULTS as error:
             if is_by_signal(error) or (done.running is not None and type(error) is SystemExit):
                 raise  # by the user's own code
+            if put_back is not None:
+                self._put_back(put_back, done, error)
             if not done.began:
                 if isinstance(error, InitregError) or done.running is not None:
                     raise
@@ -242,6 +251,23 @@ class Restore:
             raise done.error(self.plan.target, error, atomic) from error
         logger.info("Restored %s", plural(len(done.written), "variable"))
         self.plan = self.plan.done()
+
+    def _put_back(self, put_back: Callable[[], None], done: Done, error: BaseException) -> None:
+        """Give the target its old values. Raises TargetError, which says so.
+
+        If only some of them can be put back, it is a PartialRestoreError.
+        """
+        try:
+            put_back()
+        except FAULTS as other:
+            raise done.error(self.plan.target, error, True, other) from error
+        reason = (
+            said(error) if isinstance(error, InitregError) else f"{type(error).__name__}: {error}"
+        )
+        kind = PluginError if isinstance(error, PluginError) else TargetError
+        raise kind(
+            f"{self.plan.target}: writing failed, and everything has its old value again: " + reason
+        ) from error
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], Step | None]]:
         """The rows of the links before each step, with the step, and those after the last one."""
@@ -335,77 +361,6 @@ class Restore:
             return room(variable, shape, nbytes) if as_stored else None
 
         return of_row
-
-
-class _Done:
-    """What a restore has written and run so far, and the error that says so.
-
-    Args:
-        expected: the names of the variables that it is to write.
-    """
-
-    def __init__(self, expected: Collection[str]) -> None:
-        self._expected = expected
-        self.written: list[str] = []
-        self._ran: list[str] = []  # the labels of the steps
-        self._begun = ""  # the variable that is being written in pieces
-        self.running: Step | None = None
-
-    @property
-    def left(self) -> list[str]:
-        """The variables that were not written."""
-        return sorted(set(self._expected) - set(self.written))
-
-    @property
-    def began(self) -> bool:
-        """Whether the target has changed, as far as it is known."""
-        return bool(self.written or self._ran or self._begun)
-
-    def noting(self, pairs: Iterable[Any]) -> Iterator[Any]:
-        """The pairs, as the target takes them. It notes which variable is written in pieces."""
-        for pair in pairs:
-            if isinstance(pair[0], PieceSpec) and not pair[0].is_last:
-                self._begun = normalise(pair[0].name)
-            yield pair
-            del pair
-
-    def wrote(self, name: str) -> None:
-        if name == self._begun:
-            self._begun = ""
-        if name in self._expected:
-            logger.debug("Restored %s", name)
-            self.written.append(name)
-
-    def run(self, step: Step, obj: Any) -> None:
-        self.running = step
-        step.run(obj)
-        self.running = None
-        self._ran.append(step.label)
-
-    def error(self, target: str, error: BaseException, atomic: bool) -> PartialRestoreError:
-        """The error for one that came after a part was done."""
-        what = [f"{plural(len(self.written), 'variable')} written"]
-        what += [f"{label} was run" for label in self._ran]
-        what += [f"a part of {printable(self._begun)}"] if self._begun else []
-        names = "; ".join(names_text(((n, "") for n in self.left), more="see error.not_written"))
-        advice = "With atomic=True, all is read before anything is written"
-        if atomic:  # all was read, and the target did not take it
-            advice = "Restore the target anew before it is used"
-        reason = said(error)
-        if self.running is not None:
-            reason = f"{self.running.label} failed: {type(error).__name__}: " + reason
-            advice = (
-                "What it has written is not known. Parts of initreg are planned as one, and are "
-                "checked before anything is written"
-            )
-        return PartialRestoreError(
-            f"{target}: {' and '.join(what)}, then: "
-            + reason
-            + (f". Not written: {names}" if names else "")
-            + f". {advice}",
-            self.written,
-            self.left,
-        )
 
 
 def _given_away(pairs: list[Any]) -> Iterable[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import cast
 
 from initreg.arrays.describing import check_state, names_in
 from initreg.arrays.regions import Box, cover_once, whole
 from initreg.errors import FAULTS, InitregError, TargetError, is_by_signal
 from initreg.plugin.target import Target
-from initreg.specs import VariableSpec
+from initreg.specs import LayerSpec, VariableSpec
 from initreg.wording import parts_text, shape_text
 
 
@@ -87,3 +89,16 @@ def boxes_of(variable: VariableSpec, shape: tuple[int, ...]) -> list[Box]:
     return [Box(part.at, _ends(part.at, part.shape), ()) for part in variable.parts] or [
         whole(shape)
     ]
+
+
+def layers_of(target: Target) -> Mapping[str, LayerSpec]:
+    """What each variable of a target is in its layer, as far as it is known."""
+    found = getattr(target, "layers", None)
+    if not callable(found):
+        return {}
+    try:
+        return cast("Mapping[str, LayerSpec]", found())
+    except FAULTS as error:  # only a warning depends on it, which is then given
+        if is_by_signal(error):
+            raise
+        return {}

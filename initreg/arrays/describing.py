@@ -51,7 +51,16 @@ def spec_of(name: str, value: Any, label: str) -> ArraySpec:
         state=state,
         opaque=opaque,
         unreadable=unreadable,
+        role=_role(name, value),
     )
+
+
+def _role(name: str, value: Any) -> str:
+    """What a value is in its layer, under the conditions of :func:`_aliases`."""
+    if isinstance(value, LazyArray):
+        return value.spec.role if value.name == name else ""
+    found = getattr(value, "role", "")
+    return found if isinstance(found, str) else ""
 
 
 def _unreadable(value: Any) -> str:

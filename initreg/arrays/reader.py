@@ -13,20 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.arrays import checksums, chunked, memory
+from initreg.arrays.box_reading import read_box
 from initreg.arrays.copying import owned
 from initreg.arrays.files import OpenFiles
 from initreg.arrays.inflating import CODECS, BadStream, inflate
 from initreg.arrays.lazy_array import LazyArray
-from initreg.arrays.regions import Box, box_of, runs, whole
+from initreg.arrays.regions import Box, box_of, whole
+from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile
 from initreg.specs import Chunk, ChunkedExtent, Extent, SlicedExtent
-from initreg.storage.stamps import Stamp
+from initreg.storage.stamps import AnyStamp
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +62,7 @@ class Reader:
         *,
         verify: bool = True,
         mmap: bool = False,
-        stamps: Mapping[Path, Stamp] | None = None,
+        stamps: Mapping[FilePath, AnyStamp] | None = None,
     ) -> None:
         self._label = label
         self._verify = verify
@@ -84,7 +86,7 @@ class Reader:
             UnreadableFile: the system cannot read the file.
             InitregError: the reader was closed.
         """
-        with pool_for(array.spec.nbytes or 0) as pool:
+        with pool_for(array.spec.nbytes or 0, requests_at_once(array.value)) as pool:
             return self.start([array], pool).finish()[0]
 
     def read_part(self, array: LazyArray, index: Any) -> Any:
@@ -103,7 +105,8 @@ class Reader:
         if isinstance(value, SlicedExtent):
             return self._part_of_slices(array.name, value, box)[box.index]
         if isinstance(value, ChunkedExtent):
-            with pool_for(math.prod(box.shape) * array.dtype.itemsize) as pool:
+            nbytes = math.prod(box.shape) * array.dtype.itemsize
+            with pool_for(nbytes, requests_at_once(value)) as pool:
                 return self._start_grid(array.name, value, pool, None, box).finish()[0][box.index]
         return owned(array, self._label, box)[box.index]
 
@@ -213,10 +216,9 @@ class Reader:
         )
         chunked.fill(extent, array)
 
-        def fetch(offset: int, into: memoryview) -> None:
-            self._files.fill(extent.file, name, offset, [into])
-
         def read(chunks: Sequence[Chunk]) -> None:
+            places = [(chunk.offset, chunk.offset + chunk.length) for chunk in chunks]
+            fetch = self._files.fetcher(extent.file, name, places)
             try:
                 chunked.read_chunks(extent, chunks, array, box, fetch, self._verify)
             except BadStream as error:
@@ -256,18 +258,32 @@ class Reader:
         if extent.codec is None:
             found, _ = self.fill(name, extent, raw, 0)
         elif extent.codec in CODECS:
-            kind = extent.checksum[0] if self._verify and extent.checksum else None
-
-            def fetch(at: int, into: memoryview) -> None:
-                self._files.fill(extent.file, name, extent.offset + at, [into])
-
-            try:
-                found = inflate(fetch, extent.length, extent.skip, raw, kind, extent.codec)
-            except BadStream as error:
-                raise self._unpackable(name, error) from error
+            fetch = self._files.stream(extent.file, name, extent.offset, extent.length)
+            found = self._inflate(name, extent, raw, fetch)
         else:
             raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
         self.compare(name, extent, found)
+        return _native(array, extent)
+
+    def _inflate(
+        self, name: str, extent: Extent, raw: memoryview, fetch: Callable[[int, memoryview], None]
+    ) -> int:
+        """Unpack an array into memory. Returns its checksum."""
+        kind = extent.checksum[0] if self._verify and extent.checksum else None
+        assert extent.codec is not None
+        try:
+            return inflate(fetch, extent.length, extent.skip, raw, kind, extent.codec)
+        except BadStream as error:
+            raise self._unpackable(name, error) from error
+
+    def _unpacked(self, name: str, extent: Extent, packed: memoryview) -> Array:
+        """An array whose packed bytes are in memory."""
+        array, raw = self._empty(name, extent)
+
+        def fetch(at: int, into: memoryview) -> None:
+            into[:] = packed[at : at + len(into)]
+
+        self.compare(name, extent, self._inflate(name, extent, raw, fetch))
         return _native(array, extent)
 
     def _read_together(self, arrays: Sequence[LazyArray]) -> list[Array]:
@@ -284,6 +300,9 @@ class Reader:
             extent = array.value
             start = extent.offset - begin
             stop = start + extent.length
+            if extent.codec is not None:
+                found.append(self._unpacked(array.name, extent, span[start:stop].data))
+                continue
             if self._verify and extent.checksum is not None:
                 kind = extent.checksum[0]
                 self.compare(array.name, extent, checksums.checksum(kind, span[start:stop]))
@@ -324,30 +343,14 @@ class Reader:
         shape = extent.shape
         if extent.order != "C":
             box, shape = box.reversed(), shape[::-1]
-        walked, pieces = runs(box, shape, dtype.itemsize)
-        part = self._memory(name, box.shape, dtype)
-        start = extent.offset + extent.skip
-        if box.shape[walked + 1 :] == shape[walked + 1 :]:
-            raw, at = memory.bytes_of(part), 0
-            for offset, length in pieces:
-                self._files.fill(extent.file, name, start + offset, [raw[at : at + length]])
-                at += length
-            return _native(part, extent)
-        # Rows are read with what lies between the wanted columns, a few at a time.
-        rows = box.shape[walked]
-        inner = (slice(None), *box.slices[walked + 1 :])
-        blocks = part.reshape(-1, *box.shape[walked:])
-        scratch: Array | None = None
-        for block, (offset, length) in zip(blocks, pieces, strict=True):
-            stride = length // rows
-            step = min(max(_CHUNK // stride, 1), rows)
-            if scratch is None:
-                scratch = self._memory(name, (step, *shape[walked + 1 :]), dtype)
-            for row in range(0, rows, step):
-                few = scratch[: min(step, rows - row)]
-                at = start + offset + row * stride
-                self._files.fill(extent.file, name, at, [memory.bytes_of(few)])
-                block[row : row + len(few)] = few[inner]
+        part = read_box(
+            box,
+            shape,
+            dtype,
+            lambda shape: self._memory(name, shape, dtype),
+            lambda places: self._files.fetcher(extent.file, name, places),
+            extent.offset + extent.skip,
+        )
         return _native(part, extent)
 
     def _part_of_slices(self, name: str, value: SlicedExtent, box: Box) -> Array:

@@ -22,7 +22,7 @@ from initreg.plan import naming_errors as errors
 from initreg.plan import orders
 from initreg.plan.name_parts import ends, given_of, names_of, pair_by_names
 from initreg.plan.numbering import find_moved, find_shift, with_dropped
-from initreg.plan.other_weights import find_misfit, find_recount
+from initreg.plan.other_weights import find_misfit
 from initreg.plan.places import Alignment, alignments
 from initreg.plan.renamed import is_other_within, is_renamed
 from initreg.plan.roots import common_name, names_of_wholes, part_name
@@ -111,9 +111,7 @@ def choose(
     """
     choice = _Choice(arrays, variables, fits, route, dropped)
     naming = choice.made(by)
-    recount = find_recount(naming.pairs, [*arrays, *dropped], variables, fits)
-    if recount is not None:
-        raise errors.recounted(route, recount)
+    errors.check_numbered(route, naming.pairs, arrays, dropped, variables, fits)
     return replace(naming, found=choice.found)
 
 

@@ -9,7 +9,14 @@ from initreg.errors import AmbiguousNames
 from initreg.option_spelling import join, option
 from initreg.plan import orders
 from initreg.plan.numbering import Shift
-from initreg.plan.other_weights import Misfit, Recount
+from initreg.plan.other_weights import (
+    Fits,
+    Misfit,
+    OtherRole,
+    Recount,
+    find_other_role,
+    find_recount,
+)
 from initreg.plan.places import Alignment
 from initreg.plan.rows import By
 from initreg.specs import ArraySpec, VariableSpec
@@ -126,7 +133,27 @@ def other_count(
     )
 
 
-def recounted(route: str, found: Recount) -> AmbiguousNames:
+def check_numbered(
+    route: str,
+    pairs: Mapping[int, int],
+    arrays: Sequence[ArraySpec],
+    dropped: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    fits: Fits,
+) -> None:
+    """Raise AmbiguousNames if numbered weights are paired that may be, or are, others.
+
+    See :func:`find_recount` and :func:`find_other_role`.
+    """
+    recount = find_recount(pairs, [*arrays, *dropped], variables, fits)
+    if recount is not None:
+        raise _recounted(route, recount)
+    other = find_other_role(pairs, arrays, variables)
+    if other is not None:
+        raise _other_role(route, other)
+
+
+def _recounted(route: str, found: Recount) -> AmbiguousNames:
     """A layer has other weights than it had, and numbers are all that tells them apart."""
     return AmbiguousNames(
         f"{route}: nothing was written, because {found.place.removesuffix('/vars/')!r} has "
@@ -135,6 +162,16 @@ def recounted(route: str, found: Recount) -> AmbiguousNames:
         "both. Build the layer with the options that it was saved with, or pass "
         + option("drop", f"{glob.escape(found.place)}*")
         + " to leave it as it is"
+    )
+
+
+def _other_role(route: str, found: OtherRole) -> AmbiguousNames:
+    """A layer has another weight at the same number than it had."""
+    return AmbiguousNames(
+        f"{route}: nothing was written, because {found.array!r} of the source is "
+        f"{found.theirs!r} in its layer, as the config in the file says, and {found.variable!r} of "
+        f"the target is {found.ours!r}. Build the layer with the options that it was saved with, "
+        "or pass " + option("drop", f"{glob.escape(found.place)}*") + " to leave it as it is"
     )
 
 

@@ -41,6 +41,8 @@ _ROLES = (
     "alpha",
 )
 _ROLE = {word: number for number, line in enumerate(_ROLES) for word in line.split()}
+# Layers of users may call anything so. It counts where a file says what an array is.
+_RECORDED = {**_ROLE, "scale": _ROLE["gamma"], "concat_score_weight": len(_ROLES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,25 @@ class Recount:
     theirs: int
     ours: int
     variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRole:
+    """A numbered array that is another weight of its layer than the variable at its place.
+
+    Args:
+        array: the name of the array.
+        variable: the name of the variable.
+        theirs: what the array is, as its file says: ``"gamma"``.
+        ours: what the variable is.
+        place: what the places of the weights of the array's layer begin with.
+    """
+
+    array: str
+    variable: str
+    theirs: str
+    ours: str
+    place: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +128,34 @@ def find_recount(
         if readings(ours[mine], theirs[other], set()) is None:
             name = normalise(variables[next(iter(members))].name)
             return Recount(other, len(theirs[other]), len(ours[mine]), name)
+    return None
+
+
+def find_other_role(
+    pairs: Mapping[int, int], arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
+) -> OtherRole | None:
+    """Find an array that is only numbered, and that its file says to be another weight.
+
+    ``LayerNormalization(center=False)`` has a ``gamma`` as its only weight, and with
+    ``scale=False`` it is a ``beta`` of the same shape.
+
+    Args:
+        pairs: the index of the array for the index of each variable.
+        arrays: the arrays of the source.
+        variables: the variables of the target.
+    """
+    for variable, array in pairs.items():
+        spec, own = arrays[array], variables[variable]
+        theirs = _RECORDED.get(spec.role)
+        if theirs is None:
+            continue
+        # What a rule renamed is called so by the user.
+        names = (spec.name, *spec.aliases, *spec.places)
+        place = next((match[1] for match in map(_NUMBERED.fullmatch, names) if match), None)
+        last = [name.rpartition("/")[2] for name in map(normalise, own.given + own.automatic)]
+        ours = {word: _RECORDED[word] for word in last if word in _RECORDED}
+        if place is not None and ours and theirs not in ours.values():
+            return OtherRole(spec.name, normalise(own.name), spec.role, next(iter(ours)), place)
     return None
 
 

@@ -22,10 +22,15 @@ class Target(Protocol):
     whose values do not matter, or None if it has no such memory. It is called before the array is
     taken from ``arrays``, which then yields this memory, filled.
 
+    It may have a method ``snapshot(variables)``, for ``atomic=True``. It takes the specs of
+    variables and returns a function that gives them, and all that depends on them, what they have
+    now. It is called if a write fails.
+
     And it may have a method ``layers()``, which returns what each variable is in its layer, as far
     as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
-    for it. A method ``outputs(inputs, names)`` runs it on arrays, and returns the outputs of the
-    layers of these names as numpy arrays, and those of the target itself under ``""``.
+    for it, and so does a plan that doubts the order of axes. A method ``outputs(inputs, names)``
+    runs it on arrays, and returns the outputs of the layers of these names as numpy arrays, and
+    those of the target itself under ``""``.
 
     A variable whose :class:`initreg.VariableSpec` has ``parts`` or ``most_bytes`` is written in
     pieces. ``write`` then gets an :class:`initreg.PieceSpec` with each piece.
@@ -95,6 +100,27 @@ class PieceSpec(VariableSpec):
 
 def _slices(at: Sequence[int], shape: Sequence[int | None] | None) -> tuple[slice, ...]:
     return tuple(slice(a, a + (n or 0)) for a, n in zip(at, shape or (), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """An array in a dict target that takes only a box of the array of a source.
+
+    The plan compares the shape of the entire array. Only the box is read.
+
+    Args:
+        array: the array of numpy that is filled in place.
+        of: the shape of the entire array.
+        at: the index of the first element of the box, on every axis of the entire array.
+
+    >>> half = np.empty((4096, 2048), "f4")  # doctest: +SKIP
+    >>> part = initreg.Part(half, of=(4096, 4096), at=(0, 2048))  # doctest: +SKIP
+    >>> SmartInit("model.safetensors").init({"w": part})  # doctest: +SKIP
+    """
+
+    array: np.ndarray[Any, Any]
+    of: tuple[int, ...]
+    at: tuple[int, ...]
 
 
 class Blueprint:

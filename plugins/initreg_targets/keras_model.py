@@ -17,6 +17,7 @@ from typing import Any
 from initreg import LayerSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
+from initreg_targets.keeping import PutBack, keep_values
 from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
 from initreg_targets.keras_names import (
@@ -27,7 +28,7 @@ from initreg_targets.keras_names import (
     legacy_names,
 )
 from initreg_targets.keras_outputs import outputs
-from initreg_targets.keras_part import Part
+from initreg_targets.keras_part import Part, own_variables
 from initreg_targets.keras_state import forget_traces, special_parts
 from initreg_targets.object_paths import keys_of, layers_of, places_of, without_underscores
 from initreg_targets.optimizer_states import optimizers_of, owned_by, states_of
@@ -232,12 +233,28 @@ class Model(Variables):
         taken = variable.name in self._takers
         return None if taken else super().room(variable, shape, nbytes)
 
+    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack:
+        """See ``initreg.Target``."""
+        eager.check_writable(self._variables, self.label)
+        found = [self._by_name[s.name] for s in variables if s.name in self._by_name]
+        for part in self._parts:
+            found += [*own_variables(part.layer), *part.variables()]
+        values, parts = keep_values(eager.unique(found)), [part.keep() for part in self._parts]
+
+        def put_back() -> None:
+            for each in (values, *parts):
+                each()
+            forget_traces(self._model)
+
+        return put_back
+
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         if not self._parts:
             yield from super().write(arrays)
             return
         eager.check_writable(self._variables, self.label)
         written = self._written  # of all calls: a chain may be written in parts
+        is_changed = True  # until it is known
         try:
             for spec, array in arrays:
                 part = self._takers.get(spec.name)
@@ -250,14 +267,15 @@ class Model(Variables):
                     done = [spec.name] if is_done else []
                 del array
                 yield from done
-            is_changed = False
+            finished = []
             for part in self._parts:
                 changed, done = part.finish(lambda variable: _identity(variable) in written)
-                is_changed |= changed
+                finished.append(changed)
                 yield from done
+            is_changed = any(finished)
+        finally:
             if is_changed:
                 forget_traces(self._model)
-        finally:
             self._memory.clear()
 
     def _places_of(self, variable: Any) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from initreg import VariableSpec, dtypes
+from initreg import TargetError, VariableSpec, dtypes
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import is_variable
+from initreg_targets.keeping import PutBack, keep_values
 from initreg_targets.keras_part import Named, Part, own_variables, place
 
 _HOME = ("keras.src.", "tf_keras.src.")  # where Keras's own code is
@@ -40,11 +41,7 @@ class Own(Part):
     def __init__(self, layer: Any, path: str, owner: str | None = None) -> None:
         super().__init__(layer, path, owner)
         self._own = own_variables(layer)
-        self._entries: dict[str, Any] = {}
-        if is_usual(layer, "save_own_variables"):
-            self._entries = {str(number): v for number, v in enumerate(self._own)}
-        else:
-            layer.save_own_variables(self._entries)
+        self._entries = self._stored()
         self._specs = {
             key: _shape_and_dtype(value)
             for key, value in self._entries.items()
@@ -96,18 +93,67 @@ class Own(Part):
     def finish(self, written: Callable[[Any], bool]) -> tuple[bool, list[str]]:
         names = []
         if self._store:
-            import numpy as np
-
-            now: dict[str, Any] = {}
-            self.layer.save_own_variables(now)
-            for key, value in now.items():
-                self._store.setdefault(key, np.array(_value(value)))
+            for key, value in self._saved().items():
+                self._store.setdefault(key, value)
             names = self._load()
         if any(map(written, self._own)) and hasattr(self.layer, "finalize_state"):
             self.call(self.layer.finalize_state)
             self._is_loaded = True
         is_changed, self._is_loaded = self._is_loaded, False
         return is_changed, names
+
+    def keep(self) -> PutBack:
+        before = self._others_saved()
+        values, attributes = keep_values(self._own), super().keep()
+
+        def put_back() -> None:
+            values()
+            attributes()
+            if self._is_as(before):
+                return
+            failed: TargetError | None = None
+            try:  # it changed something in place
+                self.call(self.layer.load_own_variables, {**self._saved(), **before})
+            except TargetError as error:
+                failed = error
+                values()
+                attributes()
+            if not self._is_as(before):
+                text = f"layer {self.layer.name!r} does not save what it has loaded"
+                raise failed or TargetError(text)
+
+        return put_back
+
+    def _stored(self) -> dict[str, Any]:
+        """What the layer saves now: variables, and other values."""
+        if is_usual(self.layer, "save_own_variables"):
+            return {str(number): v for number, v in enumerate(self._own)}
+        found: dict[str, Any] = {}
+        self.layer.save_own_variables(found)
+        return found
+
+    def _saved(self) -> dict[str, Any]:
+        """The same as arrays, which later changes of the layer do not change."""
+        import numpy as np
+
+        return {key: np.array(_value(value)) for key, value in self._stored().items()}
+
+    def _others_saved(self) -> dict[str, Any]:
+        """Those of them that are not in variables."""
+        import numpy as np
+
+        found = self._stored()
+        return {key: np.array(each) for key, each in found.items() if not is_variable(each)}
+
+    def _is_as(self, before: Mapping[str, Any]) -> bool:
+        """Whether the layer saves the same beside its variables as before, in every bit."""
+        now = self._others_saved()
+        return now.keys() == before.keys() and all(
+            now[key].dtype == value.dtype
+            and now[key].shape == value.shape
+            and now[key].tobytes() == value.tobytes()
+            for key, value in before.items()
+        )
 
     def _others(self) -> list[Any]:
         """The variables of the layer that are not entries."""
@@ -118,7 +164,19 @@ class Own(Part):
         store, self._store = self._store, {}
         names, self._names = self._names, []
         self._is_loaded = True
-        self.call(self.layer.load_own_variables, store)
+        put_back = self.keep()
+        try:
+            self.call(self.layer.load_own_variables, store)
+        except TargetError as error:
+            try:
+                put_back()
+            except Exception as other:  # of the layer, once more
+                text = " ".join(str(other).split())[:500]
+                raise TargetError(
+                    f"{error}. It may have changed by then, because putting its old values back "
+                    f"failed: {text}"
+                ) from error
+            raise
         return names
 
 

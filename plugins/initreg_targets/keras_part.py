@@ -7,6 +7,7 @@ from typing import Any
 
 from initreg import InitregError, TargetError, VariableSpec
 from initreg_targets.frameworks import is_variable
+from initreg_targets.keeping import PutBack, keep_attributes
 
 Named = Callable[[Any], str]  # the name of a variable in the plan
 
@@ -75,6 +76,11 @@ class Part:
             before are out of date. And the names of what was taken before and is written now.
         """
         return False, []
+
+    def keep(self) -> PutBack:
+        """A function that brings the layer into the state that it has now, once its variables have
+        their values again. Raises TargetError if it cannot."""
+        return keep_attributes(self.layer)
 
     def call(self, what: Callable[..., Any], *args: Any) -> None:
         """Call code of the layer. Raises TargetError, which names the layer."""

@@ -5,7 +5,7 @@ An :class:`initreg.Part` among them is a box of a larger array, of which only th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg import Part, PartSpec, PieceSpec, Target, TargetError, VariableSpec, hookimpl
@@ -44,6 +44,16 @@ class Arrays:
             else:
                 found.append(VariableSpec(name, array.shape, dtype))
         return found
+
+    def snapshot(self, variables: Iterable[VariableSpec]) -> Callable[[], None]:
+        """See ``initreg.Target``."""
+        kept = [(array, array.copy()) for array in (self._arrays[v.name] for v in variables)]
+
+        def put_back() -> None:
+            for array, values in kept:
+                array[...] = values
+
+        return put_back
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         # All arrays are read before the first is filled: the source may be the target's own arrays.

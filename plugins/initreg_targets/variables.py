@@ -118,6 +118,21 @@ def _is_reference(kind: Any) -> bool:
     return any(base.__name__ == "RefVariable" for base in kind.__mro__)
 
 
+def value_of(variable: Any) -> Any:
+    """The value of a variable, which later writes do not change. None if it has none yet."""
+    import numpy as np
+
+    inner = unwrapped(variable)
+    if type(inner).__name__ not in _PLAIN:
+        return np.array(inner)
+    import tensorflow as tf
+
+    try:
+        return inner.read_value()
+    except tf.errors.FailedPreconditionError:  # it was not initialized
+        return None
+
+
 def assign(variable: Any, value: Any, piece: PieceSpec | None = None) -> None:
     """Write ``value``, an array or a tensor. Its dtype and shape must fit. An array is copied.
 

@@ -1,5 +1,7 @@
 """initreg.plan.other_weights: weights that are not what is at their place in the other model."""
 
+from dataclasses import replace
+
 import pytest
 
 from initreg.errors import AmbiguousNames
@@ -166,3 +168,44 @@ def test_weights_of_one_layer_stay_together():
     mixed = ["m/dense/kernel", "m/dense_1/bias", "m/dense_1/kernel", "m/dense/bias"]
     with pytest.raises(AmbiguousNames, match="in another order"):
         paired(mixed, ours, ("sequential", "sequential_1"))
+
+
+# --- what the file says that a numbered weight is -------------------------------------------------
+
+
+def recorded(roles, **options):
+    arrays = numbered([(4,)] * len(roles), **options)
+    return [replace(each, role=role) for each, role in zip(arrays, roles, strict=True)]
+
+
+@pytest.mark.parametrize("given", [(), ("norm",)])
+@pytest.mark.parametrize("by", [None, By.PLACE, By.NAME])
+def test_a_recorded_role_that_is_another(given, by):
+    """A gamma is not written into a beta of the same number, whatever way is taken."""
+    if by is By.NAME and not given:
+        return  # no name is on both sides
+    for lack in ("gamma", "beta"):
+        ours = without(NORM, lack)
+        theirs = [each for each in NORM if each not in ("gamma", "beta") or each == lack]
+        with pytest.raises(AmbiguousNames) as error:
+            restored(recorded(theirs, given=given), layer(ours, given=given), by)
+        text = str(error.value)
+        other = "beta" if lack == "gamma" else "gamma"
+        assert f"'layers/bn/vars/0' of the source is {lack!r} in its layer" in text
+        assert f"'bn/{other}' of the target is {other!r}" in text
+        assert text.endswith("or pass drop='layers/bn/vars/*' to leave it as it is")
+        same = recorded(list(ours), given=given)
+        assert len(restored(same, layer(ours, given=given), by)) == 3
+
+
+def test_roles_that_are_one_thing_or_unknown():
+    """A scale is a gamma. What a layer of a user calls its weights says nothing."""
+    assert restored(recorded(["scale"]), layer({"gamma": (4,)})) == {"bn/gamma": "layers/bn/vars/0"}
+    assert restored(recorded(["gamma"]), layer({"mine": (4,)})) == {"bn/mine": "layers/bn/vars/0"}
+
+
+def test_a_renamed_array_is_what_the_user_calls_it():
+    """A name that a rule gave says what the array is for."""
+    (array,) = recorded(["gamma"])
+    renamed = replace(array, name="bn/beta", aliases=(), places=())
+    assert restored([renamed], layer({"beta": (4,)})) == {"bn/beta": "layers/bn/vars/0"}

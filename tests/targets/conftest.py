@@ -1,4 +1,4 @@
-"""Makes ``naming_models`` importable, which is no test itself."""
+"""Makes ``naming_models`` and others importable, which are no tests themselves."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,144 +10,32 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
+from keras_models import (
+    MODELS,
+    SIZE,
+    Subclassed,
+    bits,
+    fill,
+    later,
+    nested,
+    restore,
+    sequential,
+    shared,
+    subclassed,
+    train,
+)
 
 from initreg import (
-    InitregWarning,
-    MissingWarning,
     SmartInit,
     StateWarning,
     TargetError,
-    UnusedWarning,
 )
 from initreg_targets.keras_layout import layout
 from initreg_targets.keras_model import initreg_target
 
 # Keras's own saving and loading of HDF5 gives numpy its variables, which take no `copy` argument.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-
-SIZE = 3
-
-
-def sequential() -> Any:
-    return keras.Sequential(
-        [keras.Input((SIZE,)), layers.Dense(SIZE), layers.BatchNormalization(), layers.Dense(SIZE)]
-    )
-
-
-def shared() -> Any:
-    """A functional model with a layer that is used twice."""
-    x = inputs = keras.Input((SIZE,))
-    dense = layers.Dense(SIZE)
-    return keras.Model(inputs, layers.Add()([dense(dense(x)), layers.Dense(SIZE)(x)]))
-
-
-def nested() -> Any:
-    inputs = keras.Input((SIZE,))
-    x = layers.Dense(SIZE)(inputs)
-    for _ in range(2):
-        x = keras.Sequential([layers.Dense(SIZE), keras.Sequential([layers.Dense(SIZE)])])(x)
-    return keras.Model(inputs, x)
-
-
-@keras.saving.register_keras_serializable("initreg_tests")
-class Scale(layers.Layer):  # type: ignore[misc]
-    """A layer with weights of its own, layers in a list, and a list in a dict."""
-
-    def build(self, shape: Any) -> None:
-        self.scale = self.add_weight(shape=(SIZE,), name="scale")
-        self.blocks = [layers.Dense(SIZE), layers.Dense(SIZE)]
-        self.more = {"a": [layers.Dense(SIZE)], "b": layers.LayerNormalization()}
-        for each in (*self.blocks, *self.more["a"], self.more["b"]):
-            each.build(shape)
-
-    def call(self, x: Any) -> Any:
-        for each in (*self.blocks, *self.more["a"], self.more["b"]):
-            x = each(x)
-        return x * self.scale
-
-
-def custom() -> Any:
-    return keras.Sequential([keras.Input((SIZE,)), Scale(), Scale()])
-
-
-class Subclassed(keras.Model):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = layers.Dense(SIZE)
-        self.rest = [layers.Dense(SIZE), layers.Dense(SIZE)]
-        self.own = self.add_weight(shape=(SIZE,), name="own")
-
-    def call(self, x: Any) -> Any:
-        for each in (self.first, *self.rest):
-            x = each(x)
-        return x + self.own
-
-
-def subclassed() -> Any:
-    model = Subclassed()
-    model(np.zeros((1, SIZE), "f4"))
-    return model
-
-
-def many_kinds() -> Any:
-    """Convolutions, recurrent layers, attention, an embedding and a normalization."""
-    x = inputs = keras.Input((4, SIZE))
-    normal = layers.Normalization()
-    normal.adapt(np.random.default_rng(0).random((8, 4, SIZE)).astype("f4"))
-    x = layers.Conv1D(SIZE, 2, padding="same")(normal(x))
-    x = layers.SeparableConv1D(SIZE, 2, padding="same")(x)
-    x = layers.MultiHeadAttention(2, 2)(x, x)
-    x = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(x)
-    x = layers.GRU(SIZE, return_sequences=True)(layers.EinsumDense("abc,cd->abd", (4, SIZE))(x))
-    return keras.Model(inputs, layers.Dense(SIZE)(x))
-
-
-def embedding() -> Any:
-    inputs = keras.Input((4,), dtype="int32")
-    return keras.Model(inputs, layers.Dense(SIZE)(layers.Embedding(5, SIZE)(inputs)))
-
-
-MODELS = [sequential, shared, nested, custom, subclassed, many_kinds, embedding]
-
-
-def fill(model: Any, seed: int = 0) -> None:
-    """Give each variable of the model values of its own."""
-    rng = np.random.default_rng(seed)
-    for v in model.variables:
-        if v.dtype.startswith("float"):
-            v.assign(rng.random(tuple(v.shape)).astype(v.dtype))
-
-
-def later(build: Callable[[], Any], *, compiled: bool = False) -> Any:
-    """The model once more, with names that count on from the last one's."""
-    model = build()
-    if compiled:
-        train(model, 0)
-    fill(model, seed=99)
-    return model
-
-
-def train(model: Any, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
-    model.fit(rng.random((8, SIZE)), rng.random((8, SIZE)), verbose=0)
-
-
-def bits(variables: Any) -> list[bytes]:
-    return [np.asarray(v).tobytes() for v in variables]
-
-
-def restore(source: Any, model: Any) -> Any:
-    """Restore. Only the state of optimizers may remain."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        plan = SmartInit(source).init(model)
-    assert {each.category for each in found} <= {MissingWarning, UnusedWarning}
-    left = [row.name for row in plan.of("only in target", "only in source")]
-    assert [name for name in left if "optimizer" not in name] == []
-    return plan
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
@@ -305,19 +192,6 @@ def test_dtype_policies(policy: str, tmp_path: Path) -> None:
     assert bits(ours.weights) == bits(saved.weights)
 
 
-@pytest.mark.parametrize("build", [sequential, shared, nested])
-def test_a_tensorflow_checkpoint_of_the_model(build: Callable[[], Any], tmp_path: Path) -> None:
-    """An object-based checkpoint is matched by places in the model, not by automatic names."""
-    saved, ours, theirs = build(), later(build), later(build)
-    fill(saved)
-    prefix = tf.train.Checkpoint(saved).write(str(tmp_path / "ckpt"))
-    tf.train.Checkpoint(theirs).read(prefix).expect_partial()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InitregWarning)  # a checkpoint lacks nested models' weights
-        SmartInit(prefix).init(ours)
-    assert bits(ours.weights) == bits(theirs.weights)
-
-
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_the_state_of_another_optimizer_is_not_restored(suffix: str, tmp_path: Path) -> None:
     """Adam's state does not fit SGD: the weights are restored, and the state is not."""
@@ -414,88 +288,4 @@ def test_the_same_shapes_in_another_order_are_not_mixed_up(tmp_path: Path) -> No
     path = str(tmp_path / "m.weights.h5")
     saved.save_weights(path)
     restore(path, ours)
-    assert bits(ours.weights) == bits(saved.weights)
-
-
-def test_an_object_based_checkpoint_of_a_compiled_model(tmp_path: Path) -> None:
-    """TensorFlow's keys lead through the optimizer's lists. The places in the model are aliases, so
-    that a model of another name is restored completely."""
-
-    def model(name: str) -> Any:
-        made = keras.Sequential(name=name)
-        made.add(keras.Input((SIZE,)))
-        made.add(layers.Dense(3, name="a"))
-        made.add(layers.BatchNormalization(name="b"))
-        made.add(layers.Dense(3, name="c"))
-        return made
-
-    saved, ours = model("one"), model("two")
-    train(saved, 0)
-    tf.train.Checkpoint(saved).write(str(tmp_path / "model"))
-    plan = SmartInit(tmp_path / "model").init(ours)
-    assert [note.is_quiet for note in plan.states] == [True]
-    assert len(plan.restored) == len(ours.weights) == 8
-    assert bits(ours.weights) == bits(saved.weights)
-    trained = model("three")
-    train(trained, 1)
-    trained.get_layer("a").trainable = False
-    SmartInit(tmp_path / "model").init(trained)
-    assert bits(trained.weights) == bits(saved.weights)
-    assert bits(trained.optimizer.variables) == bits(saved.optimizer.variables)
-
-
-@pytest.mark.parametrize("trained", [False, True])
-def test_a_checkpoint_of_one_model(trained: bool, tmp_path: Path) -> None:
-    """``Checkpoint(model=m)`` restores the model itself by place, even if the automatic names of
-    its layers are those of the next layer."""
-
-    def model() -> Any:
-        x = inputs = keras.Input((SIZE,))
-        for _ in range(4):
-            x = layers.Dense(3)(x)
-        return keras.Model(inputs, x)
-
-    keras.backend.clear_session()
-    saved = model()
-    if trained:
-        train(saved, 0)
-    tf.train.Checkpoint(model=saved).save(str(tmp_path / "ck"))
-    keras.backend.clear_session()
-    layers.Dense(1)  # takes the first of the automatic names
-    ours = model()
-    assert [v.path for v in ours.weights] != [v.path for v in saved.weights]
-    with pytest.warns(UnusedWarning, match="save_counter"):
-        SmartInit(tmp_path).init(ours)
-    assert bits(ours.weights) == bits(saved.weights)
-
-
-def test_an_exported_model(tmp_path: Path) -> None:
-    """``export()`` saves every variable twice, and each is restored into the variable of its
-    name. The copies are not reported."""
-
-    def model() -> Any:
-        made = keras.Sequential([keras.Input((SIZE,)), layers.Dense(3, name="a")], name="one")
-        made.add(layers.Dense(2, name="b"))
-        return made
-
-    saved, ours = model(), model()
-    saved.export(tmp_path / "exported", verbose=False)
-    plan = SmartInit(tmp_path / "exported", on_unused="error").init(ours)
-    assert bits(ours.weights) == bits(saved.weights)
-    copies = plan.of("not needed")
-    assert {row.name for row in copies} == {f"_all_variables/{n}" for n in range(4)}
-    assert {row.reason for row in copies} == {f"a copy of 'variables/{n}'" for n in range(4)}
-
-
-def test_seeds_in_an_exported_model(tmp_path: Path) -> None:
-    """An export holds the seeds of an RNN, which is reported once, though it holds some twice."""
-
-    def model() -> Any:
-        return keras.Sequential([keras.Input((4, SIZE)), layers.LSTM(2, dropout=0.5)])
-
-    saved, ours = model(), model()
-    saved.export(tmp_path / "exported", verbose=False)
-    with pytest.warns(UnusedWarning, match="1 only in the source") as told:
-        SmartInit(tmp_path / "exported").init(ours)
-    assert len(told) == 1
     assert bits(ours.weights) == bits(saved.weights)

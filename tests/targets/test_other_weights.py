@@ -86,6 +86,90 @@ def test_a_gamma_is_no_beta(K: Any, kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(same(PROBE), model(PROBE))
 
 
+@pytest.mark.parametrize("name", [None, "norm"])
+@pytest.mark.parametrize("kind", ["BatchNormalization", "LayerNormalization", "GroupNormalization"])
+def test_a_gamma_of_an_archive(K: Any, kind: str, name: str | None, tmp_path: Path) -> None:
+    """The weights are numbered, and the config of the archive says what they are. ``load_weights``
+    swaps them without a word."""
+    groups = {"groups": 2} if kind[0] == "G" else {}
+    for theirs, ours, roles in (
+        ({"center": False}, {"scale": False}, ("gamma", "beta")),
+        ({"scale": False}, {"center": False}, ("beta", "gamma")),
+    ):
+        model = filled(normalised(K, kind, name, **groups, **theirs))
+        path = saved(model, ".keras", tmp_path)
+        target = normalised(K, kind, name, **groups, **ours)
+        refused(path, target, f"is '{roles[0]}' in its layer.* is '{roles[1]}'")
+        same = normalised(K, kind, name, **groups, **theirs)
+        SmartInit(path).init(same)
+        np.testing.assert_array_equal(same(PROBE), model(PROBE))
+
+
+def test_an_archive_of_layers_in_others(K: Any, tmp_path: Path) -> None:
+    """Layers in wrappers and in models within are known by the config, too, and so are the two
+    numbers of an Attention."""
+
+    def wrapped(**options: Any) -> Any:
+        layer = K.layers.TimeDistributed(K.layers.LayerNormalization(**options))
+        return K.Sequential([K.Input((3, 6)), layer])
+
+    def within(**options: Any) -> Any:
+        # Both layers have the same name and path, so that places are their primary names.
+        x = inputs = K.Input((6,))
+        for _ in range(2):
+            layer = K.layers.LayerNormalization(name="norm", **options)
+            x = K.Sequential([K.Input((6,)), layer])(x)
+        return K.Model(inputs, x)
+
+    def attention(**options: Any) -> Any:
+        inputs = K.Input((3, 6))
+        return K.Model(inputs, K.layers.Attention(**options)([inputs, inputs]))
+
+    probe = RNG.random((2, 3, 6)).astype("f4")
+    for build, theirs, ours in (
+        (wrapped, {"center": False}, {"scale": False}),
+        (within, {"scale": False}, {"center": False}),
+        (attention, {"use_scale": True}, {"score_mode": "concat"}),
+    ):
+        model = build(**theirs)
+        model.set_weights([np.full(w.shape, 0.5, "f4") for w in model.get_weights()])
+        path = saved(model, ".keras", tmp_path)
+        refused(path, build(**ours), "in its layer, as the config in the file says")
+        same = build(**theirs)
+        SmartInit(path).init(same)
+        inputs = probe[:, 0] if build is within else probe
+        np.testing.assert_array_equal(same(inputs), model(inputs))
+
+
+def test_an_archive_of_another_class_with_the_same_name(K: Any, tmp_path: Path) -> None:
+    """Layers that people gave one name are compared by what their weights are."""
+    table = K.Sequential([K.Input((4,), dtype="int32"), K.layers.Embedding(6, 6, name="proj")])
+    dense = K.Sequential([K.Input((6,)), K.layers.Dense(6, use_bias=False, name="proj")])
+    path = saved(table, ".keras", tmp_path)
+    refused(path, dense, "is 'embeddings' in its layer.* is 'kernel'")
+
+
+def test_a_class_of_a_user_that_is_called_like_one_of_keras(tmp_path: Path) -> None:
+    """The weights of Keras's class say nothing about it."""
+    import keras
+
+    @keras.saving.register_keras_serializable("mine")
+    class LayerNormalization(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.beta = self.add_weight(name="beta", shape=(shape[-1],))
+            self.gamma = self.add_weight(name="gamma", shape=(shape[-1],))
+
+        def call(self, x: Any) -> Any:
+            return x * self.gamma + self.beta
+
+    def build() -> Any:
+        return keras.Sequential([keras.Input((6,)), LayerNormalization()])
+
+    model, target = filled(build()), build()
+    SmartInit(saved(model, ".keras", tmp_path)).init(target)
+    np.testing.assert_array_equal(target(PROBE), model(PROBE))
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
 def test_a_layer_of_another_class_with_the_same_shapes(K: Any, suffix: str, tmp_path: Path) -> None:
     """Neither an embedding nor a convolution becomes a kernel of another sort, and no hint says

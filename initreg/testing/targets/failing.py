@@ -94,6 +94,32 @@ class FailingTests(TargetBase):
                 fail("a damaged file was restored without an error")
             self._expect(obj, before, "after a damaged file was refused with atomic=True")
 
+    def test_a_snapshot_puts_old_values_back(self) -> None:
+        """If the target has ``snapshot``, the function that it returns undoes a restore, and with
+        ``atomic=True`` a write that fails midway has changed nothing."""
+        obj, given = self._prepared()
+        if not hasattr(self._target(obj), "snapshot"):
+            pytest.skip("the target has no snapshot()")
+        before = self._values(obj)
+        target = self._target(obj)
+        specs = self._specs(target)
+        put_back = target.snapshot(list(specs.values()))  # type: ignore[attr-defined]
+        self._init(obj, given)
+        put_back()
+        self._expect(obj, before, "after a restore that was undone")
+        prepared = self.failing()
+        if prepared is None:
+            return
+        failing, unfit = prepared
+        before = self._values(failing)
+        try:
+            SmartInit(self._source(unfit), on_missing="ignore", atomic=True).init(failing)
+        except InitregError:
+            pass
+        else:
+            fail("init() returned, although a variable could not be written: let errors through")
+        self._expect(failing, before, "after a write that failed midway with atomic=True")
+
     def test_a_write_that_fails_midway_is_reported_truthfully(self) -> None:
         """If a variable cannot be written, which shows only then, the same holds."""
         prepared = self.failing()

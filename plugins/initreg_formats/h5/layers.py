@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from initreg import InitregError
 from initreg_formats.h5.attributes import has_attribute, string_list
@@ -32,7 +32,8 @@ def layer_names(contents: Contents, container: Container) -> dict[str, str]:
 
     A file whose names cannot be read has none. They are not needed to read its weights.
     """
-    found: dict[str, str] = dict(_of_config(container.config))
+    layers = configured_layers(contents, container)
+    found = {layer.path: layer.name for layer in layers if layer.is_listed}
     for path, group in contents.groups.items():
         above, _, last = path.rpartition("/")
         if last != "vars" or not above or "optimizer" in above:
@@ -143,32 +144,80 @@ def later_places(contents: Contents) -> dict[str, str]:
     return found
 
 
-def _of_config(config: bytes) -> Mapping[str, str]:
-    """The names of layers in a model's config, by their paths in its file of weights."""
-    found: dict[str, str] = {}
-    if config:
-        try:
-            _layers(json.loads(config), "", found, 0)
-        except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
-            return {}  # the config of something else
-    return found
+class ConfiguredLayer(NamedTuple):
+    """A layer as the config of a model has it.
+
+    Args:
+        path: its path in the file of weights, as far as the config shows it.
+        name: its name, "" if it has none.
+        kind: the name of its class.
+        module: the module of its class.
+        registered: the name under which a user registered the class, "" if nobody did.
+        config: its own config.
+        is_listed: whether it and all layers above it are in lists of layers. The paths of these are
+            sure. Others are in an attribute, such as the layer in a wrapper.
+    """
+
+    path: str
+    name: str
+    kind: str
+    module: str
+    registered: str
+    config: Mapping[str, Any]
+    is_listed: bool
 
 
-def _layers(config: Any, path: str, found: dict[str, str], depth: int) -> None:
+def configured_layers(contents: Contents, container: Container) -> list[ConfiguredLayer]:
+    """The layers that the config of an archive has and its file of weights has, too.
+
+    There are none if it is the config of something else.
+    """
+    if not container.config:
+        return []
+    # A hostile config could have so many long paths that they take all memory.
+    known = {*contents.groups}
+    for path in container.vocabularies:
+        known.update(path[: at.start()] for at in re.finditer("/", path))
+        known.add(path)
+    try:
+        return list(_layers(json.loads(container.config), "", known, True, 0))
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        return []
+
+
+def _layers(
+    config: Any, path: str, known: Collection[str], is_listed: bool, depth: int
+) -> Iterator[ConfiguredLayer]:
     inner = config.get("config") if isinstance(config, dict) else None
-    layers = inner.get("layers") if isinstance(inner, dict) else None
-    if not isinstance(layers, list) or depth > _DEEPEST:
+    if not isinstance(inner, dict) or depth > _DEEPEST:
         return
-    # Only lists of layers can be told from a config. Keras numbers each class on its own.
+    found: list[tuple[str, Any, bool]] = []
+    layers = inner.get("layers")
+    # Keras numbers each class on its own.
     numbers: dict[str, int] = {}
-    for layer in layers:
+    for layer in layers if isinstance(layers, list) else ():
         base = _snake_case(str(layer["class_name"]))
         number = numbers[base] = numbers.get(base, -1) + 1
-        below = f"{path}layers/{base}_{number}" if number else f"{path}layers/{base}"
-        name = layer.get("config", {}).get("name") or layer.get("name")
-        if isinstance(name, str):
-            found[below] = name
-        _layers(layer, f"{below}/", found, depth + 1)
+        name = f"layers/{base}_{number}" if number else f"layers/{base}"
+        found.append((name, layer, is_listed))
+    for name, each in inner.items():
+        if isinstance(each, dict) and isinstance(each.get("config"), dict):
+            found.append((name, each, False))
+    for name, layer, sure in found:
+        if (below := path + name) in known:
+            yield _configured(layer, below, sure)
+            yield from _layers(layer, f"{below}/", known, sure, depth + 1)
+
+
+def _configured(layer: Any, path: str, is_listed: bool) -> ConfiguredLayer:
+    config = layer.get("config", {})
+    name = config.get("name") or layer.get("name")
+    kind, module, registered = (
+        value if isinstance(value := layer.get(key), str) else ""
+        for key in ("class_name", "module", "registered_name")
+    )
+    name = name if isinstance(name, str) else ""
+    return ConfiguredLayer(path, name, kind, module, registered, config, is_listed)
 
 
 def _snake_case(name: str) -> str:

@@ -1,0 +1,48 @@
+"""What variables and layers have now, to be put back if a restore fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from initreg_targets import variables as eager
+
+PutBack = Callable[[], None]
+
+
+def keep_values(variables: Iterable[Any]) -> PutBack:
+    """A function that gives the variables the values that they have now.
+
+    TensorFlow's values are not copied, because writing a variable replaces its value.
+    """
+    kept = [(each, value) for each in variables if (value := eager.value_of(each)) is not None]
+
+    def put_back() -> None:
+        for variable, value in kept:
+            eager.assign(variable, value)
+
+    return put_back
+
+
+def keep_attributes(layer: Any) -> PutBack:
+    """A function that gives a layer the attributes that it has now.
+
+    What is in an attribute is not copied, but for tables, which are changed in place.
+    """
+    kept = dict(vars(layer))
+    tables = [
+        (each, *each.export())
+        for each in kept.values()
+        if all(hasattr(each, name) for name in ("export", "insert", "remove"))
+    ]
+
+    def put_back() -> None:
+        own = vars(layer)
+        for name in own.keys() - kept.keys():
+            del own[name]
+        own.update(kept)  # and not setattr, which would track them once more
+        for table, keys, values in tables:
+            table.remove(table.export()[0])
+            table.insert(keys, values)
+
+    return put_back

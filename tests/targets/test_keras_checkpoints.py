@@ -1,0 +1,129 @@
+"""A Keras 3 model as a target: checkpoints and exports of TensorFlow."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+from keras import layers
+from keras_models import (
+    SIZE,
+    bits,
+    fill,
+    later,
+    nested,
+    sequential,
+    shared,
+    train,
+)
+
+from initreg import (
+    InitregWarning,
+    SmartInit,
+    UnusedWarning,
+)
+
+# Keras's own saving and loading of HDF5 gives numpy its variables, which take no `copy` argument.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+@pytest.mark.parametrize("build", [sequential, shared, nested])
+def test_a_tensorflow_checkpoint_of_the_model(build: Callable[[], Any], tmp_path: Path) -> None:
+    """An object-based checkpoint is matched by places in the model, not by automatic names."""
+    saved, ours, theirs = build(), later(build), later(build)
+    fill(saved)
+    prefix = tf.train.Checkpoint(saved).write(str(tmp_path / "ckpt"))
+    tf.train.Checkpoint(theirs).read(prefix).expect_partial()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InitregWarning)  # a checkpoint lacks nested models' weights
+        SmartInit(prefix).init(ours)
+    assert bits(ours.weights) == bits(theirs.weights)
+
+
+def test_an_object_based_checkpoint_of_a_compiled_model(tmp_path: Path) -> None:
+    """TensorFlow's keys lead through the optimizer's lists. The places in the model are aliases, so
+    that a model of another name is restored completely."""
+
+    def model(name: str) -> Any:
+        made = keras.Sequential(name=name)
+        made.add(keras.Input((SIZE,)))
+        made.add(layers.Dense(3, name="a"))
+        made.add(layers.BatchNormalization(name="b"))
+        made.add(layers.Dense(3, name="c"))
+        return made
+
+    saved, ours = model("one"), model("two")
+    train(saved, 0)
+    tf.train.Checkpoint(saved).write(str(tmp_path / "model"))
+    plan = SmartInit(tmp_path / "model").init(ours)
+    assert [note.is_quiet for note in plan.states] == [True]
+    assert len(plan.restored) == len(ours.weights) == 8
+    assert bits(ours.weights) == bits(saved.weights)
+    trained = model("three")
+    train(trained, 1)
+    trained.get_layer("a").trainable = False
+    SmartInit(tmp_path / "model").init(trained)
+    assert bits(trained.weights) == bits(saved.weights)
+    assert bits(trained.optimizer.variables) == bits(saved.optimizer.variables)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_checkpoint_of_one_model(trained: bool, tmp_path: Path) -> None:
+    """``Checkpoint(model=m)`` restores the model itself by place, even if the automatic names of
+    its layers are those of the next layer."""
+
+    def model() -> Any:
+        x = inputs = keras.Input((SIZE,))
+        for _ in range(4):
+            x = layers.Dense(3)(x)
+        return keras.Model(inputs, x)
+
+    keras.backend.clear_session()
+    saved = model()
+    if trained:
+        train(saved, 0)
+    tf.train.Checkpoint(model=saved).save(str(tmp_path / "ck"))
+    keras.backend.clear_session()
+    layers.Dense(1)  # takes the first of the automatic names
+    ours = model()
+    assert [v.path for v in ours.weights] != [v.path for v in saved.weights]
+    with pytest.warns(UnusedWarning, match="save_counter"):
+        SmartInit(tmp_path).init(ours)
+    assert bits(ours.weights) == bits(saved.weights)
+
+
+def test_an_exported_model(tmp_path: Path) -> None:
+    """``export()`` saves every variable twice, and each is restored into the variable of its
+    name. The copies are not reported."""
+
+    def model() -> Any:
+        made = keras.Sequential([keras.Input((SIZE,)), layers.Dense(3, name="a")], name="one")
+        made.add(layers.Dense(2, name="b"))
+        return made
+
+    saved, ours = model(), model()
+    saved.export(tmp_path / "exported", verbose=False)
+    plan = SmartInit(tmp_path / "exported", on_unused="error").init(ours)
+    assert bits(ours.weights) == bits(saved.weights)
+    copies = plan.of("not needed")
+    assert {row.name for row in copies} == {f"_all_variables/{n}" for n in range(4)}
+    assert {row.reason for row in copies} == {f"a copy of 'variables/{n}'" for n in range(4)}
+
+
+def test_seeds_in_an_exported_model(tmp_path: Path) -> None:
+    """An export holds the seeds of an RNN, which is reported once, though it holds some twice."""
+
+    def model() -> Any:
+        return keras.Sequential([keras.Input((4, SIZE)), layers.LSTM(2, dropout=0.5)])
+
+    saved, ours = model(), model()
+    saved.export(tmp_path / "exported", verbose=False)
+    with pytest.warns(UnusedWarning, match="1 only in the source") as told:
+        SmartInit(tmp_path / "exported").init(ours)
+    assert len(told) == 1
+    assert bits(ours.weights) == bits(saved.weights)
