@@ -180,6 +180,16 @@ def _crc32c(path: Path) -> int:
     return total
 
 
+def digest_text(path: Path) -> str:
+    """What tells the content of a file from that of another one, as text."""
+    return "{size} {crc32c}".format_map(_digest(path))
+
+
+def checksum_of(text: str) -> int:
+    """The crc32c of a text."""
+    return checksums.checksum("crc32c", text.encode())
+
+
 def check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
     try:
         size = path.stat().st_size

@@ -102,6 +102,27 @@ def _slices(at: Sequence[int], shape: Sequence[int | None] | None) -> tuple[slic
     return tuple(slice(a, a + (n or 0)) for a, n in zip(at, shape or (), strict=True))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """An array in a dict target that takes only a box of the array of a source.
+
+    The plan compares the shape of the entire array. Only the box is read.
+
+    Args:
+        array: the array of numpy that is filled in place.
+        of: the shape of the entire array.
+        at: the index of the first element of the box, on every axis of the entire array.
+
+    >>> half = np.empty((4096, 2048), "f4")  # doctest: +SKIP
+    >>> part = initreg.Part(half, of=(4096, 4096), at=(0, 2048))  # doctest: +SKIP
+    >>> SmartInit("model.safetensors").init({"w": part})  # doctest: +SKIP
+    """
+
+    array: np.ndarray[Any, Any]
+    of: tuple[int, ...]
+    at: tuple[int, ...]
+
+
 class Blueprint:
     """A target that can be planned for, but not written: it has names, shapes and dtypes alone.
 

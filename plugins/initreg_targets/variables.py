@@ -9,7 +9,7 @@ from typing import Any
 
 from initreg import PieceSpec, TargetError, VariableSpec
 from initreg_targets import distributed
-from initreg_targets.frameworks import is_a, is_keras_variable, is_variable
+from initreg_targets.frameworks import is_a, is_keras_variable, is_sharded, is_variable
 from initreg_targets.tf_memory import Room, make_room, shared
 
 # Classes whose handle names exactly one resource: no copies on several devices, no wrapper that
@@ -23,7 +23,7 @@ def unwrapped(variable: Any) -> Any:
     to; anything else as it is."""
     if type(variable).__name__ not in _PLAIN and is_keras_variable(variable):
         value = variable.value
-        if distributed.is_sharded(value):
+        if is_sharded(value):
             return value
         return value if is_a(value, "tensorflow", "Variable") else variable
     return distributed.sharded(variable) or variable
