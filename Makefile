@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats bridge lint format stubs schema layers bench fuzz beside oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats bridge remote lint format stubs schema layers bench fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
@@ -22,6 +22,7 @@ help: ## list these commands
 	@echo "make sweep   restore every kind of layer from every format, in about ten minutes"
 	@echo "make formats run the tests of plugins/initreg-*, beside torch, onnx and so on (FORMATS='torch onnx')"
 	@echo "make bridge  run the tests that compare models of torch, JAX and ONNX with those of Keras, by outputs"
+	@echo "make remote  run the tests with a server of S3 on loopback, in a minute"
 	@echo "make heavy   restore every architecture of keras.applications, in about an hour"
 	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
 	@echo "make lint    run ruff, mypy and the check of import directions"
@@ -30,7 +31,8 @@ help: ## list these commands
 	@echo "make stubs   write initreg/__init__.pyi from the public names in initreg/__init__.py"
 	@echo "make schema  write initreg/rules/schema.json, the JSON Schema of rule files"
 	@echo "make bench   run the benchmarks and write docs/benchmarks.md, on Linux"
-	@echo "             (QUICK=1 runs fewer and only prints, SUBJECTS=saving runs one section)"
+	@echo "             (QUICK=1 runs fewer and only prints, SUBJECTS=saving runs one section;"
+	@echo "             SUBJECTS=pytorch needs torch, which 'make bridge' installs)"
 	@echo "make fuzz    try mutated weight files, on Linux"
 	@echo "             (SECONDS=20 for each kind, or INPUTS=1000 for each kind; SEEDS='npz h5' selects kinds)"
 	@echo "make beside  run the tests of the installed Keras with initreg beside each load, for an hour"
@@ -44,7 +46,7 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep and not bridge' $(ARGS)
+	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep and not bridge and not remote' $(ARGS)
 
 # Each kind of save is killed KILLS times and each trainer an eighth as often; make test does it a
 # few times.
@@ -72,8 +74,12 @@ formats: $(VENV)-formats/.installed
 bridge: $(VENV)-bridge/.installed
 	@$(VENV)-bridge/bin/python $(PYTEST) -m bridge tests/frameworks $(ARGS)
 
+# In an environment of its own: the library of S3 and its server bring fifty packages.
+remote: $(VENV)-remote/.installed
+	@$(VENV)-remote/bin/python $(PYTEST) -m remote tests/remote $(ARGS)
+
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge' --ignore=tests/real --ignore=tests/frameworks $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge and not remote' --ignore=tests/real --ignore=tests/frameworks --ignore=tests/remote $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -116,7 +122,7 @@ audit: $(VENV)/.installed-test
 	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge $(VENV)-remote .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
@@ -186,6 +192,13 @@ $(VENV)-bridge/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject
 	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable '.[tensorflow]' $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \
 	  --group bridge
+	@touch $@
+
+$(VENV)-remote/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "==> Installing a server of S3 and its library: a minute, only once"
+	@$(MAKE) --no-print-directory VENV=$(VENV)-remote $(VENV)-remote/bin/python
+	@$(VENV)-remote/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --editable '.[remote]' --group remote
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

@@ -39,6 +39,7 @@ from initreg.errors import DamagedFile as DamagedFile
 from initreg.errors import DuplicateName as DuplicateName
 from initreg.errors import InitregError as InitregError
 from initreg.errors import InitregWarning as InitregWarning
+from initreg.errors import LocalOnly as LocalOnly
 from initreg.errors import MetadataWarning as MetadataWarning
 from initreg.errors import MismatchError as MismatchError
 from initreg.errors import MismatchWarning as MismatchWarning
@@ -79,6 +80,7 @@ from initreg.plugin.part_names import PartSet as PartSet
 from initreg.plugin.part_names import part_sets as part_sets
 from initreg.plugin.probing import Probe as Probe
 from initreg.plugin.source import Source as Source
+from initreg.plugin.target import PieceSpec as PieceSpec
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
 from initreg.plugin.training_hookspecs import StateFile as StateFile
@@ -91,12 +93,14 @@ from initreg.specs import Extent as Extent
 from initreg.specs import LayerSpec as LayerSpec
 from initreg.specs import OpaqueExtent as OpaqueExtent
 from initreg.specs import OptimizerSpec as OptimizerSpec
+from initreg.specs import PartSpec as PartSpec
 from initreg.specs import Place as Place
 from initreg.specs import SlicedExtent as SlicedExtent
 from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
 from initreg.storage.output import Output as Output
 from initreg.storage.stand_ins import stand_in as stand_in
+from initreg.store_paths import StorePath as StorePath
 from initreg.varmanip import dump_session_params as dump_session_params
 from initreg.varmanip import get_all_checkpoints as get_all_checkpoints
 from initreg.varmanip import get_checkpoint_path as get_checkpoint_path
@@ -135,6 +139,7 @@ __all__ = [
     "JustCurrentSession",
     "LayerSpec",
     "LazyArray",
+    "LocalOnly",
     "Mapped",
     "MappedVariable",
     "MetadataWarning",
@@ -151,7 +156,9 @@ __all__ = [
     "OptimizerSpec",
     "Output",
     "PartSet",
+    "PartSpec",
     "PartialRestoreError",
+    "PieceSpec",
     "Place",
     "Plan",
     "PlanError",
@@ -175,6 +182,7 @@ __all__ = [
     "StateFile",
     "StateSpec",
     "StateWarning",
+    "StorePath",
     "Target",
     "TargetError",
     "UnknownFormat",

@@ -91,6 +91,10 @@ class UnreadableFile(InitregError, OSError):
     """The file exists, but the system cannot read it, for instance for lack of permission."""
 
 
+class LocalOnly(InitregError):
+    """A plugin or an option needs a local file, and the source is in a store or in memory."""
+
+
 class UnwritableFile(InitregError, OSError):
     """A file cannot be written: no such folder, no permission, a full disk.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from initreg import dtypes
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from initreg.store_paths import FilePath
 
 
 ORDER = "#"  # what a place begins with that is a position in an order
@@ -131,7 +132,7 @@ class Extent:
     >>> Extent(Path("m.bin"), 128, 24, (2, 3), "float32")  # doctest: +SKIP
     """
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
     shape: tuple[int, ...]
@@ -215,7 +216,7 @@ class ChunkedExtent:
         role: as for :class:`Extent`.
     """
 
-    file: Path
+    file: FilePath
     shape: tuple[int, ...]
     dtype: str
     chunk: tuple[int, ...]
@@ -249,7 +250,7 @@ class OpaqueExtent:
         aliases: other names of the array. Some may be a :class:`Place`.
     """
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
     shape: tuple[int, ...]
@@ -332,6 +333,23 @@ def _given(entry: ArraySpec | VariableSpec) -> tuple[str, ...]:
     )
 
 
+class PartSpec(NamedTuple):
+    """A box of the array of a variable, which its target writes on its own: a shard.
+
+    Args:
+        at: the index of its first element on every axis of the array.
+        shape: its shape.
+        where: the device or process that holds it, for messages. "" if there is nothing to say.
+
+    >>> PartSpec((0, 2048), (4096, 2048)).at
+    (0, 2048)
+    """
+
+    at: tuple[int, ...]
+    shape: tuple[int, ...]
+    where: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
     """A variable of a target, without its value.
@@ -358,6 +376,13 @@ class VariableSpec:
             variable, its old value may be wrong. A warning says so, with ``not_needed`` and
             ``remedy``. With ``()``, it is not wrong.
         remedy: what to do then: ``"Call adapt() on the same data"``.
+        parts: the boxes that the array is written in, for a variable that is spread over devices or
+            processes. ``shape`` is that of all of it. With ``()``, it is written in one go. Copies
+            of one box are one part: that it has several writers is up to the target.
+        elsewhere: whether other processes write the rest of the array. Otherwise the parts have to
+            cover it exactly once.
+        most_bytes: the most bytes of the array that the target takes in one go. With 0, it takes
+            any number.
     """
 
     name: str
@@ -371,6 +396,9 @@ class VariableSpec:
     not_needed_with: tuple[str, ...] = ()
     kept_with: tuple[str, ...] = ()
     remedy: str = ""
+    parts: tuple[PartSpec, ...] = ()
+    elsewhere: bool = False
+    most_bytes: int = 0
 
     @property
     def given(self) -> tuple[str, ...]:

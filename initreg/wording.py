@@ -39,6 +39,21 @@ def shape_text(shape: Sequence[int | None] | None) -> str:
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
 
+def parts_text(parts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> str:
+    """The boxes that an array is written in, each given as its start and its shape.
+
+    >>> parts_text([((0, 0), (2, 3)), ((2, 0), (2, 3))])
+    'in 2 parts: [0:2, 0:3] [2:4, 0:3]'
+    """
+    shown = [
+        "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(at, shape, strict=True)) + "]"
+        for at, shape in parts[:3]
+    ]
+    if len(parts) == 1:
+        return f"only the part {shown[0]}"
+    return f"in {plural(len(parts), 'part')}: " + " ".join(shown + ["..."] * (len(parts) > 3))
+
+
 def size_text(nbytes: float | None) -> str:
     """A number of bytes as people read it, in powers of 1000. None is ``?``.
 

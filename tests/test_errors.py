@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import io
 import os
 import tempfile
 import warnings
@@ -201,6 +202,10 @@ RAISED = {
         lambda f, m: (cut(f), initreg.open(f / "n.npz")),
         ["n.npz", "no such file", "Similar names: m.npz"],
     ),
+    "LocalOnly": (
+        lambda f, m: initreg.open(io.BytesIO(cut(f, None).read_bytes()), mmap=True),
+        ["BytesIO", "only a local file"],
+    ),
     "UnreadableFile": (unreadable, ["m.npz", "'fc/W'", "Permission denied"]),
     "UnwritableFile": (
         lambda f, m: initreg.save(f / "no" / "m.npz", {"a": ONES}),
@@ -357,6 +362,7 @@ def test_only_these_are_raised():
     inner = {"BadStream", "Fault", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
     inner |= {"Bad", "TooDeep", "Unknown"}  # of HDF5, which a caller turns into one of ours
     inner |= {"OtherName"}  # of a zip archive, a DamagedFile
+    inner |= {"NoRanges", "Replaced", "StoreError", "Transient"}  # of a store, one of ours
     inner |= {"Refused"}  # state, whose reason becomes a StateWarning
     found = set()
     for folder in ("initreg", "plugins/initreg_formats", "plugins/initreg_targets"):

@@ -42,7 +42,10 @@ GROUND_FLOOR = {
     "specs": {"dtypes"},
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
     "plugin.claim": set[str](),
-    "plugin.source": {"errors", "plugin.part_names", "storage.stamps", "storage.stand_ins"},
+    "plugin.source": {
+        *("errors", "plugin.foreign", "plugin.part_names", "storage.locating", "storage.paths"),
+        *("storage.stamps", "storage.stand_ins", "storage.store_files", "store_paths"),
+    },
 }
 # What `initreg probe` must not pay for: rooms, and the modules on the ground floor, by name.
 NOT_FOR_PROBE = ("rules", "plan", "api", "wording", "folding")
@@ -235,12 +238,12 @@ def test_probe_pays_for_nothing_that_it_does_not_need(name: str, samples: list[s
 
 @pytest.mark.framework
 def test_probe_reads_no_arrays(samples: list[str]) -> None:
-    """From the room in which bytes become arrays, only the map and its arrays are imported."""
+    """From the room in which bytes become arrays, only the map, its arrays and what is said of them."""
     code = (
         "from initreg.cli import main\n"
         "assert main(['probe', sys.argv[1]]) == 0\n"
         "found = {m for m in sys.modules if m.startswith('initreg.arrays.')}\n"
-        "wanted = {'lazy_array', 'array_map', 'describing'}\n"
+        "wanted = {'lazy_array', 'array_map', 'describing', 'notes'}\n"
         "assert found == {'initreg.arrays.' + name for name in wanted}, found"
     )
     imported_by(code, samples[0])

@@ -286,8 +286,8 @@ ONLY_IN_PYTHON = {
     ("initreg/plan/rows.py", "SmartInit("),
     ("initreg/plan/rows.py", "SmartInit(["),
     ("initreg/arrays/lazy_array.py", " is not in memory: copy=False is not possible"),
-    ("initreg/plugin/source.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
-    ("initreg/plugin/source.py", "convert all parts together where they were made"),
+    ("initreg/plugin/foreign.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
+    ("initreg/plugin/foreign.py", "convert all parts together where they were made"),
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
     ("initreg/api/restoring.py", "With atomic=True, all is read before anything is "),
     ("initreg/plan/html.py", " more: plan.to_text(limit=None)"),

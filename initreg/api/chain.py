@@ -18,9 +18,9 @@ from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.choices import By, Policy
 from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import part_sets
-from initreg.plugin.source import Source
 from initreg.rules.keywords import Rules
 from initreg.rules.scope_rules import Scope
+from initreg.storage.locating import is_url
 
 
 class Typed(NamedTuple):
@@ -152,11 +152,20 @@ def flatten(source: Any, like: Link) -> Iterator[Link]:
 
 def _are_of_one_set(one: Any, other: Any) -> bool:
     """Whether two sources are parts of one set, by their names."""
-    if not all(isinstance(each, (str, os.PathLike)) and os.fspath(each) for each in (one, other)):
+    if not all(isinstance(each, (str, Path)) and str(each) for each in (one, other)):
         return False
-    a, b = Path(os.path.expanduser(one)).absolute(), Path(os.path.expanduser(other)).absolute()
-    is_part = bool(part_sets([a.name])) and bool(part_sets([b.name]))
-    return is_part and a.parent == b.parent and len(part_sets([a.name, b.name])) == 1
+    a, b = (_split(str(each)) for each in (one, other))
+    is_part = bool(part_sets([a[1]])) and bool(part_sets([b[1]]))
+    return is_part and a[0] == b[0] and len(part_sets([a[1], b[1]])) == 1
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The folder and the name of a path or a URL."""
+    if is_url(path):
+        folder, _, name = path.rpartition("/")
+        return folder, name
+    absolute = Path(os.path.expanduser(path)).absolute()
+    return str(absolute.parent), absolute.name
 
 
 def _holds(source: str | Mapping[str, Any]) -> bool:
@@ -178,6 +187,9 @@ def open_chain(links: Iterable[Link], stack: ExitStack) -> list[ArrayMap]:
         InitregError: what :func:`initreg.open` raises.
         RuleError: a rule matches no array of any link that it applies to.
     """
+    links = list(links)
+    for opening in {id(link.opening): link.opening for link in links}.values():
+        opening.check_options(link.source for link in links if link.opening is opening)
     maps = []
     touched: dict[int, set[str]] = {}
     seen: dict[int, tuple[Rules, list[ArrayMap]]] = {}
@@ -213,7 +225,7 @@ def check(links: Iterable[Link]) -> None:
     for link in links:
         scoped = next((i for i, each in enumerate(link.rules) if isinstance(each, Scope)), None)
         if link.opening.options.allow_pickle and not isinstance(link.source, ArrayMap):
-            default_registry().choose(Source(link.source), link.opening.format)
+            default_registry().choose(link.opening.source(link.source), link.opening.format)
             unsure += link.rules
         else:
             unsure += link.rules[scoped:] if scoped is not None else ()

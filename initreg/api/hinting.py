@@ -12,6 +12,7 @@ from initreg.api.chain import OF_THE_CALL, Chain, Link, Typed
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.errors import InitregError
 from initreg.plan.axis_hints import reorderings
+from initreg.plan.axis_pairs import Pair
 from initreg.plan.cast_hints import casts
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import nearest, other_ways, renamings
@@ -19,7 +20,7 @@ from initreg.plan.in_order import order_hints
 from initreg.plan.matching import SlotFinder, is_fit
 from initreg.plan.plan import Plan
 from initreg.plan.rows import RESTORED, By, Hint, Kind, Row
-from initreg.plan.transposing import Pair, study
+from initreg.plan.transposing import Layers, study
 from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec, VariableSpec
 from initreg.wording import code_text, options_text
@@ -39,6 +40,7 @@ class Hinting:
         slots: finds the slots of an optimiser among names.
         sources: the sources as they were matched.
         planned: makes the plan for sources, as that of this chain was made.
+        layers: returns what each variable is in its layer, by name, as far as the target knows.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Hinting:
         slots: SlotFinder,
         sources: Sequence[SourceSpecs],
         planned: Callable[[Sequence[SourceSpecs]], Plan],
+        layers: Layers,
     ) -> None:
         self._source = source
         self._links = links
@@ -60,6 +63,7 @@ class Hinting:
         self._slots = slots
         self._sources = sources
         self._planned = planned
+        self._layers = layers
 
     def of(self, plan: Plan) -> Plan:
         """The plan with its hints and doubts."""
@@ -155,7 +159,7 @@ class Hinting:
             and len(row.array_shape) > 1
             and not by_origin[row.array or ""].unreadable
         ]
-        found = study(pairs, self._variables)
+        found = study(pairs, self._variables, self._layers)
         if found.doubts:
             for index, row in rows:
                 if row.name in found.doubts and row.kind in RESTORED:

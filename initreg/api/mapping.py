@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, Unpack
 
-from initreg.api.opening import open as open_source
-from initreg.api.opening_options import OpeningOptions, spelt_out
+from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.notes import still_reordered
 from initreg.bridge.deriving import mapped
 from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
-from initreg.specs import Extent
+from initreg.rules.keywords import RuleOptions, Rules
+from initreg.rules.writing import steps_text
+from initreg.specs import ArraySpec, Extent
 
 
-@spelt_out(OpeningOptions)
-def map(source: Any, target: Any, **options: Unpack[OpeningOptions]) -> Mapped:
+class MappingOptions(OpeningOptions, RuleOptions, total=False):
+    """What may be opened, and the rules that are applied to it first, as keywords."""
+
+
+@spelt_out(MappingOptions)
+def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     """Derive the rules with which the arrays of a source go into the variables of a target.
 
     The source may come from another framework: the names are compared by their words and numbers,
@@ -26,30 +33,44 @@ def map(source: Any, target: Any, **options: Unpack[OpeningOptions]) -> Mapped:
     Args:
         source: a path, an open map, or what else :func:`initreg.open` takes.
         target: a Keras model, a session, variables, a dict of arrays.
-        options: ``format``, ``allow_pickle``, ``native`` and ``max_inflation``, as for
-            :class:`initreg.SmartInit`.
+        options: ``format``, ``allow_pickle``, ``native``, ``max_inflation`` and the rules, as for
+            :class:`initreg.SmartInit`. The rules are applied before anything is compared, and come
+            first in the rule file.
 
     Returns:
         A :class:`Mapped`. Its text is a rule file.
 
     Raises:
         UnknownTarget, TargetError: the target cannot be restored into.
+        RuleError: a rule matches nothing, does not apply, or cannot be in a file: a function.
         What :func:`initreg.open` raises.
 
     >>> mapped = initreg.map("resnet50.pth", model)  # doctest: +SKIP
     >>> mapped.save("resnet50.toml")  # doctest: +SKIP
     >>> SmartInit("resnet50.pth", rules="resnet50.toml").init(model)  # doctest: +SKIP
     """
+    given = {name: value for name, value in options.items() if name in RuleOptions.__annotations__}
+    others = {name: value for name, value in options.items() if name not in given}
+    opening = opening_of(others, "map", OpeningOptions)
+    steps = [(step.options, step.inverse) for step in Rules.of(**given).steps]  # type: ignore[arg-type]
+    first = steps_text(steps)
     found = default_registry().target(target)
     layers = getattr(found, "layers", None)
-    with open_source(source, **options) as opened:
+    with opening.open(source) as opened:
+        arrays, same = opened.specs(), _same(opened)
+        doubts = source.reordered if isinstance(source, ArrayMap) else opened.reordered
+        if steps:
+            arrays = opened.apply(**given).specs()  # type: ignore[arg-type]
+            same, doubts = _same_after(arrays, same), still_reordered(arrays, doubts)
         return mapped(
             opened.label,
             found.label,
-            opened.specs(),
+            [replace(each, origin=each.name) for each in arrays],  # as the rule file has it by then
             found.variables(),
             layers() if callable(layers) else {},
-            _same(opened),
+            same,
+            first,
+            doubts,
         )
 
 
@@ -66,3 +87,12 @@ def _same(opened: ArrayMap) -> dict[str, int]:
         key = (at.file, at.offset, at.length, at.skip, at.shape, at.dtype, at.order)
         found[name] = numbers.setdefault(key, len(numbers))
     return found
+
+
+def _same_after(arrays: list[ArraySpec], same: dict[str, int]) -> dict[str, int]:
+    """The same, after rules, for the arrays whose values no rule changes."""
+    return {
+        each.name: same[each.origin]
+        for each in arrays
+        if each.origin in same and not (each.changes or each.made_of)
+    }

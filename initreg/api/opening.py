@@ -38,6 +38,7 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     ...     m["fc/W"].shape, np.asarray(m["fc/W"])
     """
     opening, rules = split(options, "open")
+    opening.check_options([source])
     opened = opening.open(source)
     try:
         return opened.apply(**rules) if rules else opened

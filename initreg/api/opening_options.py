@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 
@@ -15,6 +15,7 @@ from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.rules.keywords import RuleOptions, Rules
+from initreg.storage.locating import takes_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,12 +30,14 @@ class OpeningOptions(TypedDict, total=False):
             **crash or return wrong values** if the file is damaged. Only for files that you trust.
         max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is
             always allowed.
+        storage_options: for a URL: what fsspec's file system is made with, such as credentials.
     """
 
     format: str | None
     allow_pickle: bool
     native: bool
     max_inflation: float
+    storage_options: Mapping[str, Any] | None
 
 
 class ReadingOptions(OpeningOptions, total=False):
@@ -62,7 +65,9 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
     Args:
         allowed: the TypedDict.
     """
-    defaults = {"format": None} | {each.name: each.default for each in fields(OpenOptions)}
+    defaults = {"format": None, "storage_options": None} | {
+        each.name: each.default for each in fields(OpenOptions)
+    }
     defaults |= {n: each.default for n, each in inspect.signature(Rules.of).parameters.items()}
 
     def decorate(function: F) -> F:
@@ -91,14 +96,34 @@ class Opening:
     Args:
         format: the name of the format, or None to ask all formats.
         options: the options of opening and reading.
+        storage_options: what the file system of a URL is made with. It may be secret.
     """
 
     format: str | None = None
     options: OpenOptions = field(default_factory=OpenOptions)
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def source(self, source: Any) -> Source:
+        """What formats are asked about. Raises what :class:`Source` raises."""
+        return Source(
+            source, storage_options=self.storage_options if takes_options(source) else None
+        )
+
+    def check_options(self, sources: Iterable[Any]) -> None:
+        """Raise InitregError if there are options for URLs, and none of the sources is one."""
+        sources = list(sources)
+        if self.storage_options and not any(map(takes_options, sources)):
+            labels = ", ".join(
+                Source(each).label for each in sources if not isinstance(each, ArrayMap)
+            )
+            raise InitregError(
+                option("storage_options", python="storage_options")
+                + f": these are for URLs, and no source is one: {labels}"
+            )
 
     def open(self, source: Any) -> ArrayMap:
         """Open a source as a map of its arrays. Raises what :func:`initreg.open` raises."""
-        return default_registry().open(Source(source), self.options, self.format)
+        return default_registry().open(self.source(source), self.options, self.format)
 
     def typed(self) -> dict[str, Any]:
         """The options that are not at their defaults, as keywords, for the code of a hint."""
@@ -107,7 +132,16 @@ class Opening:
             value = getattr(self.options, each.name)
             if value != each.default:
                 found[each.name] = value
+        if self.storage_options is not None:
+            found["storage_options"] = _Secret()
         return found
+
+
+class _Secret:
+    """Stands for ``storage_options`` in the code of a hint, which may hold credentials."""
+
+    def __repr__(self) -> str:
+        return "storage_options"
 
 
 def opening_of(
@@ -133,8 +167,14 @@ def opening_of(
     most = given.get("max_inflation", 1)
     if isinstance(most, bool) or not isinstance(most, (int, float)) or not most > 0:
         raise InitregError(option("max_inflation", most) + ": give a number greater than 0")
+    storage = given.pop("storage_options", None)
+    if storage is not None and not isinstance(storage, Mapping):
+        raise InitregError(
+            option("storage_options", "...")
+            + f": give a dict. This is of type {type(storage).__name__}"
+        )
     others = {name: value for name, value in given.items() if name != "format"}
-    return Opening(given.get("format"), OpenOptions(**others))
+    return Opening(given.get("format"), OpenOptions(**others), storage)
 
 
 def switch(value: Any, name: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
+import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,12 @@ from initreg import dtypes
 from initreg.api import optimizer_states
 from initreg.api.chain import Link, Step, open_chain
 from initreg.api.hinting import Hinting
-from initreg.arrays.describing import check_state, names_in
+from initreg.api.target_variables import boxes_of, layers_of, shape_in, variables_of
+from initreg.api.written import Done
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
+from initreg.arrays.pieces import pieces
+from initreg.arrays.regions import refitted
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (
     FAULTS,
@@ -26,7 +31,6 @@ from initreg.errors import (
     MismatchWarning,
     MissingWarning,
     NamingWarning,
-    PartialRestoreError,
     PluginError,
     ReshapeWarning,
     TargetError,
@@ -45,10 +49,10 @@ from initreg.plan.rows import Kind, Policy, Row
 from initreg.plan.text import chain_text, route_text, warning_text
 from initreg.plugin import training
 from initreg.plugin.installed import default_registry
-from initreg.plugin.target import Target
+from initreg.plugin.target import PieceSpec, Target
 from initreg.rules.casting import cast_values
 from initreg.specs import VariableSpec
-from initreg.wording import names_text, plural
+from initreg.wording import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +90,7 @@ class Restore:
         self._target: Target = default_registry().target(target)
         self._obj = target
         self._steps = steps
-        variables = _variables(self._target)
+        variables = variables_of(self._target)
         links = [link.onto([v.name for v in variables]) for link in links]
         self._maps = open_chain(links, stack)
         # By the names in the source itself, as in the rows of a plan.
@@ -121,7 +125,10 @@ class Restore:
         plan = mark_unneeded(
             plan, [m.not_needed for m in self._maps], [m.copies for m in self._maps]
         )
-        hinting = Hinting(source, links, self._maps, self._variables, slots, sources, planned)
+        layers = partial(layers_of, self._target)
+        hinting = Hinting(
+            *(source, links, self._maps, self._variables, slots, sources, planned, layers)
+        )
         self.plan = hinting.of(plan)
 
     def check_states(self) -> None:
@@ -202,8 +209,10 @@ class Restore:
             InitregError: it failed before, or, with ``atomic``, the target put the old values back.
                 Nothing has changed.
         """
-        rows = sorted(self.plan.restored, key=self._position)
-        done = _Done({row.name for row in rows})
+        rows = list(self.plan.restored)
+        if not self._is_in_order:
+            rows.sort(key=self._position)
+        done = Done({row.name for row in rows})
         put_back: Callable[[], None] | None = None
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
@@ -218,7 +227,7 @@ class Restore:
             if atomic and not self._steps and hasattr(self._target, "snapshot"):
                 put_back = self._target.snapshot([self._variables[row.name] for row in rows])
             for pairs, step in parts:
-                for given in self._target.write(pairs):
+                for given in self._target.write(done.noting(pairs)):
                     done.wrote(normalise(given))
                 if step is not None:
                     done.run(step, self._obj)
@@ -243,7 +252,7 @@ class Restore:
         logger.info("Restored %s", plural(len(done.written), "variable"))
         self.plan = self.plan.done()
 
-    def _put_back(self, put_back: Callable[[], None], done: _Done, error: BaseException) -> None:
+    def _put_back(self, put_back: Callable[[], None], done: Done, error: BaseException) -> None:
         """Give the target its old values. Raises TargetError, which says so.
 
         If only some of them can be put back, it is a PartialRestoreError.
@@ -285,14 +294,49 @@ class Restore:
         """Where the array is read: by source, then by file and offset."""
         return (row.source or 0, *position(self._array(row)))
 
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether the target has to get the arrays in the order of its variables."""
+        return getattr(self._target, "in_order", False) is True
+
     def _read(self, rows: Sequence[Row]) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
-        """Read what is written, ahead of the target. None of it is kept here."""
-        for index, array in stream([self._array(r) for r in rows], ALIGNMENT, self._room(rows)):
+        """Read what is written. Rows that are written in pieces are read by themselves."""
+        for in_pieces, group in itertools.groupby(rows, self._is_in_pieces):
+            if in_pieces:
+                for row in group:
+                    yield from self._read_pieces(row)
+            else:
+                yield from self._read_ahead(list(group))
+
+    def _is_in_pieces(self, row: Row) -> bool:
+        variable = self._variables[row.name]
+        return bool(variable.parts or variable.most_bytes)
+
+    def _read_pieces(self, row: Row) -> Iterator[tuple[PieceSpec, np.ndarray[Any, Any]]]:
+        """Read one array, piece by piece. An axis of length 1 that one side lacks has one index."""
+        variable, array = self._variables[row.name], self._array(row)
+        shape = shape_in(variable, array.shape)
+        boxes = [refitted(box, shape, array.shape) for box in boxes_of(variable, shape)]
+        dtype = dtypes.to_numpy(variable.dtype)
+        fields = {each.name: getattr(variable, each.name) for each in dataclasses.fields(variable)}
+        for part, box, is_last, values in pieces(array, boxes, variable.most_bytes, dtype):
+            box = refitted(box, array.shape, shape)
+            fields["shape"] = box.shape
+            piece = PieceSpec(**fields, at=box.starts, of=shape, part=part, is_last=is_last)
+            yield piece, values.reshape(box.shape)
+            del values
+
+    def _read_ahead(
+        self, rows: Sequence[Row]
+    ) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
+        """Read arrays ahead of the target. None of them is kept here."""
+        found = stream(
+            [self._array(r) for r in rows], ALIGNMENT, self._room(rows), self._is_in_order
+        )
+        for index, array in found:
             variable = self._variables[rows[index].name]
             if rows[index].kind is Kind.RESHAPED:
-                assert variable.shape is not None
-                shape = [-1 if axis is None else axis for axis in variable.shape]
-                array = array.reshape(shape)
+                array = array.reshape(shape_in(variable, array.shape))
             pair = variable, cast_values(array, dtypes.to_numpy(variable.dtype), rows[index].name)
             del array
             yield pair
@@ -316,104 +360,6 @@ class Restore:
             return room(variable, shape, nbytes) if as_stored else None
 
         return of_row
-
-
-class _Done:
-    """What a restore has written and run so far, and the error that says so.
-
-    Args:
-        expected: the names of the variables that it is to write.
-    """
-
-    def __init__(self, expected: Collection[str]) -> None:
-        self._expected = expected
-        self.written: list[str] = []
-        self._ran: list[str] = []  # the labels of the steps
-        self.running: Step | None = None
-
-    @property
-    def left(self) -> list[str]:
-        """The variables that were not written."""
-        return sorted(set(self._expected) - set(self.written))
-
-    @property
-    def began(self) -> bool:
-        """Whether the target has changed, as far as it is known."""
-        return bool(self.written or self._ran)
-
-    def wrote(self, name: str) -> None:
-        if name in self._expected:
-            logger.debug("Restored %s", name)
-            self.written.append(name)
-
-    def run(self, step: Step, obj: Any) -> None:
-        self.running = step
-        step.run(obj)
-        self.running = None
-        self._ran.append(step.label)
-
-    def error(
-        self,
-        target: str,
-        error: BaseException,
-        atomic: bool,
-        other: BaseException | None = None,
-    ) -> PartialRestoreError:
-        """The error for one that came after a part was done.
-
-        Args:
-            target: what messages call the target.
-            error: the error.
-            atomic: whether all was read before.
-            other: why the old values could not be put back, if that was tried.
-        """
-        what = [f"{plural(len(self.written), 'variable')} written"]
-        what += [f"{label} was run" for label in self._ran]
-        names = "; ".join(names_text(((n, "") for n in self.left), more="see error.not_written"))
-        advice = "With atomic=True, all is read before anything is written"
-        if atomic:  # all was read, and the target did not take it
-            advice = "Restore the target anew before it is used"
-        if other is not None:
-            advice = f"Putting the old values back failed, too: {said(other)}. {advice}"
-        reason = said(error)
-        if self.running is not None:
-            reason = f"{self.running.label} failed: {type(error).__name__}: " + reason
-            advice = (
-                "What it has written is not known. Parts of initreg are planned as one, and are "
-                "checked before anything is written"
-            )
-        return PartialRestoreError(
-            f"{target}: {' and '.join(what)}, then: "
-            + reason
-            + (f". Not written: {names}" if names else "")
-            + f". {advice}",
-            self.written,
-            self.left,
-        )
-
-
-def _variables(target: Target) -> list[VariableSpec]:
-    """The variables of a target. Raises TargetError if it cannot list them."""
-    try:
-        found = list(target.variables())
-    except InitregError:
-        raise
-    except FAULTS as error:
-        if is_by_signal(error):
-            raise
-        raise TargetError(
-            f"{target.label}: cannot list its variables: {type(error).__name__}: {error}"
-        ) from error
-    for each in found:
-        if not isinstance(each, VariableSpec):
-            raise TargetError(f"{target.label}: lists {each!r}, which is not a VariableSpec")
-        what = f"{target.label}: variable {each.name!r}"
-        for field in ("aliases", "places", "automatic", "not_needed_with"):
-            if (given := getattr(each, field)) != ():
-                names_in(given, f"{what}: VariableSpec.{field}")
-        if each.state is not None:
-            check_state(each.state, what)
-    return found
 
 
 def _given_away(pairs: list[Any]) -> Iterable[Any]:

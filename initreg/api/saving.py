@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
@@ -32,7 +32,8 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
-from initreg.storage.output import Output, written
+from initreg.storage.output import Output
+from initreg.storage.uploading import written_to
 from initreg.wording import plural
 
 _STEP = re.compile(r"-\d+$")  # the step of a training: "model.ckpt-1000"
@@ -52,12 +53,14 @@ def save(
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     **rules: Unpack[RuleOptions],
 ) -> Path:
     """Write arrays to a file. The save is atomic: an existing file is replaced at the end.
 
     Args:
-        path: the file, or the prefix of a checkpoint.
+        path: the file, or the prefix of a checkpoint. It may be a URL, for which ``pip install
+            'initreg[remote]'``. Files are then written on the disk, and uploaded complete.
         arrays: arrays by name, in a dict that may be nested, or an open map.
         format: the name of the format. By default the extension of the path decides:
             ``.npz``, ``.safetensors``, ``.h5``, or ``.ckpt`` for a TensorFlow checkpoint with the
@@ -71,10 +74,11 @@ def save(
             safetensors, and for formats of plugins that keep metadata. An open map brings its own,
             to which these are added.
         progress: a function that is called with the bytes that are done, and with all bytes.
+        storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         rules: as for :class:`initreg.SmartInit`: ``cast="float16"``, ``drop="head/*"``.
 
     Returns:
-        The path to open the result with.
+        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
 
     Raises:
         UnwritableFile: the system cannot write the file, or its name is that of one part of
@@ -95,6 +99,7 @@ def save(
         manifest=manifest,
         metadata=metadata,
         progress=progress,
+        output_storage_options=storage_options,
         **_only_rules(rules),
     )
 
@@ -119,6 +124,7 @@ def convert(
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     reverse: bool = False,
+    output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[SourceOptions],
 ) -> Path:
     """Write the arrays of a source into one file, as :func:`save` does. A chain is merged.
@@ -130,7 +136,8 @@ def convert(
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes.
-        path: the file, or the prefix of a checkpoint.
+        path: the file, or the prefix of a checkpoint. It may be a URL, for which ``pip install
+            'initreg[remote]'``. Files are then written on the disk, and uploaded complete.
         to: the name of the format to write. By default the extension of the path decides.
         compress: as for :func:`save`.
         shard_size: as for :func:`save`.
@@ -139,12 +146,13 @@ def convert(
         progress: as for :func:`save`.
         reverse: undo the rules: take a model back to the names and axes that it came from. Those
             of sources that are SmartInits are applied as they are.
+        output_storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. They are about the
             source.
 
     Returns:
-        The path to open the result with.
+        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
 
     Raises:
         What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
@@ -164,15 +172,16 @@ def convert(
     with ExitStack() as stack:
         digests: dict[str, str] | None = {} if switch(manifest, "manifest") else None
         maps = open_chain(flatten(source, like), stack)
-        kept = _metadata(maps, metadata, name, os.fspath(path))
+        text = path_text(path)
+        kept = _metadata(maps, metadata, name, text)
         arrays = Saved(merged(maps), progress, digests, kept)
-        _refuse_unreadable(arrays, os.fspath(path))
-        with written(path) as output:
+        _refuse_unreadable(arrays, text)
+        with written_to(path, output_storage_options) as output:
             output.need(0 if compress else arrays.nbytes)
             default_registry().save(name, arrays, output, saving)
             _refuse_part_name(output)
             _replace_manifest(output, arrays, digests)
-    return output.result
+    return cast("Path", output.url) if output.url else output.result
 
 
 def _metadata(
@@ -287,6 +296,11 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
     output.file_after(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
 
 
+def path_text(path: str | os.PathLike[str]) -> str:
+    """A path, or a URL that may be a UPath, as text."""
+    return str(path) if hasattr(path, "fs") else os.fspath(path)
+
+
 def saver_for(path: str | os.PathLike[str]) -> str:
     """The format that the extension of a path asks for.
 
@@ -296,11 +310,12 @@ def saver_for(path: str | os.PathLike[str]) -> str:
         UnknownFormat: no format has this extension.
     """
     endings = default_registry().endings()
-    name = _STEP.sub("", Path(path).name.lower())
+    text = path_text(path)
+    name = _STEP.sub("", Path(text).name.lower())
     fitting = [ending for ending in endings if name.endswith(ending)]
     if not fitting:
         raise UnknownFormat(
-            f"{os.fspath(path)}: no format has this file extension. Use {' or '.join(endings)}, "
+            f"{text}: no format has this file extension. Use {' or '.join(endings)}, "
             f"or name the format: {', '.join(sorted(set(endings.values())))}"
         )
     return endings[max(fitting, key=len)]

@@ -33,10 +33,10 @@ class SmartInit(Chain):
     the outermost one can have them.
 
     Args:
-        source: a path (``str`` or ``Path``), a mapping of names to arrays, an open ``ArrayMap``,
-            another ``SmartInit``, or a list of these, which may be nested. A list is a chain: if
-            several sources have a name, the last one supplies it. ``None``, ``""``, ``{}`` and
-            ``[]`` restore nothing, and the log says so.
+        source: a path (``str`` or ``Path``), a URL, an open binary file, a mapping of names to
+            arrays, an open ``ArrayMap``, another ``SmartInit``, or a list of these, which may be
+            nested. A list is a chain: if several sources have a name, the last one supplies it.
+            ``None``, ``""``, ``{}`` and ``[]`` restore nothing, and the log says so.
 
         format: the name of the format, for a source that does not show it.
         verify: check the checksums of the format while reading.
@@ -49,6 +49,7 @@ class SmartInit(Chain):
             **crash or return wrong values** if the file is damaged. Only for files that you trust.
         max_inflation: a packed array may unpack to this many times its size. Up to 64 MB is always
             allowed.
+        storage_options: for a URL: what fsspec's file system is made with, such as credentials.
         atomic: read and check all arrays before the first variable is written. That needs memory
             for the whole model once more.
 

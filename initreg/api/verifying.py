@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out, switch
@@ -29,6 +28,8 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
+from initreg.storage.paths import status
+from initreg.store_paths import FilePath
 from initreg.wording import names_text, plural, printable, shape_text, size_text
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Verification:
 
     source: str
     format: str | None
-    manifest: Path | None
+    manifest: FilePath | None
     arrays: tuple[Verified, ...]
     nbytes: int
     problems: tuple[str, ...]
@@ -195,28 +196,32 @@ def verify(
     """
     opening = opening_of(options, "verify", OpeningOptions)
     finite = switch(finite, "finite")
+    opening.check_options([source])
     if opening.format is not None and opening.format not in default_registry().formats():
         opening.open(source)  # raises: the question is wrong, and not the file
-    label = Source(source).label
-    given = None if manifest is None else Path(os.path.expanduser(os.fspath(manifest)))
-    if given is not None and not os.path.exists(given):
+    named = None if isinstance(source, ArrayMap) else opening.source(source)
+    label = source.label if named is None else named.label
+    given = None if manifest is None else opening.source(manifest).path
+    if given is not None and status(given) is None:
         raise SourceNotFound(f"{given}: no such manifest")
     try:
         opened = opening.open(source)
     except InitregError as error:
-        found = given or _manifest_of(source, ())
+        found = given or _manifest_of(named, ())
         changed = _files_problems(found)[1] if found is not None else []
         if not changed and not isinstance(error, _WRONG):
             raise
         problem = _without(printable(said(error)), label)
         return Verification(label, None, found, (), 0, (problem, *changed))
     with opened:
-        return _verification(opened, source, given, finite)
+        return _verification(opened, named, given, finite)
 
 
-def _verification(opened: ArrayMap, source: Any, given: Path | None, finite: bool) -> Verification:
+def _verification(
+    opened: ArrayMap, named: Source | None, given: FilePath | None, finite: bool
+) -> Verification:
     arrays = sorted(opened.values(), key=position)
-    path = given or _manifest_of(source, sorted({f for a in arrays for f in _files_of(a)}))
+    path = given or _manifest_of(named, {f for a in arrays for f in _files_of(a)})
     problems: list[str] = []
     digests: Mapping[str, manifests.ArrayDigest] = {}
     if path is not None:
@@ -243,12 +248,13 @@ def _without(message: str, label: str) -> str:
 # --- the manifest -------------------------------------------------------------------------------
 
 
-def _manifest_of(source: Any, files: Any) -> Path | None:
-    path = Source(source).path if not isinstance(source, ArrayMap) else None
-    return None if path is None else manifests.find(path, files)
+def _manifest_of(named: Source | None, files: Iterable[FilePath]) -> FilePath | None:
+    if named is None or named.path is None:
+        return None
+    return manifests.find(named.path, sorted(files, key=str))
 
 
-def _files_of(array: LazyArray) -> Iterator[Path]:
+def _files_of(array: LazyArray) -> Iterator[FilePath]:
     for value in array.read_from:
         sliced = isinstance(value, SlicedExtent)
         for extent in [extent for _, extent in value.slices] if sliced else [value]:
@@ -256,7 +262,7 @@ def _files_of(array: LazyArray) -> Iterator[Path]:
                 yield extent.file
 
 
-def _files_problems(path: Path) -> tuple[Mapping[str, manifests.ArrayDigest], list[str]]:
+def _files_problems(path: FilePath) -> tuple[Mapping[str, manifests.ArrayDigest], list[str]]:
     """The digests of arrays in a manifest, and the problems of the files that it lists."""
     try:
         known = manifests.read(path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from initreg.arrays.describing import names_in, spec_of
 from initreg.arrays.lazy_array import ArrayReader, LazyArray
+from initreg.arrays.notes import of_globs, still_reordered, texts
 from initreg.errors import (
     FAULTS,
     DuplicateName,
@@ -26,6 +26,7 @@ from initreg.specs import (
     OpaqueExtent,
     SlicedExtent,
 )
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     from initreg.rules.keywords import Globs, RuleOptions, Rules
@@ -127,13 +128,19 @@ class ArrayMap(Mapping[str, LazyArray]):
     @property
     def not_needed(self) -> dict[str, str]:
         """The arrays that may stay unused, each with the reason in words."""
-        return _texts(getattr(self._source, "not_needed", None))
+        return texts(getattr(self._source, "not_needed", None))
 
     @property
     def copies(self) -> dict[str, str]:
         """The arrays that are saved a second time, each with the name of the other one."""
-        found = _texts(getattr(self._source, "copies", None))
+        found = texts(getattr(self._source, "copies", None))
         return {name: normalise(other) for name, other in found.items()}
+
+    @property
+    def reordered(self) -> dict[str, str]:
+        """The arrays whose elements the program that wrote the file has put in another order, which
+        no shape shows, each with what was done and how it is undone, in words."""
+        return of_globs(texts(getattr(self._source, "reordered", None)), self)
 
     @property
     def has_checksum(self) -> bool:
@@ -160,13 +167,13 @@ class ArrayMap(Mapping[str, LazyArray]):
         return self._metadata
 
     @property
-    def path(self) -> Path | None:
+    def path(self) -> FilePath | None:
         """The path that names what was opened, if the format says so: a checkpoint's prefix.
 
         It may differ from the path that was given, such as that of a folder.
         """
         given = getattr(self._source, "path", None)
-        return given if isinstance(given, Path) else None
+        return given if isinstance(given, FilePath) else None
 
     @property
     def not_arrays(self) -> tuple[str, ...]:
@@ -176,10 +183,10 @@ class ArrayMap(Mapping[str, LazyArray]):
         return tuple(each for each in given if isinstance(each, str))
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[FilePath, ...]:
         """The files that the arrays are in, and those that list them, as far as they are known."""
         given = getattr(self._source, "files", ())
-        found = [file for file in given if isinstance(file, Path)]
+        found = [file for file in given if isinstance(file, FilePath)]
         for array in self.values():
             for value in array.read_from:
                 sliced = isinstance(value, SlicedExtent)
@@ -361,6 +368,13 @@ class RuledMap(ArrayMap):
         return self._parameters
 
     @property
+    def reordered(self) -> dict[str, str]:
+        base = self._base
+        while isinstance(base, RuledMap):
+            base = base._base
+        return still_reordered(self.specs(), base.reordered)
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         return self._base.metadata
 
@@ -402,18 +416,3 @@ def close_source(arrays: Any, label: str, format: str) -> None:
 
 def _each(globs: Globs, value: Any) -> dict[str, Any]:
     return dict.fromkeys([globs] if isinstance(globs, str) else globs, value)
-
-
-def _texts(given: Any) -> dict[str, str]:
-    """What a mapping of a format says of some of its arrays, by their normalised names.
-
-    Raises:
-        PluginError: it is not a mapping of str to str.
-    """
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping) or not all(
-        isinstance(text, str) for item in given.items() for text in item
-    ):
-        raise PluginError("its mapping's not_needed and copies must be mappings of str to str")
-    return {normalise(name): text for name, text in given.items()}

@@ -7,11 +7,8 @@ the bytes can show are found by :mod:`initreg.arrays.reader`.
 from __future__ import annotations
 
 import math
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 from initreg import dtypes
@@ -20,8 +17,10 @@ from initreg.arrays.chunked import chunk_nbytes, grid
 from initreg.arrays.regions import MOST_CUTS, cover_once, cut_axes
 from initreg.errors import DamagedFile, RefusedFile
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
-from initreg.storage.stamps import Stamp
+from initreg.storage.paths import opened, read_at, stamp_of, status
+from initreg.storage.stamps import AnyStamp
 from initreg.storage.stand_ins import HEAD, stand_in
+from initreg.store_paths import FilePath
 
 _JUSTIFIED = 64 << 20  # bytes that arrays may always take in memory, however small the file is
 # A format may give two names to the same bytes. No file is read more than so many times its size.
@@ -36,8 +35,8 @@ def check(
     arrays: Iterable[tuple[str, Any]],
     label: str,
     max_inflation: float,
-    known: Mapping[Path, Stamp] | None = None,
-) -> dict[Path, Stamp]:
+    known: Mapping[FilePath, AnyStamp] | None = None,
+) -> dict[FilePath, AnyStamp]:
     """Check all extents of a source.
 
     Args:
@@ -53,12 +52,12 @@ def check(
         DamagedFile: an extent is not within its file, or contradicts itself or other extents.
         RefusedFile: packed arrays would unpack to more than is allowed.
     """
-    stamps: dict[Path, Stamp] = dict(known or {})
+    stamps: dict[FilePath, AnyStamp] = dict(known or {})
     # For arrays that unpack to more than they may: their bytes unpacked, and as they are stored.
     inflated = over = 0
-    plain: dict[Path, int] = {}  # by file: stored bytes of the arrays that are not packed
-    packed: dict[Path, int] = {}  # by file: stored bytes of the arrays that are packed
-    filled: dict[Path, int] = {}  # by file: bytes of the chunks that are not stored
+    plain: dict[FilePath, int] = {}  # by file: stored bytes of the arrays that are not packed
+    packed: dict[FilePath, int] = {}  # by file: stored bytes of the arrays that are packed
+    filled: dict[FilePath, int] = {}  # by file: bytes of the chunks that are not stored
     for name, value in arrays:
         if isinstance(value, Extent):
             _check_extent(name, value, label, stamps)
@@ -104,26 +103,28 @@ def check(
     return stamps
 
 
-def _size_of(name: str, file: Path, label: str, stamps: dict[Path, Stamp]) -> int:
+def _size_of(name: str, file: FilePath, label: str, stamps: dict[FilePath, AnyStamp]) -> int:
     """The size of a file, whose stamp is taken the first time."""
     if file not in stamps:
         try:
-            if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
-                raise DamagedFile(f"{label}: array {name!r} is in {file}, which is not a file")
-            with open(file, "rb", buffering=0) as opened:
-                stamps[file] = Stamp.of(opened.fileno())
-                what = stand_in(opened.read(HEAD), stamps[file].size)
+            here = status(file)
+            if here is None or not here.is_file:  # a pipe would be waited for
+                why = "cannot be read: No such file" if here is None else "is not a file"
+                raise DamagedFile(f"{label}: array {name!r} is in {file}, which {why}")
+            with opened(file) as content:
+                stamps[file] = stamp_of(content)
+                what = stand_in(read_at(content, HEAD, 0), stamps[file].size)
         except OSError as error:
             raise DamagedFile(
                 f"{label}: array {name!r} is in {file}, which cannot be read: "
-                f"{error.strerror}. Is a part of the download missing?"
+                f"{error.strerror or error}. Is a part of the download missing?"
             ) from error
         if what:
             raise DamagedFile(f"{label}: its file {file.name} is {what}")
     return stamps[file].size
 
 
-def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stamp]) -> None:
+def _check_extent(name: str, extent: Extent, label: str, stamps: dict[FilePath, AnyStamp]) -> None:
     size = _size_of(name, extent.file, label, stamps)
     numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
     if not all(isinstance(number, (int, Integral)) for number in numbers):
@@ -154,7 +155,9 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[Path, Stam
         DamagedFile.check_deflate(f"{label}: array {name!r}", extent.length, unpacked)
 
 
-def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path, Stamp]) -> None:
+def _check_slices(
+    name: str, value: SlicedExtent, label: str, stamps: dict[FilePath, AnyStamp]
+) -> None:
     for start, extent in value.slices:
         _check_extent(name, extent, label, stamps)
         ends = [a + n for a, n in zip(start, extent.shape, strict=False)]
@@ -184,7 +187,7 @@ def _check_slices(name: str, value: SlicedExtent, label: str, stamps: dict[Path,
 
 
 def _check_chunks(
-    name: str, value: ChunkedExtent, label: str, stamps: dict[Path, Stamp]
+    name: str, value: ChunkedExtent, label: str, stamps: dict[FilePath, AnyStamp]
 ) -> tuple[int, int, int]:
     """Check the chunks of an array.
 

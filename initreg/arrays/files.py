@@ -6,14 +6,17 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
+from initreg.arrays.store_reads import Fetch, fetch_ahead, fetch_together
 from initreg.errors import DamagedFile, InitregError, UnreadableFile
-from initreg.storage.stamps import Stamp
+from initreg.storage.stamps import AnyStamp, Stamp
+from initreg.storage.store_files import files_of
+from initreg.store_paths import FilePath, StorePath
 
+_MOST_OPEN = 64  # files of one source. A process may have 256 on macOS, and 1,024 on Linux
 _forks = 0  # how many times this process was forked from another one since it was imported
 _renewing = threading.Lock()
 
@@ -40,11 +43,12 @@ class OpenFiles:
         stamps: the stamp of each file, from before the arrays were listed.
     """
 
-    def __init__(self, label: str, stamps: Mapping[Path, Stamp]) -> None:
+    def __init__(self, label: str, stamps: Mapping[FilePath, AnyStamp]) -> None:
         self._label = label
         self._stamps = stamps
-        self._files: dict[Path, BinaryIO] = {}
-        self._maps: dict[Path, mmap.mmap] = {}
+        self._files: dict[FilePath, BinaryIO] = {}  # the one that was used last is the last
+        self._users: dict[FilePath, int] = {}
+        self._maps: dict[FilePath, mmap.mmap] = {}
         self._condition = threading.Condition()
         self._reading = 0
         self._forks = _forks  # what the two above are for
@@ -66,6 +70,7 @@ class OpenFiles:
                 if self._forks != _forks:
                     self._condition = threading.Condition()
                     self._reading = 0
+                    self._users = {}
                     self._forks = _forks
         return self._condition
 
@@ -74,7 +79,7 @@ class OpenFiles:
         if self._closed:
             raise InitregError(f"{self._label} is closed: read {name!r} inside its 'with'")
 
-    def mapping(self, path: Path, name: str) -> mmap.mmap:
+    def mapping(self, path: FilePath, name: str) -> mmap.mmap:
         """The file, mapped into memory. Raises UnreadableFile."""
         with self._using(path, name) as file, self._lock:
             found = self._maps.get(path)
@@ -87,12 +92,13 @@ class OpenFiles:
         return found
 
     @contextmanager
-    def _using(self, path: Path, name: str) -> Iterator[BinaryIO]:
+    def _using(self, path: FilePath, name: str) -> Iterator[BinaryIO]:
         """The open file. It is not closed while the block runs."""
         with self._lock:
             self.check_open(name)
-            file = self._files.get(path)
+            file = self._files.pop(path, None)
             if file is None:
+                self._close_idle()
                 try:
                     file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
                 except OSError as error:
@@ -104,7 +110,8 @@ class OpenFiles:
                         f"{self._label}: {path} was replaced or written to after it was opened, "
                         f"when it had {stamp.size:,} bytes; it has {now.size:,}. Open it again"
                     )
-                self._files[path] = file
+            self._files[path] = file
+            self._users[path] = self._users.get(path, 0) + 1
             self._reading += 1
         forks = _forks
         try:
@@ -113,15 +120,29 @@ class OpenFiles:
             with self._lock:
                 if forks == _forks:  # not if this is a child that was forked meanwhile
                     self._reading -= 1
+                    self._users[path] -= 1
                 self._lock.notify_all()
 
-    def fill(self, path: Path, name: str, offset: int, into: list[memoryview]) -> None:
+    def _close_idle(self) -> None:
+        """Close the files that were not used for longest, if there are many. They can be opened
+        again as long as they are the same files."""
+        idle = [path for path in self._files if not self._users.get(path)]
+        for path in idle[: max(0, len(self._files) - _MOST_OPEN + 1)]:
+            self._files.pop(path).close()
+
+    def fill(self, path: FilePath, name: str, offset: int, into: list[memoryview]) -> None:
         """Read bytes of a file until ``into`` is full. ``name`` is the array that they are for.
 
         Raises DamagedFile if the file ends before, UnreadableFile if it cannot be read.
         """
         wanted = sum(map(len, into))
         done = 0
+        if isinstance(path, StorePath):
+            self.check_open(name)
+            done = files_of(path).fill(path.key, offset, into)
+            if done < wanted:
+                raise self.ended(path, name, done, wanted)
+            return
         with self._using(path, name) as file:
             try:
                 while done < wanted:
@@ -139,7 +160,31 @@ class OpenFiles:
                     f"{path}: reading array {name!r} failed: {error.strerror}"
                 ) from error
 
-    def ended(self, path: Path, name: str, done: int, wanted: int) -> DamagedFile:
+    def fetcher(self, path: FilePath, name: str, ranges: Iterable[tuple[int, int]]) -> Fetch:
+        """A function that reads a part of a file: ``fetch(offset, into)``.
+
+        Args:
+            path: the file.
+            name: the array that it is for.
+            ranges: the parts that are going to be read, each as its two ends. A store is asked for
+                them at once.
+        """
+        if isinstance(path, StorePath):
+            self.check_open(name)
+            return fetch_together(path, ranges)
+        return lambda offset, into: self.fill(path, name, offset, [into])
+
+    def stream(self, path: FilePath, name: str, start: int, length: int) -> Fetch:
+        """A function that reads a part of a file from the front to the back.
+
+        ``fetch(at, into)`` counts from ``start``. A store is asked for large pieces.
+        """
+        if isinstance(path, StorePath):
+            self.check_open(name)
+            return fetch_ahead(path, start, length)
+        return lambda at, into: self.fill(path, name, start + at, [into])
+
+    def ended(self, path: FilePath, name: str, done: int, wanted: int) -> DamagedFile:
         """The error for a file that ended after ``done`` of ``wanted`` bytes."""
         return DamagedFile(
             f"{self._label}: array {name!r}: {path.name} ended after {done:,} of "
@@ -147,7 +192,7 @@ class OpenFiles:
         )
 
 
-def _close_all(files: dict[Path, BinaryIO]) -> None:
+def _close_all(files: dict[FilePath, BinaryIO]) -> None:
     for file in files.values():
         file.close()
     files.clear()

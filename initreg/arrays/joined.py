@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,9 @@ class _Parts:
     @property
     def has_checksum(self) -> bool:
         return all(owner.has_checksum for owner in self._owners)
+
+    def values(self) -> Iterable[LazyArray]:
+        return ()
 
     def reader_of(self, array: LazyArray) -> ArrayReader:
         return _Reader()

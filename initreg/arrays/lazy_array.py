@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
@@ -41,6 +41,7 @@ class Owner(Protocol):
 
     @property
     def has_checksum(self) -> bool: ...
+    def values(self) -> Iterable[LazyArray]: ...
     def reader_of(self, array: LazyArray) -> ArrayReader: ...
 
 

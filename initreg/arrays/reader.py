@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
@@ -23,10 +22,12 @@ from initreg.arrays.files import OpenFiles
 from initreg.arrays.inflating import CODECS, BadStream, inflate
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.regions import Box, box_of, runs, whole
+from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile
 from initreg.specs import Chunk, ChunkedExtent, Extent, SlicedExtent
-from initreg.storage.stamps import Stamp
+from initreg.storage.stamps import AnyStamp
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ class Reader:
         *,
         verify: bool = True,
         mmap: bool = False,
-        stamps: Mapping[Path, Stamp] | None = None,
+        stamps: Mapping[FilePath, AnyStamp] | None = None,
     ) -> None:
         self._label = label
         self._verify = verify
@@ -84,7 +85,7 @@ class Reader:
             UnreadableFile: the system cannot read the file.
             InitregError: the reader was closed.
         """
-        with pool_for(array.spec.nbytes or 0) as pool:
+        with pool_for(array.spec.nbytes or 0, requests_at_once(array.value)) as pool:
             return self.start([array], pool).finish()[0]
 
     def read_part(self, array: LazyArray, index: Any) -> Any:
@@ -103,7 +104,8 @@ class Reader:
         if isinstance(value, SlicedExtent):
             return self._part_of_slices(array.name, value, box)[box.index]
         if isinstance(value, ChunkedExtent):
-            with pool_for(math.prod(box.shape) * array.dtype.itemsize) as pool:
+            nbytes = math.prod(box.shape) * array.dtype.itemsize
+            with pool_for(nbytes, requests_at_once(value)) as pool:
                 return self._start_grid(array.name, value, pool, None, box).finish()[0][box.index]
         return owned(array, self._label, box)[box.index]
 
@@ -119,13 +121,24 @@ class Reader:
         extents = (
             [extent for _, extent in value.slices] if isinstance(value, SlicedExtent) else [value]
         )
-        is_summed = any(
-            isinstance(each, Extent) and each.checksum is not None and each.codec is None
-            for each in extents
-        )
-        if self._verify and is_summed and array.name not in self._verified:
-            self.read(array)
-            self._verified.add(array.name)
+        if not self._verify or array.name in self._verified:
+            return
+        for each in extents:
+            if isinstance(each, Extent) and each.checksum is not None and each.codec is None:
+                self._verify_extent(array.name, each)
+        self._verified.add(array.name)
+
+    def _verify_extent(self, name: str, extent: Extent) -> None:
+        """Compare a checksum. In memory is one chunk."""
+        assert extent.checksum is not None
+        nbytes = extent.length - extent.skip
+        scratch = memoryview(bytearray(min(nbytes, _CHUNK)))
+        total = 0
+        for start in range(0, max(nbytes, 1), _CHUNK):
+            into = scratch[: min(nbytes - start, _CHUNK)]
+            found, length = self.fill(name, extent, into, start)
+            total = checksums.joined(extent.checksum[0], total, found, length)
+        self.compare(name, extent, total)
 
     # --- whole arrays --------------------------------------------------------------------------
 
@@ -178,7 +191,7 @@ class Reader:
         array, raw = self._empty(name, extent, into)
         cuts = [*range(0, len(raw), _CHUNK), len(raw)]
         chunks = [
-            pool.submit(self._read_chunk, name, extent, raw, start, stop)
+            pool.submit(self.fill, name, extent, raw[start:stop], start)
             for start, stop in pairwise(cuts)
         ]
 
@@ -188,7 +201,7 @@ class Reader:
                 found, length = chunk.result()
                 if self._verify and extent.checksum is not None:
                     total = checksums.joined(extent.checksum[0], total, found, length)
-            self._compare(name, extent, total)
+            self.compare(name, extent, total)
             return [_native(array, extent)]
 
         return Job(finish, list(chunks))
@@ -202,10 +215,9 @@ class Reader:
         )
         chunked.fill(extent, array)
 
-        def fetch(offset: int, into: memoryview) -> None:
-            self._files.fill(extent.file, name, offset, [into])
-
         def read(chunks: Sequence[Chunk]) -> None:
+            places = [(chunk.offset, chunk.offset + chunk.length) for chunk in chunks]
+            fetch = self._files.fetcher(extent.file, name, places)
             try:
                 chunked.read_chunks(extent, chunks, array, box, fetch, self._verify)
             except BadStream as error:
@@ -225,15 +237,12 @@ class Reader:
             f"{self._label}: array {name!r} {error}. Download or copy the file again"
         )
 
-    def _read_chunk(
-        self, name: str, extent: Extent, raw: memoryview, start: int, stop: int
-    ) -> tuple[int, int]:
-        """Fill a part of an array.
+    def fill(self, name: str, extent: Extent, into: memoryview, start: int) -> tuple[int, int]:
+        """Fill a part of an array that is not packed, from the byte ``start`` on.
 
         Returns:
             The checksum and the length of what was read, including skipped bytes.
         """
-        into = raw[start:stop]
         found = 0
         head = memoryview(bytearray(extent.skip if start == 0 else 0))
         offset = extent.offset + extent.skip + start - len(head)
@@ -246,20 +255,34 @@ class Reader:
     def _read_extent(self, name: str, extent: Extent, into: Array | None = None) -> Array:
         array, raw = self._empty(name, extent, into)
         if extent.codec is None:
-            found, _ = self._read_chunk(name, extent, raw, 0, len(raw))
+            found, _ = self.fill(name, extent, raw, 0)
         elif extent.codec in CODECS:
-            kind = extent.checksum[0] if self._verify and extent.checksum else None
-
-            def fetch(at: int, into: memoryview) -> None:
-                self._files.fill(extent.file, name, extent.offset + at, [into])
-
-            try:
-                found = inflate(fetch, extent.length, extent.skip, raw, kind, extent.codec)
-            except BadStream as error:
-                raise self._unpackable(name, error) from error
+            fetch = self._files.stream(extent.file, name, extent.offset, extent.length)
+            found = self._inflate(name, extent, raw, fetch)
         else:
             raise DamagedFile(f"{self._label}: array {name!r}: unknown codec {extent.codec!r}")
-        self._compare(name, extent, found)
+        self.compare(name, extent, found)
+        return _native(array, extent)
+
+    def _inflate(
+        self, name: str, extent: Extent, raw: memoryview, fetch: Callable[[int, memoryview], None]
+    ) -> int:
+        """Unpack an array into memory. Returns its checksum."""
+        kind = extent.checksum[0] if self._verify and extent.checksum else None
+        assert extent.codec is not None
+        try:
+            return inflate(fetch, extent.length, extent.skip, raw, kind, extent.codec)
+        except BadStream as error:
+            raise self._unpackable(name, error) from error
+
+    def _unpacked(self, name: str, extent: Extent, packed: memoryview) -> Array:
+        """An array whose packed bytes are in memory."""
+        array, raw = self._empty(name, extent)
+
+        def fetch(at: int, into: memoryview) -> None:
+            into[:] = packed[at : at + len(into)]
+
+        self.compare(name, extent, self._inflate(name, extent, raw, fetch))
         return _native(array, extent)
 
     def _read_together(self, arrays: Sequence[LazyArray]) -> list[Array]:
@@ -276,9 +299,12 @@ class Reader:
             extent = array.value
             start = extent.offset - begin
             stop = start + extent.length
+            if extent.codec is not None:
+                found.append(self._unpacked(array.name, extent, span[start:stop].data))
+                continue
             if self._verify and extent.checksum is not None:
                 kind = extent.checksum[0]
-                self._compare(array.name, extent, checksums.checksum(kind, span[start:stop]))
+                self.compare(array.name, extent, checksums.checksum(kind, span[start:stop]))
             dtype = dtypes.to_numpy(extent.dtype)
             shape = extent.shape if extent.order == "C" else extent.shape[::-1]
             try:
@@ -295,7 +321,8 @@ class Reader:
             whole[box] = self._read_extent(name, extent)
         return whole
 
-    def _compare(self, name: str, extent: Extent, found: int) -> None:
+    def compare(self, name: str, extent: Extent, found: int) -> None:
+        """Raise DamagedFile if this is not the checksum of an array, and it is to be verified."""
         if not self._verify or extent.checksum is None:
             return
         kind, expected = extent.checksum
@@ -319,9 +346,12 @@ class Reader:
         part = self._memory(name, (*box.shape[: walked + 1], *shape[walked + 1 :]), dtype)
         raw = memory.bytes_of(part)
         at = 0
+        begin = extent.offset + extent.skip
+        again = runs(box, shape, dtype.itemsize)[1]
+        places = ((begin + offset, begin + offset + length) for offset, length in again)
+        fetch = self._files.fetcher(extent.file, name, places)
         for offset, length in pieces:
-            offset += extent.offset + extent.skip
-            self._files.fill(extent.file, name, offset, [raw[at : at + length]])
+            fetch(begin + offset, raw[at : at + length])
             at += length
         inner = box.slices[walked + 1 :]
         if part.shape != box.shape:
@@ -384,7 +414,7 @@ class Reader:
             raise self._files.ended(extent.file, name, len(mapping) - at, extent.length)
         if self._verify and extent.checksum is not None:
             whole = np.frombuffer(mapping, np.uint8, extent.length, extent.offset)
-            self._compare(name, extent, checksums.checksum(extent.checksum[0], whole))
+            self.compare(name, extent, checksums.checksum(extent.checksum[0], whole))
         try:
             return np.ndarray(extent.shape, dtype, mapping, at)
         except (ValueError, MemoryError) as error:

@@ -117,6 +117,19 @@ def _integer(value: Any) -> int | None:
         return None
 
 
+def refitted(box: Box, shape: tuple[int, ...], into: tuple[int, ...]) -> Box:
+    """A region of an array of ``shape`` in the same array reshaped ``into`` another shape, which
+    differs only by axes of length 1.
+
+    >>> refitted(Box((0, 2), (1, 4), ()), (1, 4), (4,))
+    Box(starts=(2,), stops=(4,), index=())
+    """
+    each = zip(box.starts, box.stops, shape, strict=True)
+    ends = iter([(start, stop) for start, stop, length in each if length != 1])
+    found = [(0, 1) if length == 1 else next(ends) for length in into]
+    return Box(tuple(start for start, _ in found), tuple(stop for _, stop in found), ())
+
+
 def runs(box: Box, shape: tuple[int, ...], itemsize: int) -> tuple[int, Iterator[tuple[int, int]]]:
     """The contiguous pieces that a region is read in, for an array in C order.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, pool_for, thread_count
 from initreg.errors import InitregError
 from initreg.specs import Extent
+from initreg.store_paths import FilePath, StorePath
 
 if TYPE_CHECKING:
     import numpy as np
 
 # Bytes that are read ahead. In measurements, more were not faster, and they take more memory.
 AHEAD = 8 << 20
+_AHEAD_IN_STORE = 64 << 20  # the same in a store, where an answer takes its time to come
 _SMALL = 1 << 20  # bytes up to which an array is read together with its neighbours
 _SPAN = 4 << 20  # bytes of neighbours that are read in one go
 _GAP = 1 << 16  # bytes between neighbours that are read and not used
@@ -27,17 +31,19 @@ def stream(
     arrays: Sequence[LazyArray],
     alignment: int | None = None,
     room: Callable[[int, tuple[int, ...], int], np.ndarray[Any, Any] | None] | None = None,
+    in_order: bool = False,
 ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """Read arrays ahead of the caller.
 
-    At most :data:`AHEAD` bytes are read and not yet taken, or one array that is larger. One packed
-    array takes one thread. So that all threads are busy, packed arrays may take as many bytes more
-    as the largest of them has.
+    At most :data:`AHEAD` bytes, or more of a store, are read and not yet taken, or one array that
+    is larger. One packed array takes one thread. So that all threads are busy, packed arrays may
+    take as many bytes more as the largest of them has.
 
     Args:
         arrays: the arrays, best in the order in which they are in their files.
         alignment: as for ``Reader.start``.
         room: as for ``Reader.start``, but it also takes the index of the array.
+        in_order: whether they have to come in exactly the given order.
 
     Yields:
         The index of each array, and its values, in about the given order.
@@ -47,16 +53,18 @@ def stream(
     """
     sizes = [array.stored.spec.nbytes or 0 for array in arrays]
     packed = max((n for n, a in zip(sizes, arrays, strict=True) if _is_packed(a)), default=0)
-    threads = thread_count()
+    at_once = max((requests_at_once(array.value) for array in arrays), default=0)
+    threads = max(at_once, thread_count())
+    most = _AHEAD_IN_STORE if at_once > 1 else AHEAD
     waiting = deque(_pieces(arrays, sizes))
     started: deque[tuple[_Piece, Job]] = deque()
     ahead = 0
-    with pool_for(sum(sizes)) as pool:
+    with pool_for(sum(sizes), at_once) as pool:
         while waiting or started:
             while waiting and (
                 not started
-                or ahead + waiting[0].nbytes <= AHEAD
-                or (len(started) <= threads and ahead + waiting[0].nbytes <= AHEAD + packed)
+                or ahead + waiting[0].nbytes <= most
+                or (len(started) <= threads and ahead + waiting[0].nbytes <= most + packed)
             ):
                 piece = waiting.popleft()
                 index = piece.indices[0]
@@ -72,7 +80,7 @@ def stream(
                     job = Job.failed(error)
                 started.append((piece, job))
                 ahead += piece.nbytes
-            piece, job = _ready(started, in_order=not packed)
+            piece, job = _ready(started, in_order=in_order or not packed)
             try:
                 found = job.finish()
             except InitregError:
@@ -109,12 +117,14 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
     """Split arrays into pieces. Small arrays that lie side by side are in one piece."""
     group = _Piece([], 0)
     begin = end = 0
+    others = _Others(arrays)
     for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         value = array.value
         is_small = (
             isinstance(value, Extent)
-            and value.codec is None
-            and value.length <= _SMALL
+            # A packed array takes one thread of its own, unless the request is what takes time.
+            and (value.codec is None or isinstance(value.file, StorePath))
+            and max(value.length, size) <= _SMALL
             and not array.is_part
         )
         if group.indices:
@@ -124,6 +134,7 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
                 and last.value.file == value.file
                 and last.stored.owner is array.stored.owner
                 and end <= value.offset <= end + _GAP
+                and not others.lie_in(value.file, end, value.offset)
                 and value.offset + value.length - begin <= _SPAN
             ):
                 yield group
@@ -138,6 +149,36 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
         group.nbytes += size
     if group.indices:
         yield group
+
+
+class _Others:
+    """The arrays of the same files in a store that are not wanted. They are never sent, however
+    small they are. On a disk that would cost more than it saves.
+
+    Args:
+        arrays: those that are wanted.
+    """
+
+    def __init__(self, arrays: Sequence[LazyArray]) -> None:
+        self._places: dict[FilePath, list[tuple[int, int]]] = {}
+        stored = [array.stored for array in arrays if requests_at_once(array.value)]
+        wanted = {id(array.value) for array in stored}
+        for owner in {id(array.owner): array.owner for array in stored}.values():
+            for other in owner.values():
+                value = other.value
+                if isinstance(value, Extent) and id(value) not in wanted:
+                    place = (value.offset, value.offset + value.length)
+                    self._places.setdefault(value.file, []).append(place)
+        for places in self._places.values():
+            places.sort()
+
+    def lie_in(self, file: FilePath, start: int, stop: int) -> bool:
+        """Whether one of them lies between two positions of a file."""
+        places = self._places.get(file) if self._places else None
+        if not places:
+            return False
+        at = bisect.bisect_left(places, (start, 0))
+        return at < len(places) and places[at][0] < stop
 
 
 def _ready(started: deque[tuple[_Piece, Job]], in_order: bool) -> tuple[_Piece, Job]:

@@ -39,13 +39,17 @@ class _Here:
 
 
 @contextmanager
-def pool_for(nbytes: int) -> Iterator[Pool]:
-    """A pool to read so many bytes with. It has threads only if that is worthwhile, and they end
-    with the block."""
-    if nbytes <= _ALONE:
+def pool_for(nbytes: int, at_once: int = 0) -> Iterator[Pool]:
+    """A pool to read with. It has threads only if that is worthwhile, and they end with the block.
+
+    Args:
+        nbytes: how many bytes are going to be read.
+        at_once: how many requests at once are of use, if the bytes are in a store.
+    """
+    if nbytes <= _ALONE and at_once < 2:
         yield _Here()
         return
-    pool = _executor()(thread_count(), "initreg")
+    pool = _executor()(max(at_once, thread_count()), "initreg")
     try:
         yield pool
     finally:

@@ -56,9 +56,14 @@ def conventions(pairs: Sequence[Paired], of_names: str | None) -> list[tuple[str
     return found
 
 
+def shown_conventions(pairs: Sequence[Paired]) -> set[str]:
+    """The conventions that the shapes of all pairs show."""
+    return {vote for vote in map(_vote, pairs) if vote is not None}
+
+
 def only_convention(pairs: Sequence[Paired]) -> str | None:
     """The convention that the shapes of all pairs show, None if they show none, or both."""
-    found = {vote for vote in map(_vote, pairs) if vote is not None}
+    found = shown_conventions(pairs)
     return found.pop() if len(found) == 1 else None
 
 
@@ -66,8 +71,10 @@ def _vote(pair: Paired) -> str | None:
     """The convention that a pair shows: that of its shapes, of its module, or of the axis
     along which its weight is split, which is that of the outputs."""
     kernel = pair.source.weights.get("kernel")
+    if kernel is not None and kernel.how == "concat":
+        return None  # along the axis that other layers say
     if kernel is not None and (kernel.axis >= 0 or kernel.gates or is_recurrent(kernel.array.name)):
-        said = TENSORFLOW if kernel.axis > 0 else PYTORCH
+        said = TENSORFLOW if kernel.axis > 0 and not kernel.heads else PYTORCH
         return said if said in pair.fit else None
     if len(pair.fit) == 1 and any(len(w.shape) > 1 for w in pair.source.weights.values()):
         (only,) = pair.fit

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from initreg.bridge.conventions import conventions, only_convention
+from initreg.bridge.conventions import conventions, only_convention, shown_conventions
 from initreg.bridge.conversions import AS_IT_IS
-from initreg.bridge.fitting import fit
+from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
 from initreg.bridge.layers import (
     SourceLayer,
     TargetLayer,
@@ -17,7 +17,6 @@ from initreg.bridge.layers import (
     is_of_module,
     source_layers,
     target_layers,
-    unfused,
 )
 from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
@@ -33,6 +32,8 @@ def mapped(
     variables: Sequence[VariableSpec],
     known: Mapping[str, LayerSpec],
     same: Mapping[str, int] | None = None,
+    first: str = "",
+    doubts: Mapping[str, str] | None = None,
 ) -> Mapped:
     """Derive which array is meant for which variable.
 
@@ -43,17 +44,19 @@ def mapped(
         variables: the variables of the target, in its order.
         known: what each variable is in its layer, by name, as far as the target knows.
         same: by name, a number that is equal for arrays with the same values: tied weights.
+        first: the text of the rules that gave the arrays their names, "" if there are none.
+        doubts: why the elements of an array may be in another order, by name.
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
     readable = [each for each in arrays if not each.unreadable]
-    lines = _Lines()
+    lines = _Lines(doubts=doubts or {})
     by_itself = lines.add_modules(readable, [v for v in own if v.name not in known])
     readable = [each for each in readable if each.name not in by_itself]
     own = [each for each in own if each.name not in by_itself]
     layers, others = source_layers(readable)
     targets = target_layers(own, known)
-    sources = _with_unfused(layers, targets)
+    sources = _with_fused(_with_unfused(layers, targets), targets)
     _tie(sources, same)
     lines.of_flax = is_of_flax(sources)
     found = pair(sources, targets)
@@ -99,6 +102,8 @@ def mapped(
         tuple(each.origin for each in others),
         tuple(tied),
         _longer_tables(targets, lines.missing, [each for each in arrays if each.origin in unused]),
+        first,
+        not_apart(sources, unused) if lines.missing or lines.open else (),
     )
 
 
@@ -128,13 +133,12 @@ def _longer_tables(
 def _with_unfused(
     layers: Sequence[SourceLayer], targets: Sequence[TargetLayer]
 ) -> list[SourceLayer]:
-    """The layers, of which those that hold queries, keys and values are three, unless the target
-    has such a layer, too."""
+    """The layers, of which those that hold several are as many, unless the target has such a layer,
+    too."""
     found: list[SourceLayer] = []
+    splitting = Splitting(layers, targets)
     for layer in layers:
-        parts = unfused(layer)
-        if parts and _has_like(targets, layer):
-            parts = []
+        parts = splitting.apart(layer)
         rest = SourceLayer(layer.name, layer.position, dict(layer.weights), layer.why)
         if parts:
             taken = {id(w.array) for part in parts for w in part.weights.values()}
@@ -142,6 +146,18 @@ def _with_unfused(
         found += [rest] if rest.weights else []
         found += parts
     return found
+
+
+def _with_fused(layers: Sequence[SourceLayer], targets: Sequence[TargetLayer]) -> list[SourceLayer]:
+    """The layers, of which queries, keys and values are one where the target has them in one. It
+    must be known in which order the source has the axes of its kernels."""
+    if not fused_targets(targets):
+        return list(layers)
+    said: set[str | None] = {*shown_conventions(pair(layers, targets).paired)}
+    said = said or {convention_of(layers)}
+    if len(said) != 1 or None in said:
+        return list(layers)
+    return together(layers, targets, 1 if TENSORFLOW in said else 0)
 
 
 def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
@@ -156,10 +172,6 @@ def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
             )
         )
         layer.tied = numbers.setdefault(key, len(numbers))
-
-
-def _has_like(targets: Sequence[TargetLayer], layer: SourceLayer) -> bool:
-    return any(fit(layer, target) for target in targets)
 
 
 # The order in which the layers of Keras have the gates of a cell.
@@ -182,6 +194,7 @@ class _Lines:
     open: list[OpenQuestion] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     of_flax: bool = False
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     def add_modules(
         self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
@@ -211,6 +224,12 @@ class _Lines:
             doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
             if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
                 doubt = _TURNED
+            reordered = next(
+                (self.doubts[a.name] for a in weight.arrays if a.name in self.doubts), ""
+            )
+            if reordered:
+                self._ask(variable.name, weight.array.origin, reordered)
+                continue
             if doubt:
                 self.open.append(OpenQuestion((variable.name,), (weight.array.origin,), doubt))
                 continue
@@ -224,6 +243,8 @@ class _Lines:
                 (change,) = changes
             else:
                 change = paired.fit[convention][role]
+            if weight.heads and not change.reshape:
+                change = replace(change, reshape=weight.shape)
             reasons = [paired.why, paired.source.why]
             reasons += [how] if change.permute else []
             self.variables.append(
@@ -238,5 +259,17 @@ class _Lines:
                     change,
                     paired.target.kind,
                     "; ".join(each for each in reasons if each),
+                    weight.along,
+                    weight.heads,
+                    weight.sizes,
                 )
             )
+
+    def _ask(self, variable: str, array: str, why: str) -> None:
+        """Ask for a variable, together with others for the same reason."""
+        for at, other in enumerate(self.open):
+            if other.why == why:
+                names = (*other.variables, variable), (*other.arrays, array)
+                self.open[at] = OpenQuestion(*names, why)
+                return
+        self.open.append(OpenQuestion((variable,), (array,), why))

@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A weight of a source: an array, one of the equal parts of one, or what two arrays make.
+    """A weight of a source: an array, a part of one, or what several arrays make.
 
     Args:
         array: the array.
@@ -23,9 +23,12 @@ class Weight:
         axis: along which axis it is a part, -1 if it is the whole array.
         part: which part it is.
         parts: how many parts there are.
-        other: the array that it is put together with, if there is one.
-        how: how it is put together: ``"sum"`` or ``"stack"``.
+        others: the arrays that it is put together with.
+        how: how it is put together: ``"sum"``, ``"stack"`` or ``"concat"``.
+        along: the axis along which it is put together.
         gates: the order of its gates, as the rule ``gates`` calls it, "" if it has none.
+        heads: the shape that the array gets before it is taken apart, () for its own.
+        sizes: the lengths of the parts, () if they are equal.
     """
 
     array: ArraySpec
@@ -33,14 +36,17 @@ class Weight:
     axis: int = -1
     part: int = 0
     parts: int = 1
-    other: ArraySpec | None = None
+    others: tuple[ArraySpec, ...] = ()
     how: str = ""
+    along: int = 0
     gates: str = ""
+    heads: Shape = ()
+    sizes: Shape = ()
 
     @property
     def arrays(self) -> tuple[ArraySpec, ...]:
         """The arrays that it is made of."""
-        return (self.array,) if self.other is None else (self.array, self.other)
+        return (self.array, *self.others)
 
 
 @dataclass(slots=True)
@@ -89,13 +95,7 @@ class TargetLayer:
 
 # --- sources --------------------------------------------------------------------------------------
 
-# Arrays that hold three weights: the name, the layer, and by which axis they are split. Sources:
-# torch.nn.MultiheadAttention (in_proj_weight is q, k, v along the first axis); GPT-2 of OpenAI and
-# of transformers (c_attn is q, k, v along the last axis); timm's and torchvision's vision
-# transformers (qkv is q, k, v along the first axis).
 _IN_PROJ = re.compile(r"in_proj_(weight|bias)")
-_FUSED = re.compile(r"(?:.*[._/])?(c_attn|qkv)")
-_QKV = ("query", "key", "value")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -212,7 +212,7 @@ def recurrent(layer: SourceLayer) -> list[SourceLayer]:
             roles_of[roles.BIAS] = Weight(
                 one.array,
                 (2, *one.shape) if stacked else one.shape,
-                other=other.array,
+                others=(other.array,),
                 how="stack" if stacked else "sum",
                 gates=gates,
             )
@@ -220,42 +220,6 @@ def recurrent(layer: SourceLayer) -> list[SourceLayer]:
         why = f"layer {number} of {layer.name}" + (", reverse" if reverse else "")
         made.append(SourceLayer(name, layer.position, roles_of, why))
     return made
-
-
-def unfused(layer: SourceLayer) -> list[SourceLayer]:
-    """The three layers in one that holds queries, keys and values. [] for any other layer."""
-    kernel: Weight | None
-    for kernel_name, bias_name in (("in_proj_weight", "in_proj_bias"), ("kernel", "bias")):
-        kernel = layer.weights.get(kernel_name)
-        bias = layer.weights.get(bias_name)
-        if kernel is None and bias is not None and kernel_name == "in_proj_weight":
-            continue
-        if kernel is not None:
-            break
-    else:
-        return []
-    if kernel is None or len(kernel.shape) != 2 or kernel.axis >= 0:
-        return []
-    fused = _FUSED.fullmatch(layer.name)
-    if kernel_name == "kernel" and fused is None:
-        return []
-    axis = 1 if fused is not None and fused[1] == "c_attn" else 0
-    if kernel.shape[axis] % 3 or (bias is not None and bias.shape != (kernel.shape[axis],)):
-        return []
-    if kernel.shape[axis] != 3 * kernel.shape[1 - axis]:
-        return []  # queries, keys and values of different sizes
-    why = f"{kernel.array.name.rpartition('.')[2]} holds the query, the key and the value"
-    found = []
-    for part, name in enumerate(_QKV):
-        shape = list(kernel.shape)
-        shape[axis] //= 3
-        weights = {roles.KERNEL: Weight(kernel.array, tuple(shape), axis, part, 3)}
-        if bias is not None:
-            size = bias.shape[0] // 3
-            weights[roles.BIAS] = Weight(bias.array, (size,), 0, part, 3)
-        stem = layer.name if kernel_name != "kernel" else layer.name.removesuffix(fused[1])  # type: ignore[index]
-        found.append(SourceLayer(f"{stem.rstrip('._/')}.{name}", layer.position, weights, why))
-    return found
 
 
 def convention_of(layers: Sequence[SourceLayer]) -> str | None:

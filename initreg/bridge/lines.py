@@ -13,8 +13,8 @@ class MappedVariable:
 
     Args:
         variable: the name of the variable.
-        arrays: the names of the arrays in the source: one, or two that are put together.
-        how: how two are put together: ``"sum"`` or ``"stack"``.
+        arrays: the names of the arrays in the source: one, or several that are put together.
+        how: how several are put together: ``"sum"``, ``"stack"`` or ``"concat"``.
         gates: the orders of its gates in the source and in the target, () if it has none.
         axis: the axis along which the array is split, -1 if all of it is taken.
         part: which of the parts is taken.
@@ -22,6 +22,9 @@ class MappedVariable:
         change: what is done to the axes.
         layer: the class of the layer, "" if it is not known.
         why: what says that this is the array.
+        along: the axis along which several are put together.
+        heads: the shape that the array gets before it is split, () for its own.
+        sizes: the lengths of the parts, () if they are equal.
     """
 
     variable: str
@@ -34,6 +37,9 @@ class MappedVariable:
     change: Change
     layer: str
     why: str
+    along: int = 0
+    heads: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +73,23 @@ class LongerTable:
     shape: tuple[int, ...]
     array: str
     array_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedArray:
+    """An array that no variable takes, and that holds a query, a key and a value by its name. It is
+    not known of which sizes, or in which order.
+
+    Args:
+        array: the name of the array, or a glob for those of all layers.
+        shape: its shape, or that of the last one.
+        count: how many arrays these are.
+        in_a_row: the lines of a rule file that take it apart if it has one after the other.
+        by_head: the same if it has those of each head in turn.
+    """
+
+    array: str
+    shape: tuple[int, ...]
+    count: int
+    in_a_row: tuple[str, ...]
+    by_head: tuple[str, ...]

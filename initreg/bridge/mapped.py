@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg.bridge.conversions import Change
-from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
+from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.text import rule_text
 from initreg.storage.output import written
 
@@ -27,6 +27,9 @@ class Mapped:
         tied: the arrays that are the same as one that a variable takes.
         longer: for variables in ``missing``, arrays in ``unused`` that are as wide and have more
             rows. Which rows are meant is not known, so none are taken.
+        first: the text of the rules that were given, which come first in the rule file.
+        fused: arrays in ``unused`` that hold several weights by their names, if variables are left.
+            In which order they have them is not known.
     """
 
     source: str
@@ -38,6 +41,8 @@ class Mapped:
     dropped: tuple[str, ...]
     tied: tuple[str, ...] = ()
     longer: tuple[LongerTable, ...] = ()
+    first: str = ""
+    fused: tuple[FusedArray, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -68,6 +73,8 @@ class Mapped:
             dropped=self.dropped,
             tied=self.tied,
             longer=self.longer,
+            first=self.first,
+            fused=self.fused,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -96,11 +103,20 @@ class Mapped:
                     "layer": each.layer,
                     "why": each.why,
                     **(
-                        {"split": {"axis": each.axis, "part": each.part, "parts": each.parts}}
+                        {
+                            "split": {
+                                "axis": each.axis,
+                                "part": each.part,
+                                "parts": each.parts,
+                                **({"heads": list(each.heads)} if each.heads else {}),
+                                **({"sizes": list(each.sizes)} if each.sizes else {}),
+                            }
+                        }
                         if each.axis >= 0
                         else {}
                     ),
-                    **({each.how: True} if each.how else {}),
+                    **({each.how: {"axis": each.along}} if each.how == "concat" else {}),
+                    **({each.how: True} if each.how in ("sum", "stack") else {}),
                     **({"gates": list(each.gates)} if each.gates else {}),
                     **_changes(each.change),
                 }
@@ -122,6 +138,17 @@ class Mapped:
                     "array_shape": list(each.array_shape),
                 }
                 for each in self.longer
+            ],
+            "first": self.first,
+            "fused": [
+                {
+                    "array": each.array,
+                    "shape": list(each.shape),
+                    "count": each.count,
+                    "in_a_row": list(each.in_a_row),
+                    "by_head": list(each.by_head),
+                }
+                for each in self.fused
             ],
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from initreg.bridge.layers import split_name
-from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
+from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.rules.writing import toml_text, toml_value
 from initreg.wording import printable
 
@@ -21,8 +21,10 @@ def rule_text(
     dropped: Sequence[str],
     tied: Sequence[str],
     longer: Sequence[LongerTable] = (),
+    first: str = "",
+    fused: Sequence[FusedArray] = (),
 ) -> str:
-    """The text of a rule file. Its first step takes names, its second one axes.
+    """The text of a rule file: the rules that were given, a step for names, and one for axes.
 
     Args:
         heading: the lines of its first comment.
@@ -33,6 +35,8 @@ def rule_text(
         dropped: arrays to drop, because they are no weights.
         tied: arrays to drop, because they are tied to others.
         longer: arrays with more rows than a variable in ``missing``, for a comment.
+        first: the text of the rules that were given.
+        fused: arrays that hold several weights, in an order that is not known, for a comment.
     """
     lines = [f"# {printable(line)}" for line in heading]
     for question in open_questions:
@@ -41,13 +45,20 @@ def rule_text(
         lines += ["#", "# No array of the source fits these variables:", *_names(missing)]
     for table in longer:
         lines += ["#", *_longer(table)]
+    for array in fused:
+        lines += ["#", *_fused(array)]
     if unused:
         lines += ["#", "# No variable takes these arrays:", *_names(unused)]
     whole = [each for each in variables if each.axis < 0 and not each.how]
     split = [each for each in variables if each.axis >= 0]
-    first = [each for each in variables if each.change.reshape]
+    reshaped = [each for each in variables if each.change.reshape]
     moved = [each for each in variables if each.change.permute]
     shaped = [each for each in variables if each.change.shape]
+    lines += ["", first.rstrip("\n")] if first else []
+    by_head = {each.arrays[0]: each.heads for each in split if each.heads}
+    if by_head:
+        lines += ["", "[[step]]", "", "[step.reshape]"]
+        lines += [_line(name, list(shape)) for name, shape in by_head.items()]
     lines += ["", "[[step]]"]
     kept = [name for each in variables for name in each.arrays]
     kept += [name for question in open_questions for name in question.arrays]
@@ -60,15 +71,16 @@ def rule_text(
         lines += ["", "[step.rename]"]
         lines += [_line(each.arrays[0], each.variable, _evidence(each)) for each in whole]
     lines += _splits(split)
-    for how in ("sum", "stack"):
+    for how in ("sum", "concat", "stack"):
         made = [each for each in variables if each.how == how]
         lines += ["", f"[step.{how}]"] if made else []
         for each in made:
-            value = list(each.arrays) if how == "sum" else {"axis": 0, "of": list(each.arrays)}
+            value: Any = list(each.arrays)
+            value = value if how == "sum" else {"axis": each.along, "of": value}
             lines.append(_line(each.variable, value, _evidence(each)))
-    if first:
+    if reshaped:
         lines += ["", "[step.reshape]"]
-        lines += [_line(each.variable, list(each.change.reshape)) for each in first]
+        lines += [_line(each.variable, list(each.change.reshape)) for each in reshaped]
     gated = [each for each in variables if each.gates]
     if moved or shaped or gated:
         lines += ["", "[[step]]"]
@@ -108,7 +120,9 @@ def _splits(parts: Sequence[MappedVariable]) -> list[str]:
             found[part].variable if part in found else f"{array}/{part}"
             for part in range(some.parts)
         ]
-        lines.append(_line(array, {"axis": some.axis, "into": into}, _evidence(some)))
+        how = {"axis": some.axis, "into": into}
+        how |= {"sizes": list(some.sizes)} if some.sizes else {}
+        lines.append(_line(array, how, _evidence(some)))
     return lines
 
 
@@ -132,6 +146,22 @@ def _longer(table: LongerTable) -> list[str]:
         "#     [step.slice]",
         f"#     {printable(f'{variable} = {part}')}",
     ]
+
+
+def _fused(array: FusedArray) -> list[str]:
+    count = f", {array.count} arrays" if array.count > 1 else ""
+    lines = [
+        f"# OPEN: {printable(array.array)} {array.shape}{count}: by its name it holds the",
+        "# query, the key and the value, and neither the name nor a layer says how. Save these",
+        "# lines as a file, with numbers for the words in capitals, and map again with it: rules=,",
+        "# or --rules.",
+        "# If it has one after the other:",
+        *(f"#     {printable(line)}" for line in array.in_a_row),
+    ]
+    if array.by_head:
+        lines.append("# If it has those of each head in turn:")
+        lines += [f"#     {printable(line)}" for line in array.by_head]
+    return lines
 
 
 def _names(names: Iterable[str]) -> list[str]:

@@ -13,8 +13,8 @@ _TOKEN = re.compile(
 )
 # Words that name the kind of a layer or of a container, and not which one of them it is.
 _GENERIC_WORDS = (
-    "model module network net layer layers block blocks conv conv1d conv2d conv3d linear dense fc "
-    "weight kernel bias unit stack sequential functional cell h self lm"
+    "model module network net layer layers block blocks blk conv conv1d conv2d conv3d linear dense "
+    "fc weight kernel bias unit stack sequential functional cell h self lm"
 )
 _GENERIC = frozenset(_GENERIC_WORDS.split())
 # Words of different programs for the same thing. The first one stands for all.
@@ -25,7 +25,7 @@ _SAME = (
     "attention attn mha selfattention",
     "norm layernorm ln layernormalization normalization rmsnorm",
     "batchnorm bn batchnormalization",
-    "embedding emb embed embeddings embedder",
+    "embedding emb embed embeddings embedder embd",
     "token word wte tokens vocab shared",
     "position positional pos wpe",
     "segment type",
@@ -50,6 +50,7 @@ _SAME = (
 _ORDINALS = {
     word: n for n, word in enumerate(["first", "second", "third", "fourth", "fifth", "sixth"], 1)
 }
+_ORDINALS |= {"before": 1, "after": 2}  # the two norms of a block: layernorm_before, norm1
 _CANONICAL = {word: group.split()[0] for group in _SAME for word in group.split()}
 _FEEDFORWARD = next(frozenset(g.split()) for g in _SAME if g.startswith("feedforward"))
 # What several words in a row say together.
@@ -141,6 +142,8 @@ def meaning(name: str, norms_come_before: bool = False) -> frozenset[str]:
     >>> sorted(meaning("encoder.layer.3.attention.self.query"))
     ['attention', 'encoder', 'query']
     """
+    if name == "output":  # the last layer of the decoders of Meta and of llama.cpp
+        return frozenset(("output", "classifier"))
     found = list(tokens(name.replace("encoder_attn", "cross_attn")))  # of BART's decoder
     phrases = (*_BEFORE, *_PHRASES) if norms_come_before else _PHRASES
     if any(isinstance(each, int) or each in _FEEDFORWARD for each in found[:-1]):

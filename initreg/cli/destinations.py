@@ -5,7 +5,6 @@ Who forgets the destination names a source in its place: ``initreg convert base.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,6 @@ from initreg.errors import InitregError, SourceNotFound, UnwritableFile
 from initreg.option_spelling import option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from initreg.arrays.array_map import ArrayMap
 
 _SHOWN = 3  # names in a message
@@ -46,6 +43,7 @@ def refuse_loss(destination: str, to: str | None, maps: Sequence[ArrayMap]) -> N
     from initreg.api.saving import saver_for
     from initreg.plugin.installed import default_registry
     from initreg.plugin.source import Source
+    from initreg.storage.paths import real
 
     if not destination:
         return  # the save says so
@@ -63,20 +61,16 @@ def refuse_loss(destination: str, to: str | None, maps: Sequence[ArrayMap]) -> N
     names = {name for opened in maps for name in opened}
     try:
         with Opening(probe.winner).open(destination) as old:
-            files = set(map(_real, old.files))
+            files = set(map(real, old.files))
             lost = [name for name in old if name not in names]
     except InitregError as error:
         raise _loss(destination, f"cannot be opened as {writes}") from error
-    if any(files & set(map(_real, opened.files)) for opened in maps):
+    if any(files & set(map(real, opened.files)) for opened in maps):
         raise _loss(destination, "is one of the sources")
     if lost:
         more = f" and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else ""
         what = ", ".join(lost[:_SHOWN]) + more
         raise _loss(destination, f"has arrays that would not be in the new file: {what}")
-
-
-def _real(path: Path) -> str:
-    return os.path.realpath(path)
 
 
 def _loss(destination: str, why: str) -> UnwritableFile:

@@ -99,11 +99,22 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
         f"(default: {OpenOptions().max_inflation:g})",
     )
 
+    parser.add_argument(
+        "--storage-options",
+        nargs=2,
+        action="append",
+        metavar=("NAME", "VALUE"),
+        help="for a URL: what its file system is made with; fsspec also reads its configuration "
+        "file and FSSPEC_* from the environment, which other users of the machine do not see",
+    )
+
 
 def opening_of(options: argparse.Namespace) -> OpeningOptions:
     """The options of :func:`add_opening` that were typed, as keywords."""
     names = ("format", "allow_pickle", "native", "max_inflation")
     typed = {name: getattr(options, name) for name in names}
+    if options.storage_options is not None:
+        typed["storage_options"] = {n: _number(v) for n, v in options.storage_options}
     return cast("OpeningOptions", {n: value for n, value in typed.items() if value is not None})
 
 

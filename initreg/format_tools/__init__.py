@@ -2,6 +2,7 @@
 
 - ``values``: arrays that are computed when they are asked for, and arrays that cannot be read.
 - ``runs``: an array whose bytes are in several runs, as an extent.
+- ``chunks``: the elements of an array in chunks, of which a format makes something else.
 - ``indexes``: an index of several files, the parts that it names, and the file that a folder means.
 - ``strict_json``: JSON without repeated keys.
 - ``protobuf``: protocol buffers in a file, field by field.

@@ -5,17 +5,17 @@ For formats that keep one model in several files. Only files beside the index ar
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from initreg.errors import AmbiguousSource, DamagedFile, DuplicateName, InitregError
 from initreg.format_tools.strict_json import is_text, parse_object
 from initreg.plugin.part_names import part_sets
 from initreg.plugin.source import Source
+from initreg.storage.paths import is_there, listed, which_are_there
+from initreg.store_paths import FilePath
 
 LONGEST_INDEX = 100_000_000  # bytes
 _SHOWN = 5
@@ -217,7 +217,8 @@ def parts_of(index: Source, names: Iterable[str]) -> list[Source]:
     assert index.path is not None
     names = list(names)
     folder = index.path.parent
-    gone = [name for name in names if not os.path.lexists(folder / name)]
+    there = which_are_there(folder, names)
+    gone = [name for name in names if name not in there]
     for name in gone:
         if _NOT_PLAIN.search(name):
             index.part(name)  # which refuses the name
@@ -226,7 +227,7 @@ def parts_of(index: Source, names: Iterable[str]) -> list[Source]:
     return [index.part(name) for name in names]
 
 
-def _missing(gone: list[str], names: list[str], folder: Path) -> str:
+def _missing(gone: list[str], names: list[str], folder: FilePath) -> str:
     """Which parts are missing, and what to do."""
     shown = ", ".join(gone[:_SHOWN]) + (", ..." if len(gone) > _SHOWN else "")
     what = (
@@ -242,12 +243,9 @@ def _missing(gone: list[str], names: list[str], folder: Path) -> str:
     return f"{what}. It should lie beside the index, in {folder}. Download it too"
 
 
-def _strangers(names: list[str], folder: Path) -> str:
+def _strangers(names: list[str], folder: FilePath) -> str:
     """The sets in the folder whose names are like those of the index, and that it does not name."""
-    try:
-        there = os.listdir(folder)
-    except OSError:
-        return ""
+    there = listed(folder)
     named = part_sets(names)
     alike = {(each.stem, each.ending) for each in named}
     known = {(each.stem, each.ending, each.count) for each in named}
@@ -270,7 +268,7 @@ def index_of(part: Source, name: str) -> Source | None:
         InitregError: the index does not name the part.
     """
     assert part.path is not None
-    if not os.path.lexists(part.path.with_name(name)):
+    if not is_there(part.path.with_name(name)):
         return None
     index = part.part(name)
     named = {

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from initreg.dtypes import stored_itemsize
 from initreg.specs import Extent, SlicedExtent
+from initreg.store_paths import FilePath
 
 
 class Run(NamedTuple):
     """A run of bytes in a file."""
 
-    file: Path
+    file: FilePath
     offset: int
     length: int
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from initreg.names import Patterns
 from initreg.plan.axes import FRAMEWORKS, Axes, kept_order
+from initreg.plan.axis_pairs import Reordered, Study
 from initreg.plan.rows import Hint
-from initreg.plan.transposing import Reordered, Study, how, shown
+from initreg.plan.transposing import how, shown
 from initreg.specs import ArraySpec
 from initreg.wording import plural, shared
 

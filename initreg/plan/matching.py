@@ -155,6 +155,7 @@ def match(
         rows += of_variable
         if not of_variable:
             row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
+            row = replace(row, parts=_boxes(variable)) if variable.parts else row
             row = expectations.of_variable(row, variable)
             is_optional = variable.state is not None and variable.state.optional
             rows.append(_as_state(row, variable) if has_model or is_optional else row)
@@ -310,7 +311,12 @@ def _pair_row(
         reason,
         array.changes,
         made_of=array.made_of,
+        parts=_boxes(variable),
     )
+
+
+def _boxes(variable: VariableSpec) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    return tuple((part.at, part.shape) for part in variable.parts)
 
 
 def _as_state(row: Row, entry: ArraySpec | VariableSpec, is_copy: bool = False) -> Row:

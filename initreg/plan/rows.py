@@ -166,6 +166,7 @@ class Row:
         remedy: for a variable that is kept, what to do.
         made_of: the names in the source of all arrays that it is made of, if rules took arrays
             apart or put them together. ``array`` is then a text that says which parts they are.
+        parts: for a variable that is written in parts, the start and the shape of each box.
     """
 
     kind: Kind
@@ -184,6 +185,7 @@ class Row:
     doubt: str = ""
     remedy: str = ""
     made_of: tuple[str, ...] = ()
+    parts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
     @property
     def in_target(self) -> bool:
@@ -222,6 +224,7 @@ class Row:
             "doubt": self.doubt,
             "remedy": self.remedy,
             "made_of": list(self.made_of),
+            "parts": [[list(at), list(shape)] for at, shape in self.parts],
         }
 
 

@@ -14,6 +14,7 @@ from initreg.wording import (
     code_text,
     folded,
     names_text,
+    parts_text,
     plural,
     printable,
     shape_text,
@@ -193,7 +194,8 @@ def row_note(row: Row, plan: Rows) -> str:
     """The note of one row, without its source: shapes, dtypes, changes."""
     if row.array_dtype is None:
         note = f"{shape_text(row.shape)} {row.dtype}"
-        return f"{note}, {row.reason}" if row.kind in (Kind.NOT_NEEDED, Kind.KEPT) else note
+        note += f", {row.reason}" if row.kind in (Kind.NOT_NEEDED, Kind.KEPT) else ""
+        return f"{note}, {parts_text(row.parts)}" if row.parts else note
     doubt = (row.doubt,) if row.doubt else ()
     note = f"{shape_text(row.array_shape)} {row.array_dtype}"
     if row.kind is Kind.RESHAPED:
@@ -207,7 +209,8 @@ def row_note(row: Row, plan: Rows) -> str:
         note += f", {row.reason}"
     elif row.kind is Kind.OVERRIDDEN and row.by is not None:
         note += f"  by {source_text(plan, row.by)}"
-    return ", ".join((note, *row.changes, *doubt))
+    parts = (parts_text(row.parts),) if row.parts else ()
+    return ", ".join((note, *parts, *row.changes, *doubt))
 
 
 def mismatch_text(row: Row) -> str:

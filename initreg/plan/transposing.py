@@ -7,8 +7,7 @@ are square: the other kernels of their source decide, the nearest ones first.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
 from initreg import dtypes
@@ -17,113 +16,34 @@ from initreg.plan.axes import (
     TENSORFLOW,
     Axes,
     Role,
-    frameworks,
     has_multiplier,
-    is_pytorchs,
     last_part,
     layer,
     order,
-    orders,
-    role,
     scope,
     squeeze,
 )
-from initreg.plan.rows import RESTORED, Kind, Row
-from initreg.specs import ArraySpec, VariableSpec
+from initreg.plan.axis_pairs import Pair, Reordered, Study
+from initreg.plan.rows import Kind
+from initreg.specs import LayerSpec, VariableSpec
 from initreg.wording import GATES, printable
 
 _MOST_SCOPES = 32  # of a name that are looked at, for names of strangers
 _LONGEST = 120  # characters of a name in a sentence
 _MISFIT = (Kind.MISMATCHED, Kind.PASSED_OVER)
+Layers = Callable[[], Mapping[str, LayerSpec]]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A row, with the array and the variable that it is about."""
-
-    row: Row
-    array: ArraySpec
-    variable: VariableSpec
-
-    @property
-    def role(self) -> Role:
-        """What the array is, as far as its names say."""
-        variable, array = self.variable, self.array
-        names = (variable.name, *variable.aliases, array.origin, array.name)
-        return role(*map(normalise, names))
-
-    @property
-    def is_restored(self) -> bool:
-        return self.row.kind in RESTORED
-
-    @property
-    def ndim(self) -> int:
-        return len(self.row.shape or ())
-
-    @property
-    def frameworks(self) -> tuple[str, ...]:
-        return frameworks(normalise(self.variable.name), self.array.origin)
-
-    @property
-    def says_pytorch(self) -> bool:
-        """Whether the array has a name of PyTorch, and the variable has not."""
-        return is_pytorchs(self.array.origin) and not is_pytorchs(normalise(self.variable.name))
-
-    def orders(self) -> Mapping[str, Axes]:
-        """The orders of axes in which the array fits, other than its own."""
-        shape, wanted = self.array.shape, self.row.shape
-        if wanted is None or len(shape) < 2:
-            return {}
-        if len(shape) == len(wanted) == 2 and shape[::-1] != wanted:  # quickly seen for most arrays
-            return {}
-        return orders(shape, wanted, self.frameworks)
-
-
-@dataclass(frozen=True, slots=True)
-class Reordered:
-    """An array with the orders of axes in which it fits, by the framework that it may be from."""
-
-    pair: Pair
-    orders: Mapping[str, Axes]
-
-    @property
-    def name(self) -> str:
-        """The name of the array after the rules."""
-        return self.pair.array.name
-
-    @property
-    def is_reshaped(self) -> bool:
-        """Whether it fits as it is, but for axes of length 1."""
-        return squeeze(self.pair.array.shape) == squeeze(self.pair.row.shape or ())
-
-
-@dataclass(slots=True)
-class Study:
-    """What is known of the order of axes of one source's arrays.
-
-    Args:
-        needed: arrays that do not fit, and would in another order.
-        along: arrays that fit either way, and go with the kernels that need another order.
-        asked: arrays that fit either way, of which names and neighbours do not say enough.
-        stuck: arrays that no order of axes makes right, each with the reason.
-        flattened: dense kernels that follow a convolution, so that a Flatten may be in between.
-        doubts: what is in doubt about variables that are restored, by name.
-    """
-
-    needed: list[Reordered] = field(default_factory=list)
-    along: list[Reordered] = field(default_factory=list)
-    asked: list[Reordered] = field(default_factory=list)
-    stuck: list[tuple[str, str]] = field(default_factory=list)
-    flattened: list[Pair] = field(default_factory=list)
-    doubts: dict[str, str] = field(default_factory=dict)
-
-
-def study(pairs: Iterable[Pair], variables: Mapping[str, VariableSpec]) -> Study:
+def study(
+    pairs: Iterable[Pair], variables: Mapping[str, VariableSpec], layers: Layers = dict
+) -> Study:
     """Find the arrays of one source that are, or may be, in another order of axes.
 
     Args:
         pairs: the rows of the source that have a variable, in the order of the target.
         variables: all variables of the target by their normalised names.
+        layers: returns what each variable is in its layer, by name, as far as the target knows. It
+            is called if that matters.
     """
     pairs = [pair for pair in pairs if pair.row.kind is not Kind.OVERRIDDEN]
     found = Study()
@@ -154,7 +74,7 @@ def study(pairs: Iterable[Pair], variables: Mapping[str, VariableSpec]) -> Study
     if found.needed or moved or square:
         _decide(found, pairs, square, moved)
         _look_at_moved(found, moved, variables)
-        _look_for_flatten(found, pairs, moved, variables)
+        _look_for_flatten(found, pairs, moved, variables, layers)
     return found
 
 
@@ -383,8 +303,10 @@ def _look_for_flatten(
     pairs: Sequence[Pair],
     moved: Sequence[Pair],
     variables: Mapping[str, VariableSpec],
+    layers: Layers,
 ) -> None:
-    """Doubt dense kernels behind a convolution that have several inputs for each of its channels.
+    """Doubt dense kernels behind a convolution that have several inputs for each of its channels,
+    unless the target knows that nothing was flattened.
 
     PyTorch flattens (channels, height, width), and TensorFlow (height, width, channels).
     """
@@ -392,6 +314,7 @@ def _look_for_flatten(
     reordered = by_rule | {id(each.pair) for each in (*found.needed, *found.along)}
     if not any(id(pair) in reordered and pair.ndim > 2 for pair in pairs):
         return
+    known: Mapping[str, LayerSpec] | None = None
     channels = 0  # of the convolution just before
     for pair in pairs:
         if pair.ndim > 2 and id(pair) in reordered:
@@ -401,6 +324,10 @@ def _look_for_flatten(
         wanted = pair.row.shape or ()
         inputs = wanted[1 if pair.frameworks == (TENSORFLOW,) else 0] or 0
         if id(pair) in reordered and channels and inputs > channels and inputs % channels == 0:
+            known = layers() if known is None else known
+            if _is_not_flattened(known.get(pair.variable.name)):
+                channels = 0
+                continue
             found.flattened.append(pair)
             if id(pair) in by_rule and pair.is_restored:
                 found.doubts.setdefault(
@@ -409,6 +336,11 @@ def _look_for_flatten(
                     " If they are flattened, PyTorch has the channels first, and TensorFlow last",
                 )
         channels = 0
+
+
+def _is_not_flattened(spec: LayerSpec | None) -> bool:
+    """Whether it is known of a kernel that nothing was flattened before its layer."""
+    return spec is not None and "in" in spec.axes and not spec.flattened
 
 
 def _channels(pair: Pair, variables: Mapping[str, VariableSpec]) -> int:

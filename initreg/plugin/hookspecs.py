@@ -115,7 +115,7 @@ def initreg_open(  # type: ignore[empty-body]
     - any object with ``.shape``, ``.dtype`` and ``__array__``.
 
     A value may have ``.aliases``, a tuple of other names, and ``.unreadable``: why it is listed
-    although it cannot be read. The mapping may have ``.close()``, ``.not_arrays``,
+    although it cannot be read. The mapping may have ``.close()``, ``.not_arrays``, ``.reordered``,
     ``.metadata``: a mapping of str to str, or a tuple of one for each file, and
     ``.parameters``: the names of the arrays that belong to the model and not to its training.
     Raise ``DamagedFile`` or ``RefusedFile`` with the name of the file and what is wrong with it.

@@ -13,12 +13,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from initreg.errors import DamagedFile, RefusedFile, one_line
+from initreg.errors import DamagedFile, RefusedFile, UnreadableFile, one_line
+from initreg.storage.paths import names_in, which_are_there
+from initreg.store_paths import FilePath
 
 # Separators, and control characters, which no writer of weights puts into a name.
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 _PART = re.compile(r"(.+[-_.])(\d{1,9})-of-(\d{1,9})((?:\.[^/]*)?)", re.S)
 _SHOWN = 5
+_MOST_ASKED = 2000  # parts that a store is asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class PartSet:
         width = len(next(iter(self.names.values()))[len(self.stem) :].partition("-of-")[0])
         return f"{self.stem}{number:0{width}d}-of-{self.count}{self.ending}"
 
-    def complaint(self, what: str, folder: Path) -> str:
+    def complaint(self, what: str, folder: FilePath) -> str:
         """Why the set is not complete, and what to do, as ``what`` is to go on."""
         if self.strangers:
             return (
@@ -112,7 +115,7 @@ def part_sets(names: Iterable[str]) -> list[PartSet]:
     return [PartSet(*key, dict(sorted(parts.items()))) for key, parts in found.items()]
 
 
-def told(path: Path) -> str:
+def told(path: FilePath) -> str:
     """What a file is by its name, if it is one part of several, and which others are missing."""
     part = PartName.of(path.name)
     if part is None:
@@ -123,7 +126,7 @@ def told(path: Path) -> str:
     return f"part {int(part.number):,} of {mine.size:,}, of which {where}"
 
 
-def check(path: Path, label: str) -> PartSet | None:
+def check(path: FilePath, label: str) -> PartSet | None:
     """The set that a file is one part of by its name. None if it is not.
 
     Args:
@@ -145,12 +148,9 @@ def check(path: Path, label: str) -> PartSet | None:
     raise DamagedFile(what)
 
 
-def sets_beside(path: Path, part: PartName) -> tuple[PartSet, list[PartSet]]:
+def sets_beside(path: FilePath, part: PartName) -> tuple[PartSet, list[PartSet]]:
     """The set of a part, and the sets beside it whose names differ by their count only."""
-    try:
-        names = [*os.listdir(path.parent), path.name]
-    except OSError:
-        names = [path.name]
+    names = [*_names_beside(path, part), path.name]
     key = (part.stem, part.count, part.ending)
     mine, others = None, []
     for each in part_sets(names):
@@ -161,6 +161,24 @@ def sets_beside(path: Path, part: PartName) -> tuple[PartSet, list[PartSet]]:
     if mine is None:  # a hidden file
         mine = PartSet(*key, {int(part.number): path.name})
     return mine, others
+
+
+def _names_beside(path: FilePath, part: PartName) -> Iterable[str]:
+    """The names in the folder of a part. If its store cannot list, those of its set are asked for
+    one by one."""
+    try:
+        names = names_in(path.parent)
+    except (OSError, UnreadableFile):
+        return ()
+    if names is not None or int(part.count) > _MOST_ASKED:
+        return names or ()
+    first = 1 if int(part.number) else 0
+    width = len(part.number)
+    wanted = [
+        f"{part.stem}{number:0{width}d}-of-{part.count}{part.ending}"
+        for number in range(int(part.count) + first)
+    ]
+    return which_are_there(path.parent, wanted)
 
 
 def shown(names: Collection[str], count: int) -> str:

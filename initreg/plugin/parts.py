@@ -6,13 +6,13 @@ import fnmatch
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from initreg.arrays.array_map import listed
 from initreg.errors import AmbiguousSource, DamagedFile, DuplicateName
 from initreg.plugin.part_names import part_sets, shown
 from initreg.plugin.source import Source
+from initreg.store_paths import FilePath
 
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -31,7 +31,7 @@ def entry(source: Source) -> Source | None:
     if source.is_dir:
         folder, names = source, list(source.names)
     elif not source.exists and _PATTERN.search(source.path.name):
-        folder = Source(source.path.parent)
+        folder = Source(source.path.parent, of=source)
         names = fnmatch.filter(folder.names, source.path.name)
     else:
         return None
@@ -64,9 +64,10 @@ class Parts(dict[str, Any]):
         parameters: those of all parts, if each part says which they are.
         metadata: that of each part.
         not_arrays: what else the parts hold.
+        reordered: the arrays of all parts that are in another order, by their names or globs.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[FilePath]) -> None:
         super().__init__()
         self.files = tuple(files)
         self.has_checksum = False
@@ -104,6 +105,14 @@ class Parts(dict[str, Any]):
     def not_arrays(self) -> tuple[str, ...]:
         found = (getattr(each, "not_arrays", ()) for each in self._opened)
         return tuple(itertools.chain.from_iterable(found))
+
+    @property
+    def reordered(self) -> dict[str, Any]:
+        """One part may say it of all."""
+        found: dict[str, Any] = {}
+        for each in self._opened:
+            found |= getattr(each, "reordered", None) or {}
+        return found
 
     def close(self) -> None:
         for each in self._opened:

@@ -15,6 +15,7 @@ from initreg.errors import (
     FAULTS,
     DamagedFile,
     InitregError,
+    LocalOnly,
     MissingLibrary,
     PluginError,
     UnknownFormat,
@@ -188,6 +189,11 @@ class Registry:
 
         options = options or OpenOptions()
         label = source.label
+        if options.mmap and source.path is not None and not source.is_local:
+            raise LocalOnly(
+                f"{label}: only a local file can be mapped into memory (mmap). Leave that option "
+                "out, or download the file"
+            )
         name, source = self._chosen(source, format)
         if what := source.stand_in():
             raise DamagedFile(f"{label}: {what}")

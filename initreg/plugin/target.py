@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from initreg.errors import TargetError
@@ -27,8 +28,16 @@ class Target(Protocol):
 
     And it may have a method ``layers()``, which returns what each variable is in its layer, as far
     as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
-    for it. A method ``outputs(inputs, names)`` runs it on arrays, and returns the outputs of the
-    layers of these names as numpy arrays, and those of the target itself under ``""``.
+    for it, and so does a plan that doubts the order of axes. A method ``outputs(inputs, names)``
+    runs it on arrays, and returns the outputs of the layers of these names as numpy arrays, and
+    those of the target itself under ``""``.
+
+    A variable whose :class:`initreg.VariableSpec` has ``parts`` or ``most_bytes`` is written in
+    pieces. ``write`` then gets an :class:`initreg.PieceSpec` with each piece.
+
+    A target with an attribute ``in_order`` that is true gets the arrays in the order of its own
+    variables, and not in that of the files. It needs that if writing one makes several processes
+    wait for each other.
 
     Attributes:
         label: what messages call it: ``"TF1 session"``, ``"Keras model 'resnet50'"``.
@@ -43,7 +52,8 @@ class Target(Protocol):
     def write(self, arrays: Iterable[tuple[VariableSpec, np.ndarray[Any, Any]]]) -> Iterator[str]:
         """Write each array into its variable, and yield the variable's name when that is done.
 
-        A target that writes in batches yields after each batch.
+        A target that writes in batches yields after each batch. The name of a variable that is
+        written in pieces is yielded after the last of them.
 
         Args:
             arrays: each variable with its array, which has the shape and dtype of the variable.
@@ -52,6 +62,44 @@ class Target(Protocol):
                 be kept, too. Taking the next pair reads it from the file, and may raise.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PieceSpec(VariableSpec):
+    """A piece of the array of a variable. Its ``shape`` is that of the piece.
+
+    The pieces of a variable come one after the other. Together they are its parts, and no piece
+    belongs to two parts.
+
+    Args:
+        at: the index of its first element, on every axis of the entire array.
+        of: the shape of the entire array.
+        part: which of ``parts`` it belongs to.
+        is_last: whether it is the last piece of the variable.
+
+    >>> PieceSpec("w", (2, 3), "float32", at=(2, 0), of=(4, 3)).index
+    (slice(2, 4, None), slice(0, 3, None))
+    """
+
+    at: tuple[int, ...] = ()
+    of: tuple[int, ...] = ()
+    part: int = 0
+    is_last: bool = True
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """Where it is in the entire array."""
+        return _slices(self.at, self.shape)
+
+    @property
+    def index_in_part(self) -> tuple[slice, ...]:
+        """Where it is in its part."""
+        start = self.parts[self.part].at if self.parts else (0,) * len(self.at)
+        return _slices([a - b for a, b in zip(self.at, start, strict=True)], self.shape)
+
+
+def _slices(at: Sequence[int], shape: Sequence[int | None] | None) -> tuple[slice, ...]:
+    return tuple(slice(a, a + (n or 0)) for a, n in zip(at, shape or (), strict=True))
 
 
 class Blueprint:

@@ -7,7 +7,7 @@ reported. :func:`cast_values` reports each value that changes by more than that.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from initreg import dtypes
@@ -67,7 +67,30 @@ def _contents(dtype: str) -> str:
     return f"the array holds {dtype}, which are not numbers"
 
 
-def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
+class Losses:
+    """What casts of the pieces of one array lose, to be reported once for all of them."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def add(self, have: str, losses: Iterable[tuple[int, str]]) -> None:
+        """Add what the cast of one piece lost: how many values of which dtype, and how."""
+        for count, how in losses:
+            self._counts[have, how] = self._counts.get((have, how), 0) + count
+
+    def tell(self, name: str) -> None:
+        """Give a CastWarning, if there were losses."""
+        if self._counts:
+            texts = (
+                f"{plural(count, 'value')} of {have} {how}"
+                for (have, how), count in self._counts.items()
+            )
+            warn(f"{printable(name)}: {'; '.join(texts)}", CastWarning)
+
+
+def cast_values(
+    array: Array, dtype: np.dtype[Any], name: str, losses: Losses | None = None
+) -> Array:
     """The array in another dtype of numbers. Values are cast; bits are never reinterpreted.
 
     One CastWarning is given for all values that change by more than the rounding of a float. It
@@ -79,6 +102,7 @@ def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
         array: the values.
         dtype: the dtype to cast to.
         name: what to call the array in an error or a warning.
+        losses: takes in what is lost, so that there is no warning.
 
     Raises:
         RuleError: the dtypes are not both of numbers, an imaginary part would be lost, or a value
@@ -98,10 +122,11 @@ def cast_values(array: Array, dtype: np.dtype[Any], name: str) -> Array:
         if dtypes.integer_bits(want) or want == "bool":
             _refuse_beyond(array, want, name)
         cast = astype(array, dtype)
-        losses = losses_of(array, cast)
-    if losses:
-        text = "; ".join(f"{plural(count, 'value')} of {have} {how}" for how, count in losses)
-        warn(f"{printable(name)}: {text}", CastWarning)
+        lost = losses_of(array, cast)
+    told = Losses() if losses is None else losses
+    told.add(have, ((count, how) for how, count in lost))
+    if losses is None:
+        told.tell(name)
     return cast
 
 

@@ -27,6 +27,10 @@ class Change(Protocol):
     """The contract of a change.
 
     ``takes_apart`` says whether the result is one of the parts that an array is taken apart into.
+
+    A change of which a part of the result needs only a part of the array has two more methods:
+    ``region(starts, stops, shape)`` says which region of an array of this shape a region of the
+    result is made of. ``apply_to_region(array, name)`` makes it of that.
     """
 
     takes_apart: ClassVar[bool]
@@ -75,6 +79,9 @@ class Cast:
     def part(self, ndim: int) -> None:
         return None
 
+    def region(self, starts: Shape, stops: Shape, shape: Shape) -> tuple[Shape, Shape]:
+        return starts, stops
+
     def apply(self, array: Array, name: str) -> Array:
         return cast_values(array, dtypes.to_numpy(self.dtype), name)
 
@@ -110,6 +117,12 @@ class View:
 
     def part(self, ndim: int) -> None:
         return None
+
+    def region(self, starts: Shape, stops: Shape, shape: Shape) -> tuple[Shape, Shape]:
+        return starts, stops
+
+    def apply_to_region(self, array: Array, name: str) -> Array:
+        return self.apply(array, name)
 
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
@@ -153,6 +166,14 @@ class Permute:
     def part(self, ndim: int) -> None:
         return None
 
+    def region(self, starts: Shape, stops: Shape, shape: Shape) -> tuple[Shape, Shape]:
+        order = self.order(len(shape))
+        at = [order.index(axis) for axis in range(len(shape))]
+        return tuple(starts[i] for i in at), tuple(stops[i] for i in at)
+
+    def apply_to_region(self, array: Array, name: str) -> Array:
+        return self.apply(array, name)
+
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
@@ -193,6 +214,13 @@ class Slice:
         index[self.axis] = slice(self.start, self.stop)
         return tuple(index)
 
+    def region(self, starts: Shape, stops: Shape, shape: Shape) -> tuple[Shape, Shape]:
+        axis = self.axis % len(shape)
+        return _moved(starts, axis, self.start), _moved(stops, axis, self.start)
+
+    def apply_to_region(self, array: Array, name: str) -> Array:
+        return array
+
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
 
@@ -228,6 +256,17 @@ class Pick:
         index: list[slice | int] = [slice(None)] * ndim
         index[self.axis] = self.index
         return tuple(index)
+
+    def region(self, starts: Shape, stops: Shape, shape: Shape) -> tuple[Shape, Shape]:
+        axis = self.axis % len(shape)
+        first = self.index % shape[axis]
+        return (
+            (*starts[:axis], first, *starts[axis:]),
+            (*stops[:axis], first + 1, *stops[axis:]),
+        )
+
+    def apply_to_region(self, array: Array, name: str) -> Array:
+        return array.squeeze(self.axis)
 
     def apply(self, array: Array, name: str) -> Array:
         import numpy as np
@@ -341,6 +380,10 @@ class Pad:
         if not same:
             raise ValueError(wrong)
         return filling
+
+
+def _moved(at: Shape, axis: int, by: int) -> Shape:
+    return (*at[:axis], at[axis] + by, *at[axis + 1 :])
 
 
 def _axis(axis: int, shape: Shape) -> int:

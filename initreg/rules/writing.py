@@ -78,7 +78,21 @@ def file_text(steps: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]
     Raises:
         RuleError: an option has a value that a file cannot have, such as a function.
     """
-    header = "step" if len(steps) > 1 else ""
+    return steps_text(steps, "step" if len(steps) > 1 else "")
+
+
+def steps_text(
+    steps: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]], header: str = "step"
+) -> str:
+    """The steps of a rule file that has others as well.
+
+    Args:
+        steps: as for :func:`file_text`.
+        header: the name of their tables, "" if the options stand at the top of the file.
+
+    Raises:
+        RuleError: an option has a value that a file cannot have, such as a function.
+    """
     texts = []
     for options, inverse in steps:
         text = (f"[[{header}]]\n" if header else "") + _step_text(options, header)

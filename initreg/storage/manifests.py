@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initreg.errors import DamagedFile, InitregError
 from initreg.storage import small_files
+from initreg.storage.paths import is_there
+from initreg.store_paths import FilePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +100,7 @@ def digest_of_array(array: np.ndarray[Any, Any]) -> str:
     return found.hexdigest()
 
 
-def digest_of_file(path: Path) -> FileDigest:
+def digest_of_file(path: FilePath) -> FileDigest:
     """The size and SHA-256 of a file.
 
     Raises:
@@ -110,7 +110,7 @@ def digest_of_file(path: Path) -> FileDigest:
     size = 0
     with small_files.opened(path) as file:
         buffer = bytearray(_CHUNK)
-        while count := file.readinto(buffer):
+        while count := file.readinto(buffer):  # type: ignore[attr-defined]
             found.update(memoryview(buffer)[:count])
             size += count
     return FileDigest(size, found.hexdigest())
@@ -119,7 +119,7 @@ def digest_of_file(path: Path) -> FileDigest:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> Manifest:
+def read(path: FilePath) -> Manifest:
     """Read a manifest.
 
     Raises:
@@ -159,7 +159,7 @@ def _sum(text: Any) -> str:
     return text
 
 
-def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
+def find(path: FilePath, files: Iterable[FilePath] = ()) -> FilePath | None:
     """The manifest of a source.
 
     It is the one named after the source, or else one in the same folder that lists it.
@@ -175,9 +175,9 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
         if not named.name:  # the root folder
             continue
         beside = named.with_name(named.name + ENDING)
-        if os.path.lexists(beside):
+        if is_there(beside):
             return beside
-    names: dict[Path, set[str]] = {}
+    names: dict[FilePath, set[str]] = {}
     for file in (path, small_files.real(path), *files):
         names.setdefault(file.parent, set()).add(file.name)
     for folder, wanted in names.items():
@@ -194,7 +194,7 @@ def find(path: Path, files: Iterable[Path] = ()) -> Path | None:
     return None
 
 
-def is_manifest(path: Path) -> bool:
+def is_manifest(path: FilePath) -> bool:
     """Whether initreg wrote this file, so that it may be removed."""
     try:
         with small_files.opened(path) as file:

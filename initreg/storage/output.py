@@ -56,6 +56,7 @@ class Output:
             raise UnwritableFile(f"{given}: too many levels of symbolic links. Remove the loop")
         self.label = given
         self.result = Path(given)
+        self.url = ""  # what opens a save in a store
         self._files: dict[str, tuple[Path, int]] = {}  # by name: the hidden path, a descriptor
         self._flusher = Flusher()
         self._obsolete: list[str] = []
@@ -184,6 +185,10 @@ class Output:
     def obsolete_names(self) -> tuple[str, ...]:
         """The names that were given to :meth:`obsolete`."""
         return tuple(self._obsolete)
+
+    def comes_last(self, name: str) -> bool:
+        """Whether a file was made by :meth:`file_after`."""
+        return name in self._last
 
     @property
     def files(self) -> dict[str, Path]:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from initreg.errors import DamagedFile, UnreadableFile
+from initreg.storage.store_files import StoreFile, files_of
+from initreg.store_paths import FilePath, StorePath
 
 
 class _NoFile(OSError):
     """It is a pipe, a device or a socket."""
 
 
-def opened(path: Path) -> BufferedReader:
+def opened(path: FilePath) -> BinaryIO:
     """Open a regular file for reading bytes. The caller closes it.
 
     Raises:
         OSError: it cannot be read, or it is not a regular file. A pipe would block the reader.
     """
+    if isinstance(path, StorePath):
+        if not path.exists():
+            raise OSError(errno.ENOENT, "no such file", str(path))
+        return cast("BinaryIO", StoreFile(files_of(path), path.key))
     file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -32,21 +38,25 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def listed(folder: str | os.PathLike[str]) -> list[str]:
+def listed(folder: FilePath | str) -> list[str]:
     """The names in a folder.
 
     Raises:
         OSError: the folder cannot be listed. So is a path with NUL, for which Python has another
             exception.
     """
+    if isinstance(folder, StorePath):
+        return list(files_of(folder).names(folder.key) or ())
     try:
         return os.listdir(folder)
     except ValueError as error:
         raise OSError(errno.EINVAL, str(error), os.fspath(folder)) from error
 
 
-def real(path: str | os.PathLike[str]) -> Path:
+def real(path: FilePath) -> FilePath:
     """A path with its links followed. One that cannot be followed is returned as it is."""
+    if isinstance(path, StorePath):
+        return path
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):  # ValueError: a NUL in the path
@@ -64,7 +74,7 @@ def plain_name(name: object) -> str:
     return name
 
 
-def content(path: Path, largest: int, what: str) -> bytes:
+def content(path: FilePath, largest: int, what: str) -> bytes:
     """Read all bytes of a small file.
 
     Args:
@@ -79,7 +89,9 @@ def content(path: Path, largest: int, what: str) -> bytes:
     try:
         with opened(path) as file:
             # Ask for no more than there is: read() allocates that much before it reads.
-            data = file.read(min(os.fstat(file.fileno()).st_size, largest + 1))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            data = file.read(min(size, largest + 1))
     except _NoFile as error:
         raise DamagedFile(f"{path}: this is not a regular file") from error
     except OSError as error:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from initreg.storage.stores import StoreStamp
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
@@ -33,3 +35,6 @@ class Stamp:
         return cls(
             status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
         )
+
+
+AnyStamp = Stamp | StoreStamp

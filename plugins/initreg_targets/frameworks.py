@@ -69,4 +69,9 @@ def is_variable(obj: object) -> bool:
 def is_sharded(obj: object) -> bool:
     """Whether it is a variable in shards, as a ParameterServerStrategy makes it. TensorFlow does
     not export its class."""
-    return any(base.__name__ == "ShardedVariableMixin" for base in type(obj).__mro__)
+    return _is_sharded_kind(type(obj))
+
+
+@functools.lru_cache(1024)
+def _is_sharded_kind(kind: Any) -> bool:
+    return any(base.__name__ == "ShardedVariableMixin" for base in kind.__mro__)

@@ -14,6 +14,7 @@ from typing import Any
 
 from initreg_targets.frameworks import is_a, is_module, is_variable
 from initreg_targets.keras_paths import all_paths
+from initreg_targets.variables import unique
 
 
 def layout(
@@ -110,7 +111,7 @@ def _walk(
         names[path] = trackable.name
     own = getattr(trackable, "_trainable_weights", None)
     if own is not None and _saves_as_usual(trackable):
-        for index, variable in enumerate([*own, *trackable._non_trainable_weights]):
+        for index, variable in enumerate(unique([*own, *trackable._non_trainable_weights])):
             yield _key(path, str(index)), variable
     for attribute, child in saving_lib._walk_trackable(trackable):
         below = f"{path}/{attribute}" if path else attribute

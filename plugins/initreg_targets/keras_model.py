@@ -89,12 +89,13 @@ class Model(Variables):
             if layer and not is_given:
                 self._others.setdefault(_identity(variable), []).append(named)
         for name in ("variables", "trainable_variables", "non_trainable_variables"):
-            found = getattr(model, name)
+            found = eager.unique(getattr(model, name))
             for number, variable in enumerate(found):  # as model.export() keeps them
                 self._note(variable, [f"#{name}/{number} of {len(found)}"], None)
         more, self._paths = places_of(model)
         self._objects = [*objects, *more]  # keeping objects keeps their ids
         weights = [v for v in model.weights if is_variable(v)]  # and not the handler of a table
+        weights = eager.unique(weights)
         for number, variable in enumerate(weights):  # as get_weights() returns them
             self._note(variable, [f"#weights/{number} of {len(weights)}"], None)
         own = [v for part in self._parts for v in part.variables()]
@@ -261,9 +262,9 @@ class Model(Variables):
                     done = part.take(spec.name, array)
                 else:
                     variable = self._by_name[spec.name]
-                    self._memory.assign(variable, array)
+                    is_done = self._memory.write(variable, spec, array)
                     written.add(_identity(variable))
-                    done = [spec.name]
+                    done = [spec.name] if is_done else []
                 del array
                 yield from done
             finished = []

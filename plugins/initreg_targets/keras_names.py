@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from initreg_targets.frameworks import KERAS, is_a
+from initreg_targets.variables import unique
 
 _UNNAMED = re.compile(r"[Vv]ariable(_\d+)?")
 
@@ -105,7 +106,7 @@ def legacy_names(model: Any) -> Iterator[tuple[Any, str, str, str]]:
         return
     layers = []
     for layer in model.layers:
-        weights = [*layer.trainable_weights, *layer.non_trainable_weights]
+        weights = unique([*layer.trainable_weights, *layer.non_trainable_weights])
         if weights:
             layers.append((layer, weights))
     for number, (layer, weights) in enumerate(layers):
@@ -120,6 +121,7 @@ def legacy_names(model: Any) -> Iterator[tuple[Any, str, str, str]]:
                 *getattr(model, f"_non_trainable_{kind}"),
             ]
             break
+    own = unique(own)
     for at, variable in enumerate(own):
         yield variable, f"#top level, weight {at} of {len(own)}", "", ""
 

@@ -11,11 +11,14 @@ though these values are fed. That takes 10 of the 12 s of a first run that write
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg import PartSpec, PieceSpec, Target, TargetError, VariableSpec, dtypes, hookimpl
+from initreg_targets import tf_slices
+from initreg_targets.distributed import copies, share_of
 from initreg_targets.frameworks import is_a
 from initreg_targets.sessions import session_in
 from initreg_targets.variables import dtype_of, shape_of
@@ -23,6 +26,9 @@ from initreg_targets.variables import dtype_of, shape_of
 # Bytes that one run writes at most. Each run has a cost that grows with the graph, and holds all
 # arrays that it feeds in memory.
 _MOST_BYTES = 1 << 28
+# Bytes that one run feeds at most to a session of another process. A message of more than 2 GB ends
+# this process.
+_MOST_SENT = (1 << 31) - (64 << 20)
 # Variables that a run with an optimised graph writes at most. Its cost grows faster than their
 # number.
 _MOST_OPTIMISED = 500
@@ -40,26 +46,51 @@ def initreg_target(obj: object) -> Target | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A variable, or one part of a partitioned variable.
+class _Copy:
+    """A variable that holds a box of an array, on one device.
 
-    ``write`` is the op that writes it, and ``feed`` the tensor that the op reads. ``box`` says
-    which region of the array goes there; None means all of it.
+    ``write`` is the op that writes it, and ``feed`` the tensor that the op reads. The value is
+    divided by ``share``, if reading the variable gives the sum of so many copies.
     """
 
+    variable: Any
     write: Any
     feed: Any
-    box: tuple[slice, ...] | None
+    share: int
+
+
+@dataclass(slots=True)
+class _Variable:
+    """A variable of the target: for each box of its array, the copies of it."""
+
+    spec: VariableSpec
+    parts: list[PartSpec | None] = field(default_factory=list)
+    copies: list[list[_Copy]] = field(default_factory=list)
+
+    def described(self, most_sent: int) -> VariableSpec:
+        parts = tuple(part for part in self.parts if part is not None)
+        nbytes = math.prod(axis or 0 for axis in self.spec.shape or ())
+        nbytes *= dtypes.itemsize(self.spec.dtype) or 0
+        largest = (
+            nbytes
+            if not parts
+            else max(
+                math.prod(part.shape) * (dtypes.itemsize(self.spec.dtype) or 0) for part in parts
+            )
+        )
+        most_bytes = _MOST_BYTES if most_sent and largest > most_sent else 0
+        return replace(self.spec, parts=parts, most_bytes=most_bytes)
 
 
 class Session:
-    """The global variables of the session's graph. A partitioned variable counts as one."""
+    """The global variables of the session's graph. A partitioned variable counts as one, and so do
+    the copies that a ``tf.distribute`` strategy makes of one."""
 
     label = "TF1 session"
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._parts: dict[str, list[_Part]] = {}
+        self._found: dict[str, _Variable] = {}
 
     def variables(self) -> Sequence[VariableSpec]:
         if getattr(self._session, "_closed", False):
@@ -67,19 +98,27 @@ class Session:
         return self._of_graph(self._session.graph)
 
     def _of_graph(self, graph: Any) -> Sequence[VariableSpec]:
-        specs: list[VariableSpec] = []
         unwritable: list[str] = []
-        self._parts = {}
+        self._found = {}
+        entries: list[_Variable] = []
         for variable in _unique(graph.get_collection("variables")):
-            writer = _writer(variable, graph)
-            if writer is None:
-                unwritable.append(variable.name)
+            found = []
+            for each in copies(variable):
+                writer = _writer(each, graph)
+                if writer is None:
+                    unwritable.append(each.name)
+                else:
+                    found.append(_Copy(each, *writer, share_of(variable)))
+            if not found:
                 continue
-            spec, part = _described(variable, *writer)
-            if part.box is None or spec.name not in self._parts:
-                specs.append(spec)
-                self._parts.setdefault(spec.name, [])
-            self._parts[spec.name].append(part)
+            spec, part = _described(variable, found[0].feed)
+            entry = self._found.get(spec.name)
+            if entry is None or part is None or None in entry.parts:
+                # Two variables of one name are listed, and the kernel refuses them.
+                entry = self._found[spec.name] = _Variable(spec)
+                entries.append(entry)
+            entry.parts.append(part)
+            entry.copies.append(found)
         if unwritable:
             raise TargetError(
                 f"{self.label}: {len(unwritable)} variables cannot be written without adding ops "
@@ -87,17 +126,48 @@ class Session:
                 f"{', '.join(unwritable[:20])}. Remove them from the collection of global "
                 "variables to restore the others"
             )
-        return specs
+        most_sent = _MOST_SENT if getattr(self._session, "sess_str", "") else 0
+        return [entry.described(most_sent) for entry in entries]
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
-        batch = _Batch(self._session)
-        for variable, array in arrays:
-            parts = self._parts[variable.name]
-            if batch.is_full or any(batch.feeds(part) for part in parts):
-                yield from batch.run()
-            yield from batch.add(variable.name, parts, array)
-            del array  # only the batch holds it now
-        yield from batch.run()
+        is_sent = bool(getattr(self._session, "sess_str", ""))
+        batch = _Batch(self._session, _MOST_SENT if is_sent else 0)
+        with contextlib.ExitStack() as stack:
+            sliced: tf_slices.Slices | None = None
+            for variable, array in arrays:
+                piece = variable if isinstance(variable, PieceSpec) else None
+                entry = self._found[variable.name]
+                found = entry.copies[piece.part if piece is not None else 0]
+                name = variable.name if piece is None or piece.is_last else None
+                part = entry.parts[piece.part] if piece is not None else None
+                whole = part.shape if part is not None else piece.of if piece else array.shape
+                if piece is not None and array.shape != tuple(whole):
+                    yield from batch.run()
+                    if sliced is None:
+                        sliced = stack.enter_context(tf_slices.Slices(self._session))
+                    for each in found:
+                        with _as_target_error(1):
+                            sliced.write(
+                                each.variable,
+                                each.write,
+                                piece.index_in_part,
+                                _shared(array, each),
+                            )
+                    if name is not None:
+                        yield name
+                else:
+                    yield from batch.add(name, found, array)
+                del array  # only the batch holds it now
+            yield from batch.run()
+
+
+def _shared(array: Any, copy: _Copy) -> Any:
+    """What one copy gets of a value, as ``tf.train.Checkpoint.read`` and a Saver divide it."""
+    if copy.share > 1:
+        array = (array / copy.share).astype(array.dtype)
+    if copy.feed.dtype.is_quantized:  # numpy has plain integers
+        array = array.view(copy.feed.dtype.as_numpy_dtype)
+    return array
 
 
 class Graph(Session):
@@ -115,36 +185,44 @@ class Graph(Session):
 
 
 class _Batch:
-    """The variables that one run writes."""
+    """The variables that one run writes.
 
-    def __init__(self, session: Any) -> None:
+    Args:
+        session: what runs.
+        most_sent: the most bytes that it may feed, 0 for any number.
+    """
+
+    def __init__(self, session: Any, most_sent: int) -> None:
         self._session = session
+        self._most_sent = most_sent
         self._writes: list[str] = []  # the names of ops
         self._ends: dict[int, str] = {}  # the variable that is complete with the nth of these
         self._feeds: dict[str, Any] = {}  # by the tensor's name, which is unique in a graph
         self._nbytes = 0
 
-    @property
-    def is_full(self) -> bool:
-        return self._nbytes >= _MOST_BYTES
+    def add(self, name: str | None, copies: Sequence[_Copy], array: Any) -> Iterator[str]:
+        """Take a box in, and yield the names of the variables that had to be written before it.
 
-    def feeds(self, part: _Part) -> bool:
-        """Whether the part's tensor is fed already. Variables may share an initial value."""
-        return part.feed.name in self._feeds
-
-    def add(self, name: str, parts: Sequence[_Part], array: Any) -> Iterator[str]:
-        """Take a variable in, and yield the names of those that had to be written before it."""
-        for part in parts:
-            if self.feeds(part):  # parts of one variable may share an initial value, too
+        Args:
+            name: the variable, if it is complete with this box.
+            copies: the copies of the box.
+            array: its values.
+        """
+        is_full = self._nbytes >= _MOST_BYTES
+        if self._most_sent and self._nbytes + array.nbytes * len(copies) > self._most_sent:
+            is_full = True
+        # Variables may share an initial value, which is fed only once in a run.
+        if is_full or any(copy.feed.name in self._feeds for copy in copies):
+            yield from self.run()
+        for copy in copies:
+            if self._most_sent and self._nbytes + array.nbytes > self._most_sent and self._writes:
                 yield from self.run()
-            # Each part gets a copy, so that no part keeps the memory of the others.
-            value = array if part.box is None else array[part.box].copy()
-            if part.feed.dtype.is_quantized:  # numpy has plain integers
-                value = value.view(part.feed.dtype.as_numpy_dtype)
-            self._writes.append(part.write.name)
-            self._feeds[part.feed.name] = value
-            self._nbytes += value.nbytes
-        self._ends[len(self._writes) - 1] = name
+            self._writes.append(copy.write.name)
+            if copy.feed.name not in self._feeds:  # copies have the same value
+                self._feeds[copy.feed.name] = _shared(array, copy)
+                self._nbytes += array.nbytes
+        if name is not None:
+            self._ends[len(self._writes) - 1] = name
 
     def run(self) -> Iterator[str]:
         """Write all that was added, release the arrays, and yield the names.
@@ -239,19 +317,18 @@ def _writer(variable: Any, graph: Any) -> tuple[Any, Any] | None:
     return None
 
 
-def _described(variable: Any, write: Any, feed: Any) -> tuple[VariableSpec, _Part]:
+def _described(variable: Any, feed: Any) -> tuple[VariableSpec, PartSpec | None]:
+    """The spec of a variable, and its box if it is one part of a partitioned variable."""
     name = variable.name.removesuffix(":0")
     dtype = dtype_of(variable.dtype)
     info = getattr(variable, "_save_slice_info", None)
     if info is not None:
         # As in tf.compat.v1.train.Saver, the parts are one variable under their common name.
-        box = tuple(
-            slice(start, start + length)
-            for start, length in zip(info.var_offset, info.var_shape, strict=True)
-        )
         shape = tuple(int(axis) for axis in info.full_shape)
-        return VariableSpec(info.full_name, shape, dtype), _Part(write, feed, box)
+        box = tuple(map(int, info.var_offset)), tuple(map(int, info.var_shape))
+        part = PartSpec(*box, str(variable.device or ""))
+        return VariableSpec(info.full_name, shape, dtype), part
     # A variable of unknown shape takes only shapes that its initial value's tensor can be fed.
     shape_ = variable.shape
     shape_ = shape_.merge_with(feed.shape) if shape_.is_compatible_with(feed.shape) else feed.shape
-    return VariableSpec(name, shape_of(shape_), dtype), _Part(write, feed, None)
+    return VariableSpec(name, shape_of(shape_), dtype), None

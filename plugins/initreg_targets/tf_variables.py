@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg import PieceSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
+from initreg_targets.distributed import refuse_single_shards
 from initreg_targets.frameworks import find, is_keras_layer, is_module, is_variable
 from initreg_targets.keeping import PutBack, keep_values
 from initreg_targets.keras_names import is_unnamed
@@ -46,6 +47,7 @@ def initreg_target(obj: object) -> Target | None:
     if is_keras_layer(obj):
         return None  # keras_model's, though those of Keras 2 are tf.Modules as well
     if is_variable(obj):
+        refuse_single_shards([obj], Variables.label)
         return Variables([obj])
     if is_module(obj):
         return Module(obj)
@@ -58,6 +60,7 @@ def initreg_target(obj: object) -> Target | None:
     found = list(obj)
     strangers = [each for each in found if not is_variable(each)]
     if not strangers:
+        refuse_single_shards(found, Variables.label)
         return Variables(found)
     if len(strangers) < len(found):
         raise TargetError(
@@ -99,9 +102,10 @@ class Variables:
         eager.check_writable(self._variables, self.label)
         try:
             for spec, array in arrays:
-                self._memory.assign(self._by_name[spec.name], array)
+                done = self._memory.write(self._by_name[spec.name], spec, array)
                 del array
-                yield spec.name
+                if done:
+                    yield spec.name
         finally:
             self._memory.clear()
 
@@ -201,7 +205,7 @@ class Tracked(Variables):
     def _copied(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[Any]:
         for spec, array in arrays:
             for twin in self._twins.get(id(self._by_name[spec.name]), ()):
-                eager.assign(twin, array)
+                eager.assign(twin, array, spec if isinstance(spec, PieceSpec) else None)
             yield spec, array
             del array
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from initreg import TargetError, VariableSpec
-from initreg_targets.frameworks import is_a, is_keras_variable
+from initreg import PieceSpec, TargetError, VariableSpec
+from initreg_targets import distributed
+from initreg_targets.frameworks import is_a, is_keras_variable, is_variable
 from initreg_targets.tf_memory import Room, make_room, shared
 
 # Classes whose handle names exactly one resource: no copies on several devices, no wrapper that
@@ -18,17 +19,23 @@ _WORTH_SHARING = 1 << 16  # bytes; smaller arrays are copied faster than they ar
 
 
 def unwrapped(variable: Any) -> Any:
-    """The ``tf.Variable`` in a ``keras.Variable``; anything else as it is."""
+    """The ``tf.Variable`` in a ``keras.Variable``, and the sharded variable that a shard belongs
+    to; anything else as it is."""
     if type(variable).__name__ not in _PLAIN and is_keras_variable(variable):
         value = variable.value
+        if distributed.is_sharded(value):
+            return value
         return value if is_a(value, "tensorflow", "Variable") else variable
-    return variable
+    return distributed.sharded(variable) or variable
 
 
 def name_of(variable: Any) -> str:
     """The name of the variable without ``:0``. For a ``keras.Variable`` it is its path."""
     if is_keras_variable(variable):
         return str(variable.path)  # in a file, too, whatever it ends in
+    whole = distributed.sharded(variable)
+    if whole is not None:
+        return spelt(distributed.name_of_sharded(whole))
     return spelt(str(variable.name).removesuffix(":0"))
 
 
@@ -56,6 +63,12 @@ def dtype_of(dtype: Any) -> str:
 def spec(variable: Any, name: str, **more: Any) -> VariableSpec:
     """What a plan needs to know about the variable. ``more`` are fields of the spec."""
     inner = unwrapped(variable)
+    if type(inner).__name__ not in _PLAIN:
+        more["parts"] = distributed.parts_of(inner)
+        more["most_bytes"] = distributed.most_bytes_of(inner)
+        more["elsewhere"] = distributed.is_spread(inner)
+    elif "/job:" in inner.device:
+        more["most_bytes"] = distributed.most_bytes_of(inner)
     return VariableSpec(name, shape_of(inner.shape), dtype_of(inner.dtype), **more)
 
 
@@ -73,7 +86,8 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
     """
     tensorflow = [
         v
-        for v in map(unwrapped, variables)
+        for each in map(unwrapped, variables)
+        for v in (distributed.holders(each) if type(each).__name__ not in _PLAIN else [each])
         if type(v).__name__ in _PLAIN or is_a(v, "tensorflow", "Variable")
     ]
     if not tensorflow:
@@ -119,28 +133,41 @@ def value_of(variable: Any) -> Any:
         return None
 
 
-def assign(variable: Any, value: Any) -> None:
+def assign(variable: Any, value: Any, piece: PieceSpec | None = None) -> None:
     """Write ``value``, an array or a tensor. Its dtype and shape must fit. An array is copied.
 
-    Raises TargetError if the variable cannot be written.
+    Args:
+        variable: the variable.
+        value: all of its values, or a piece of them.
+        piece: which piece that is.
+
+    Raises:
+        TargetError: the variable cannot be written.
     """
     inner = unwrapped(variable)
     is_plain = type(inner).__name__ in _PLAIN
-    if not is_plain and not is_a(inner, "tensorflow", "Variable"):
-        inner.assign(value)  # another backend of Keras, or a sharded variable
+    if not is_plain and not is_variable(inner):
+        inner.assign(value)  # another backend of Keras
+        return
+    if is_keras_variable(inner):
+        inner.assign(value)
         return
     import tensorflow as tf
 
     try:
-        dtype = inner.dtype.base_dtype
+        dtype = tf.as_dtype(inner.dtype).base_dtype
         if getattr(value.dtype, "kind", "") in ("O", "S", "U"):
             value = tf.convert_to_tensor(value, dtype=dtype)
         elif dtype.is_quantized and value.dtype != dtype:
             value = tf.bitcast(tf.convert_to_tensor(value), dtype)  # numpy has plain integers
-        if is_plain:
+        if is_plain and piece is None:
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
-        else:
+        elif distributed.is_packed(inner):
             inner.assign(value)
+        elif piece is None:
+            distributed.write_whole(inner, value)
+        else:
+            distributed.write_piece(inner, piece, value)
     except (tf.errors.OpError, RuntimeError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise TargetError(
@@ -157,6 +184,8 @@ class Memory:
     def __init__(self) -> None:
         self._freed = 0  # bytes that this restore freed in TensorFlow's pool and has not used yet
         self._rooms: dict[int, Room] = {}  # by the id of the array, which the Room keeps
+        # Of a variable that takes all of its boxes at once: those that were read, by its id.
+        self._boxes: dict[int, dict[distributed.Box, Any]] = {}
 
     def room(self, variable: Any, shape: tuple[int, ...], nbytes: int) -> Any | None:
         """An array to be filled; None if fewer bytes were freed than it needs."""
@@ -169,6 +198,21 @@ class Memory:
         self._freed -= nbytes
         self._rooms[id(room.array)] = room
         return room.array
+
+    def write(self, variable: Any, spec: VariableSpec, array: Any) -> bool:
+        """Write an array, or a piece of one. Returns whether the variable is complete with it."""
+        if not isinstance(spec, PieceSpec):
+            self.assign(variable, array)
+            return True
+        inner = unwrapped(variable)
+        if not distributed.is_dtensor(inner):
+            assign(variable, array, spec)
+            return spec.is_last
+        held = self._boxes.setdefault(id(inner), {})
+        held[spec.at, array.shape] = array
+        if spec.is_last:
+            distributed.write_boxes(inner, self._boxes.pop(id(inner)))
+        return spec.is_last
 
     def assign(self, variable: Any, array: Any) -> None:
         """Write an array that :meth:`room` returned, or that nobody else holds."""
@@ -190,8 +234,9 @@ class Memory:
         self._freed += nbytes
 
     def clear(self) -> None:
-        """Release rooms that were not filled."""
+        """Release rooms that were not filled, and boxes of a variable that is not complete."""
         self._rooms.clear()
+        self._boxes.clear()
 
 
 def _is_plain(inner: Any) -> bool:
@@ -200,7 +245,8 @@ def _is_plain(inner: Any) -> bool:
 
 
 def unique(variables: Sequence[Any]) -> list[Any]:
-    """Each variable once, in order."""
+    """Each variable once, in order. Shards of a variable are that variable."""
+    variables = [distributed.sharded(variable) or variable for variable in variables]
     return list({id(unwrapped(variable)): variable for variable in reversed(variables)}.values())[
         ::-1
     ]

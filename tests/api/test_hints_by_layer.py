@@ -23,6 +23,13 @@ def random(*shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype("f4")
 
 
+class Flat(keras.layers.Layer):
+    """A layer that nobody but its author knows."""
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.reshape(x, (-1, 27))
+
+
 # --- layers of PyTorch --------------------------------------------------------------------------
 
 
@@ -409,6 +416,50 @@ def test_a_dense_layer_behind_a_flatten_is_warned_of() -> None:
     images = random(2, 2, 5, 5)
     want = linear(conv(images, w).reshape(2, 27), d)
     np.testing.assert_allclose(np.asarray(model(last(images))), want, rtol=1e-3, atol=1e-4)
+
+
+def test_what_the_target_knows_not_to_be_flattened_is_not_warned_of() -> None:
+    """Six pooled features come from a convolution of three channels, as in a DenseNet. The order of
+    pooled features is the same in both frameworks, and the output is right."""
+    x = keras.Input((5, 5, 2))
+    h = L.Conv2D(3, 3, use_bias=False, name="c")(x)
+    h = L.GlobalAveragePooling2D()(L.Concatenate()([h, L.ReLU()(h)]))
+    model = keras.Model(x, L.Dense(4, use_bias=False, name="d")(h))
+    w, d = random(3, 2, 3, 3), random(4, 6)
+    (hint,) = SmartInit({"c/kernel": w, "d/kernel": d}).plan(model).hints
+    assert "flattened" not in hint.words
+    plan = SmartInit({"c/kernel": w, "d/kernel": d}, **hint.options).init(model)
+    assert not plan.doubtful
+    images = random(2, 2, 5, 5)
+    convolved = conv(images, w)
+    pooled = np.concatenate([convolved, np.maximum(convolved, 0)], 1).mean((2, 3))
+    np.testing.assert_allclose(
+        np.asarray(model(last(images))), linear(pooled, d), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("how", ["permuted", "a layer of its own", "a fault"])
+def test_what_the_target_does_not_know_is_warned_of(how: str) -> None:
+    """What is flattened in an order that is not known, or if the target cannot say it."""
+    x = keras.Input((5, 5, 2))
+    h = L.Conv2D(3, 3, use_bias=False, name="c")(x)
+    if how == "permuted":
+        h = L.Flatten()(L.Permute((2, 1, 3))(h))
+    elif how == "a layer of its own":
+        h = Flat(name="flat")(h)
+    else:
+        h = L.GlobalAveragePooling2D()(L.Concatenate()([h, h]))
+    h = L.Dense(4, use_bias=False, name="d")(h)
+    odd = L.EinsumDense("ab,bc->ac", 5, name="odd")
+    model = keras.Model(x, odd(h))
+    if how == "a fault":
+        del odd.equation  # what its kernel is can no longer be found out
+    inputs = 6 if how == "a fault" else 27
+    source = {"c/kernel": random(3, 2, 3, 3), "d/kernel": random(4, inputs)}
+    source["odd/kernel"] = random(4, 5)
+    rules = {"permute": {"c/kernel": (2, 3, 1, 0)}, "transpose": "d/kernel"}
+    with pytest.warns(initreg.AxesWarning, match="each of 3 channels"):
+        SmartInit(source, **rules).init(model)
 
 
 # --- what is right as it is -----------------------------------------------------------------------

@@ -217,3 +217,79 @@ def test_a_target_that_cannot_be_restored() -> None:
     """The error is that of SmartInit."""
     with pytest.raises(initreg.UnknownTarget):
         initreg.map({"a": values(2)}, 5)
+
+
+# --- rules of its own -----------------------------------------------------------------------------
+
+
+def test_rules_are_applied_first_and_are_in_the_file(tmp_path: Path) -> None:
+    """A prefix, a head that is left out, and an array that is taken apart: the file alone is
+    enough for the source as it is."""
+    source = {
+        "module.blocks.0.query_key_value.weight": values(12, 4),
+        "module.blocks.0.query_key_value.bias": values(12),
+        "module.head.weight": values(4, 4),
+        "module.out.weight": values(4, 4),
+    }
+    names = ("query", "key", "value")
+    target = {f"block_0/{name}/kernel": np.zeros((4, 4), "f4") for name in names}
+    target |= {f"block_0/{name}/bias": np.zeros(4, "f4") for name in names}
+    target |= {"out/kernel": np.zeros((4, 4), "f4")}
+    path = saved(tmp_path / "m.npz", source)
+    assert not initreg.map(path, target).is_complete
+    into = [f"blocks.0.{name}" for name in names]
+    mine = initreg.rules_text(
+        split={
+            f"blocks.0.query_key_value.{last}": (0, [f"{each}.{last}" for each in into])
+            for last in ("weight", "bias")
+        }
+    )
+    (tmp_path / "mine.toml").write_text(
+        f'[[step]]\nstrip_prefix = "module."\n\n[[step]]\n{mine}'.replace("[split]", "[step.split]")
+    )
+    found = initreg.map(path, target, rules=tmp_path / "mine.toml", drop="head.*")
+    assert found.is_complete, str(found)
+    assert found.to_dict()["first"] == found.first
+    found.save(tmp_path / "rules.toml")
+    (tmp_path / "mine.toml").unlink()
+    SmartInit(path, rules=tmp_path / "rules.toml", on_missing="error", on_unused="error").init(
+        target
+    )
+    for part, name in enumerate(names):
+        rows = slice(4 * part, 4 * part + 4)
+        fused = source["module.blocks.0.query_key_value.weight"]
+        np.testing.assert_array_equal(target[f"block_0/{name}/kernel"], fused[rows].T)
+        fused = source["module.blocks.0.query_key_value.bias"]
+        np.testing.assert_array_equal(target[f"block_0/{name}/bias"], fused[rows])
+    np.testing.assert_array_equal(target["out/kernel"], source["module.out.weight"].T)
+
+
+def test_rules_that_a_file_cannot_say_are_refused(tmp_path: Path) -> None:
+    """A function would be missing in the file, and a rule that matches nothing is misspelt."""
+    target = {"a/kernel": np.zeros((3, 2), "f4")}
+    with pytest.raises(initreg.RuleError, match="a rule file cannot say this"):
+        initreg.map({"a.weight": values(2, 3)}, target, rename=str.upper)
+    with pytest.raises(initreg.RuleError, match="match"):
+        initreg.map({"a.weight": values(2, 3)}, target, drop="b*")
+
+
+def test_tied_arrays_stay_tied_after_rules(tmp_path: Path) -> None:
+    """One that is renamed is the same as before, one that is changed is not."""
+    path = tmp_path / "m.bin"
+    path.write_bytes(values(9, 9).tobytes())
+    at = Extent(path, 0, 324, (9, 9), "float32")
+    target = {"e/embeddings": np.zeros((9, 9), "f4")}
+    extents = {"m.emb.weight": at, "m.lm_head.weight": at}
+    with ArrayMap(extents, label="m", format="bin", reader=Reader("m")) as opened:
+        found = initreg.map(opened, target, strip_prefix="m.")
+        assert found.tied == ("lm_head.weight",)
+        found = initreg.map(opened, target, add={"m.lm_head.weight": 1.0})
+        assert found.tied == ()
+        assert not found.is_complete
+
+
+@pytest.mark.parametrize("keyword", ["verify", "mmap", "prefx"])
+def test_a_keyword_that_it_does_not_take(keyword: str) -> None:
+    """It is a TypeError that names the function."""
+    with pytest.raises(TypeError, match=rf"map\(\) .*{keyword}"):
+        initreg.map({"a": values(2)}, {"a": values(2)}, **{keyword: True})

@@ -36,7 +36,10 @@ def test_the_signature_shows_every_option_with_its_default(function, allowed):
     for name in allowed.__annotations__:
         assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
     defaults = initreg.OpenOptions()
-    for name in set(ReadingOptions.__annotations__) & set(parameters) - {"format"}:
+    for name in set(ReadingOptions.__annotations__) & set(parameters) - {
+        "format",
+        "storage_options",
+    }:
         assert parameters[name].default == getattr(defaults, name)
     assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 

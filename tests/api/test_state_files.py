@@ -202,6 +202,20 @@ def test_nothing_out_of_the_folder(tmp_path: Path, stated: str) -> None:
     assert "points out of its folder" in said
 
 
+def test_a_state_file_that_is_a_link_out(tmp_path: Path) -> None:
+    """A state file that is itself a link out of the folder is not followed, and that is said."""
+    folder = tmp_path / "run"
+    write(folder, "model-1", 10.0)
+    write(folder, "model-2", 20.0)
+    state(tmp_path / "run", "model-1", at=30.0)
+    assert told(folder)[0] == "model-1"
+    os.rename(folder / "checkpoint", tmp_path / "elsewhere")
+    (folder / "checkpoint").symlink_to(tmp_path / "elsewhere")
+    path, said = told(folder)
+    assert path == "model-2"
+    assert "its part checkpoint is a link out of the folder" in said
+
+
 def test_files_that_are_not_state_files(tmp_path: Path) -> None:
     """A folder, a pipe, binary data, a file without a path: all are as if they were not there."""
     write(tmp_path, "model-1", 10.0)

@@ -8,6 +8,7 @@ choose among them: their sections of the page are replaced, if it was made with 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import platform
@@ -19,13 +20,16 @@ from importlib import metadata
 from pathlib import Path
 
 from measure import Row
-from plot import draw
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "benchmarks.svg"
-SUBJECTS = ("restoring", "growing", "saving", "starting", "planning")
+SUBJECTS = ("restoring", "growing", "pytorch", "saving", "starting", "planning")
+BRIDGE = HERE.parents[1] / ".venv-bridge" / "bin" / "python"
+NO_TORCH = (
+    "Not measured: torch was not installed. `make bridge` makes `.venv-bridge`, which has it."
+)
 PACKAGES = ("initreg", "numpy", "tensorflow", "keras", "h5py", "safetensors", "tensorpack")
 PACKAGES += ("zlib-ng", "google-crc32c", "ml-dtypes", "pluggy")
 
@@ -105,8 +109,15 @@ def constants(subject: str) -> tuple[str, str]:
     return found["TITLE"], found["NOTE"]
 
 
-def measured(subject: str, quick: bool) -> list[Row]:
-    command = [sys.executable, str(HERE / f"{subject}.py"), *(["--quick"] if quick else [])]
+def interpreter(subject: str) -> str | None:
+    """The Python that measures a subject, None if there is none that has what it needs."""
+    if subject != "pytorch" or importlib.util.find_spec("torch"):
+        return sys.executable
+    return str(BRIDGE) if BRIDGE.exists() else None
+
+
+def measured(subject: str, quick: bool, python: str) -> list[Row]:
+    command = [python, str(HERE / f"{subject}.py"), *(["--quick"] if quick else [])]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return [Row(**row) for row in json.loads(done.stdout)]
@@ -126,13 +137,16 @@ def main(quick: bool, subjects: Sequence[str]) -> None:
     found: dict[str, list[Row]] = {}
     for subject in subjects or SUBJECTS:
         title, note = constants(subject)
-        found[subject] = measured(subject, quick)
-        rows = table(found[subject])
+        python = interpreter(subject)
+        found[subject] = measured(subject, quick, python) if python else []
+        rows = table(found[subject]) if python else NO_TORCH
         print(f"{title}\n\n{rows}\n", flush=True)
         page = with_section(page, title, f"{note}\n{rows}\n")
     if not quick:
         PAGE.write_text(page, "utf-8")
     if not quick and not subjects:
+        from plot import draw  # which imports matplotlib
+
         draw(found["restoring"], found["growing"], PLOT)
 
 

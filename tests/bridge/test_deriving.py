@@ -441,5 +441,5 @@ def test_it_is_json() -> None:
     assert made["complete"] is found.is_complete
     assert set(made) == {
         *("source", "target", "complete", "verdict", "variables"),
-        *("open", "longer", "missing", "unused", "dropped", "tied"),
+        *("open", "longer", "missing", "unused", "dropped", "tied", "first", "fused"),
     }

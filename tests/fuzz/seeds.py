@@ -102,6 +102,12 @@ def _hdf5(where: dict[str, Path]) -> None:
             file.create_dataset("packed", data=np.arange(64.0), chunks=(16,), compression="gzip")
             file["words"] = np.array(["ab", "c"], object)
             file["link"] = h5py.SoftLink("/fc/W")
+            file["dangling"] = h5py.SoftLink("/no/W")
+            file["outside"] = h5py.ExternalLink("other.h5", "/W")
+            file.create_dataset(
+                "words in chunks", data=["ab", "", "cdef"], chunks=(2,), compression="gzip"
+            )
+            file.create_dataset("fixed in chunks", data=np.array([b"ab", b"c"]), chunks=(1,))
             if version == "latest":  # trees, heaps and indices
                 for number in range(12):
                     file[f"many/w{number}"] = np.float32(number)

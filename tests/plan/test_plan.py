@@ -69,6 +69,7 @@ def test_the_dict_and_the_json_hold_everything(plan):
         "doubt": "",
         "remedy": "",
         "made_of": [],
+        "parts": [],
     }
     assert found["rows"][2]["shape"] == [None, 4]
     assert "é" in plan.to_json()

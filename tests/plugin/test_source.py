@@ -206,10 +206,3 @@ def test_no_name_of_a_file_imitates_a_line(tmp_path):
         with pytest.raises(initreg.InitregError, match=r"m\\nit is fine\.npz") as caught:
             initreg.open(path)
         assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["https://x.org/m.npz", "s3://bucket/m.h5", "file:///tmp/m.npz"])
-def test_a_url_is_said_to_be_one(url):
-    """It is not looked for as a folder called https:."""
-    with pytest.raises(SourceNotFound, match=r"opens no URLs, only files\. Download it"):
-        initreg.open(url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -147,14 +146,19 @@ def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
             show("  " + line)
 
 
-def written_to(path: Path, format: str | None) -> dict[str, Any]:
-    """What was written: the path to open, the number of arrays, and the bytes on disk."""
+def written_to(path: Path | str, format: str | None) -> dict[str, Any]:
+    """What was written: the path to open, the number of arrays, and the bytes of the files."""
     from initreg.api.opening import open as open_source
+    from initreg.plugin.source import Source
+    from initreg.storage.paths import real, status
 
     with open_source(path, format=format) as opened:
-        files = {file.resolve() for file in (path, *opened.files)}
+        given = Source(path).path
+        assert given is not None
+        files = {real(file): file for file in (given, *opened.files)}
         count = len(opened)
-    sizes = [os.path.getsize(file) for file in files if file.is_file()]
+    found = [status(file) for file in files.values()]
+    sizes = [each.stamp.size for each in found if each is not None and each.is_file]
     return {"path": str(path), "arrays": count, "nbytes": sum(sizes)}
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from initreg.cli.flags import typed
-from initreg.cli.options import add_opening, opening_of
+from initreg.cli.options import add_opening, add_rules, opening_of, rules_of
 from initreg.cli.printing import show, show_json
 from initreg.errors import InitregError, TargetError, printable
 
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how much it may differ in addition (default: %(default)g)",
     )
     add_opening(parser)
+    add_rules(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     opening = opening_of(options)
     with ExitStack() as stack:
         target = target_of(options.onto, stack, **{**opening, "format": None})
-        found = map(options.source, target, **opening)
+        found = map(options.source, target, **opening, **rules_of(options))
         if options.output is not None:
             found.save(options.output)
         compared = _check(options, found, target) if options.check is not None else None

@@ -16,7 +16,9 @@ SUMMARY = "Show which format claims a file, with its confidence and reason, and 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="a file, a folder or a checkpoint's prefix")
+    parser.add_argument(
+        "path", metavar="PATH", help="a file, a folder, a checkpoint's prefix, or the URL of one"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -297,6 +297,92 @@ def test_permuted_rows_of_quantised_tensors(tmp_path: Path, llama_rows: Path) ->
         assert same(found[name], unpacked)
 
 
+# --- reordered rows -------------------------------------------------------------------------------
+
+
+def llama(path: Path, architecture: str, **more: Any) -> Path:
+    """A file of an architecture, with one block. ``more``: of its key-value pairs."""
+    writer = gguf.GGUFWriter(path, architecture)
+    for key, value in more.items():
+        add = writer.add_uint32 if isinstance(value, int) else writer.add_string
+        add(key.replace("__", "."), value)
+    for name in ("q", "k", "v"):
+        writer.add_tensor(f"blk.0.attn_{name}.weight", np.ones((8, 8), np.float32))
+    writer.add_tensor("v.blk.0.attn_q.bias", np.ones(8, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_reordered_rows_are_told_with_the_rules_that_undo_it(tmp_path: Path) -> None:
+    """The numbers of heads are those of the file, and words in capitals if it does not say them."""
+    counts = {"llama__attention__head_count": 4, "llama__attention__head_count_kv": 2}
+    path = llama(tmp_path / "m.gguf", "llama", llama__embedding_length=8, **counts)
+    with initreg.open(path) as arrays:
+        told = arrays.reordered
+    assert sorted(told) == ["blk.0.attn_k.weight", "blk.0.attn_q.weight"]
+    assert "reshape to [4, -1, 2, 8], permute by [0, 2, 1, 3]" in told["blk.0.attn_q.weight"]
+    assert "reshape to [2, -1, 2, 8]" in told["blk.0.attn_k.weight"]
+    with initreg.open(llama(tmp_path / "m2.gguf", "granite")) as arrays:
+        assert "[HEADS, -1, 2, INPUTS]" in arrays.reordered["blk.0.attn_k.weight"]
+
+
+def test_rows_of_others_are_as_in_hugging_faces_files(tmp_path: Path) -> None:
+    """Nothing is said of them, but of the queries and keys of Pixtral's images."""
+    for architecture in ("qwen2", "phi3", "gemma", "clip"):
+        with initreg.open(llama(tmp_path / f"{architecture}.gguf", architecture)) as arrays:
+            assert arrays.reordered == {}
+    path = llama(tmp_path / "m.gguf", "clip", clip__projector_type="pixtral")
+    with initreg.open(path) as arrays:
+        assert list(arrays.reordered) == ["v.blk.0.attn_q.bias"]
+        assert "reshape to [HEADS, -1, 2], permute by [0, 2, 1]" in str(arrays.reordered)
+
+
+def test_map_asks_for_the_order_of_rows(tmp_path: Path) -> None:
+    """Both readings are said. Rules that undo it answer, and so do axes in their own order."""
+    path = llama(tmp_path / "m.gguf", "llama")
+    target = {f"attn_{name}/kernel": np.zeros((8, 8), "f4") for name in "qkv"}
+    found = initreg.map(path, target, drop="v.*")
+    assert {each.variable for each in found.variables} == {"attn_v/kernel"}
+    assert [len(each.variables) for each in found.open] == [2]
+    assert "# OPEN: llama.cpp stores the rows of each head in another order" in str(found)
+    names = "blk.*.attn_[qk].weight"
+    assert initreg.map(path, target, drop="v.*", permute={names: (0, 1)}).is_complete
+    still = initreg.map(path, target, drop="v.*", cast="float16")  # says nothing of rows
+    assert not still.is_complete
+
+
+def test_the_first_part_says_it_of_all(tmp_path: Path) -> None:
+    """The architecture is in the first file, and the tensors may be in any."""
+    for number in range(2):
+        writer = gguf.GGUFWriter(tmp_path / f"m-{number + 1:05d}-of-00002.gguf", "llama")
+        if number:
+            del writer.kv_data[0]["general.architecture"]
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", 2)
+        name = f"blk.{number}.attn_q.weight"
+        writer.add_tensor(name, np.ones((8, 8), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    with initreg.open(tmp_path) as arrays:
+        assert list(arrays.reordered) == ["blk.0.attn_q.weight", "blk.1.attn_q.weight"]
+
+
+def test_the_readme_lists_the_architectures() -> None:
+    """Those that the module has, in its order."""
+    from initreg_gguf.rows import ARCHITECTURES
+
+    section = (
+        README.read_text("utf-8").partition("It is so in files")[2].partition("In files of")[0]
+    )
+    listed = set(re.findall(r"`([a-z0-9-]+)`", section)) - {"gguf-dump"}
+    assert listed == ARCHITECTURES
+
+
 def test_the_architectures_in_the_readme_are_those_of_gguf() -> None:
     """Each name that the page lists is one of llama.cpp's."""
     section = README.read_text("utf-8").partition("## Permuted rows")[2].partition("\n```toml")[0]

@@ -244,3 +244,15 @@ def test_keys_are_not_hashed() -> None:
     assert type(found) is Items
     assert found[2] == (2 * step, None)
     assert found[-1] == ([], None)
+
+
+def test_a_pickle_that_is_packed_very_well(tmp_path):
+    """A pickle of millions of empty lists that deflate shrank to a thousandth is refused before it
+    is interpreted: it would take a hundred times as much again."""
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02(" + b"]" * 20_000_000 + b"l.")
+        archive.writestr("m/version", "3\n")
+    assert path.stat().st_size < 30_000
+    with pytest.raises(initreg.RefusedFile, match=r"m\.pt: member 'data\.pkl' unpacks to 20,0"):
+        initreg.open(path)

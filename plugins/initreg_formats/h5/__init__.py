@@ -14,7 +14,8 @@ What an array is called:
 Arrays that are the state of an optimizer know that, and where in it they are.
 
 A dataset with a null dataspace holds no array and is not listed. No other file is ever opened:
-external links, external storage and virtual datasets are refused, wherever in the file they are.
+external links, external storage and virtual datasets are listed, with the reason why they are not
+read, and so are links that lead nowhere.
 
 No lock is kept, so that reading never stops a program that wants to write. A file that another
 program has open for writing is not opened.

@@ -6,14 +6,16 @@ that their bytes can be read where they lie in the archive.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from initreg import DamagedFile, OpenOptions, Source
+from initreg import DamagedFile, InitregError, OpenOptions, Source
 from initreg_formats.h5.claiming import WEIGHTS
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.vocabularies import read_vocabularies
@@ -23,10 +25,14 @@ from initreg_formats.shared.zip_member import (
     members_of,
     zip_errors,
 )
+from initreg_formats.shared.zip_unpacking import all_bytes
 
 _CHUNK = 1 << 20
 _CONFIG = "config.json"
 _LONGEST_CONFIG = 16 << 20  # bytes
+# Parsed, it takes many times as much. So it may have so many bytes, and so many times the archive.
+_SHORT_CONFIG = 1 << 20
+_TIMES = 20
 
 
 def open_archive(source: Source, options: OpenOptions) -> Container:
@@ -39,27 +45,41 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
     weights = f"{what}: its {WEIGHTS}"
     file = source.open()
     try:
-        member = _member(file, what)
+        members = members_of(file, what)
+        member = _member(members, what)
         start = data_offset(file, member, weights)
         check_size(member, member.file_size, weights, options.max_inflation)
+        is_here = True
         if member.compress_type == zipfile.ZIP_STORED:
             if start + member.file_size > source.size:
                 raise DamagedFile(
                     f"{weights} ends beyond the archive. The file is truncated or corrupt. "
                     "Download or copy it again"
                 )
-            if options.verify:
+            is_here = source.is_local or not options.verify
+            if options.verify and is_here:
                 _verify(file, start, member, weights)
             assert source.path is not None
             path, content, is_temporary = source.path, file, False
-        else:
-            with file:
-                start, content = 0, _unpack(file, member, weights)
+        if member.compress_type != zipfile.ZIP_STORED or not is_here:
+            # What is in a store is fetched once: for its checksum, and for the arrays.
+            start, content = 0, _unpack(file, member, weights)
             path, is_temporary = Path(f"/dev/fd/{content.fileno()}"), True
+        config = _config(source, file, members)
+        if is_temporary:
+            file.close()
         container = Container(
-            what, path, start, source.size, content, member.file_size, options, is_temporary
+            what,
+            path,
+            start,
+            source.size,
+            content,
+            member.file_size,
+            options,
+            is_temporary,
+            source,
         )
-        container.config = _config(source)
+        container.config = config
         container.vocabularies = read_vocabularies(source, options)
         container.has_checksum = options.verify or member.compress_type != zipfile.ZIP_STORED
         return container
@@ -68,31 +88,20 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
         raise
 
 
-def _config(source: Source) -> bytes:
+def _config(source: Source, file: BinaryIO, members: Sequence[zipfile.ZipInfo]) -> bytes:
     """The config of the model, for the names of its layers. Nothing if it cannot be read."""
-    try:
-        with source.open() as file, zipfile.ZipFile(file) as archive:
-            member = archive.getinfo(_CONFIG)
-            if member.file_size > min(_LONGEST_CONFIG, 1000 * source.size):
+    for member in members:
+        if member.filename == _CONFIG:
+            if member.file_size > min(_LONGEST_CONFIG, _SHORT_CONFIG + _TIMES * source.size):
                 return b""
-            with archive.open(member) as packed:
-                return packed.read(_LONGEST_CONFIG)
-    except (
-        KeyError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ):
-        return b""
+            what = f"{source.label}: its {_CONFIG}"
+            with contextlib.suppress(InitregError), zip_errors(what):
+                return all_bytes(file, data_offset(file, member, what), member, what)
+    return b""
 
 
-def _member(file: BinaryIO, what: str) -> zipfile.ZipInfo:
+def _member(members: Sequence[zipfile.ZipInfo], what: str) -> zipfile.ZipInfo:
     """The member that holds the weights. Raises DamagedFile."""
-    members = members_of(file, what)
     found = [member for member in members if member.filename == WEIGHTS]
     if len(found) != 1:
         names = ", ".join(member.filename for member in members[:8]) or "no files"

@@ -6,21 +6,23 @@ Source of the rules: HDF5 File Format Specification 3.0, "Data Layout Message". 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from initreg import Chunk, ChunkedExtent, Codec, DamagedFile, Extent, RefusedFile
-from initreg.dtypes import name_of
-from initreg.format_tools.values import OpaqueDtype, Unreadable
+from initreg import Chunk, ChunkedExtent, Codec, DamagedFile, Extent, InitregError, RefusedFile
+from initreg.dtypes import name_of, name_of_descr
+from initreg.format_tools.values import UNKNOWN, OpaqueDtype, Unreadable
 from initreg_formats.h5.attributes import has_attribute, string_list
 from initreg_formats.h5.container import AGAIN, Container, native_remedy, structures
 from initreg_formats.h5.hdf5 import chunks, headers, messages
-from initreg_formats.h5.hdf5.content import UNDEFINED, Unknown
-from initreg_formats.h5.hdf5.datatypes import OPAQUE, SEQUENCE, STRING, Type, datatype
+from initreg_formats.h5.hdf5.content import UNDEFINED, Unknown, number
+from initreg_formats.h5.hdf5.datatypes import OPAQUE, SEQUENCE, Type, datatype
 from initreg_formats.h5.hdf5.heaps import local_heap, text
 from initreg_formats.h5.hdf5.messages import Layout, Space
-from initreg_formats.h5.hdf5.strings import DESCRIPTOR, strings
+from initreg_formats.h5.hdf5.strings import DESCRIPTOR
 from initreg_formats.h5.native import Native
+from initreg_formats.h5.string_arrays import Strings, in_a_row, in_chunks
 from initreg_formats.h5.walk import Dataset, as_text
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _MOST_BYTES = 1 << 60
 _CHUNK_MEMORY = 250  # bytes that a chunk in a list takes, about
 _NULLS = 1  # the padding of strings as numpy has it
 _FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 6: "scale-offset", 32000: "lzf"}
+_WITH_VALUES = ("shuffle", "scale-offset")
 _NAMES = {4: "szip", 5: "n-bit"}
 
 
@@ -45,42 +48,49 @@ def to_array(
         is_weight: whether Keras's attributes name the dataset as a weight.
 
     Raises:
-        RefusedFile: its bytes lie in another file or dataset.
         DamagedFile: its size is impossible.
     """
     what = f"{container.label}: dataset {dataset.path!r}"
     with structures(what):
         header = dataset.header
         space = messages.space(header.body(headers.SPACE))
-        if header.has(headers.EXTERNAL):
-            _refuse_external(container, header, what)
-        shape = space.shape
         try:
+            if header.has(headers.EXTERNAL):
+                why = f"has its values in another file, {_other_file(container, header)!r}, which"
+                return _elsewhere(header, space, f"{what} {why}", aliases)
             layout = messages.layout(header)
             if layout.kind == messages.VIRTUAL:
-                raise RefusedFile(
-                    f"{what} is virtual: its values lie in other datasets, or in other files, "
-                    "which initreg does not open. Copy it into a dataset of its own"
-                )
+                why = "is virtual: its values lie in other datasets, or in other files, which"
+                return _elsewhere(header, space, f"{what} {why}", aliases)
             if space.is_null:
                 return None
             kind = datatype(header.body(headers.TYPE))
             return _Found(container, dataset, aliases, what, space, layout, kind, is_weight).array()
         except Unknown as error:
-            if container.native:
-                return Native(container, dataset.raw_path, what, aliases)
             message = f"{what} has {error}, which initreg does not read. {native_remedy()}"
-            return Unreadable(shape, OpaqueDtype(str(error)), message, aliases)
+            if container.native:
+                try:
+                    return Native(container, dataset.raw_path, what, aliases)
+                except InitregError as other:
+                    message = str(other)
+            return Unreadable(space.shape, OpaqueDtype(str(error)), message, aliases)
 
 
-def _refuse_external(container: Container, header: headers.Header, what: str) -> None:
+def _other_file(container: Container, header: headers.Header) -> str:
     data = header.body(headers.EXTERNAL)
-    heap = local_heap(container.content, int.from_bytes(data[8:16], "little"))
-    file = text(heap, int.from_bytes(data[16:24], "little"))
-    raise RefusedFile(
-        f"{what} has its values in another file, {as_text(file)!r}, which initreg does not "
-        "open. Copy it into a dataset of its own"
-    )
+    heap = local_heap(container.content, number(data, 8, 8))
+    return as_text(text(heap, number(data, 16, 8)))
+
+
+def _elsewhere(
+    header: headers.Header, space: Space, why: str, aliases: tuple[str, ...]
+) -> Unreadable:
+    """A dataset whose values are elsewhere, which not even h5py may read."""
+    dtype: str | OpaqueDtype = UNKNOWN
+    with contextlib.suppress(Unknown):
+        dtype = name_of_descr(datatype(header.body(headers.TYPE)).dtype) or UNKNOWN
+    message = f"{why} initreg does not open. Copy it into a dataset of its own"
+    return Unreadable(space.shape, dtype, message, aliases, RefusedFile)
 
 
 class _Found:
@@ -99,6 +109,7 @@ class _Found:
     ) -> None:
         self.container = container
         self.header = dataset.header
+        self.path = dataset.path
         self.aliases = aliases
         self.what = what
         self.space = space
@@ -122,11 +133,8 @@ class _Found:
             return self._strings()
         dtype = self._dtype()
         nbytes = math.prod(self.shape) * kind.size
-        if layout.kind == messages.CHUNKED:
-            return self._chunked(dtype, nbytes)
-        if layout.address == UNDEFINED or not nbytes:
-            self.container.claim_memory(nbytes, self.what)
-            return self._grid(dtype, tuple(map(_at_least_1, self.shape)), (), ())
+        if layout.kind == messages.CHUNKED or layout.address == UNDEFINED or not nbytes:
+            return self._in_chunks(dtype, nbytes)
         self._check_stored(nbytes)
         return Extent(
             file=self.container.path,
@@ -149,16 +157,15 @@ class _Found:
         kind, count = self.kind, math.prod(self.shape)
         if kind.kind == SEQUENCE and kind.size != DESCRIPTOR:
             raise Unknown(f"strings of variable length in {kind.size} bytes")
-        if self.layout.kind == messages.CHUNKED:
-            what = "variable length" if kind.kind == SEQUENCE else "fixed length"
-            raise Unknown(f"strings of {what} in chunks")
-        if count and self.layout.address == UNDEFINED:
-            raise Unknown("strings that were never written")
-        if count:
-            self._check_stored(count * kind.size)
-        return Strings(
-            self.container, self.layout.address, kind, self.shape, self.aliases, self.what
-        )
+        size = count * kind.size
+        if count and (self.layout.kind == messages.CHUNKED or self.layout.address == UNDEFINED):
+            extent = self._in_chunks(f"|V{kind.size}", size)
+            stored = in_chunks(self.container, extent, self.path, self.what)
+        else:
+            if count:
+                self._check_stored(size)
+            stored = in_a_row(self.container, self.layout.address, size)
+        return Strings(self.container, kind, self.shape, self.aliases, self.what, stored)
 
     def _dtype(self) -> str:
         """The dtype as an extent has it. Raises Unknown if there is none."""
@@ -183,8 +190,12 @@ class _Found:
             and string_list(self.header, "dtype", self.container) == ["bfloat16"]
         )
 
-    def _chunked(self, dtype: str, nbytes: int) -> Any:
+    def _in_chunks(self, dtype: str, nbytes: int) -> ChunkedExtent:
+        """An extent of ``nbytes`` that are in chunks, or were never written."""
         layout, axes = self.layout, len(self.space.shape)
+        if layout.kind != messages.CHUNKED:
+            self.container.claim_memory(nbytes, self.what)
+            return self._grid(dtype, tuple(map(_at_least_1, self.shape)), (), ())
         if len(layout.chunk) != axes + 1 or layout.chunk[-1] != self.item or 0 in layout.chunk:
             raise DamagedFile(
                 f"{self.what} of shape {self.space.shape} has chunks of the shape "
@@ -206,6 +217,7 @@ class _Found:
                 (at + 1) * c > n for at, c, n in zip(chunk.at, shape, self.space.shape, strict=True)
             )
             mask = every if layout.is_edge_plain and is_cut else chunk.mask & every
+            _check_shuffled(codecs, mask)
             offset = self.container.offset(chunk.address)
             found.append(Chunk(chunk.at + more, offset, chunk.size, mask))
         return self._grid(dtype, shape + self.inner, tuple(found), codecs)
@@ -226,6 +238,17 @@ class _Found:
         )
 
 
+def _check_shuffled(codecs: tuple[Codec, ...], left_out: int) -> None:
+    """Raise Unknown if a chunk is shuffled, and the file does not say how.
+
+    HDF5 leaves the filter out of chunks of strings of variable length, and then says nothing.
+    """
+    for at, codec in enumerate(codecs):
+        is_known = codec.name != "shuffle" or (codec.values and codec.values[0] > 0)
+        if not is_known and not left_out >> at & 1:
+            raise Unknown("chunks that are shuffled in an unknown way")
+
+
 def _at_least_1(axis: int) -> int:
     return max(1, axis)
 
@@ -238,50 +261,9 @@ def _codecs(filters: list[messages.Filter]) -> tuple[Codec, ...]:
         if name is None:
             title = _NAMES.get(each.code) or str(each.code) + (each.name and f" ({each.name})")
             raise Unknown(f"chunks that are packed by the HDF5 filter {title}")
-        if name == "shuffle" and (not each.values or each.values[0] < 1):
-            raise Unknown("chunks that are shuffled in an unknown way")
         if name == "scale-offset" and len(each.values) < 8:
             raise Unknown("chunks that are packed by scale-offset in an unknown way")
-        found.append(Codec(name, each.values if name in ("shuffle", "scale-offset") else ()))
+        found.append(Codec(name, each.values if name in _WITH_VALUES else ()))
     if sum(codec.name not in ("shuffle", "fletcher32") for codec in found) > 1:
         raise Unknown("chunks that are packed twice")
     return tuple(found)
-
-
-class Strings:
-    """An array of strings. Its values are an object array of bytes, as in h5py, or an array of
-    fixed length if they are stored so.
-
-    ``address`` is where its elements lie.
-    """
-
-    dtype = "string"
-
-    def __init__(
-        self,
-        container: Container,
-        address: int,
-        kind: Type,
-        shape: tuple[int, ...],
-        aliases: tuple[str, ...],
-        what: str,
-    ) -> None:
-        self.shape = shape
-        self.aliases = aliases
-        self._container = container
-        self._address = address
-        self._kind = kind
-        self._what = what
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        import numpy as np
-
-        count = math.prod(self.shape)
-        with structures(self._what):
-            content = self._container.content
-            data = content.data(self._address, count * self._kind.size) if count else b""
-            found = strings(content, self._kind, data, count)
-        is_fixed = self._kind.kind == STRING
-        array = np.empty(count, f"S{self._kind.size}" if is_fixed else object)
-        array[:] = found
-        return array.reshape(self.shape)

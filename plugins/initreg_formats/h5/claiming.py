@@ -4,6 +4,7 @@ so that claiming stays cheap."""
 from __future__ import annotations
 
 from initreg import Claim, Confidence, InitregError, Source
+from initreg.format_tools.files import pread_of
 from initreg_formats.h5.hdf5.superblock import SIGNATURE, find
 from initreg_formats.shared.zip_member import MAGIC
 
@@ -61,7 +62,7 @@ def _is_deep(source: Source) -> bool:
         return False
     try:
         with source.open() as file:
-            return find(file.fileno(), 0, source.size) is not None
+            return find(pread_of(file), 0, source.size) is not None
     except (InitregError, OSError):
         return False
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import weakref
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, BinaryIO, Self
 
 from initreg import DamagedFile, OpenOptions, RefusedFile, Source, UnreadableFile, stand_in
+from initreg.format_tools.files import FilePath, pread_of, read_at
 from initreg.option_spelling import option
 from initreg_formats.h5.claiming import signature_at
 from initreg_formats.h5.hdf5.attributes import Attribute
@@ -55,6 +54,8 @@ class Container:
         vocabularies: the texts of the vocabularies in the archive, by the paths of their layers.
         optimizers: what the file says about optimizers, after its arrays were named.
         native: whether h5py may read what is not read here.
+        max_inflation: how many times their size packed arrays may unpack to.
+        verify: whether to compare checksums.
         is_temporary: whether ``path`` is valid only while the container is open.
     """
 
@@ -66,13 +67,14 @@ class Container:
     def __init__(
         self,
         label: str,
-        path: Path,
+        path: FilePath,
         start: int,
         size: int,
         file: BinaryIO,
         length: int,
         options: OpenOptions,
         is_temporary: bool = False,
+        source: Source | None = None,
     ) -> None:
         self.label = label
         self.path = path
@@ -85,16 +87,21 @@ class Container:
         weakref.finalize(self, file.close)  # if nobody closes the map
         self._claimed = self._listed = 0
         self.attributes: dict[int, dict[str, Attribute]] = {}
-        self._max_inflation = options.max_inflation
+        self.max_inflation = options.max_inflation
+        self.verify = options.verify
         try:
             with structures(label):
-                found = superblock(file.fileno(), start, length)
+                found = superblock(pread_of(file), start, length)
             if found is None:
-                if what := stand_in(os.pread(file.fileno(), _HEAD, start), length):
+                if what := stand_in(read_at(file, _HEAD, start), length):
                     raise DamagedFile(f"{label} is {what}")
                 raise DamagedFile(f"{label}: what should be HDF5 has no HDF5 signature. {AGAIN}")
-            self.content = Content(file.fileno(), start, length, found.base)
+            place = (pread_of(file), start, length, found.base)
             self.root = found.root
+            if source is None or source.is_local or is_temporary:
+                self.content = Content(*place)
+            else:
+                self.content = self._scouted(source, place)
         except BaseException:
             file.close()
             raise
@@ -106,14 +113,30 @@ class Container:
         what = source.label
         file = source.open()
         try:
-            if signature_at(source.head) is None and find(file.fileno(), 0, source.size) is None:
+            if signature_at(source.head) is None and find(pread_of(file), 0, source.size) is None:
                 hint = source.looks_like()
                 raise DamagedFile(f"{what}: not an HDF5 file{': ' + hint if hint else ''}")
             _check_unlocked(file, what)
         except BaseException:
             file.close()
             raise
-        return cls(what, source.path, 0, source.size, file, source.size, options)
+        size = source.size
+        return cls(what, source.path, 0, size, file, size, options, source=source)
+
+    def _scouted(
+        self, source: Source, place: tuple[Callable[[int, int], bytes], int, int, int]
+    ) -> Content:
+        """The bytes of a file in a store, whose structures are read before they are asked for one
+        by one."""
+        from initreg_formats.h5.scouting import scout
+
+        first = place[1] + place[3]
+
+        def prefetch(places: list[tuple[int, int]]) -> None:
+            source.prefetch((first + address, size) for address, size in places)
+
+        scout(Content(*place, prefetch), self.root)  # bounded by itself
+        return Content(*place, prefetch)
 
     def offset(self, address: int) -> int:
         """Where an address is in the file at ``path``."""
@@ -140,7 +163,7 @@ class Container:
             remedy="If the file is right nevertheless, read it with h5py, and pass the arrays as a "
             "dict",
         )
-        RefusedFile.check_inflation(what, self._size, nbytes, self._max_inflation)
+        RefusedFile.check_inflation(what, self._size, nbytes, self.max_inflation)
 
     def claim_list(self, nbytes: int, what: str) -> None:
         """Add ``nbytes`` for what the file makes us list: its links, or its chunks.
@@ -156,9 +179,9 @@ class Container:
             )
 
     @property
-    def window(self) -> tuple[int, int, int]:
-        """The descriptor of the open file, where HDF5 begins in it, and how many bytes it has."""
-        return self._raw.fileno(), self._start, self.length
+    def window(self) -> tuple[BinaryIO, int, int]:
+        """The open file, where HDF5 begins in it, and how many bytes it has."""
+        return self._raw, self._start, self.length
 
     def close(self) -> None:
         self._raw.close()

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from initreg import Automatic, DamagedFile, Place
+from initreg.format_tools.values import UNKNOWN, Unreadable
 from initreg_formats.h5 import optimizers
 from initreg_formats.h5.arrays import to_array
 from initreg_formats.h5.attributes import has_attribute, string_list
@@ -56,6 +57,10 @@ def arrays_of(container: Container) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     listed: list[str] = []  # the state of an optimizer, in its order
     for path, name in unique(names, contents).items():
+        if path in contents.lost:
+            message, kind = contents.lost[path]
+            arrays[name] = Unreadable((), UNKNOWN, message, () if name == path else (path,), kind)
+            continue
         dataset = contents.datasets[path]
         aliases: tuple[str, ...] = tuple(dataset.links)
         if path in named:
@@ -91,9 +96,10 @@ def _later(path: str, later: Mapping[str, str]) -> list[str]:
 
 
 def unique(names: dict[str, str], contents: Contents) -> dict[str, str]:
-    """The name of every dataset, by its path. Datasets that ``names`` lacks are called by their
-    paths, and so are all datasets that would share a name."""
-    found = names | {path: path for path in contents.datasets if path not in names}
+    """The name of every dataset, and of every link to none, by its path. Those that ``names`` lacks
+    are called by their paths, and so are all that would share a name."""
+    paths = [*contents.datasets, *contents.lost]
+    found = names | {path: path for path in paths if path not in names}
     while True:
         count = Counter(map(_compared, found.values()))
         shared = [p for p, name in found.items() if name != p and count[_compared(name)] > 1]
@@ -157,7 +163,7 @@ def _named(contents: Contents, path: str, container: Container) -> Iterator[tupl
     """The path and the name of each weight in a group's ``weight_names``."""
     for name in _list(contents.groups[path], "weight_names", container):
         below = _join(path, name)
-        if below not in contents.datasets:
+        if below not in contents.datasets and below not in contents.lost:
             raise DamagedFile(
                 f"{container.label}: the weight_names of group {path!r} have {name!r}, but there "
                 f"is no dataset {below!r}. Download or copy the file again"

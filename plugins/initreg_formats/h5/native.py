@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from initreg import DamagedFile, MissingLibrary
+from initreg.format_tools.files import pread_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,8 @@ class Window(io.RawIOBase):
     """A part of a file, as a file of its own. HDF5's own driver would lock the file against
     writers, and share state with other users of the file in the process."""
 
-    def __init__(self, descriptor: int, start: int, length: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        self._read = pread_of(file)
         self._start = start
         self._length = length
         self._at = 0
@@ -44,9 +44,10 @@ class Window(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._length - self._at))
-        done = os.preadv(self._descriptor, [view[:count]], self._start + self._at)
-        self._at += done
-        return done
+        found = self._read(count, self._start + self._at)
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 class Native:

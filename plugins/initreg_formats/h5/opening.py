@@ -9,12 +9,12 @@ from typing import Any
 from initreg import DamagedFile, OpenOptions, Source
 from initreg.format_tools.indexes import only_file
 from initreg_formats.h5 import archive, shards
-from initreg_formats.h5.arrays import Strings
 from initreg_formats.h5.claiming import contents, is_index
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of
 from initreg_formats.h5.native import Native
 from initreg_formats.h5.optimizers import with_states
+from initreg_formats.h5.string_arrays import Strings
 from initreg_formats.shared.paths import file_of
 from initreg_formats.shared.zip_member import MAGIC
 

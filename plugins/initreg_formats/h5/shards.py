@@ -11,7 +11,6 @@ Source: ``tf_shard_checkpoint`` in ``transformers/modeling_tf_utils.py`` (4.x).
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from initreg import DamagedFile, InitregError, OpenOptions, Source, part_sets
+from initreg.format_tools.files import is_there, listed
 from initreg.format_tools.indexes import index_of, parts_of, together, weight_map
 from initreg_formats.h5.claiming import KERAS_INDEX, TRANSFORMERS_INDEX, is_index
 from initreg_formats.h5.container import Container
@@ -45,7 +45,7 @@ def index_beside(source: Source) -> Source | None:
     else:
         return None
     beside = source.path.with_name(name)
-    if not os.path.lexists(beside):
+    if not is_there(beside):
         return None
     index = source.part(name)
     return index_of(source, name) if is_index(index) else None
@@ -132,7 +132,7 @@ def _beside(source: Source, stem: str) -> list[str]:
     """The names of the first files that may be other parts."""
     assert source.path is not None
     found = []
-    for name in sorted(os.listdir(source.path.parent)):
+    for name in sorted(listed(source.path.parent)):
         match = _KERAS_PART.fullmatch(name)
         if match is not None and match[1] == stem and name != source.path.name:
             found.append(name)

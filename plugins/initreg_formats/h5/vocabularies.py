@@ -9,13 +9,13 @@ Source: ``save_assets`` in ``keras/src/layers/preprocessing/index_lookup.py``.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from initreg import DamagedFile, OpenOptions, Place, RefusedFile, Source
 from initreg_formats.h5.layers import label
-from initreg_formats.shared.zip_member import zip_errors
+from initreg_formats.shared.zip_member import data_offset, members_of, zip_errors
+from initreg_formats.shared.zip_unpacking import all_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +30,10 @@ def read_vocabularies(source: Source, options: OpenOptions) -> dict[str, bytes]:
     together, before the first is read.
     """
     what = f"{source.label}: its vocabularies"
-    with source.open() as file, zip_errors(f"{what} cannot be read"), zipfile.ZipFile(file) as zip_:
+    with source.open() as file, zip_errors(f"{what} cannot be read"):
         found = {
             match[1].rstrip("/"): member
-            for member in zip_.infolist()
+            for member in members_of(file, source.label)
             if (match := _ASSET.fullmatch(member.filename)) is not None
         }
         packed = sum(member.compress_size for member in found.values())
@@ -46,7 +46,11 @@ def read_vocabularies(source: Source, options: OpenOptions) -> dict[str, bytes]:
         if unpacked > packed:
             DamagedFile.check_deflate(what, packed, unpacked)
             RefusedFile.check_inflation(what, packed, unpacked, options.max_inflation)
-        return {path: zip_.read(member) for path, member in found.items()}
+        texts = {}
+        for path, member in found.items():
+            each = f"{source.label}: member {member.filename!r}"
+            texts[path] = all_bytes(file, data_offset(file, member, each), member, each)
+        return texts
 
 
 def vocabulary_arrays(

@@ -2,18 +2,24 @@
 
 A link is hard, soft (a path inside the file), external (a path in another file) or user-defined.
 Only hard and soft links are followed. Soft ones are followed last, when all links of the file are
-known, so that they cannot lead through an external link.
+known, so that they cannot lead through an external link. A link that is not followed, or that leads
+nowhere, does not keep the rest of the file from being read: it is noted with the reason.
+
+No object is visited twice. So links that lead back to a group around them need no limit.
 
 Source of the rules: HDF5 File Format Specification 3.0, "Link Message".
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from initreg import DamagedFile, RefusedFile
+from initreg import DamagedFile, InitregError, RefusedFile
 from initreg_formats.h5.container import Container, structures
 from initreg_formats.h5.hdf5 import groups, headers
+from initreg_formats.h5.hdf5.content import Unknown
 from initreg_formats.h5.hdf5.datatypes import datatype
 from initreg_formats.h5.hdf5.groups import HARD, SOFT, Link
 from initreg_formats.h5.hdf5.headers import Header
@@ -22,6 +28,7 @@ _LINK = 8  # bytes; a link takes at least as many
 _DEEPEST = 200  # groups within groups; paths, and so memory, grow with it
 _HERE = (b"", b".")
 _MOST_SOFT = 16  # soft links that one path may lead through, as in HDF5
+_NOTED = 500  # bytes that a link takes in the list of arrays, about, beside its reason
 
 
 def as_text(name: bytes) -> str:
@@ -39,13 +46,21 @@ class Dataset:
     links: list[str] = field(default_factory=list)
 
 
+class Lost(NamedTuple):
+    """A link that leads to nothing that is read: why, and the class of the error that says so."""
+
+    message: str
+    kind: type[InitregError]
+
+
 @dataclass(slots=True)
 class Contents:
     """The ``datasets`` and ``groups`` of a file, by path without a leading ``/``. The path of the
-    root group is ``""``."""
+    root group is ``""``. ``lost`` are the links that lead to neither."""
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
     groups: dict[str, Header] = field(default_factory=dict)
+    lost: dict[str, Lost] = field(default_factory=dict)
 
 
 class Walk:
@@ -58,26 +73,25 @@ class Walk:
         self._label = label = container.label
         self._links = 0
         self._by_address: dict[int, Dataset] = {}
-        self._group_paths: dict[int, str] = {}
+        self._groups: set[int] = set()
         self._types: set[int] = set()
         self._tables: dict[int, dict[bytes, Link]] = {}
-        self._edges: dict[int, list[tuple[int, str]]] = {}
         self._soft: list[tuple[int, Link, str]] = []
         with structures(label):
             root = Header(self._content, container.root)
             if not groups.is_group(root):
                 raise DamagedFile(f"{label}: its root is not a group. Download or copy it again")
-        self._group_paths[container.root] = ""
+        self._groups.add(container.root)
         self._group(root, "", b"", 0)
         for owner, link, path in self._soft:
             self._soft_link(owner, link, path)
-        self._refuse_loops()
+        if both := self.contents.datasets.keys() & self.contents.lost.keys():
+            raise DamagedFile(f"{label}: a dataset and a link are called {min(both)!r}")
 
     def _group(self, group: Header, path: str, raw_path: bytes, depth: int) -> None:
         if depth > _DEEPEST:
             raise DamagedFile(f"{self._label}: groups nest more than {_DEEPEST} levels deep")
         self.contents.groups[path] = group
-        self._edges[group.address] = []
         table = self._tables[group.address] = {}
         with structures(f"{self._label}: group {'/' + path!r}"):
             found = []
@@ -100,29 +114,25 @@ class Walk:
             below = f"{path}/{as_text(name)}" if path else as_text(name)
             raw_below = raw_path + b"/" + name
             if link.kind == HARD:
-                self._hard_link(group.address, link, below, raw_below, depth)
+                self._hard_link(link, below, raw_below, depth)
             elif link.kind == SOFT:
                 self._soft.append((group.address, link, below))
             else:
-                raise RefusedFile(f"{self._label}: {_foreign(link, below)}")
+                self._lost(below, _foreign(link, below), RefusedFile)
 
-    def _hard_link(self, owner: int, link: Link, path: str, raw_path: bytes, depth: int) -> None:
+    def _hard_link(self, link: Link, path: str, raw_path: bytes, depth: int) -> None:
         address = link.address
         if address in self._by_address:
             self._by_address[address].links.append(path)
             return
-        if address in self._group_paths:
-            self._edges[owner].append((address, path))
-            return
-        if address in self._types:
+        if address in self._groups or address in self._types:
             return
         with structures(f"{self._label}: object {path!r}"):
             header = Header(self._content, address)
         if groups.is_group(header):
             if path in self.contents.groups:
                 raise DamagedFile(f"{self._label}: two groups are called {path!r}")
-            self._group_paths[address] = path
-            self._edges[owner].append((address, path))
+            self._groups.add(address)
             self._group(header, path, raw_path, depth + 1)
         elif header.has(headers.TYPE) and header.has(headers.SPACE):
             if path in self.contents.datasets:
@@ -131,7 +141,8 @@ class Walk:
             self._by_address[address] = self.contents.datasets[path] = found
         elif header.has(headers.TYPE):
             self._types.add(address)
-            with structures(f"{self._label}: type {path!r}"):
+            # It is no array. So it does not matter if numpy or initreg does not have the type.
+            with structures(f"{self._label}: type {path!r}"), contextlib.suppress(Unknown):
                 datatype(header.body(headers.TYPE))
         else:
             raise DamagedFile(
@@ -140,61 +151,41 @@ class Walk:
             )
 
     def _soft_link(self, owner: int, link: Link, path: str) -> None:
-        what = f"{self._label}: {path!r} is a soft link to {as_text(link.value)!r}"
-        found = self._resolved(owner, link, what)
-        if found is None:
-            raise DamagedFile(f"{what}, which does not exist")
-        if found in self._by_address:
+        found = self._resolved(owner, link)
+        if isinstance(found, str):
+            what = f"{path!r} is a soft link to {as_text(link.value)!r}"
+            self._lost(path, f"{what}, {found}", DamagedFile)
+        elif found in self._by_address:
             self._by_address[found].links.append(path)
-        elif found in self._group_paths:
-            self._edges[owner].append((found, path))
 
-    def _resolved(self, at: int, link: Link, what: str) -> int | None:
-        """The address of what a soft link in the group ``at`` leads to, None if there is nothing.
-
-        Raises RefusedFile if it leads through too many other soft links.
-        """
+    def _resolved(self, at: int, link: Link) -> int | str:
+        """The address of what a soft link in the group ``at`` leads to, or why there is none."""
         todo: list[bytes] = []
         count = 0
         while True:
             if link.kind == HARD:
                 at = link.address
-            else:
+            elif link.kind == SOFT:
                 count += 1
                 if count > _MOST_SOFT:
-                    raise RefusedFile(f"{what} that does not end")
+                    return f"which leads through more than {_MOST_SOFT} others, or back to itself"
                 at = self._container.root if link.value.startswith(b"/") else at
                 todo += reversed([part for part in link.value.split(b"/") if part not in _HERE])
+            else:
+                return "which leads through a link that initreg does not follow"
             if not todo:
                 return at
             table, name = self._tables.get(at), todo.pop()
             if table is None or name not in table:
-                return None
+                return "which does not exist"
             link = table[name]
 
-    def _refuse_loops(self) -> None:
-        """Raise RefusedFile if links from group to group form a loop."""
-        done: set[int] = set()
-        for start in self._edges:
-            trail: list[tuple[int, int]] = [(start, 0)]
-            on_trail = {start}
-            while trail:
-                address, next_edge = trail.pop()
-                edges = self._edges[address]
-                if address in done or next_edge == len(edges):
-                    done.add(address)
-                    on_trail.discard(address)
-                    continue
-                trail.append((address, next_edge + 1))
-                target, path = edges[next_edge]
-                if target in on_trail:
-                    raise RefusedFile(
-                        f"{self._label}: the links loop: {path!r} leads back to "
-                        f"{'/' + self._group_paths[target]!r}"
-                    )
-                if target not in done:
-                    on_trail.add(target)
-                    trail.append((target, 0))
+    def _lost(self, path: str, why: str, kind: type[InitregError]) -> None:
+        if path in self.contents.lost:
+            raise DamagedFile(f"{self._label}: two links are called {path!r}")
+        message = f"{self._label}: {why}"
+        self._container.claim_list(_NOTED + len(message), "links that lead nowhere")
+        self.contents.lost[path] = Lost(message, kind)
 
 
 def _foreign(link: Link, path: str) -> str:

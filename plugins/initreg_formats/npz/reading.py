@@ -28,11 +28,12 @@ from initreg_formats.shared.zip_member import (
     check_packing,
     check_size,
     data_offset,
+    local_headers,
     members_of,
 )
-from initreg_formats.shared.zip_unpacking import CODECS, all_bytes, first_bytes
+from initreg_formats.shared.zip_unpacking import CODECS, PACKED, all_bytes, first_bytes
 
-_FIRST_READ = 512  # bytes; enough for the usual .npy header
+_FIRST_READ = 256  # bytes; enough for the usual .npy header
 _SUFFIX = ".npy"
 
 
@@ -65,6 +66,7 @@ def open_archive(source: Source, options: OpenOptions) -> Archive:
     found, others = Archive(), []
     with source.open() as file:
         members = members_of(file, source.label)
+        source.prefetch(local_headers(members, PACKED * _FIRST_READ))
         for member in members:
             if member.filename.endswith("/"):
                 continue  # a folder, which holds no bytes

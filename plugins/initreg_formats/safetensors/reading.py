@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from initreg import DamagedFile, Extent, OpaqueExtent, Source
+from initreg.format_tools.files import FilePath
 from initreg.format_tools.strict_json import is_text, parse_object
 from initreg_formats.safetensors.claiming import BLANKS, LONGEST_HEADER, METADATA
 from initreg_formats.safetensors.dtypes import DTYPES
@@ -70,7 +70,7 @@ def _metadata(given: Any, what: str) -> dict[str, str]:
 
 
 def _array(
-    path: Path, start: int, name: str, entry: Any, what: str
+    path: FilePath, start: int, name: str, entry: Any, what: str
 ) -> tuple[int, int, Extent | OpaqueExtent]:
     """Where an array begins and ends, counted from byte ``start``, and the array."""
     # Other fields are ignored, as the reference ignores them.

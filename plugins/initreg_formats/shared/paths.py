@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from initreg import InitregError, Source
+from initreg.format_tools.files import FilePath
 
 
-def path_of(source: Source, format: str) -> Path:
+def path_of(source: Source, format: str) -> FilePath:
     """The path of the source. Raises InitregError if it is another object."""
     if source.path is None:
         raise InitregError(f"{source.label}: the {format} format opens paths. Give a path")
     return source.path
 
 
-def file_of(source: Source, format: str) -> Path:
+def file_of(source: Source, format: str) -> FilePath:
     """The path of the source, which must be a file. Raises InitregError, SourceNotFound."""
     path = path_of(source, format)
     if source.is_dir:

@@ -6,7 +6,7 @@ Source: PKWARE's APPNOTE, 4.3.7 (local file header) and 4.4.4 (general purpose f
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from initreg import DamagedFile, InitregError, RefusedFile
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The first bytes of an archive with members, and of an empty one.
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _LOCAL_HEADER = 30  # bytes, then the name and the extra field
+_EXTRA = 64  # bytes; enough for the usual extra field
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _METHODS = {0: "stored", 8: "deflated", 12: "packed by bzip2", 14: "packed by LZMA"}
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14  # APPNOTE, 4.4.5
@@ -114,6 +115,21 @@ def data_offset(
             "it again"
         )
     return member.header_offset + _LOCAL_HEADER + names + extra
+
+
+def local_headers(members: Iterable[zipfile.ZipInfo], after: int) -> Iterator[tuple[int, int]]:
+    """Where the local headers of members are, and the first bytes after them.
+
+    Args:
+        members: the members, as the archive's directory lists them.
+        after: how many bytes after the header are of use.
+
+    Yields:
+        An offset and a length, for ``Source.prefetch``.
+    """
+    for member in members:
+        size = _LOCAL_HEADER + len(member.orig_filename.encode()) + _EXTRA
+        yield member.header_offset, size + min(after, member.compress_size)
 
 
 def check_size(member: zipfile.ZipInfo, unpacked: int, what: str, max_inflation: float) -> None:

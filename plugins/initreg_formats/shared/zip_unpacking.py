@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What an Extent calls the ways of packing.
 CODECS = {STORED: None, DEFLATED: "deflate", BZIP2: "bzip2", LZMA: "lzma"}
+# Bytes that are read at first for each byte that is wanted: a stream begins with tables.
+PACKED = 4
 _CHUNK = 1 << 16  # packed bytes that are read at a time
 _LZMA_HEADER = 9  # bytes
 _SMALLEST_DICTIONARY = 1 << 12  # bytes
@@ -51,9 +53,11 @@ def first_bytes(
             engine = _engine(member.compress_type)
         packed: bytes = b""
         is_full = False
+        size = PACKED * count
         while len(found) < count and not engine.eof:
             if not packed and not is_full:
-                packed = file.read(max(0, min(_CHUNK, left)))
+                packed = file.read(max(0, min(_CHUNK, left, size)))
+                size = _CHUNK
                 left -= len(packed)
                 if not packed:
                     break

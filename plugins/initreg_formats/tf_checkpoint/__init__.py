@@ -12,11 +12,11 @@ trainings give.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from initreg import Claim, Confidence, DamagedFile, OpenOptions, Source, hookimpl
+from initreg.format_tools.files import FilePath
 from initreg_formats.shared.paths import path_of
 from initreg_formats.tf_checkpoint import leveldb
 from initreg_formats.tf_checkpoint.locate import INDEX, locate, prefixes, state_file
@@ -42,8 +42,8 @@ class Checkpoint(dict[str, Any]):
     def __init__(
         self,
         arrays: Mapping[str, Any],
-        path: Path,
-        files: Sequence[Path],
+        path: FilePath,
+        files: Sequence[FilePath],
         copies: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         from initreg_formats.tf_checkpoint.graph import not_needed

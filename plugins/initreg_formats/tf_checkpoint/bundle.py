@@ -5,14 +5,13 @@ Source: TensorFlow's core/protobuf/tensor_bundle.proto and core/util/tensor_bund
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from initreg import DamagedFile, Extent, OpenOptions, Place, SlicedExtent, Source, StateSpec
+from initreg.format_tools.files import FilePath, which_are_there
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, fields, signed
 from initreg_formats.shared.tf_dtypes import DTYPES, NOT_ARRAYS, STRING
 from initreg_formats.tf_checkpoint import data_files, graph
@@ -45,7 +44,7 @@ class Header(NamedTuple):
 
 
 def open_bundle(
-    index: Source, prefix: Path, options: OpenOptions, named: str = ""
+    index: Source, prefix: FilePath, options: OpenOptions, named: str = ""
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Every variable of the checkpoint by its key, in the order of the keys; and the keys of those
     that are a second copy, each with the key of the first.
@@ -85,7 +84,7 @@ def shards_of(entries: Sequence[tuple[bytes, bytes]], what: str) -> int:
 
 class _Bundle:
     def __init__(
-        self, index: Source, prefix: Path, found: dict[bytes, bytes], verify: bool, named: str
+        self, index: Source, prefix: FilePath, found: dict[bytes, bytes], verify: bool, named: str
     ) -> None:
         self._what = what = index.label
         self._prefix = prefix
@@ -110,7 +109,7 @@ class _Bundle:
             except Malformed as error:
                 raise self._damaged(key, error) from error
         self._sources = self._shards(index, self._entries.values(), named)
-        self._files = {n: cast("Path", source.path) for n, source in self._sources.items()}
+        self._files = {n: cast("FilePath", source.path) for n, source in self._sources.items()}
 
     def arrays(self) -> dict[str, Any]:
         """The variables, each as an Extent, a SlicedExtent or Strings."""
@@ -280,7 +279,8 @@ class _Bundle:
             )
         names = {n: f"{self._prefix.name}.data-{n:05d}-of-{count:05d}" for n in used}
         folder = self._prefix.parent
-        missing = [name for name in names.values() if not os.path.lexists(folder / name)]
+        there = which_are_there(folder, names.values())
+        missing = [name for name in names.values() if name not in there]
         if missing:
             raise data_files.missing(self._what, self._prefix, missing, count)
         data_files.check_named(self._what, self._prefix, named, count)

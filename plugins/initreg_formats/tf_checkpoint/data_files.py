@@ -5,12 +5,11 @@ Source of the names: ``DataFilename`` in TensorFlow's core/util/tensor_bundle/na
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-from pathlib import Path
 
 from initreg import DamagedFile, InitregError, SourceNotFound
+from initreg.format_tools.files import FilePath, listed
 
 DATA = re.compile(r"(.+)\.data-(\d{5,})-of-(\d{5,})")
 _SHOWN = 5
@@ -28,7 +27,7 @@ def stem_of(name: str) -> str | None:
     return stem
 
 
-def missing(what: str, prefix: Path, gone: list[str], count: int) -> InitregError:
+def missing(what: str, prefix: FilePath, gone: list[str], count: int) -> InitregError:
     """The error for data files that do not exist.
 
     Args:
@@ -59,7 +58,7 @@ def missing(what: str, prefix: Path, gone: list[str], count: int) -> InitregErro
     return DamagedFile(f"{said}. Copy them into {prefix.parent}")
 
 
-def check_named(what: str, prefix: Path, named: str, count: int) -> None:
+def check_named(what: str, prefix: FilePath, named: str, count: int) -> None:
     """Raise InitregError if the user named a data file that is not one of the index."""
     if stem_of(named) == prefix.name:
         raise InitregError(
@@ -75,8 +74,5 @@ def check_named(what: str, prefix: Path, named: str, count: int) -> None:
         )
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
+def _names(folder: FilePath) -> list[str]:
+    return sorted(listed(folder))

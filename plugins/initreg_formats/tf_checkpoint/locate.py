@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from initreg import (
     Confidence,
@@ -18,6 +17,7 @@ from initreg import (
     SourceNotFound,
     StateFile,
 )
+from initreg.format_tools.files import FilePath, is_file, is_inside, listed, real
 from initreg_formats.tf_checkpoint import leveldb, state
 from initreg_formats.tf_checkpoint.data_files import DATA, stem_of
 
@@ -25,7 +25,7 @@ INDEX = ".index"
 _V1_PART = re.compile(r"(.+)-(\d{5}|\?{5})(-of-\d{5})")
 _V1_NAME = re.compile(r".*ckpt(-\d+)?")
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
-_VARIABLES = Path("variables", "variables")
+_VARIABLES = "variables"  # the folder in a SavedModel, and the prefix in it
 _SHOWN = 10
 _MOST_STATED = 1000  # checkpoints of a state file that are looked for
 
@@ -46,9 +46,9 @@ class Found:
     """
 
     how: str
-    prefix: Path | None = None
-    table: Path | None = None
-    main: Path | None = None
+    prefix: FilePath | None = None
+    table: FilePath | None = None
+    main: FilePath | None = None
     problem: str = ""
     confidence: Confidence = Confidence.NAME
     error: type[InitregError] = DamagedFile
@@ -66,7 +66,7 @@ def locate(source: Source) -> Found | None:
     return None if source.exists else _at_prefix(path)
 
 
-def _of_file(source: Source, path: Path) -> Found | None:
+def _of_file(source: Source, path: FilePath) -> Found | None:
     data = DATA.fullmatch(path.name)
     if data is not None:
         return _at_prefix(path.with_name(data[1]))
@@ -94,11 +94,11 @@ def _of_file(source: Source, path: Path) -> Found | None:
     return None
 
 
-def _of_short_name(path: Path, stem: str) -> Found | None:
+def _of_short_name(path: FilePath, stem: str) -> Found | None:
     """The checkpoint of a data file whose name lacks its number. Other programs have files with
     such names, too."""
     index = _beside(path.with_name(stem), INDEX)
-    if os.path.isfile(index):
+    if is_file(index):
         return Found(f"is named like a data file of {index.name}", path.with_name(stem), index)
     if _V1_NAME.fullmatch(stem) is None:
         return None
@@ -123,22 +123,22 @@ def _is_v1_name(name: str) -> bool:
     return _V1_NAME.fullmatch(name if part is None else part[1]) is not None
 
 
-def _without(path: Path, ending: str) -> Path:
+def _without(path: FilePath, ending: str) -> FilePath:
     return path.with_name(path.name.removesuffix(ending))
 
 
-def _beside(prefix: Path, ending: str) -> Path:
-    return Path(f"{prefix}{ending}")
+def _beside(prefix: FilePath, ending: str) -> FilePath:
+    return prefix.with_name(f"{prefix.name}{ending}")
 
 
-def _at_prefix(prefix: Path) -> Found | None:
+def _at_prefix(prefix: FilePath) -> Found | None:
     """The checkpoint whose files have names that begin with ``prefix``."""
     if not prefix.name:
         return None
     index = _beside(prefix, INDEX)
-    if os.path.isfile(index):
+    if is_file(index):
         return Found(f"prefix of {index.name}", prefix, index)
-    if os.path.isfile(prefix):
+    if is_file(prefix):
         return Found("is a single file", None, prefix)
     names = _names(prefix.parent)
     asked = _V1_PART.fullmatch(prefix.name)
@@ -164,20 +164,34 @@ def _is_shard(name: str, stem: str) -> bool:
     return data is not None and data[1] == stem
 
 
-def _from_state(path: Path) -> Found | None:
+def _from_state(path: FilePath) -> Found | None:
     """The checkpoint that a state file points to; None if the file names none."""
     stated = state.checkpoint_path(_content(path))
     return None if stated is None else _stated(path, stated)
 
 
-def _content(path: Path) -> bytes:
+def _leads_out(folder: FilePath) -> str:
+    """Why the state file of a folder is not read: it is a link out of the folder. "" if it is not.
+
+    A user may name such a file. Found in a folder, it would choose the checkpoint from outside.
+    """
+    try:
+        Source(folder).part(state.NAME)
+    except RefusedFile as error:
+        return str(error)
+    except InitregError:  # whoever reads it finds out
+        pass
+    return ""
+
+
+def _content(path: FilePath) -> bytes:
     try:
         return Source(path).read(0, state.LONGEST)
     except InitregError:
         return b""
 
 
-def _stated(path: Path, stated: str) -> Found:
+def _stated(path: FilePath, stated: str) -> Found:
     """The checkpoint that ``stated`` means, which the state file ``path`` says."""
     how = f"state file {path.name!r} that points to {stated!r}"
     problem = ""
@@ -199,20 +213,21 @@ def _stated(path: Path, stated: str) -> Found:
     return Found(how, problem=problem, confidence=Confidence.CONTENT, error=SourceNotFound)
 
 
-def _is_inside(prefix: Path, folder: Path) -> bool:
-    home = os.path.realpath(folder)
-    return os.path.commonpath([home, os.path.realpath(prefix.parent)]) == home
+def _is_inside(prefix: FilePath, folder: FilePath) -> bool:
+    return is_inside(prefix.parent, folder)
 
 
-def state_file(folder: Path, names: Collection[str]) -> StateFile | None:
+def state_file(folder: FilePath, names: Collection[str]) -> StateFile | None:
     """What the state file of a folder says; None if there is none, or if it names no checkpoint.
 
     Checkpoints that it lists besides the latest are left out if they do not exist: people remove
     old ones.
     """
     path = folder / state.NAME
-    if state.NAME not in names or not os.path.isfile(path):
+    if state.NAME not in names or not is_file(path):
         return None
+    if why := _leads_out(folder):
+        return StateFile(state.NAME, {}, state.NAME, why)
     text = _content(path)
     latest = state.checkpoint_path(text)
     if latest is None:
@@ -221,7 +236,7 @@ def state_file(folder: Path, names: Collection[str]) -> StateFile | None:
     for stated in state.checkpoint_paths(text)[-_MOST_STATED:]:
         for prefix in state.candidates(folder, stated):
             index = _beside(prefix, INDEX)
-            if os.path.isfile(index) and _is_inside(prefix, folder):
+            if is_file(index) and _is_inside(prefix, folder):
                 found[_below(prefix, folder)] = _below(index, folder)
                 break
     of_latest = _stated(path, latest)
@@ -232,14 +247,18 @@ def state_file(folder: Path, names: Collection[str]) -> StateFile | None:
     return StateFile(state.NAME, {**found, name: _below(of_latest.table, folder)}, name)
 
 
-def _below(path: Path, folder: Path) -> str:
+def _below(path: FilePath, folder: FilePath) -> str:
     """The path of something inside of the folder, from the folder."""
-    parent = os.path.relpath(os.path.realpath(path.parent), os.path.realpath(folder))
+    parent = os.path.relpath(real(path.parent), real(folder))
     return os.path.normpath(os.path.join(parent, path.name))
 
 
-def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
-    if state.NAME in names and os.path.isfile(folder / state.NAME):
+def _in_folder(folder: FilePath, names: Sequence[str]) -> Found | None:
+    if state.NAME in names and is_file(folder / state.NAME):
+        if why := _leads_out(folder):
+            is_ours = any(_is_checkpoint(folder / name, names) for name in prefixes(names))
+            sure = Confidence.CONTENT if is_ours else Confidence.NAME
+            return Found("folder with a state file", None, None, None, why, sure, RefusedFile)
         found = _from_state(folder / state.NAME)
         if found is not None:
             return found
@@ -272,29 +291,29 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Found | None:
     return _at_prefix(folder / shards[0]) if shards else None
 
 
-def _saved_model(folder: Path, names: Sequence[str]) -> Found | None:
-    prefix = folder / _VARIABLES
+def _saved_model(folder: FilePath, names: Sequence[str]) -> Found | None:
+    prefix = folder / _VARIABLES / _VARIABLES
     index = _beside(prefix, INDEX)
-    if os.path.isfile(index) and not _is_inside(prefix, folder):
+    if is_file(index) and not _is_inside(prefix, folder):
         return Found(
             "SavedModel folder",
             problem=f"{folder}: its folder {prefix.parent.name} is a link out of it, to "
-            f"{os.path.realpath(prefix.parent)}. If you trust it, put the folder itself there",
+            f"{real(prefix.parent)}. If you trust it, put the folder itself there",
             error=RefusedFile,
         )
-    if os.path.isfile(index):
+    if is_file(index):
         return Found("SavedModel folder", prefix, index, prefix.parent)
     graph = next((name for name in _SAVED_MODEL if name in names), None)
     if graph is None:
         return None
     return Found(
         f"folder with {graph}",
-        problem=f"{folder}: a SavedModel without {_VARIABLES}{INDEX}. It has no variables, or "
-        "they were not copied",
+        problem=f"{folder}: a SavedModel without {_VARIABLES}/{_VARIABLES}{INDEX}. It has no "
+        "variables, or they were not copied",
     )
 
 
-def _is_checkpoint(prefix: Path, names: Iterable[str]) -> bool:
+def _is_checkpoint(prefix: FilePath, names: Iterable[str]) -> bool:
     """Whether the ``.index`` belongs to a checkpoint. Other programs have such files, too."""
     if any(_is_shard(name, prefix.name) for name in names):
         return True
@@ -305,11 +324,8 @@ def prefixes(names: Iterable[str]) -> list[str]:
     return sorted(n.removesuffix(INDEX) for n in names if n.endswith(INDEX) and n != INDEX)
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
+def _names(folder: FilePath) -> list[str]:
+    return sorted(listed(folder))
 
 
 def _list(names: Sequence[str]) -> str:

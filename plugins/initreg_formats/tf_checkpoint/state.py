@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from initreg.format_tools.files import FilePath
+
 NAME = "checkpoint"
 FIELD = b"model_checkpoint_path"
 LONGEST = 1 << 20  # bytes that are read; the field is the first in the file
@@ -57,7 +59,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return _LETTERS.get(code, code)
 
 
-def candidates(folder: Path, stated: str) -> list[Path]:
+def candidates(folder: FilePath, stated: str) -> list[FilePath]:
     """The prefixes that ``stated`` may mean, the likeliest first.
 
     TensorFlow uses the path as it is, or below the state file's folder if it is relative. In a
@@ -65,6 +67,8 @@ def candidates(folder: Path, stated: str) -> list[Path]:
     itself come first.
     """
     beside = folder / re.split(r"[/\\]", stated)[-1]
+    if not isinstance(folder, Path) and (os.path.isabs(stated) or "://" in stated):
+        return [beside]  # of the disk of the one who wrote it, or in the bucket that it was in
     if os.path.isabs(stated):
         return [beside, Path(stated)]
     return list(dict.fromkeys((folder / stated, beside)))

@@ -14,10 +14,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from initreg import DamagedFile, OpenOptions, Source, dtypes
+from initreg.format_tools.files import FilePath, which_are_there
 from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, fields
 from initreg_formats.shared.tf_dtypes import DTYPES, STRING
 from initreg_formats.tf_checkpoint.entry import (
@@ -63,17 +63,18 @@ def parts(file: Source) -> list[Source]:
     if match is None:
         return [file]
     count = int(match[2])
-    files = [path.with_name(f"{match[1]}-{n:05d}-of-{match[2]}") for n in range(count)]
-    missing = [each.name for each in files if not each.is_file()]
+    names = [f"{match[1]}-{n:05d}-of-{match[2]}" for n in range(count)]
+    there = which_are_there(path.parent, names)
+    missing = [name for name in names if name not in there]
     if missing:
         raise DamagedFile(
             f"{path}: missing {len(missing)} of the {count} files: {', '.join(missing[:5])}. "
             f"Copy them into {path.parent}"
         )
-    return [file.part(each.name) for each in files]
+    return [file.part(name) for name in names]
 
 
-def pattern(path: Path) -> Path:
+def pattern(path: FilePath) -> FilePath:
     """The pattern by which TensorFlow opens the checkpoint that ``path`` belongs to."""
     match = _PART.fullmatch(path.name)
     return path if match is None else path.with_name(f"{match[1]}-?????-of-{match[2]}")

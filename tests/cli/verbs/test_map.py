@@ -245,3 +245,23 @@ def heads(x):
     np.savez("y.npz", output=logits)
     assert run(*ONTO, "--check", "x.npz=y.npz") == 2
     assert "has no layer 'output' with one output" in capsys.readouterr().err
+
+
+def test_rules_come_first_in_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--strip-prefix and --drop are applied before names are compared. The file alone restores."""
+    arrays = {"module.fc.weight": values(4, 3), "module.fc.bias": values(4), "junk": values(4)}
+    np.savez("ddp.npz", **arrays)
+    options = ("--strip-prefix", "module.", "--drop", "junk")
+    assert run("ddp.npz", "--onto", "model.npz", "--output", "rules.toml", *options) == 0
+    assert "To restore it: SmartInit('ddp.npz', rules='rules.toml')" in capsys.readouterr().err
+    assert tomllib.loads(Path("rules.toml").read_text())["step"][0] == {
+        "drop": ["junk"],
+        "strip_prefix": "module.",
+    }
+    target = initreg.load("model.npz")
+    initreg.SmartInit("ddp.npz", rules="rules.toml", on_missing="error", on_unused="error").init(
+        target
+    )
+    np.testing.assert_array_equal(target["fc/kernel"], arrays["module.fc.weight"].T)
+    assert run("ddp.npz", "--onto", "model.npz", "--drop", "nothing*") == 2
+    assert "--drop 'nothing*' matches no array" in capsys.readouterr().err

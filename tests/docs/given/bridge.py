@@ -38,6 +38,7 @@ def given(page):
     arrays["features.1.running_var"] = np.abs(arrays["features.1.running_var"]) + 1
     page.x = RANDOM.normal(size=(2, 6, 6, 3)).astype("f4")
     np.savez("small.npz", **arrays, **{"features.1.num_batches_tracked": np.array(9)})
+    np.savez("parallel.npz", **{f"module.{name}": array for name, array in arrays.items()})
     np.savez("heads.npz", **{f"{n}.weight": np.ones((4, 3), "f4") for n in ("left", "right")})
     np.savez("x.npz", x=page.x)
     np.savez("y.npz", y=computed(arrays, page.x))

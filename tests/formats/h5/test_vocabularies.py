@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_a_damaged_vocabulary(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.keras", {HOME: b"a long vocabulary\nin lines"})
     content = path.read_bytes()
     path.write_bytes(content.replace(b"a long vocabulary", b"a song vocabulary"))
-    with pytest.raises(DamagedFile, match="vocabularies cannot be read"):
+    with pytest.raises(DamagedFile, match=r"vocabulary\.txt' fails its crc32"):
         initreg.load(path)
 
 
@@ -119,3 +120,31 @@ def test_members_that_share_their_bytes(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DamagedFile, match=r"2,000,000 bytes in an archive of"):
         initreg.load(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+@pytest.mark.parametrize("name", [HOME, "config.json", "model.weights.h5"])
+def test_members_that_unpack_to_more_than_they_say(tmp_path: Path, method: int, name: str) -> None:
+    """bzip2 and LZMA unpack 100 MB in one step, whatever the archive says of the size. No member is
+    unpacked so: a vocabulary and weights are refused, and a config is left out."""
+    path = tmp_path / "m.keras"
+    members = {"config.json": b"{}", "model.weights.h5": weights(), name: b"\n" * 100_000_000}
+    with zipfile.ZipFile(path, "w") as file:
+        for each, content in members.items():
+            file.writestr(each, content, method if each == name else zipfile.ZIP_STORED)
+    raw = bytearray(path.read_bytes())
+    at = raw.rfind(b"PK\1\2")
+    while raw[at + 46 : at + 46 + len(name)] != name.encode():
+        at = raw.rfind(b"PK\1\2", 0, at)
+    raw[at + 24 : at + 28] = raw[at + 20 : at + 24]  # its size is that of what is packed
+    path.write_bytes(raw)
+    tracemalloc.start()
+    try:
+        if name == "config.json":
+            assert set(initreg.load(path)) == {"layers/dense/vars/0"}
+        else:
+            with pytest.raises(DamagedFile, match="which initreg does not read"):
+                initreg.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

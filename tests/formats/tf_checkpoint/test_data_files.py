@@ -148,6 +148,42 @@ def test_links_out_of_a_folder(
         assert initreg.load(folder / "m.ckpt")["w"].tolist() == W.tolist()
 
 
+def test_a_state_file_that_is_a_link_out(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A state file that is a link out of the folder is refused where initreg finds it, read where
+    the user names it, and followed inside the folder and in the cache of Hugging Face."""
+    outside = tmp_path_factory.mktemp("outside") / "elsewhere"
+    outside.write_text('model_checkpoint_path: "m.ckpt"\n')
+    (folder / "checkpoint").symlink_to(outside)
+    found = error(folder)
+    assert isinstance(found, RefusedFile)
+    assert "its part checkpoint is a link out of the folder" in str(found)
+    assert initreg.load(folder / "checkpoint")["w"].tolist() == W.tolist()
+    os.unlink(folder / "checkpoint")
+    os.rename(outside, folder / "state")
+    (folder / "checkpoint").symlink_to("state")
+    assert initreg.load(folder)["w"].tolist() == W.tolist()
+    snapshot = outside.parent / "models--a--b" / "snapshots" / "1"
+    blobs = snapshot.parent.parent / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, name in enumerate(("m.ckpt.index", DATA, "state")):
+        shutil.copy(folder / name, blobs / str(number))
+        (snapshot / name.replace("state", "checkpoint")).symlink_to(f"../../blobs/{number}")
+    assert initreg.load(snapshot)["w"].tolist() == W.tolist()
+
+
+def test_another_format_beside_a_state_file_that_is_a_link_out(tmp_path: Path) -> None:
+    """A link out that is called ``checkpoint`` does not keep other weights from being found."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    initreg.save(folder / "model.safetensors", {"w": W})
+    (tmp_path / "notes").write_text("about this model")
+    (folder / "checkpoint").symlink_to(tmp_path / "notes")
+    assert initreg.load(folder)["w"].tolist() == W.tolist()
+
+
 def test_the_variables_of_a_saved_model_stay_in_it(folder: Path, tmp_path: Path) -> None:
     """A folder ``variables`` that is a link out is refused."""
     model, outside = tmp_path / "model", tmp_path / "outside"

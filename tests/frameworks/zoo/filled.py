@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from tests.frameworks.zoo.pairs import Arrays
@@ -28,52 +26,17 @@ def bart(arrays: Arrays) -> Arrays:
     }
 
 
-def per_head(arrays: Arrays, attention: str) -> Arrays:
-    """BLOOM and Falcon: the query, the key and the value of each of four heads in turn."""
+def gpt_neox(arrays: Arrays) -> Arrays:
+    """The query, the key and the value of each of four heads in turn, into kernels of two axes."""
     found = {}
-    for name, array in arrays.items():
-        match = re.fullmatch(r"h\.(\d+)\.self_attention\.(query_key_value|dense)\.(\w+)", name)
-        if match is None:
-            continue
-        block = f"transformer_layer_{match[1]}/{attention}"
-        is_bias = match[3] == "bias"
-        if match[2] == "dense":
-            kind = "bias" if is_bias else "kernel"
-            found[f"{block}/output_dense/{kind}"] = array if is_bias else array.T
-            continue
-        heads = array.reshape(4, 3, 8, *array.shape[1:])
-        for at, part in enumerate(("query", "key", "value")):
-            one = heads[:, at]
-            if not is_bias:
-                one = one.transpose(2, 0, 1)
-            found[f"{block}/{part}_dense/{'bias' if is_bias else 'kernel'}"] = one
-    return found
-
-
-def bloom(arrays: Arrays) -> Arrays:
-    return per_head(arrays, "self_attention")
-
-
-def falcon(arrays: Arrays) -> Arrays:
-    return {
-        name: array.reshape(-1) if name.endswith("output_dense/bias") else array
-        for name, array in per_head(arrays, "attention").items()
-    }
-
-
-def phi3(arrays: Arrays) -> Arrays:
-    """The query has four heads of 8, the key and the value have two."""
-    found = {}
-    for at in range(3):
-        block = f"transformer_layer_{at}"
-        query, key, value = np.split(
-            arrays[f"model.layers.{at}.self_attn.qkv_proj.weight"], [32, 48]
-        )
-        gate, up = np.split(arrays[f"model.layers.{at}.mlp.gate_up_proj.weight"], 2)
-        for part, array in (("query", query), ("key", key), ("value", value)):
-            found[f"{block}/attention/{part}/kernel"] = array.T.reshape(32, -1, 8)
-        found[f"{block}/feedforward_gate_dense/kernel"] = gate.T
-        found[f"{block}/feedforward_intermediate_dense/kernel"] = up.T
+    for at in range(2):
+        theirs, ours = f"layers.{at}.attention", f"block_{at}_attention"
+        for last, role in (("weight", "kernel"), ("bias", "bias")):
+            fused = arrays[f"{theirs}.query_key_value.{last}"]
+            heads = fused.reshape(4, 3, 8, *fused.shape[1:])
+            for part, name in enumerate(("query", "key", "value")):
+                found[f"{ours}/{name}/{role}"] = heads[:, part].reshape(32, *fused.shape[1:]).T
+            found[f"{ours}/out/{role}"] = arrays[f"{theirs}.dense.{last}"].T
     return found
 
 

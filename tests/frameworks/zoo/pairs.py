@@ -45,8 +45,6 @@ class Architecture:
             outputs are compared with it, so what is mapped is right.
         unused: the arrays that no variable takes, which the user drops.
         converter: whether keras-hub itself loads a folder of this model, for a comparison.
-        doubted: the variables of which a plan says that their axes may be in another order. The
-            rule file is right.
     """
 
     name: str
@@ -57,7 +55,6 @@ class Architecture:
     fill: Callable[[Arrays], Arrays] | None = None
     unused: tuple[str, ...] = ()
     converter: bool = False
-    doubted: str = ""
 
 
 def randomize(pair: Pair, seed: int = 0) -> None:

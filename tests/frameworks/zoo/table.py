@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from tests.frameworks.zoo import decoders, encoders, filled, images, small
+from tests.frameworks.zoo import decoders, encoders, filled, fused, images, small
 from tests.frameworks.zoo.pairs import Architecture
 
 _HUB, _APPS, _HF, _TV = "keras-hub", "keras.applications", "transformers", "torchvision's names"
 _TABLE = "the table of positions has two more rows in PyTorch, for padding"
-_HEADS = "query, key and value are in one array, head by head, and the names do not say so"
-_SEVERAL = "the target has queries, keys and values in one kernel, the source in three"
+_HEADS = "query, key and value are in one array, head by head, and no layer says how many heads"
 _MADE_ANEW = "constants of the model and no weights: ignore them"
 
 ARCHITECTURES = [
@@ -20,7 +19,7 @@ ARCHITECTURES = [
     Architecture("ResNet-50", _TV, _APPS, images.resnet50),
     Architecture("ResNet-50", _HF, _HUB, images.resnet50_hf),
     Architecture("ResNet-18", _HF, _HUB, images.resnet18),
-    Architecture("DenseNet-121", _TV, _APPS, images.densenet121, doubted="predictions/kernel"),
+    Architecture("DenseNet-121", _TV, _APPS, images.densenet121),
     Architecture("MobileNet V1", _HF, _APPS, images.mobilenet_v1),
     Architecture("MobileNet V2", _HF, _APPS, images.mobilenet_v2),
     Architecture(
@@ -60,7 +59,8 @@ ARCHITECTURES = [
         left="the target calls queries, keys and values `dense` to `dense_2`",
         fill=filled.segformer,
     ),
-    Architecture("Swin", _HF, _HUB, images.swin, left=_SEVERAL, converter=True),
+    Architecture("Swin", _HF, _HUB, images.swin, converter=True),
+    Architecture("ViT, one kernel for q, k and v", _HF, "own", fused.vit),
     Architecture("BERT", _HF, _HUB, encoders.bert, converter=True),
     Architecture("DistilBERT", _HF, _HUB, encoders.distilbert, converter=True),
     Architecture("ALBERT", _HF, _HUB, encoders.albert, converter=True),
@@ -123,8 +123,20 @@ ARCHITECTURES = [
         fill=filled.opt,
         unused=("decoder.embed_positions.weight",),
     ),
-    Architecture("BLOOM", _HF, _HUB, decoders.bloom, left=_HEADS, fill=filled.bloom),
-    Architecture("Falcon", _HF, _HUB, decoders.falcon, left=_HEADS, fill=filled.falcon),
+    Architecture("BLOOM", _HF, _HUB, decoders.bloom),
+    Architecture("Falcon", _HF, _HUB, decoders.falcon),
+    Architecture("Falcon, all heads with one key", _HF, "own", fused.falcon_one_key),
+    Architecture("Falcon, groups of heads", _HF, "own", fused.falcon_groups),
+    Architecture("GPT-NeoX, q, k and v apart", _HF, "own", fused.gpt_neox),
+    Architecture(
+        "GPT-NeoX, kernels of two axes",
+        _HF,
+        "own",
+        fused.gpt_neox_flat,
+        left=_HEADS,
+        fill=filled.gpt_neox,
+        unused=("*.query_key_value.*",),
+    ),
     Architecture("Llama", _HF, _HUB, decoders.llama),
     Architecture("Llama 3", _HF, _HUB, decoders.llama3, converter=True),
     # The converter of keras-hub rounds its values to float16.
@@ -139,17 +151,10 @@ ARCHITECTURES = [
         left=f"`*/rotary_embedding/vars/0`: {_MADE_ANEW}",
         fill=filled.none,
     ),
-    Architecture(
-        "Phi-3",
-        _HF,
-        _HUB,
-        decoders.phi3,
-        left="query, key and value of different sizes are in one array",
-        fill=filled.phi3,
-    ),
-    Architecture("Gemma", _HF, _HUB, decoders.gemma, converter=True, doubted="*/ffw_linear/kernel"),
-    Architecture("Gemma 2", _HF, _HUB, decoders.gemma2, doubted="*/ffw_linear/kernel"),
-    Architecture("Gemma 3", _HF, _HUB, decoders.gemma3, doubted="*/ffw_linear/kernel"),
+    Architecture("Phi-3", _HF, _HUB, decoders.phi3),
+    Architecture("Gemma", _HF, _HUB, decoders.gemma, converter=True),
+    Architecture("Gemma 2", _HF, _HUB, decoders.gemma2),
+    Architecture("Gemma 3", _HF, _HUB, decoders.gemma3),
     Architecture("nn.TransformerEncoder", "own", "own", small.transformer_encoder),
     Architecture("LSTM tagger, both directions", "own", "own", small.lstm),
     Architecture("GRU tagger, both directions", "own", "own", small.gru),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, BinaryIO, NoReturn
@@ -22,8 +21,10 @@ from initreg import (
     part_sets,
 )
 from initreg.dtypes import OpaqueDtype
+from initreg.format_tools.files import read_at, stamp_of
 
 from initreg_gguf.header import Fault, Header, Short, Tensor
+from initreg_gguf.rows import reordered
 
 # Types whose bytes are a plain array, with numpy's type string without the byte order.
 PLAIN = {
@@ -84,20 +85,22 @@ class Quantised:
 class Tensors(dict[str, Any]):
     """What initreg gets: names to extents or ``Quantised``. It keeps the file open.
 
-    ``metadata`` are the key-value pairs of the file, as text.
+    ``metadata`` are the key-value pairs of the file, as text. ``reordered`` says of which tensors
+    llama.cpp has put the rows in another order.
     """
 
     def __init__(self, label: str, file: BinaryIO, metadata: Mapping[str, str]) -> None:
         super().__init__()
         self.label = label
         self.metadata = metadata
+        self.reordered: Mapping[str, str] = {}
         self._file = file
-        self._stamp = _stamp(file)
+        self._stamp = stamp_of(file)
 
     def read(self, offset: int, length: int) -> Any:
         """``length`` bytes at ``offset``. pread, because several threads may read at once."""
-        found = os.pread(self._file.fileno(), length, offset)
-        if len(found) < length or _stamp(self._file) != self._stamp:
+        found = read_at(self._file, length, offset)
+        if len(found) < length or stamp_of(self._file) != self._stamp:
             raise DamagedFile(
                 f"{self.label}: was written to after it was opened. Open it again, and download or "
                 "copy it again if it is incomplete"
@@ -106,12 +109,6 @@ class Tensors(dict[str, Any]):
 
     def close(self) -> None:
         self._file.close()
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    """Size and time, to notice if a program writes to the open file."""
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
 
 
 def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, Any]:
@@ -126,7 +123,7 @@ def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, 
         file = source.open()
         on_error.callback(file.close)
         try:
-            header = Header(lambda at, n: os.pread(file.fileno(), n, at), source.size, order)
+            header = Header(lambda at, n: read_at(file, n, at), source.size, order)
         except Short as error:
             raise DamagedFile(_incomplete(source, f"it {error}")) from error
         except Fault as error:
@@ -144,6 +141,7 @@ def arrays_of(source: Source, order: str, options: OpenOptions) -> Mapping[str, 
             if isinstance(found, Quantised):
                 packed += found.nbytes
                 unpacked += math.prod(found.shape) * 4
+        arrays.reordered = reordered(header.values)
         _check_sharing(source, packed, unpacked, options)
         on_error.pop_all()
     return arrays

@@ -7,12 +7,11 @@ it. Parts of a path that lead elsewhere are refused.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from initreg import DamagedFile, OpenOptions, RefusedFile, Source
+from initreg.format_tools.files import FilePath, read_at, stamp_of
 
 _BLOCK = 1 << 20  # bytes
 
@@ -25,7 +24,7 @@ class Place(NamedTuple):
     length: int
 
     @property
-    def path(self) -> Path:
+    def path(self) -> FilePath:
         assert self.source.path is not None
         return self.source.path
 
@@ -42,7 +41,7 @@ class Files:
         self.source, self._options = source, options
         self._parts: dict[str, Source] = {}
         self._sums: dict[str, str] = {}
-        self._open: dict[Path, tuple[BinaryIO, tuple[int, int]]] = {}
+        self._open: dict[FilePath, tuple[BinaryIO, Any]] = {}
 
     @property
     def size(self) -> int:
@@ -75,8 +74,8 @@ class Files:
     def read(self, place: Place, what: str) -> bytes:
         """The bytes of a place. pread, because several threads may read at once."""
         file, stamp = self._open[place.path]
-        found = os.pread(file.fileno(), place.length, place.offset)
-        if len(found) < place.length or _stamp(file) != stamp:
+        found = read_at(file, place.length, place.offset)
+        if len(found) < place.length or stamp_of(file) != stamp:
             raise DamagedFile(
                 f"{what}: {place.source.label} was written to after it was opened. Open it again"
             )
@@ -88,7 +87,7 @@ class Files:
         if source.path in self._open:  # external data in the model's own file
             return self._open[source.path][0]
         file = source.open()
-        self._open[source.path] = (file, _stamp(file))
+        self._open[source.path] = (file, stamp_of(file))
         return file
 
     def close(self) -> None:
@@ -147,9 +146,3 @@ def _number(external: dict[str, str], key: str, default: int, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,19}", text):
         raise DamagedFile(f"{what} has external data with the {key} {text[:80]!r}")
     return int(text)
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    """Size and time, to notice if a program writes to the open file."""
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns

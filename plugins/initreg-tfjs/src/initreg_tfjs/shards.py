@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from pathlib import Path
 from typing import NamedTuple
 
 from initreg import DamagedFile, Source
+from initreg.format_tools.files import FilePath
 
 
 class Piece(NamedTuple):
@@ -17,7 +17,7 @@ class Piece(NamedTuple):
     length: int
 
     @property
-    def path(self) -> Path:
+    def path(self) -> FilePath:
         assert self.source.path is not None
         return self.source.path
 

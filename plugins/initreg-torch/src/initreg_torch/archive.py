@@ -15,6 +15,10 @@ from initreg import DamagedFile, OpenOptions, RefusedFile, Source
 
 from initreg_torch.claiming import root_of
 
+# torch packs nothing. What others packed may have so many bytes, and beside that so many times
+# those of the file: each byte of a pickle may become an object of 100 bytes.
+_PLAIN = 4 << 20
+_TIMES = 20
 _LOCAL_HEADER = 30  # bytes, then the name and the extra field (PKWARE's APPNOTE, 4.3.7)
 
 
@@ -108,9 +112,15 @@ class Archive:
         """The bytes of a member, checked. Raises DamagedFile or RefusedFile."""
         member = self.member(name)
         what = f"{self.label}: member {name!r}"
-        self._file.seek(0, io.SEEK_END)
-        if member.offset + member.length > self._file.tell():
+        size = self._file.seek(0, io.SEEK_END)
+        if member.offset + member.length > size:
             raise DamagedFile(f"{what} ends beyond the file. Download or copy it again")
+        if member.is_packed and member.size > _PLAIN + _TIMES * size:
+            raise RefusedFile(
+                f"{what} unpacks to {member.size:,} bytes, in a file of {size:,}. Interpreting "
+                "it takes many times as much memory. If you trust the file, unpack the archive, "
+                "and pack it again: zip -0"
+            )
         self._file.seek(member.offset)
         return unpacked(self._file.read(member.length), member, what, options)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
 from initreg import DamagedFile, Extent, OpenOptions, RefusedFile, Source
 from initreg.dtypes import to_numpy
+from initreg.format_tools.files import read_at
 from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable
 
 from initreg_torch.allowed import SIZES
@@ -58,7 +58,7 @@ class Maker:
         self._source, self._file, self._place = source, file, place
         self._order, self._options = order, options
         self._places: dict[str, Member] = {}
-        self._size = os.fstat(file.fileno()).st_size
+        self._size = source.size
         self._total = 0
 
     def make(self, name: str, leaf: Leaf) -> Any:
@@ -157,13 +157,13 @@ class Maker:
         """Bytes of a storage. pread, because several threads may read at once."""
         if member.is_packed:
             found = unpacked(
-                os.pread(self._file.fileno(), member.length, member.offset),
+                read_at(self._file, member.length, member.offset),
                 member,
                 what,
                 self._options,
             )[begin : begin + span]
         else:
-            found = os.pread(self._file.fileno(), span, member.offset + begin)
+            found = read_at(self._file, span, member.offset + begin)
         if len(found) < span:
             raise DamagedFile(
                 f"{what}: the file ended while it was read. Did another program write to it?"

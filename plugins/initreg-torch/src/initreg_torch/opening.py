@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from contextlib import ExitStack
 from typing import Any
 
@@ -78,7 +77,7 @@ def _archive(source: Source, arrays: Arrays, options: OpenOptions) -> tuple[Tree
 
 
 def _older(source: Source, arrays: Arrays, options: OpenOptions) -> tuple[Tree, Maker]:
-    found = Older(source.label, arrays.file, os.fstat(arrays.file.fileno()).st_size)
+    found = Older(source.label, arrays.file, source.size)
 
     def place(key: str) -> Member:
         if key not in found.begins:

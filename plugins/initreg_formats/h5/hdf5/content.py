@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 UNDEFINED = (1 << 64) - 1  # the address of what was never allocated
 _PAGE = 14  # bits of an address in a page: 16 KiB
@@ -11,6 +11,11 @@ _MOST_PAGES = 1024
 # two structures share bytes, and each is read a few times at most.
 _TIMES = 4
 _SPARE = 4 << 20
+# Strings may take as much, and heaps may make us read as much. A small heap may be read for several
+# arrays, each of which has few strings in it. So some are kept.
+_MOST_STRINGS = 64 << 20
+_TIMES_HEAPS = 16
+_KEPT = 4 << 20
 _EACH = 64  # bytes that reading a structure costs at least, however small it is
 
 
@@ -27,18 +32,32 @@ class Content:
     """An HDF5 file, or a member of an archive that is one.
 
     Args:
-        descriptor: the open file.
+        read: reads so many bytes from an offset of the file, as ``os.pread``.
         start: where the HDF5 file begins in it.
         length: how many bytes it has.
         base: the size of the user block, from whose end all addresses count.
+        prefetch: for a file in a store: reads parts of it ahead, each an address and a length. A
+            local file is read in pages instead, because a read costs as much as its bytes there.
     """
 
-    def __init__(self, descriptor: int, start: int, length: int, base: int) -> None:
-        self._descriptor = descriptor
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        start: int,
+        length: int,
+        base: int,
+        prefetch: Callable[[list[tuple[int, int]]], None] | None = None,
+    ) -> None:
+        self._prefetch = prefetch
+        self._read = read
         self.start = start + base
         self.length = length - base
         self._left = _TIMES * length + _SPARE
         self._pages: dict[int, bytes] = {}
+        self._strings_left = _TIMES * length + _MOST_STRINGS
+        self._heaps_left = _TIMES_HEAPS * length + _MOST_STRINGS
+        self.heaps: dict[int, tuple[dict[int, bytes], int]] = {}  # some of the global heaps
+        self._kept = 0  # bytes of these
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes of a structure. Raises Bad if they are not all in the file, or if the
@@ -48,7 +67,8 @@ class Content:
             self._left -= size + _EACH
         if self._left < 0:
             raise Bad("its structures lead to the same bytes again and again")
-        if address >> _PAGE != (end - 1) >> _PAGE or size <= 0 or end > self.length:
+        is_split = address >> _PAGE != (end - 1) >> _PAGE
+        if is_split or size <= 0 or end > self.length or self._prefetch is not None:
             return self.data(address, size)
         page = self._pages.get(address >> _PAGE)
         if page is None:
@@ -60,6 +80,11 @@ class Content:
         at = address & ((1 << _PAGE) - 1)
         return page[at : at + size]
 
+    def expect(self, addresses: list[int], size: int) -> None:
+        """Say that structures of about ``size`` bytes at these addresses are read next."""
+        if self._prefetch is not None and len(addresses) > 1:
+            self._prefetch([(address, size) for address in addresses if address < self.length])
+
     def data(self, address: int, size: int) -> bytes:
         """``size`` bytes of data, which are not counted. Raises Bad if they are not in the file.
 
@@ -68,10 +93,28 @@ class Content:
         if address < 0 or size < 0 or address + size > self.length:
             where = "nowhere" if address == UNDEFINED else f"at byte {address + size:,}"
             raise Bad(f"something should end {where}, but the file has {self.length:,} bytes")
-        found = os.pread(self._descriptor, size, self.start + address)
+        found = self._read(size, self.start + address)
         if len(found) != size:
             raise Bad("the file shrank while it was read")
         return found
+
+    def claim_strings(self, nbytes: int) -> None:
+        """Add ``nbytes`` for the strings of an array. Arrays may share them, so that a small file
+        could fill the memory. Raises Bad."""
+        self._strings_left -= nbytes
+        if self._strings_left < 0:
+            raise Bad("its strings, with those of other arrays, are more than the file has")
+
+    def keep_heap(self, address: int, heap: dict[int, bytes], size: int, was_counted: bool) -> None:
+        """Keep a global heap for a while. Raises Bad if heaps are read again and again."""
+        self._heaps_left -= 0 if was_counted else size
+        if self._heaps_left < 0:
+            raise Bad("its strings, and those of other arrays, lie in the same heaps")
+        if self._kept + size > _KEPT:
+            self.heaps.clear()
+            self._kept = 0
+        self.heaps[address] = heap, size
+        self._kept += size
 
     def signed(self, address: int, size: int, signature: bytes) -> bytes:
         """A structure that begins with ``signature``. Raises Bad if it does not."""

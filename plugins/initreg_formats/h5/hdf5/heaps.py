@@ -32,14 +32,14 @@ def text(heap: bytes, at: int) -> bytes:
     return heap[at:end]
 
 
-def global_heap(content: Content, address: int) -> dict[int, bytes]:
-    """The objects of a global heap, by their indices. It is not counted by ``content``."""
+def global_heap(content: Content, address: int) -> tuple[dict[int, bytes], int]:
+    """The objects of a global heap by their indices, and its size. It is not counted."""
     head = content.data(address, _HEADER)
     if not head.startswith(b"GCOL\1"):
         raise Bad("a string is not where the file says")
     size = number(head, 8, 8)
     data = content.data(address, size)
-    return {index: data[at : at + length] for index, at, length in _objects(data)}
+    return {index: data[at : at + length] for index, at, length in _objects(data)}, size
 
 
 def _objects(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -14,14 +14,19 @@ _ENDS, _NULLS, _SPACES = range(3)
 DESCRIPTOR = 16  # bytes: length, address of the heap, index in it
 
 
-def strings(content: Content, kind: Type, data: bytes, count: int) -> list[bytes]:
-    """The ``count`` strings of a type in ``data``. Raises Bad if there are not so many."""
+def strings(
+    content: Content, kind: Type, data: bytes, count: int, was_read: bool = False
+) -> list[bytes]:
+    """The ``count`` strings of a type in ``data``. Raises Bad if there are not so many.
+
+    ``was_read`` is whether they were read before, and need not be counted again.
+    """
     if not kind.is_text or count * kind.size > len(data):
         raise Bad(f"its {count} elements are not strings")
     pieces = [data[at : at + kind.size] for at in range(0, count * kind.size, kind.size)]
     if kind.kind == STRING:
         return [_fixed(piece, kind.padding) for piece in pieces]
-    return _variable(content, pieces)
+    return _variable(content, pieces, was_read)
 
 
 def _fixed(piece: bytes, padding: int) -> bytes:
@@ -30,7 +35,7 @@ def _fixed(piece: bytes, padding: int) -> bytes:
     return piece.partition(b"\0")[0] if padding == _ENDS else piece.rstrip(b"\0")
 
 
-def _variable(content: Content, descriptors: list[bytes]) -> list[bytes]:
+def _variable(content: Content, descriptors: list[bytes], was_read: bool) -> list[bytes]:
     """No writer lets two descriptors point to the same string. So a file is damaged if all strings
     together are longer than the file."""
     heaps: dict[int, dict[int, bytes]] = {}
@@ -43,10 +48,12 @@ def _variable(content: Content, descriptors: list[bytes]) -> list[bytes]:
             found.append(b"")
             continue
         if address not in heaps:
-            heaps[address] = heap = global_heap(content, address)
-            heap_bytes += sum(map(len, heap.values()))
+            heaps[address], size = content.heaps.get(address) or global_heap(content, address)
+            heap_bytes += size
             if heap_bytes > content.length:
                 raise Bad("its strings lie in heaps that overlap")
+            if address not in content.heaps:
+                content.keep_heap(address, heaps[address], size, was_read)
         stored = heaps[address].get(int.from_bytes(piece[12:16], "little"))
         if stored is None or len(stored) < length:
             raise Bad(f"string {len(found)} is not where the file says")
@@ -54,4 +61,6 @@ def _variable(content: Content, descriptors: list[bytes]) -> list[bytes]:
         if total > content.length:
             raise Bad("its strings are longer than the file")
         found.append(stored[:length].partition(b"\0")[0])
+    if not was_read:
+        content.claim_strings(total)
     return found

@@ -6,13 +6,14 @@ Superblock".
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from initreg_formats.h5.hdf5.content import Bad, Unknown, number
 from initreg_formats.h5.hdf5.lookup3 import check
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+Read = Callable[[int, int], bytes]  # takes a size and an offset, as os.pread
 _FIRST = 512  # the smallest user block
 _OPEN = 0x05  # the flags of a file that is open for writing
 _SIZE = 100  # bytes, more than any version has up to the address of the root
@@ -25,26 +26,26 @@ class Superblock(NamedTuple):
     root: int
 
 
-def find(descriptor: int, start: int, length: int) -> int | None:
+def find(read: Read, start: int, length: int) -> int | None:
     """Where the signature is: at 0, 512, 1024, and so on, doubling. None if it is nowhere there."""
     at = 0
     while at < length:
-        if os.pread(descriptor, 8, start + at) == SIGNATURE:
+        if read(8, start + at) == SIGNATURE:
             return at
         at = 2 * at or _FIRST
     return None
 
 
-def superblock(descriptor: int, start: int, length: int) -> Superblock | None:
+def superblock(read: Read, start: int, length: int) -> Superblock | None:
     """The superblock of the file in ``length`` bytes from ``start``; None if there is none.
 
     Raises Bad if it is damaged or the file is truncated, Unknown if addresses or sizes do not have
     8 bytes.
     """
-    base = find(descriptor, start, length)
+    base = find(read, start, length)
     if base is None:
         return None
-    data = os.pread(descriptor, min(_SIZE, length - base), start + base)
+    data = read(min(_SIZE, length - base), start + base)
     version = number(data, 8, 1)
     if version > 3:
         raise Unknown(f"a superblock of version {version}")

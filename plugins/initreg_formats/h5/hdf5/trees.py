@@ -14,6 +14,7 @@ from initreg_formats.h5.hdf5.lookup3 import check
 
 AGAIN = "its B-tree leads to one node twice"
 _MOST_LEVELS = 32  # each level is at least twice as wide as the one above
+_CHILD = 600  # bytes that a node of version 1, or a symbol table node, usually has at most
 _FRAME = 10  # bytes of a node of version 2 besides its records
 
 
@@ -49,6 +50,9 @@ def old_nodes(
             bounds and (keys[0], bounds[1]) < (bounds[0], keys[-1])
         ):
             raise Bad("the keys of its B-tree are not in order")
+        if head[5] or not kind:  # its children are structures, and no chunks
+            places = range(key_size, used * step, step)
+            content.expect([int.from_bytes(data[at : at + 8], "little") for at in places], _CHILD)
         for index, at in enumerate(range(0, used * step, step)):
             child = int.from_bytes(data[at + key_size : at + step], "little")
             if child in seen:
@@ -90,6 +94,9 @@ def records(content: Content, address: int, kinds: tuple[int, ...]) -> Iterator[
         data = check(content.signed(place, end + 4, b"BTIN\0" if level else b"BTLF\0"))
         if data[5] != kind:
             raise Bad("a node of its B-tree has another type than it should")
+        if level:
+            places = range(first, end, widths[level])
+            content.expect([number(data, at, 8) for at in places], size)
         for index in range(used + 1):
             if level:
                 at = first + index * widths[level]

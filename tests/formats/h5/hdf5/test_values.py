@@ -245,18 +245,69 @@ def test_dates(path: Path) -> None:
     assert initreg.load(path)["d"].tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("order", [b"\0", b" "])
-def test_strings_of_fixed_length(path: Path, order: bytes) -> None:
-    """Strings end at NUL, or are filled with spaces, as the type says."""
-    kind = h5py.h5t.C_S1.copy()
-    kind.set_size(6)
-    kind.set_strpad(h5py.h5t.STR_NULLTERM if order == b"\0" else h5py.h5t.STR_SPACEPAD)
+PADDINGS = (h5py.h5t.STR_NULLTERM, h5py.h5t.STR_NULLPAD, h5py.h5t.STR_SPACEPAD)
+WORDS = (b"ab", b"cde f", b"", b"x\xff", b" y ", b"123456", b"a\0zz")
+
+
+@pytest.mark.parametrize("chunk", [0, 3, 16], ids=["contiguous", "chunks", "one chunk"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_strings_of_fixed_length(path: Path, chunk: int, packed: bool) -> None:
+    """Strings end at NUL, or are filled with NUL or spaces, as the type says, in chunks too."""
     with h5py.File(path, "w") as file:
-        made = h5py.h5d.create(file.id, b"s", kind, h5py.h5s.create_simple((2,)))
-        made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([b"ab", b"cde"], "S6"))
+        for number, padding in enumerate(PADDINGS):
+            kind = h5py.h5t.C_S1.copy()
+            kind.set_size(6)
+            kind.set_strpad(padding)
+            plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            space = h5py.h5s.create_simple((7,), (h5py.h5s.UNLIMITED,) if chunk else None)
+            if chunk:
+                plist.set_chunk((chunk,))
+            if chunk and packed:
+                plist.set_shuffle()
+                plist.set_deflate(3)
+            made = h5py.h5d.create(file.id, b"s%d" % number, kind, space, plist)
+            # As bytes of its own type, so that HDF5 does not convert them.
+            raw = np.array(WORDS, "S6" if padding != PADDINGS[2] else "V6")
+            if padding == PADDINGS[2]:
+                raw = np.array([each.ljust(6).replace(b"\0", b"_") for each in WORDS], "S6")
+            made.write(h5py.h5s.ALL, h5py.h5s.ALL, raw, kind)
     with h5py.File(path) as file:
-        expected = file["s"][...].tolist()
-    assert initreg.load(path)["s"].tolist() == expected == [b"ab", b"cde"]
+        expected = {name: dataset[...].tolist() for name, dataset in file.items()}
+    assert {name: found.tolist() for name, found in initreg.load(path).items()} == expected
+    assert expected["s0"] == [*WORDS[:-1], b"a"]
+    assert expected["s1"] == [*WORDS]
+    assert expected["s2"] == [*(each.rstrip(b" ") for each in WORDS[:-1]), b"a_zz"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunks": (2, 2), "maxshape": (None, 30)},
+        {"chunks": (2, 2), "maxshape": (None, None), "compression": "gzip"},
+        {"chunks": (1, 3), "maxshape": (40, 30), "compression": "lzf", "shuffle": True},
+        {},
+    ],
+    ids=["chunks", "packed", "lzf", "contiguous"],
+)
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_strings_of_variable_length(path: Path, options: dict[str, Any], libver: str) -> None:
+    """Strings of variable length are read from chunks, also where chunks were never written."""
+    with h5py.File(path, "w", libver=libver) as file:
+        kind = h5py.string_dtype()
+        words = np.array([f"{number} " * number for number in range(12)], object).reshape(4, 3)
+        file.create_dataset("all", (4, 3), kind, **options)[...] = words
+        file.create_dataset("some", (40, 30), kind, **options)[1, 1] = "сеть"
+        file.create_dataset("none", (4, 3), kind, **options)
+        file.create_dataset("empty", (0, 3), kind, **options)
+    with h5py.File(path) as file:
+        expected = {name: dataset[...] for name, dataset in file.items()}
+    with initreg.open(path) as arrays:
+        for name, values in expected.items():
+            assert arrays[name].shape == values.shape
+            for _ in range(3):
+                assert arrays[name].read().tolist() == values.tolist()
+            assert arrays[name][1:3].tolist() == values[1:3].tolist()
+    assert expected["some"][1, 1].decode() == "сеть"
 
 
 @given(data=st.data())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from initreg import Claim, Confidence, Source
+from initreg.format_tools.files import is_file
 
 TREE = "_METADATA"  # in the folder that holds the arrays
 STEP = "_CHECKPOINT_METADATA"  # in that folder, or in the one above if there are several items
@@ -68,5 +68,4 @@ def steps(root: Source) -> list[str]:
 
 
 def _has(folder: Source, name: str, file: str) -> bool:
-    path: Path | None = folder.path
-    return path is not None and (path / name / file).is_file()
+    return folder.path is not None and is_file(folder.path / name / file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 from initreg import DamagedFile, RefusedFile, Source
 
@@ -27,10 +28,10 @@ class Files:
     """
 
     def __init__(self, folder: Source, label: str) -> None:
-        assert folder.path is not None
+        root = os.fspath(cast("Path", folder.path))  # a LocalOnly in a store
         self._label, self.size = label, 0
         self._stamps: dict[Path, tuple[int, int, int]] = {}
-        for where, folders, names in os.walk(folder.path):
+        for where, folders, names in os.walk(root):
             above = Source(where, of=folder)
             for name in folders:
                 if os.path.islink(os.path.join(where, name)):
@@ -40,9 +41,9 @@ class Files:
                     )
             for name in names:
                 part = above.part(name)
-                assert part.path is not None
+                path = cast("Path", part.path)
                 self.size += part.size
-                self._stamps[part.path] = _stamp(part.path)
+                self._stamps[path] = _stamp(path)
                 if len(self._stamps) > _MOST:
                     raise DamagedFile(f"{label}: has more than {_MOST:,} files")
 

@@ -1,0 +1,92 @@
+"""What is studied of the axes of a source: rows with their arrays, and what is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from initreg.names import normalise
+from initreg.plan.axes import Axes, Role, frameworks, is_pytorchs, orders, role, squeeze
+from initreg.plan.rows import RESTORED, Row
+from initreg.specs import ArraySpec, VariableSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A row, with the array and the variable that it is about."""
+
+    row: Row
+    array: ArraySpec
+    variable: VariableSpec
+
+    @property
+    def role(self) -> Role:
+        """What the array is, as far as its names say."""
+        variable, array = self.variable, self.array
+        names = (variable.name, *variable.aliases, array.origin, array.name)
+        return role(*map(normalise, names))
+
+    @property
+    def is_restored(self) -> bool:
+        return self.row.kind in RESTORED
+
+    @property
+    def ndim(self) -> int:
+        return len(self.row.shape or ())
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        return frameworks(normalise(self.variable.name), self.array.origin)
+
+    @property
+    def says_pytorch(self) -> bool:
+        """Whether the array has a name of PyTorch, and the variable has not."""
+        return is_pytorchs(self.array.origin) and not is_pytorchs(normalise(self.variable.name))
+
+    def orders(self) -> Mapping[str, Axes]:
+        """The orders of axes in which the array fits, other than its own."""
+        shape, wanted = self.array.shape, self.row.shape
+        if wanted is None or len(shape) < 2:
+            return {}
+        if len(shape) == len(wanted) == 2 and shape[::-1] != wanted:  # quickly seen for most arrays
+            return {}
+        return orders(shape, wanted, self.frameworks)
+
+
+@dataclass(frozen=True, slots=True)
+class Reordered:
+    """An array with the orders of axes in which it fits, by the framework that it may be from."""
+
+    pair: Pair
+    orders: Mapping[str, Axes]
+
+    @property
+    def name(self) -> str:
+        """The name of the array after the rules."""
+        return self.pair.array.name
+
+    @property
+    def is_reshaped(self) -> bool:
+        """Whether it fits as it is, but for axes of length 1."""
+        return squeeze(self.pair.array.shape) == squeeze(self.pair.row.shape or ())
+
+
+@dataclass(slots=True)
+class Study:
+    """What is known of the order of axes of one source's arrays.
+
+    Args:
+        needed: arrays that do not fit, and would in another order.
+        along: arrays that fit either way, and go with the kernels that need another order.
+        asked: arrays that fit either way, of which names and neighbours do not say enough.
+        stuck: arrays that no order of axes makes right, each with the reason.
+        flattened: dense kernels that follow a convolution, so that a Flatten may be in between.
+        doubts: what is in doubt about variables that are restored, by name.
+    """
+
+    needed: list[Reordered] = field(default_factory=list)
+    along: list[Reordered] = field(default_factory=list)
+    asked: list[Reordered] = field(default_factory=list)
+    stuck: list[tuple[str, str]] = field(default_factory=list)
+    flattened: list[Pair] = field(default_factory=list)
+    doubts: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""A store over fsspec: object stores, archives in them, and whatever else has a file system there.
+
+fsspec is imported only when a URL is given. Its file systems know the credentials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import secrets
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from initreg.storage.stores import Found, Replaced, StoreError, StoreStamp
+
+_CONCURRENCY = 16
+# What tells one version of an object from another, best first, in what a file system says about it.
+# Sources: s3fs and adlfs (etag), gcsfs (generation), huggingface_hub (blob_id), and the others.
+_VERSIONS = (
+    *("ETag", "etag", "generation", "version_id", "VersionId", "blob_id", "sha", "md5Hash"),
+    *("LastModified", "last_modified", "updated", "mtime", "modified", "created"),
+)
+_FOR_THREADS = {"hf", "memory"}  # without asyncio, and can be called from several threads
+# Whose uploads become visible when they are complete.
+_WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "hf"}
+_CONDITIONAL = {"s3", "s3a"}  # whose open files send If-Match with each request
+
+
+class FsspecStore:
+    """A file system of fsspec.
+
+    Args:
+        fs: the file system.
+        prefix: what stands before a key in its URL: ``"s3://"``.
+    """
+
+    def __init__(self, fs: Any, prefix: str) -> None:
+        self.fs = fs
+        self._prefix = prefix
+        is_for_threads = _is_async(fs) or _FOR_THREADS.intersection(_protocols(fs))
+        self._lock = None if is_for_threads else threading.Lock()
+        self.concurrency = 1 if self._lock else _CONCURRENCY
+        self._opened: dict[tuple[str, StoreStamp], Any] = {}
+        self._is_conditional = bool(_CONDITIONAL.intersection(_protocols(fs)))
+
+    def url(self, key: str) -> str:
+        return f"{self._prefix}{key}"
+
+    def find(self, key: str) -> Found | None:
+        # A listing of a bucket that is kept from an earlier look may be old.
+        self.fs.invalidate_cache(key.rpartition("/")[0])
+        try:
+            info = self._call(self.fs.info, key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if info.get("type") == "directory":
+            return Found(None)
+        size = info.get("size")
+        if not isinstance(size, int):
+            raise StoreError("its store does not say how large it is")
+        return Found(StoreStamp(size, _version(info)))
+
+    def names(self, key: str) -> list[str]:
+        try:
+            found = self._call(self.fs.ls, key, detail=False)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreError("there is no such folder") from error
+        except NotImplementedError as error:
+            raise StoreError("its store cannot list") from error
+        names = {each.rstrip("/").rpartition("/")[2] for each in found}
+        return [name for name in names if name and name != key.rstrip("/")]
+
+    def read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
+        try:
+            if self._is_conditional:
+                return self._read_conditionally(key, stamp, offset, length)
+            data: bytes = self._call(self.fs.cat_file, key, start=offset, end=offset + length)
+        except FileNotFoundError as error:
+            raise Replaced("it was removed") from error
+        # After the read: what was read is of the version that is there now, or of one before.
+        found = self.find(key)
+        if found is None or found.stamp != stamp:
+            raise Replaced()
+        return data
+
+    def _read_conditionally(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
+        file = self._opened.get((key, stamp))
+        if file is None:
+            file = self.fs.open(key, "rb", cache_type="none")
+            if _version(file.details) != stamp.version:
+                raise Replaced()
+            self._opened[key, stamp] = file
+        try:
+            # The one way to a range with If-Match. It can be called from several threads.
+            data: bytes = file._fetch_range(offset, offset + length)
+        except OSError as error:
+            if type(error).__name__ == "FileExpired" or "pre-conditions" in str(error):
+                raise Replaced() from error
+            raise
+        return data
+
+    def write(self, key: str, file: Path) -> None:
+        if _WHOLE.intersection(_protocols(self.fs)):
+            self._call(self.fs.put_file, str(file), key)
+            return
+        # Other stores show a file while it grows.
+        folder, slash, name = key.rpartition("/")
+        beside = f"{folder}{slash}.initreg-{secrets.token_hex(4)}-{name}"
+        try:
+            self._call(self.fs.put_file, str(file), beside)
+            self._call(self.fs.mv, beside, key)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._call(self.fs.rm_file, beside)
+            raise
+
+    def remove(self, key: str) -> None:
+        try:
+            self._call(self.fs.rm_file, key)
+        except FileNotFoundError:
+            return
+
+    def _call(self, method: Any, *arguments: Any, **options: Any) -> Any:
+        if self._lock is None:
+            return method(*arguments, **options)
+        with self._lock:
+            return method(*arguments, **options)
+
+
+@functools.cache
+def _async_class() -> type[Any]:
+    from fsspec.asyn import AsyncFileSystem
+
+    found: type[Any] = AsyncFileSystem
+    return found
+
+
+def _is_async(fs: Any) -> bool:
+    return isinstance(fs, _async_class())
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return next((str(info[name]) for name in _VERSIONS if info.get(name)), "")

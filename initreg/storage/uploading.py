@@ -1,0 +1,150 @@
+"""Saves to a URL: written on the disk as any other, and uploaded when they are complete.
+
+A format writes its files into a folder of its own, as :mod:`initreg.storage.output` says. In it
+there are stand-ins for the files that the store has under such names, so that the format finds free
+names for new data files. The files are uploaded in the order in which they would be renamed: the
+index last, and the files of the previous save are removed after that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from initreg.errors import InitregError, UnwritableFile
+from initreg.option_spelling import Spelt
+from initreg.storage.locating import is_url, locate
+from initreg.storage.manifests import ENDING
+from initreg.storage.output import Output, written
+from initreg.storage.store_files import StoreFiles, files_of
+from initreg.storage.stores import StoreError, WritableStore
+from initreg.store_paths import StorePath
+
+_LARGEST_INDEX = 16 << 20  # bytes of a file that is copied here, because others may depend on it
+
+
+@contextlib.contextmanager
+def written_to(
+    path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+) -> Iterator[Output]:
+    """An output for a local path or a URL, as :func:`initreg.storage.output.written`.
+
+    After the block, ``output.url`` is what opens a save in a store. It is "" for a local one.
+
+    Args:
+        path: where to save.
+        storage_options: for a URL: what fsspec's file system is made with.
+
+    Raises:
+        UnwritableFile: the block raised an OSError, or the files cannot be written or uploaded.
+    """
+    if not (isinstance(path, str) and is_url(path)) and not hasattr(path, "fs"):
+        with written(path) as output:
+            yield output
+        return
+    found = locate(path, storage_options)
+    assert found is not None
+    if isinstance(found.path, Path):
+        with written(found.path) as output:
+            yield output
+        return
+    target = found.path
+    if not target.name or str(path).endswith("/"):
+        raise UnwritableFile(f"{found.shown}: is a folder. Give the name of a file in it")
+    if not hasattr(files_of(target).store, "write"):
+        raise UnwritableFile(f"{found.shown}: such a store cannot be written to. Save to a file")
+    with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, target):
+        here = Path(os.path.realpath(folder))
+        stand_ins = _mirror(target, here)
+        order: list[str] = []
+        with written(here / target.name) as output:
+            yield output
+            order += sorted(output.files, key=output.comes_last)
+        _upload(target, here, order, stand_ins)
+        output.url = str(target.with_name(output.result.name))
+
+
+@contextlib.contextmanager
+def _named(folder: str, target: StorePath) -> Iterator[None]:
+    """Errors of the block name the URL, and not the folder on the disk."""
+    try:
+        yield
+    except InitregError as error:
+        text = error.args[0] if error.args else ""
+        local = os.path.join(os.path.realpath(folder), "")
+        beside = str(target.with_name("_"))[:-1]
+        if isinstance(text, Spelt):
+            error.args = (text.mapped(lambda piece: piece.replace(local, beside)), *error.args[1:])
+        elif isinstance(text, str):
+            error.args = (text.replace(local, beside), *error.args[1:])
+        raise
+
+
+def _mirror(target: StorePath, folder: Path) -> set[str]:
+    """Make stand-ins for the files of the store whose names begin as that of the target does.
+
+    Returns:
+        The names of the stand-ins.
+    """
+    names = files_of(target).names(target.parent.key) or ()
+    stem = target.name.partition(".")[0]
+    found = set()
+    for name in names:
+        if not name.startswith(stem) and ".index" not in name:
+            continue
+        there = target.with_name(name)
+        if there.is_file():
+            size = files_of(target).stamp(there.key).size
+            is_read = size <= _LARGEST_INDEX and (".index" in name or name.endswith(".json"))
+            content = files_of(target).read(there.key, 0, size) if is_read else b""
+            (folder / name).write_bytes(content)
+            found.add(name)
+    return found
+
+
+def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[str]) -> None:
+    """Upload the files of a save, and remove what it replaces."""
+    store = cast("WritableStore", files_of(target).store)
+    gone = {name for name in stand_ins if not (folder / name).exists()}
+    outdated = {name for name in stand_ins.intersection({*gone, *order}) if name.endswith(ENDING)}
+    done: list[str] = []
+    try:
+        for name in sorted(outdated):  # which do not describe the new files
+            store.remove(target.with_name(name).key)
+        for name in order:
+            _tried(target, name, lambda key, name=name: store.write(key, folder / name))
+            done.append(name)
+    except BaseException:
+        # What no index refers to yet. The previous save is complete as long as its index is there.
+        for name in set(done) - stand_ins:
+            with contextlib.suppress(Exception):
+                store.remove(target.with_name(name).key)
+        raise
+    for name in sorted(gone - outdated):
+        with contextlib.suppress(Exception):  # the new save is complete
+            store.remove(target.with_name(name).key)
+    fresh = StoreFiles(store)
+    for name in order:
+        there = fresh.find(target.with_name(name).key)
+        size = (folder / name).stat().st_size
+        if there is None or there.stamp is None or there.stamp.size != size:
+            raise UnwritableFile(
+                f"{target.with_name(name)}: was uploaded, but the store has no file of "
+                f"{size:,} bytes there. Save it again"
+            )
+
+
+def _tried(target: StorePath, name: str, call: Any) -> None:
+    path = target.with_name(name)
+    try:
+        files_of(target).tried(
+            path.key, "cannot be written", lambda: call(path.key), own=(StoreError,)
+        )
+    except StoreError as error:
+        raise UnwritableFile(f"{path}: cannot be written: {error}") from error
+    except InitregError as error:
+        raise UnwritableFile(str(error)) from error
