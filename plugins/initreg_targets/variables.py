@@ -123,7 +123,7 @@ def is_one(variable: Any) -> bool:
     inner = unwrapped(variable)
     if type(inner).__name__ in _PLAIN:
         return True
-    return not distributed.is_sharded(inner) and not is_a(inner, "tensorflow", "Variable")
+    return not is_sharded(inner) and not is_a(inner, "tensorflow", "Variable")
 
 
 def value_of(variable: Any) -> Any:
