@@ -54,6 +54,7 @@ _HOME = {
     "MappedVariable": "bridge.lines",
     "OpenQuestion": "bridge.lines",
     "Probe": "plugin.probing",
+    "Part": "plugin.target",
     "RandomStates": "api.training_states",
     "ResumePoint": "api.resuming",
     "Verification": "api.verifying",

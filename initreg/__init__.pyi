@@ -80,6 +80,7 @@ from initreg.plugin.part_names import PartSet as PartSet
 from initreg.plugin.part_names import part_sets as part_sets
 from initreg.plugin.probing import Probe as Probe
 from initreg.plugin.source import Source as Source
+from initreg.plugin.target import Part as Part
 from initreg.plugin.target import PieceSpec as PieceSpec
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
@@ -155,6 +156,7 @@ __all__ = [
     "OpenQuestion",
     "OptimizerSpec",
     "Output",
+    "Part",
     "PartSet",
     "PartSpec",
     "PartialRestoreError",

@@ -79,6 +79,7 @@ class StateSpec:
         called: only in a target: what a file may call it: ``"{name}_momentum"``. ``{name}`` is the
             name of the weight, and ``{flat}`` the same without ``/``.
         never_negative: only in a target: whether no value of it is ever negative.
+        also_called: only in a target: what other libraries call the same, as in ``called``.
 
     >>> adam = OptimizerSpec(("optimizer",), ("Adam",))
     >>> StateSpec(adam, ("1 of 5",), weight="fc/kernel", called="m/{name}").at
@@ -91,6 +92,7 @@ class StateSpec:
     weight: str = ""
     called: str = ""
     never_negative: bool = False
+    also_called: tuple[str, ...] = ()
 
 
 class ArrayLike(Protocol):

@@ -238,7 +238,7 @@ def test_probe_pays_for_nothing_that_it_does_not_need(name: str, samples: list[s
 
 @pytest.mark.framework
 def test_probe_reads_no_arrays(samples: list[str]) -> None:
-    """From the room in which bytes become arrays, only the map, its arrays and what is said of them."""
+    """Of the room in which bytes become arrays, only the map and what it says is imported."""
     code = (
         "from initreg.cli import main\n"
         "assert main(['probe', sys.argv[1]]) == 0\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.streaming import position, stream
 from initreg.rules.keywords import Rules
 
@@ -48,11 +50,20 @@ def open(  # the name that people know from gzip, zipfile and safetensors
 
 
 @spelt_out(SourceOptions)
-def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[Any, Any]]:
+def load(
+    source: Any,
+    *,
+    part: Callable[[str, tuple[int, ...]], Any] | None = None,
+    **options: Unpack[SourceOptions],
+) -> dict[str, np.ndarray[Any, Any]]:
     """Read all arrays of one source, or of a chain, into a dict. Later sources win.
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes.
+        part: a function that is given the name and the shape of each array, after rules. It returns
+            the index of the part to read, as for numpy: ``(slice(0, 8), ...)``. With None, all of
+            the array is read. No more is read than the layout in the file asks for, so that the
+            checksum of an array of which a part is read is not verified.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. With ``mmap`` an
             array is a view of the file where that is possible. The file must then not change.
@@ -65,11 +76,27 @@ def load(source: Any, **options: Unpack[SourceOptions]) -> dict[str, np.ndarray[
         What :func:`initreg.open` raises.
 
     >>> initreg.load("base.npz")["fc/W"]  # doctest: +SKIP
+    >>> initreg.load("base.npz", part=lambda name, shape: slice(0, 2))  # doctest: +SKIP
     """
     opening, rules = split(options, "load")
     like = Link(None, opening, (Rules.of(**rules),))
     with ExitStack() as stack:
         suppliers = merged(open_chain(flatten(source, like), stack))
         names = sorted(suppliers, key=lambda name: position(suppliers[name]))
+        if part is not None:
+            indices = {name: part(name, suppliers[name].shape) for name in names}
+            parts = {n: _part(suppliers[n], i) for n, i in indices.items() if i is not None}
+            names = [name for name in names if name not in parts]
+        else:
+            parts = {}
         found = {names[i]: array for i, array in stream([suppliers[name] for name in names])}
+    found |= parts
     return {name: found[name] for name in suppliers}
+
+
+def _part(array: LazyArray, index: Any) -> np.ndarray[Any, Any]:
+    """The part of an array that an index asks for, in memory that nobody else holds."""
+    import numpy as np
+
+    found = np.asarray(array[index], order="C")
+    return found if found.base is None else found.copy()

@@ -319,7 +319,8 @@ class Restore:
         boxes = [refitted(box, shape, array.shape) for box in boxes_of(variable, shape)]
         dtype = dtypes.to_numpy(variable.dtype)
         fields = {each.name: getattr(variable, each.name) for each in dataclasses.fields(variable)}
-        for part, box, is_last, values in pieces(array, boxes, variable.most_bytes, dtype):
+        found = pieces(array, boxes, variable.most_bytes, dtype, is_all=not variable.elsewhere)
+        for part, box, is_last, values in found:
             box = refitted(box, array.shape, shape)
             fields["shape"] = box.shape
             piece = PieceSpec(**fields, at=box.starts, of=shape, part=part, is_last=is_last)

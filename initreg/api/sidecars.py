@@ -180,6 +180,16 @@ def _crc32c(path: Path) -> int:
     return total
 
 
+def digest_text(path: Path) -> str:
+    """What tells the content of a file from that of another one, as text."""
+    return "{size} {crc32c}".format_map(_digest(path))
+
+
+def checksum_of(text: str) -> int:
+    """The crc32c of a text."""
+    return checksums.checksum("crc32c", text.encode())
+
+
 def check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
     try:
         size = path.stat().st_size
@@ -204,7 +214,7 @@ def read_sidecar(path: Path) -> Mapping[str, Any] | None:
         DamagedFile: it is not a sidecar, or was written by another version.
     """
     try:
-        content = json.loads(small_files.content(path, _LARGEST, "a sidecar"))
+        content = json.loads(small_files.content(path, _LARGEST, "a sidecar", is_json=True))
         valid = _is_sidecar(content, path)
         replaced = content.get("replaces")
         if replaced is not None and valid:

@@ -274,4 +274,21 @@ class RuledArray(LazyArray):
         return array
 
     def __getitem__(self, index: Any) -> Any:
-        return self.read()[index] if self._changes else self._stored[index]
+        if not self._changes:
+            return self._stored[index]
+        from initreg.arrays.regions import box_of  # not for whoever only probes
+        from initreg.arrays.traced import changed_region, stored_box
+        from initreg.rules.casting import Losses
+
+        box = box_of(index, self.shape)
+        if box is None or 0 in box.shape:
+            return self.read()[index]
+        stored = self._stored
+        region = stored_box(self._changes, stored.shape, stored.spec.dtype, box)
+        if region is None:
+            return self.read()[index]
+        losses = Losses()
+        found = self.reader.read_part(stored, region.slices)
+        found = changed_region(self._changes, found, self.name, losses)
+        losses.tell(self.name)
+        return found[box.index]

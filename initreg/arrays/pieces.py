@@ -13,8 +13,8 @@ from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.reader import Reader
 from initreg.arrays.regions import Box, runs
 from initreg.arrays.threads import Job, pool_for
+from initreg.arrays.traced import changed_region, stored_box
 from initreg.rules.casting import Losses, cast_values
-from initreg.rules.changes import Cast
 from initreg.specs import ChunkedExtent, Extent, SlicedExtent
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def pieces(
-    array: LazyArray, boxes: Sequence[Box], most_bytes: int, dtype: np.dtype[Any]
+    array: LazyArray,
+    boxes: Sequence[Box],
+    most_bytes: int,
+    dtype: np.dtype[Any],
+    *,
+    is_all: bool = True,
 ) -> Iterator[tuple[int, Box, bool, Array]]:
     """Read boxes of an array, in pieces.
 
@@ -39,6 +44,8 @@ def pieces(
         boxes: boxes of the array as it is after its rules.
         most_bytes: the most bytes of a piece. With 0, a box is one piece.
         dtype: the dtype that the values are cast to. What that loses is reported once.
+        is_all: whether the boxes are the entire array. Otherwise the rest is not read, so that the
+            checksum is not verified, unless all has to be read anyway.
 
     Yields:
         The index of the box, the region of the piece in the array, whether it is the last one, and
@@ -53,7 +60,8 @@ def pieces(
         (index, piece) for index in order for piece in cut(boxes[index], itemsize, most_bytes)
     ]
     losses = Losses()
-    for number, values in enumerate(_values(array, [piece for _, piece in planned], losses)):
+    found = _values(array, [piece for _, piece in planned], losses, is_all)
+    for number, values in enumerate(found):
         index, piece = planned[number]
         values = cast_values(values, dtype, array.name, losses)
         is_last = number + 1 == len(planned)
@@ -88,21 +96,13 @@ def cut(box: Box, itemsize: int, most_bytes: int) -> Iterator[Box]:
         )
 
 
-def part_of(array: LazyArray, box: Box) -> Array | None:
-    """A region of an array, read without the rest of it. None if rules need more than that."""
-    stored = _stored_box(array, box)
-    if stored is None:
-        return None
-    losses = Losses()
-    found = _changed(array, array.reader.read_part(array.stored, stored.slices), losses)
-    losses.tell(array.name)
-    return found
-
-
-def _values(array: LazyArray, regions: Sequence[Box], losses: Losses) -> Iterator[Array]:
+def _values(
+    array: LazyArray, regions: Sequence[Box], losses: Losses, verify: bool
+) -> Iterator[Array]:
     """The values of regions of an array, in order."""
     stored = array.stored
-    boxes = [_stored_box(array, region) for region in regions]
+    shape, dtype = stored.shape, stored.spec.dtype
+    boxes = [stored_box(array.changes, shape, dtype, region) for region in regions]
     is_all = len(regions) == 1 and regions[0].shape == array.shape
     found = [box for box in boxes if box is not None]
     if is_all or len(found) < len(boxes) or _is_packed(stored.value):
@@ -112,7 +112,8 @@ def _values(array: LazyArray, regions: Sequence[Box], losses: Losses) -> Iterato
     if isinstance(reader, Reader) and _tile(stored.value, found):
         yield from _ahead(found, _summing(reader, stored, found), array, losses)
         return
-    reader.verify(stored)
+    if verify:
+        reader.verify(stored)
     yield from _ahead(found, lambda box: reader.read_part(stored, box.slices), array, losses)
 
 
@@ -140,7 +141,7 @@ def _ahead(
             if is_ours and number + 1 < len(boxes):
                 following = boxes[number + 1]
                 waiting.append(Job.of(pool.submit(lambda box=following: [read(box)])))
-            yield _changed(array, found.pop(), losses)
+            yield changed_region(array.changes, found.pop(), array.name, losses)
 
 
 def _is_packed(value: Any) -> bool:
@@ -190,28 +191,3 @@ def _summing(reader: Reader, stored: LazyArray, boxes: Sequence[Box]) -> Callabl
         return part if dtypes.is_native(dtype) else part.astype(dtype.newbyteorder("="))
 
     return read
-
-
-def _stored_box(array: LazyArray, box: Box) -> Box | None:
-    """The region of the stored array that a region of the array is made of. None if a rule needs
-    more than that."""
-    shape, dtype = array.stored.shape, array.stored.spec.dtype
-    before = []
-    for change in array.changes:
-        if not hasattr(change, "region"):
-            return None
-        before.append((change, shape))
-        shape, dtype = change.announce(shape, dtype)
-    for change, shape in reversed(before):
-        box = Box(*change.region(box.starts, box.stops, shape), ())
-    return box
-
-
-def _changed(array: LazyArray, values: Array, losses: Losses) -> Array:
-    """Apply the changes of rules to a region that :func:`_stored_box` returned."""
-    for change in array.changes:
-        if isinstance(change, Cast):
-            values = cast_values(values, dtypes.to_numpy(change.dtype), array.name, losses)
-        else:
-            values = change.apply_to_region(values, array.name)  # type: ignore[attr-defined]
-    return values

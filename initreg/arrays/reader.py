@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.arrays import checksums, chunked, memory
+from initreg.arrays.box_reading import read_box
 from initreg.arrays.copying import owned
 from initreg.arrays.files import OpenFiles
 from initreg.arrays.inflating import CODECS, BadStream, inflate
 from initreg.arrays.lazy_array import LazyArray
-from initreg.arrays.regions import Box, box_of, runs, whole
+from initreg.arrays.regions import Box, box_of, whole
 from initreg.arrays.store_reads import requests_at_once
 from initreg.arrays.threads import Job, Pool, pool_for
 from initreg.errors import DamagedFile
@@ -342,20 +343,14 @@ class Reader:
         shape = extent.shape
         if extent.order != "C":
             box, shape = box.reversed(), shape[::-1]
-        walked, pieces = runs(box, shape, dtype.itemsize)
-        part = self._memory(name, (*box.shape[: walked + 1], *shape[walked + 1 :]), dtype)
-        raw = memory.bytes_of(part)
-        at = 0
-        begin = extent.offset + extent.skip
-        again = runs(box, shape, dtype.itemsize)[1]
-        places = ((begin + offset, begin + offset + length) for offset, length in again)
-        fetch = self._files.fetcher(extent.file, name, places)
-        for offset, length in pieces:
-            fetch(begin + offset, raw[at : at + length])
-            at += length
-        inner = box.slices[walked + 1 :]
-        if part.shape != box.shape:
-            part = part[(slice(None),) * (walked + 1) + inner].copy()
+        part = read_box(
+            box,
+            shape,
+            dtype,
+            lambda shape: self._memory(name, shape, dtype),
+            lambda places: self._files.fetcher(extent.file, name, places),
+            extent.offset + extent.skip,
+        )
         return _native(part, extent)
 
     def _part_of_slices(self, name: str, value: SlicedExtent, box: Box) -> Array:

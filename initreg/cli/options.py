@@ -168,7 +168,12 @@ def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "take elements of one axis: 'emb=0,3,1', or by vocabularies: 'emb=0,old.txt,new.txt,mean'"
     )
     add("--take", "GLOB=AXIS,INDEX,... or GLOB=AXIS,OLD,NEW[,FILL]", take, action="append")
-    add("--slice", "GLOB=AXIS,START,STOP", "take a slice of one axis", action="append")
+    add(
+        "--slice",
+        "GLOB=AXIS,START,STOP",
+        "take a slice of one axis, or of several: GLOB=START:STOP,START:STOP",
+        action="append",
+    )
     pad = "make one axis longer: 'emb=0,32000' or 'emb=0,32000,mean'"
     add("--pad", "GLOB=AXIS,LENGTH[,FILL]", pad, action="append")
     to = "cast all floats to a dtype, or some arrays: 'step=int32'"
@@ -218,7 +223,8 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
     for name in ("permute", "reshape", "gates", "slice", "pad"):
         given = getattr(options, name)
         rules[name] = {
-            glob: _numbers(text) for glob, text in (_split(each, name) for each in given or ())
+            glob: text if name == "slice" and ":" in text else _numbers(text)
+            for glob, text in (_split(each, name) for each in given or ())
         }
     return cast("RuleOptions", {name: rule for name, rule in rules.items() if rule})
 

@@ -24,7 +24,7 @@ class Target(Protocol):
 
     It may have a method ``snapshot(variables)``, for ``atomic=True``. It takes the specs of
     variables and returns a function that gives them, and all that depends on them, what they have
-    now. It is called if a write fails.
+    now, or None if it cannot. The function is called if a write fails.
 
     And it may have a method ``layers()``, which returns what each variable is in its layer, as far
     as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks
@@ -100,6 +100,27 @@ class PieceSpec(VariableSpec):
 
 def _slices(at: Sequence[int], shape: Sequence[int | None] | None) -> tuple[slice, ...]:
     return tuple(slice(a, a + (n or 0)) for a, n in zip(at, shape or (), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """An array in a dict target that takes only a box of the array of a source.
+
+    The plan compares the shape of the entire array. Only the box is read.
+
+    Args:
+        array: the array of numpy that is filled in place.
+        of: the shape of the entire array.
+        at: the index of the first element of the box, on every axis of the entire array.
+
+    >>> half = np.empty((4096, 2048), "f4")  # doctest: +SKIP
+    >>> part = initreg.Part(half, of=(4096, 4096), at=(0, 2048))  # doctest: +SKIP
+    >>> SmartInit("model.safetensors").init({"w": part})  # doctest: +SKIP
+    """
+
+    array: np.ndarray[Any, Any]
+    of: tuple[int, ...]
+    at: tuple[int, ...]
 
 
 class Blueprint:

@@ -18,6 +18,7 @@ from initreg.names import Patterns
 from initreg.option_spelling import either, said
 from initreg.option_spelling import option as option_text
 from initreg.rules.adding import add
+from initreg.rules.boxes import box, is_box
 from initreg.rules.changes import Cast, Change, Pad, Permute, Reshape, Slice, View
 from initreg.rules.gates import ORDERS, Gates, gates
 from initreg.rules.rule import Entry, Outcome, Rule
@@ -71,7 +72,7 @@ def _changed(entry: Entry, change: Change, clause: str) -> Entry:
 
 
 def change_by_glob(option: str, given: Any) -> Rule:
-    make, usage = _MAKERS[option]
+    _, usage = _MAKERS[option]
     if not isinstance(given, Mapping):
         raise RuleError(f"{option}={given!r}: give a dict that says what to do for each glob")
 
@@ -83,7 +84,7 @@ def change_by_glob(option: str, given: Any) -> Rule:
         if not isinstance(glob, str):
             raise RuleError(clause(glob) + f": {glob!r} is not a name or a glob")
         try:
-            changes[glob] = make(value) if option == "add" else make(*value)
+            changes[glob] = _made(option, value)
         except RuleError as error:
             raise RuleError(clause(glob) + ": " + said(error)) from error
         except (TypeError, ValueError, OverflowError) as error:
@@ -93,7 +94,14 @@ def change_by_glob(option: str, given: Any) -> Rule:
 
 def change_of(option: str, value: Any) -> Change:
     """The change that the value of a glob asks for, which was checked before."""
-    return _MAKERS[option][0](*value)
+    return _made(option, value)
+
+
+def _made(option: str, value: Any) -> Change:
+    if option == "slice" and is_box(value):
+        return box(value)
+    make, _ = _MAKERS[option]
+    return make(value) if option == "add" else make(*value)
 
 
 def _gates(axis: int, old: str, new: str) -> Gates:
@@ -185,8 +193,10 @@ _MAKERS: dict[str, tuple[Callable[..., Change], str]] = {
     "slice": (
         _slice,
         either(
-            "(axis, start, stop), where a stop of None is the end of the axis",
-            "AXIS,START,STOP, where an empty STOP is the end of the axis",
+            "(axis, start, stop), where a stop of None is the end of the axis, or a slice for each "
+            "axis, as in (slice(0, 2), slice(4, 8)) or '0:2, 4:8'",
+            "AXIS,START,STOP, where an empty STOP is the end of the axis, or START:STOP,START:STOP "
+            "for several axes",
         ),
     ),
     "pad": (

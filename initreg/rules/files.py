@@ -59,7 +59,8 @@ USAGE = {
     "permute": 'a table of axes: { "conv*/kernel" = [2, 3, 1, 0] }',
     "take": 'a table: { "emb" = { axis = 0, indices = [3, 1] } }, or old and new, which are the '
     'vocabularies: { axis = 0, old = "old.txt", new = "new.txt", fill = "mean" }',
-    "slice": 'a table: { "emb" = { axis = 0, start = 0, stop = 5 } }',
+    "slice": 'a table: { "emb" = { axis = 0, start = 0, stop = 5 } }, or a slice for each axis: '
+    '"0:5, 4:8"',
     "pad": 'a table: { "emb" = { axis = 0, length = 32000, fill = "mean" } }',
     "cast": 'a dtype, or a table of them: { "step" = "int32" }',
 }

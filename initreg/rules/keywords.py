@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from initreg.specs import ArraySpec
 
 Globs = str | Iterable[str]
+Slices = Sequence[int | None] | Sequence[slice] | slice | str
 RuleFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -68,7 +69,8 @@ class RuleOptions(TypedDict, total=False):
         take: ``{"emb": (axis, indices)}``, or ``{"emb": (axis, "old.txt", "new.txt", fill)}`` for
             the elements of the tokens in a new vocabulary. ``fill`` is for tokens that the old one
             lacks: a number or ``"mean"``. Without it, there must be none.
-        slice: ``{"emb": (axis, start, stop)}``. A stop of None is the end of the axis.
+        slice: ``{"emb": (axis, start, stop)}``. A stop of None is the end of the axis. Or a slice
+            for each axis: ``{"emb": (slice(0, 2), slice(4, 8))}``, ``{"emb": "0:2, 4:8"}``.
         pad: ``{"emb": (axis, length)}`` or ``{"emb": (axis, length, fill)}``, where ``fill`` is a
             number or ``"mean"``. The default is 0.
         cast: a dtype for all floats, or ``{"step": "int32"}``.
@@ -96,7 +98,7 @@ class RuleOptions(TypedDict, total=False):
     reshape: Mapping[str, Sequence[int]] | None
     gates: Mapping[str, Sequence[Any]] | None
     take: Mapping[str, Sequence[Any]] | None
-    slice: Mapping[str, Sequence[int | None]] | None
+    slice: Mapping[str, Slices] | None
     pad: Mapping[str, Sequence[Any]] | None
     cast: Any
 
@@ -148,7 +150,7 @@ class Rules:
         reshape: Mapping[str, Sequence[int]] | None = None,
         gates: Mapping[str, Sequence[Any]] | None = None,
         take: Mapping[str, Sequence[Any]] | None = None,
-        slice: Mapping[str, Sequence[int | None]] | None = None,
+        slice: Mapping[str, Slices] | None = None,
         pad: Mapping[str, Sequence[Any]] | None = None,
         cast: Any = None,
     ) -> Rules:

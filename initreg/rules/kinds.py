@@ -125,5 +125,6 @@ IN_TABLE = {
     "sum": TEXTS,
     "permute": INTEGERS,
     "reshape": INTEGERS,
+    "slice": TEXT,
     "cast": DTYPE,
 }

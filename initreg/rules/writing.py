@@ -10,6 +10,7 @@ from typing import Any
 
 from initreg.errors import RuleError
 from initreg.option_spelling import option as option_text
+from initreg.rules.boxes import box, is_box, text_of
 
 # The parts of a value, by option: their names in order, and those that must be there.
 FIELDS = {
@@ -137,6 +138,10 @@ def _fields(name: str, value: Any) -> Any:
     if name not in FIELDS or not isinstance(value, Mapping):
         return value
     ways = [names for names, _ in readings(name)]
+    if name == "slice":
+        value = {
+            glob: text_of(box(each).ends) if is_box(each) else each for glob, each in value.items()
+        }
     return {
         glob: {
             k: v for k, v in zip(ways[len(each) > 2 and -1], each, strict=False) if v is not None

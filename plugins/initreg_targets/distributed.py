@@ -78,15 +78,19 @@ def holders(variable: Any) -> list[Any]:
 def copies(variable: Any) -> list[Any]:
     """The variables that hold copies of one box, one on each device of this process."""
     inner = _unwrapped(variable)
-    if _is_distributed(type(inner)):
+    if _is_distributed(_kind(inner)):
         return [each for value in inner.values for each in copies(value)]
     return [inner]
 
 
 def _unwrapped(variable: Any) -> Any:
-    while (attribute := _wraps(type(variable))) is not None:
+    while (attribute := _wraps(_kind(variable))) is not None:
         variable = getattr(variable, attribute)
     return variable
+
+
+def _kind(obj: Any) -> Any:
+    return type(obj)
 
 
 @functools.lru_cache(256)
@@ -103,7 +107,7 @@ def share_of(variable: Any) -> int:
     """How many copies a value is divided among. It is 1 unless reading the variable gives the sum
     of its copies."""
     inner = _unwrapped(variable)
-    if not _is_distributed(type(inner)):
+    if not _is_distributed(_kind(inner)):
         return 1
     is_on_read = getattr(inner.synchronization, "name", "") == "ON_READ"
     is_sum = getattr(inner.aggregation, "name", "") == "SUM"

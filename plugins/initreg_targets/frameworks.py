@@ -69,7 +69,8 @@ def is_variable(obj: object) -> bool:
 def is_sharded(obj: object) -> bool:
     """Whether it is a variable in shards, as a ParameterServerStrategy makes it. TensorFlow does
     not export its class."""
-    return _is_sharded_kind(type(obj))
+    kind: Any = type(obj)
+    return _is_sharded_kind(kind)
 
 
 @functools.lru_cache(1024)

@@ -17,7 +17,7 @@ from typing import Any
 from initreg import LayerSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
-from initreg_targets.keeping import PutBack, keep_values
+from initreg_targets.keeping import PutBack, can_keep, keep_values
 from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
 from initreg_targets.keras_names import (
@@ -233,9 +233,11 @@ class Model(Variables):
         taken = variable.name in self._takers
         return None if taken else super().room(variable, shape, nbytes)
 
-    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack:
+    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack | None:
         """See ``initreg.Target``."""
         eager.check_writable(self._variables, self.label)
+        if not can_keep(self._variables):
+            return None
         found = [self._by_name[s.name] for s in variables if s.name in self._by_name]
         for part in self._parts:
             found += [*own_variables(part.layer), *part.variables()]

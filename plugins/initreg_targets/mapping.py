@@ -1,11 +1,14 @@
-"""A dict of numpy arrays, filled in place. Nested dicts join their keys with ``/``."""
+"""A dict of numpy arrays, filled in place. Nested dicts join their keys with ``/``.
+
+An :class:`initreg.Part` among them is a box of a larger array, of which only that is read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, hookimpl
+from initreg import Part, PartSpec, PieceSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets.trackables import is_tracked_dict
 
 initreg_takes = ("a dict of numpy arrays",)
@@ -22,16 +25,25 @@ class Arrays:
 
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self.label = f"{type(mapping).__name__} of arrays"
-        self._arrays = dict(_walk(mapping, ""))
+        self._given = dict(_walk(mapping, ""))
+        self._arrays = {name: _array_of(each) for name, each in self._given.items()}
         _refuse_shared(self._arrays)
 
     def variables(self) -> Sequence[VariableSpec]:
         from initreg import dtypes
 
-        return [
-            VariableSpec(name, array.shape, _dtype(array, dtypes.name_of(array.dtype)))
-            for name, array in self._arrays.items()
-        ]
+        found = []
+        for name, array in self._arrays.items():
+            dtype = _dtype(array, dtypes.name_of(array.dtype))
+            given = self._given[name]
+            if isinstance(given, Part):
+                of, at = (tuple(map(int, each)) for each in (given.of, given.at))
+                parts = (PartSpec(at, array.shape),)
+                elsewhere = of != array.shape
+                found.append(VariableSpec(name, of, dtype, parts=parts, elsewhere=elsewhere))
+            else:
+                found.append(VariableSpec(name, array.shape, dtype))
+        return found
 
     def snapshot(self, variables: Iterable[VariableSpec]) -> Callable[[], None]:
         """See ``initreg.Target``."""
@@ -46,8 +58,20 @@ class Arrays:
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         # All arrays are read before the first is filled: the source may be the target's own arrays.
         for variable, array in list(arrays):
-            _fill(variable.name, self._arrays[variable.name], array)
-            yield variable.name
+            into = self._arrays[variable.name]
+            given = self._given[variable.name]
+            if isinstance(variable, PieceSpec):
+                into = into[variable.index_in_part]
+            elif isinstance(given, Part):  # a target that wraps this one may give entire arrays
+                box = zip(given.at, into.shape, strict=True)
+                array = array[tuple(slice(a, a + n) for a, n in box)]
+            _fill(variable.name, into, array)
+            if not isinstance(variable, PieceSpec) or variable.is_last:
+                yield variable.name
+
+
+def _array_of(given: Any) -> Any:
+    return given.array if isinstance(given, Part) else given
 
 
 def _refuse_shared(arrays: Mapping[str, Any]) -> None:
@@ -57,9 +81,12 @@ def _refuse_shared(arrays: Mapping[str, Any]) -> None:
     ranges = []
     for name, array in arrays.items():
         if array.size:
-            spans = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
-            start = array.__array_interface__["data"][0] + sum(s for s in spans if s < 0)
-            end = start + sum(abs(span) for span in spans) + array.itemsize
+            start = array.__array_interface__["data"][0]
+            end = start + array.nbytes
+            if not (array.flags.c_contiguous or array.flags.f_contiguous):
+                spans = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+                start += sum(s for s in spans if s < 0)
+                end = start + sum(abs(span) for span in spans) + array.itemsize
             ranges.append((start, end, name))
     ranges.sort()
     last_end, last = 0, ""
@@ -104,14 +131,15 @@ def _walk(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _walk(value, f"{name}/")
-        elif not isinstance(value, np.ndarray):
-            raise TargetError(f"dict of arrays: {name!r} is {_remedy(value)}")
-        elif not value.flags.writeable:
+            continue
+        array = _array_of(value)
+        if not isinstance(array, np.ndarray):
+            raise TargetError(f"dict of arrays: {name!r} is {_remedy(array)}")
+        if not array.flags.writeable:
             raise TargetError(
                 f"dict of arrays: {name!r} is read-only and cannot be filled. Give a writable array"
             )
-        else:
-            yield name, value
+        yield name, value
 
 
 def _remedy(value: Any) -> str:

@@ -130,35 +130,62 @@ class Session:
         return [entry.described(most_sent) for entry in entries]
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
-        is_sent = bool(getattr(self._session, "sess_str", ""))
-        batch = _Batch(self._session, _MOST_SENT if is_sent else 0)
+        most_sent = _MOST_SENT if getattr(self._session, "sess_str", "") else 0
+        batch = _Batch(self._session, most_sent)
         with contextlib.ExitStack() as stack:
             sliced: tf_slices.Slices | None = None
             for variable, array in arrays:
-                piece = variable if isinstance(variable, PieceSpec) else None
                 entry = self._found[variable.name]
-                found = entry.copies[piece.part if piece is not None else 0]
-                name = variable.name if piece is None or piece.is_last else None
-                part = entry.parts[piece.part] if piece is not None else None
-                whole = part.shape if part is not None else piece.of if piece else array.shape
-                if piece is not None and array.shape != tuple(whole):
-                    yield from batch.run()
-                    if sliced is None:
-                        sliced = stack.enter_context(tf_slices.Slices(self._session))
-                    for each in found:
-                        with _as_target_error(1):
-                            sliced.write(
-                                each.variable,
-                                each.write,
-                                piece.index_in_part,
-                                _shared(array, each),
-                            )
-                    if name is not None:
-                        yield name
-                else:
-                    yield from batch.add(name, found, array)
+                for part, index, values, is_last in _pieces(variable, array, entry, most_sent):
+                    name = variable.name if is_last else None
+                    if index is None:
+                        yield from batch.add(name, entry.copies[part], values)
+                    else:
+                        yield from batch.run()
+                        if sliced is None:
+                            sliced = stack.enter_context(tf_slices.Slices(self._session))
+                        for each in entry.copies[part]:
+                            with _as_target_error(1):
+                                sliced.write(
+                                    each.variable, each.write, index, _shared(values, each)
+                                )
+                        if name is not None:
+                            yield name
+                    del values
                 del array  # only the batch holds it now
             yield from batch.run()
+
+
+def _pieces(
+    variable: VariableSpec, array: Any, entry: _Variable, most_sent: int
+) -> Iterator[tuple[int, tuple[slice, ...] | None, Any, bool]]:
+    """What is written of an array: which part, the region of the part or None for all of it, the
+    values, and whether they are the last.
+
+    A target that wraps this one may give entire arrays.
+    """
+    if isinstance(variable, PieceSpec):
+        part = entry.parts[variable.part]
+        shape = variable.of if part is None else part.shape
+        index = None if array.shape == tuple(shape) else variable.index_in_part
+        yield variable.part, index, array, variable.is_last
+        return
+    for number, part in enumerate(entry.parts):
+        is_end = number + 1 == len(entry.parts)
+        values = array
+        if part is not None:
+            # A copy, so that no part keeps the memory of the others.
+            box = zip(part.at, part.shape, strict=True)
+            values = array[tuple(slice(a, a + n) for a, n in box)].copy()
+        if not most_sent or values.nbytes <= most_sent:
+            yield number, None, values, is_end
+            continue
+        rows = max(_MOST_BYTES // (values.nbytes // len(values)), 1)
+        for start in range(0, len(values), rows):
+            few = values[start : start + rows]
+            rest = tuple(slice(0, length) for length in values.shape[1:])
+            region = (slice(start, start + len(few)), *rest)
+            yield number, region, few, is_end and start + rows >= len(values)
 
 
 def _shared(array: Any, copy: _Copy) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from initreg import PieceSpec, TargetError, VariableSpec
 from initreg_targets import distributed
-from initreg_targets.frameworks import is_a, is_keras_variable, is_variable
+from initreg_targets.frameworks import is_a, is_keras_variable, is_sharded, is_variable
 from initreg_targets.tf_memory import Room, make_room, shared
 
 # Classes whose handle names exactly one resource: no copies on several devices, no wrapper that
@@ -23,7 +23,7 @@ def unwrapped(variable: Any) -> Any:
     to; anything else as it is."""
     if type(variable).__name__ not in _PLAIN and is_keras_variable(variable):
         value = variable.value
-        if distributed.is_sharded(value):
+        if is_sharded(value):
             return value
         return value if is_a(value, "tensorflow", "Variable") else variable
     return distributed.sharded(variable) or variable
@@ -116,6 +116,14 @@ def _is_of_graph(variable: Any) -> bool:
 @functools.lru_cache(256)
 def _is_reference(kind: Any) -> bool:
     return any(base.__name__ == "RefVariable" for base in kind.__mro__)
+
+
+def is_one(variable: Any) -> bool:
+    """Whether a variable has one value: it is neither sharded nor copied to several devices."""
+    inner = unwrapped(variable)
+    if type(inner).__name__ in _PLAIN:
+        return True
+    return not is_sharded(inner) and not is_a(inner, "tensorflow", "Variable")
 
 
 def value_of(variable: Any) -> Any:

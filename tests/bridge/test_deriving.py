@@ -386,6 +386,23 @@ def test_batch_norm_beside_layer_norm() -> None:
     }
 
 
+def test_a_scale_with_axes_of_length_1() -> None:
+    """ConvNeXt V2: the weight and the bias are (1, 1, 1, 8). In PyTorch, they stay so."""
+    source = {"grn.weight": (1, 1, 1, 8), "grn.bias": (1, 1, 1, 8)}
+    found = Model().norm("grn", 8).map(source)
+    assert {e.variable: (e.arrays, e.change.shape) for e in found.variables} == {
+        "grn/gamma": (("grn.weight",), (8,)),
+        "grn/beta": (("grn.bias",), (8,)),
+    }
+    own = [VariableSpec(f"my.{name}", shape, "float32") for name, shape in source.items()]
+    found = mapped("s", "t", arrays(source), own, {})
+    assert {each.variable: each.arrays for each in found.variables} == {
+        "my.grn.weight": ("grn.weight",),
+        "my.grn.bias": ("grn.bias",),
+    }
+    assert not any(each.change for each in found.variables)
+
+
 @pytest.mark.parametrize(
     ("count", "how", "gates", "bias"),
     [

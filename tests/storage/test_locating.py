@@ -175,10 +175,10 @@ def test_a_gzip_file_is_read_unpacked(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_open(tmp_path: Path) -> None:
     """A file that a program writes to after the first look is noticed."""
     path = tmp_path / "m.npz"
-    initreg.save(path, {"w": np.arange(3000)})
+    initreg.save(path, {"w": np.arange(300_000)})
     with open(path, "rb") as file, initreg.open(file) as arrays:
         with open(path, "r+b") as other:
-            other.seek(2000)
+            other.seek(1_200_000)
             other.write(b"\0\1\2\3")
         os.utime(path, ns=(1, 1))
         with pytest.raises(InitregError, match="was replaced or written to"):

@@ -1,4 +1,4 @@
-"""Variables that are spread over devices and processes get what TensorFlow's own restore gives them.
+"""Variables on several devices and processes get what TensorFlow's own restore gives them.
 
 Each program of ``spread/`` restores every variable twice, with initreg and with
 ``tf.train.Checkpoint.read`` (in sessions with a ``Saver``), and compares each copy and each shard.

@@ -16,6 +16,7 @@ from typing import Any
 from initreg.errors import DamagedFile, MismatchError, TargetError
 from initreg.trainers.any_keras.files import in_memory
 from initreg.trainers.any_keras.models import is_keras3, optimizer_variables
+from initreg.trainers.any_keras.workers import scope_of
 from initreg.wording import plural, shape_text
 
 Contents = dict[str, dict[str, tuple[int, ...]]]  # by group: the shape of each array, by name
@@ -108,7 +109,7 @@ def _as_built(model: Any, optimizer: Any) -> Any:
             import tensorflow as tf
 
             device = tf.device("cpu")
-        with device:
+        with scope_of(model), device:
             made = type(optimizer).from_config(optimizer.get_config())
             made.build(model.trainable_variables)
     except Exception:  # what a class of somebody else's may raise

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from initreg.api import opening, sidecars
 from initreg.errors import TargetError, UnwritableFile
 from initreg.storage.output import Output
 from initreg.trainers.any_keras.models import is_keras3, optimizer_variables
+from initreg.trainers.any_keras.workers import is_one_of_several
 
 logger = logging.getLogger("initreg")
 
@@ -53,22 +55,45 @@ def _best_files(folder: Path, name: str) -> list[Path]:
 # --- the weights --------------------------------------------------------------------------------
 
 
-def write_weights(model: Any, output: Output) -> Path:
+def weights_of(model: Any) -> bytes | None:
+    """The content of the file that ``model.save_weights`` writes.
+
+    To read the variables of a model that several processes train, all of them have to call this.
+
+    Args:
+        model: of Keras 3 or ``tf_keras``.
+
+    Returns:
+        None if this Keras does not write in memory. Then :func:`write_weights` lets Keras write.
+
+    Raises:
+        TargetError: the model is not built, or Keras would not save its optimizer.
+        UnwritableFile: Keras failed.
+    """
+    _check(model)
+    content = in_memory(model)
+    if content is None and is_one_of_several(model):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"model{ENDING}")
+            _by_keras(model, path)
+            content = path.read_bytes()
+    return content
+
+
+def write_weights(model: Any, content: bytes | None, output: Output) -> Path:
     """Write to ``output`` the file that ``model.save_weights`` writes.
 
     Args:
         model: of Keras 3 or ``tf_keras``.
+        content: what :func:`weights_of` returned.
         output: its path is the file.
 
     Returns:
         Where the file is written until ``output`` is committed.
 
     Raises:
-        TargetError: the model is not built, or Keras would not save its optimizer.
         UnwritableFile: the disk has too little space, or Keras failed.
     """
-    _check(model)
-    content = in_memory(model)
     output.need(_size(model) if content is None else len(content))
     path = output.file()
     if content is None:

@@ -17,6 +17,7 @@ from initreg.trainers.any_keras.model_state import ModelState, seeds_of, set_val
 from initreg.trainers.any_keras.models import optimizer_variables
 from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.savers import OF_THE_MODEL, ModelSaver
+from initreg.trainers.any_keras.workers import agreed, scope_of
 from initreg.trainers.shared.keeping import OF_THE_SAVER
 from initreg.trainers.shared.run_folder import newest
 from initreg.trainers.shared.states import log_missing
@@ -29,6 +30,7 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
 
     Call it before ``fit`` on a first start, too, because the saver learns here which other
     callbacks there are. Newer checkpoints that are incomplete are skipped with a ResumeWarning.
+    The workers of a ``tf.distribute`` strategy all call it, inside or outside of its scope.
 
     Args:
         model: built, and compiled as for ``fit``. It gets its weights, the optimizer's state and
@@ -41,7 +43,8 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
         Where ``fit`` goes on, with ``initial_epoch``.
 
     Raises:
-        InitregError: the last of the callbacks is not a ModelSaver, or a state does not fit.
+        InitregError: the last of the callbacks is not a ModelSaver, a state does not fit, or the
+            workers of a strategy would resume from different checkpoints.
         TargetError: the model is not built.
         MismatchError: the checkpoint does not fit the model or its optimizer.
 
@@ -59,10 +62,10 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
         )
     saver.bind(listed)
     resumed = Resumed()
-    point = newest(saver.directory, verify=verify)
+    point = agreed(model, lambda: newest(saver.directory, verify=verify))
     if point is not None:
         resumed = _resumed(model, point, saver)
-    saver.go_on(resumed)
+    saver.go_on(resumed, model)
     return resumed
 
 
@@ -136,7 +139,8 @@ def load(model: Any, path: Path) -> None:
         # Keras restores nothing into an optimizer that is not built, and only logs it. Those of
         # tf_keras have no public ``built``, and ignore a second build().
         if not getattr(optimizer, "built", False):
-            optimizer.build(model.trainable_variables)
+            with scope_of(model):
+                optimizer.build(model.trainable_variables)
         checking.check_built(optimizer, path)
     try:
         model.load_weights(str(path))

@@ -20,6 +20,7 @@ from initreg.trainers.any_keras.files import ENDING
 from initreg.trainers.any_keras.model_state import ModelState
 from initreg.trainers.any_keras.models import step_of
 from initreg.trainers.any_keras.resumed import Resumed
+from initreg.trainers.any_keras.workers import is_one_of_several, is_writer
 from initreg.trainers.shared import best
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
 from initreg.trainers.shared.run_folder import absolute, log_not_saved
@@ -31,7 +32,10 @@ OF_THE_MODEL = "model"  # the name of the model's own state in a sidecar
 
 
 class Saver:
-    """The base of the callbacks that save. A save that fails is logged, and training goes on."""
+    """The base of the callbacks that save. A save that fails is logged, and training goes on.
+
+    In several workers of one training, all of them read the variables, and one writes.
+    """
 
     model: Any
     params: Any
@@ -42,7 +46,6 @@ class Saver:
 
     def _try(self, what: str, save: Callable[[], None]) -> bool:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
             save()
         except OSError as error:  # UnwritableFile, too
             log_not_saved(what, error)
@@ -107,10 +110,10 @@ class ModelSaver(Saver):
         self._callbacks = callback_states.named([each for each in callbacks if each is not self])
         check_names(self.objects, (OF_THE_MODEL, OF_THE_SAVER, *self._callbacks))
 
-    def go_on(self, resumed: Resumed) -> None:
+    def go_on(self, resumed: Resumed, model: Any) -> None:
         """Take over the list of kept checkpoints. The states are given once training begins."""
         self._resumed = resumed
-        if resumed.point is not None:
+        if resumed.point is not None and is_writer(model):
             self._kept.go_on(resumed.point.states, str(resumed.point.path))
 
     def check(self, point: ResumePoint) -> None:
@@ -147,6 +150,10 @@ class ModelSaver(Saver):
         named = {**self.callbacks, **self.objects, OF_THE_MODEL: ModelState(self.model)}
         states = {key: callback_states.state_of(each) for key, each in named.items()}
         weights = {key: callback_states.weights_of(each) for key, each in self.callbacks.items()}
+        content = files.weights_of(self.model)
+        if not is_writer(self.model):
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
         states[OF_THE_SAVER] = self._kept.state_for(name)
         # A run that was started anew in this folder may have left a checkpoint of this name. It
         # stays until the new one is complete.
@@ -156,7 +163,7 @@ class ModelSaver(Saver):
             # has the checksums of the others.
             sidecar = output.file(sidecars.sidecar_of(output.path).name)
             parts = files.write_best(output, weights)
-            parts[output.path.name] = files.write_weights(self.model, output)
+            parts[output.path.name] = files.write_weights(self.model, content, output)
             is_new = output.is_free(output.path.name)
             replaces = None if is_new else sidecars.Replaced(sidecars.replaced(older), parts)
             text = sidecars.sidecar_text(
@@ -219,6 +226,7 @@ class MinSaver(Saver):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._warned = False
+        self._content: bytes | None = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch}
@@ -235,18 +243,25 @@ class MinSaver(Saver):
             self._warned = True
             return
         value = float(value)
+        # Whether another worker's save failed is not known here, so all read the variables always.
+        self._content = files.weights_of(self.model) if is_one_of_several(self.model) else None
         if best.is_better(value, self.best, largest=self._largest):
             what = f"{self.filename} of epoch {epoch + 1} in {self.directory}"
             if self._try(what, lambda: self._save(value, epoch + 1)):
                 self.best, self.best_epoch = value, epoch + 1
+        self._content = None
 
     def _save(self, value: float, epoch: int) -> None:
         about = {"monitor": self.monitor, "value": value, "epoch": epoch}
         about["step"] = step_of(self.model)
+        if not is_writer(self.model):
+            return
+        content = self._content if self._content is not None else files.weights_of(self.model)
+        self.directory.mkdir(parents=True, exist_ok=True)
         with written(self.directory / self.filename) as output:
             beside = output.file(f"{self.filename.removesuffix(ENDING)}.json")
             beside.write_text(json.dumps(about) + "\n", "utf-8")
-            files.write_weights(self.model, output)
+            files.write_weights(self.model, content, output)
 
 
 class MaxSaver(MinSaver):

@@ -13,6 +13,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ def cluster() -> tf.train.ClusterSpec:
         job: [socket.socket() for _ in range(count)]
         for job, count in (("ps", 3), ("worker", 1), ("chief", 1))
     }
-    for each in sum(sockets.values(), []):
+    for each in [one for found in sockets.values() for one in found]:
         each.bind(("127.0.0.1", 0))
     spec = {
         job: [f"127.0.0.1:{each.getsockname()[1]}" for each in found]
         for job, found in sockets.items()
     }
-    for each in sum(sockets.values(), []):
+    for each in [one for found in sockets.values() for one in found]:
         each.close()
     return tf.train.ClusterSpec(spec)
 
@@ -196,7 +197,7 @@ for label, strategy in (("in 2 shards", two), ("not sharded", single)):
         with strategy.scope():
             model = build()
         what = f"tf_keras {label} from {name}"
-        attempt(what, lambda: SmartInit(folder / name, on_missing="warn").init(model))
+        attempt(what, partial(SmartInit(folder / name).init, model))
         found = np.concatenate([each.numpy().ravel() for each in model.weights])
         check(what, found, expected)
         check(f"{what}: outputs", np.allclose(model(x), plain(x), rtol=1e-6), True)

@@ -1,4 +1,4 @@
-"""Variables of the strategies of one process, restored by initreg and by ``tf.train.Checkpoint.read``.
+"""Variables of strategies of one process, restored by initreg and ``tf.train.Checkpoint.read``.
 
     python strategies.py FOLDER
 
