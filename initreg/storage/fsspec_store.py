@@ -91,6 +91,7 @@ class FsspecStore:
         try:
             if self._is_conditional:
                 return self._read_conditionally(key, stamp, offset, length)
+            data: bytes
             if self._lock is not None:
                 data = self._call(self._read_opened, key, stamp, offset, length)
             else:

@@ -103,8 +103,8 @@ class HttpStore:
             raise StoreError("it leads to an address that is not a URL of a web server") from error
         except NotImplementedError as error:
             raise StoreError(
-                "it is read inside the event loop of fsspec itself, which would wait for ever. Call "
-                "initreg from another thread"
+                "it is read inside the event loop of fsspec itself, which would wait for ever. "
+                "Call initreg from another thread"
             ) from error
 
     def _get(self, session: Any, key: str, headers: dict[str, str]) -> Any:

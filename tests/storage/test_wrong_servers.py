@@ -222,7 +222,8 @@ def test_an_endless_answer(path: str) -> None:
 
 def test_a_page_that_links_elsewhere(data: bytes) -> None:
     """Of the links of a page only those to names in the folder count."""
-    page = b"""<a href="?C=N;O=D">Name</a> <a href="../m.npz">x</a> <A class=x HREF='/m/m.safetensors'>
+    page = b"""<a href="?C=N;O=D">Name</a> <a href="../m.npz">x</a>
+        <A class=x HREF='/m/m.safetensors'>
         <a href="..%2F..%2Fm.npz">x</a> <a href="http://[">x</a> <a href="/other/m.npz">x</a>
         <a href="a%00b.npz">x</a> <a href=".">x</a> <a href="x&amp;y.txt#z">x</a>"""
 
@@ -272,7 +273,7 @@ def test_a_name_that_is_not_utf_8(tmp_path: Path, web: WebServer) -> None:
 @pytest.mark.parametrize("url", ["http://host:999999/m.npz", "http://[::/m.npz"])
 def test_a_url_that_is_none(url: str) -> None:
     """A wrong port and a wrong address are errors at once."""
-    with pytest.raises(SourceNotFound, match="Port|IPv6"):
+    with pytest.raises(SourceNotFound, match=r"Port|IPv6"):
         initreg.open(url)
 
 
