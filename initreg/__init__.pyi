@@ -3,6 +3,9 @@
 from initreg.api.comparing import ComparedOutput as ComparedOutput
 from initreg.api.comparing import ComparedOutputs as ComparedOutputs
 from initreg.api.comparing import compare_outputs as compare_outputs
+from initreg.api.diffing import ArrayDiff as ArrayDiff
+from initreg.api.diffing import Diff as Diff
+from initreg.api.diffing import diff as diff
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
 from initreg.api.mapping import map as map
@@ -26,6 +29,7 @@ from initreg.api.verifying import Verification as Verification
 from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
+from initreg.arrays.differences import Difference as Difference
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
 from initreg.bridge.lines import MappedVariable as MappedVariable
@@ -115,6 +119,7 @@ __version__: str
 __all__ = [
     "AmbiguousNames",
     "AmbiguousSource",
+    "ArrayDiff",
     "ArrayMap",
     "ArraySpec",
     "Automatic",
@@ -130,6 +135,8 @@ __all__ = [
     "Confidence",
     "DamagedFile",
     "DictRestore",
+    "Diff",
+    "Difference",
     "Dumped",
     "DuplicateName",
     "Extent",
@@ -200,6 +207,7 @@ __all__ = [
     "Way",
     "compare_outputs",
     "convert",
+    "diff",
     "dump",
     "dump_session_params",
     "get_all_checkpoints",
