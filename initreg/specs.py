@@ -417,8 +417,9 @@ class LayerSpec:
         order: the position of the layer among those of the target, in the order of computation as
             far as it is known.
         axes: what each axis stands for: ``"in"``, ``"out"``, ``"window"``, ``"channels"``,
-            ``"multiplier"``, ``"tokens"``, ``"width"``, or ``"flattened"`` for several in one, of
-            which the order is not known. ``()`` if it is not known.
+            ``"multiplier"``, ``"tokens"``, ``"width"``, ``"experts"`` before ``"in"`` and
+            ``"out"``, or ``"flattened"`` for several in one, of which the order is not known.
+            ``()`` if it is not known.
         flattened: the shape, without the batch, of what was flattened before it came into the
             layer. ``()`` if nothing was.
         after: the names of the layers that come right before it. None if it is not known.
