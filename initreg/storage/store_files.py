@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from initreg.errors import DamagedFile, UnreadableFile
 from initreg.storage.segments import Segments, merged
-from initreg.storage.stores import Found, NoRanges, Replaced, Store, StoreError, StoreStamp
+from initreg.storage.stores import (
+    Found,
+    NoRanges,
+    Replaced,
+    Store,
+    StoreError,
+    StoreStamp,
+    without_secrets,
+)
 from initreg.store_paths import StorePath
 
 T = TypeVar("T")
@@ -34,6 +44,18 @@ _LONGEST = 1 << 20  # bytes of ranges that were put together
 _MOST_KEPT = 64 << 20  # bytes of one file
 
 
+_alive: weakref.WeakSet[StoreFiles] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for files in list(_alive):
+        files._start()
+        files.store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class StoreFiles:
     """The files of one store, as one source uses them.
 
@@ -49,12 +71,17 @@ class StoreFiles:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._lock = threading.RLock()
+        self._start()
+        _alive.add(self)
         self._found: dict[str, Found | None] = {}
         self._names: dict[str, tuple[str, ...] | StoreError] = {}
         self._known: dict[str, Segments] = {}
         self._spent: dict[str, int] = {}  # what small requests have cost
         self._ended: dict[str, tuple[int, int]] = {}  # where the last read ended, and its length
+
+    def _start(self) -> None:
+        """Make locks and threads, which do not outlive a fork."""
+        self._lock = threading.RLock()
         self._reading: dict[str, threading.Lock] = {}  # of those who read a whole file
         self._pool: Any = None
 
@@ -302,8 +329,9 @@ class StoreFiles:
                 ) from error
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise UnreadableFile(f"{url}: {what}: {_said(error)}") from error
-            except (TypeError, AttributeError, ImportError):
-                raise  # a fault of a program, which stays one
+            except (TypeError, AttributeError, ImportError) as error:
+                # A fault of a program, such as an option that does not exist. It stays one.
+                raise UnreadableFile(f"{url}: {what}: {_said(error)}") from error
             except Exception as error:
                 if tried == TRIES or time.monotonic() - begin > _PATIENCE:
                     times = f"{tried} times" if tried > 1 else "once"
@@ -390,7 +418,7 @@ def _why(error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(without_secrets(str(error)).split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

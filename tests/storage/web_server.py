@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 
 class WebServer:
@@ -79,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, fault: Any) -> None:
         web = self.web
-        path = web.folder / unquote(urlsplit(self.path).path).lstrip("/")
+        path = web.folder / os.fsdecode(unquote_to_bytes(urlsplit(self.path).path).lstrip(b"/"))
         wanted = self.headers.get("Range")
         with web.lock:
             web.requests.append((self.path, wanted))
