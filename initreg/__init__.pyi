@@ -97,12 +97,12 @@ from initreg.specs import Codec as Codec
 from initreg.specs import Extent as Extent
 from initreg.specs import LayerSpec as LayerSpec
 from initreg.specs import OpaqueExtent as OpaqueExtent
-from initreg.specs import OptimizerSpec as OptimizerSpec
 from initreg.specs import PartSpec as PartSpec
 from initreg.specs import Place as Place
 from initreg.specs import SlicedExtent as SlicedExtent
-from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
+from initreg.state_specs import OptimizerSpec as OptimizerSpec
+from initreg.state_specs import StateSpec as StateSpec
 from initreg.storage.output import Output as Output
 from initreg.storage.stand_ins import stand_in as stand_in
 from initreg.store_paths import StorePath as StorePath
