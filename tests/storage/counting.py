@@ -2,8 +2,8 @@
 
     python tests/storage/counting.py
 
-prints the table of ``docs/remote-files.md``. A round is the requests that go out at once: what waits
-for an answer before it goes out is in the next one.
+prints the table of ``docs/remote-files.md``. A round is the requests that go out at once: what
+waits for an answer before it goes out is in the next one.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "safetensors": ("m.safetensors", lambda path: initreg.save(path, model())),
     "safetensors in 4 parts": (
         "parts.safetensors.index.json",
-        lambda path: initreg.save(
-            path.with_name("parts.safetensors"), model(), shard_size="8MB"
-        ),
+        lambda path: initreg.save(path.with_name("parts.safetensors"), model(), shard_size="8MB"),
     ),
     "npz": ("m.npz", lambda path: initreg.save(path, model())),
     "npz, compressed": ("packed.npz", lambda path: initreg.save(path, model(), compress=True)),

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-
 _QUIET = 0.1  # seconds without a request, after which those that came are a round
 
 

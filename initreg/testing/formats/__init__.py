@@ -55,7 +55,7 @@ class FormatContract(
             ``{"allow_pickle": True}``.
         exempt: what the format cannot have, each with the reason in words:
             ``{"truncation": "a text file may end after any line"}``. The keys are ``"files"``,
-            ``"stores"``, ``"lazy"``, ``"truncation"``, ``"memory"``, and ``"foreign NAME"`` for a file of the
-            kit's own (``initreg.testing.formats.files``) that rightly is one of yours.
+            ``"stores"``, ``"lazy"``, ``"truncation"``, ``"memory"``, and ``"foreign NAME"`` for a
+            file of the kit's own (``initreg.testing.formats.files``) that rightly is one of yours.
         flips: how often each sample is opened with bytes changed at random.
     """
