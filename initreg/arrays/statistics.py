@@ -126,8 +126,8 @@ def statistics(array: LazyArray) -> Statistics | None:
     for values in kept if keep else _values(array):
         # Not numpy.histogram, which refuses a range that is small beside its values.
         finite = values[np.isfinite(values)]
-        found = (finite - low) / width if width else np.full(finite.shape, BINS // 2)
-        bins += np.bincount(np.minimum(found.astype(np.int64), BINS - 1), minlength=BINS)
+        places = (finite - low) / width if width else np.full(finite.shape, BINS // 2)
+        bins += np.bincount(np.minimum(places.astype(np.int64), BINS - 1), minlength=BINS)
     names = ("count", "nan", "inf", "zeros", "mean", "std", "min", "max", "norm")
     found = {name: getattr(total, name) for name in names}
     return Statistics(**found, histogram=tuple(bins.tolist()))
