@@ -24,6 +24,9 @@ from initreg.api.sessinit import SaverRestoreRelaxed as SaverRestoreRelaxed
 from initreg.api.sessinit import get_model_loader as get_model_loader
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
+from initreg.api.stating import ArrayStats as ArrayStats
+from initreg.api.stating import Stats as Stats
+from initreg.api.stating import stats as stats
 from initreg.api.training_states import RandomStates as RandomStates
 from initreg.api.verifying import Verification as Verification
 from initreg.api.verifying import Verified as Verified
@@ -32,6 +35,7 @@ from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.differences import Difference as Difference
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
+from initreg.arrays.statistics import Statistics as Statistics
 from initreg.bridge.lines import MappedVariable as MappedVariable
 from initreg.bridge.lines import OpenQuestion as OpenQuestion
 from initreg.bridge.mapped import Mapped as Mapped
@@ -122,6 +126,7 @@ __all__ = [
     "ArrayDiff",
     "ArrayMap",
     "ArraySpec",
+    "ArrayStats",
     "Automatic",
     "AxesWarning",
     "CastWarning",
@@ -191,6 +196,8 @@ __all__ = [
     "StateFile",
     "StateSpec",
     "StateWarning",
+    "Statistics",
+    "Stats",
     "StorePath",
     "Target",
     "TargetError",
@@ -229,5 +236,6 @@ __all__ = [
     "save_chkpt_vars",
     "save_states",
     "stand_in",
+    "stats",
     "verify",
 ]
