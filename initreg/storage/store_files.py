@@ -36,7 +36,7 @@ _SPARE = 1 << 18  # bytes between ranges that are read with them in all, or this
 _TIMES_SPARE = 4  # than the ranges themselves have
 # What a small request costs, in bytes of a large one. It is less than it would be by the time that
 # it takes, so that files of tens of megabytes are planned by their headers alone.
-_REQUEST = 1 << 15
+_REQUEST = 3 << 15
 _SMALL_AT_ONCE = 4  # times as many small requests at once as large ones
 _PIECE = 4 << 20  # bytes of one request, if a whole file is read
 _DIRECT = 1 << 19  # bytes from which on they are read into memory without a copy
