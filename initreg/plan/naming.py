@@ -22,7 +22,7 @@ from initreg.plan import naming_errors as errors
 from initreg.plan import orders
 from initreg.plan.name_parts import ends, given_of, names_of, pair_by_names
 from initreg.plan.numbering import find_moved, find_shift, with_dropped
-from initreg.plan.other_weights import find_misfit
+from initreg.plan.other_weights import find_misfit, find_other_class
 from initreg.plan.places import Alignment, alignments
 from initreg.plan.renamed import is_other_within, is_renamed
 from initreg.plan.roots import common_name, names_of_wholes, part_name
@@ -423,4 +423,5 @@ class _Choice:
         if moved is not None:
             return errors.moved(self._route, *moved, found, way)
         misfit = find_misfit(found, pairs, arrays, self._all)
-        return None if misfit is None else errors.misfit(self._route, misfit, found)
+        misfit = misfit or find_other_class(pairs, arrays, self._all)
+        return None if misfit is None else errors.misfit(self._route, misfit, found, way)
