@@ -181,8 +181,7 @@ def misfit(route: str, found: Misfit, alignment: Alignment, way: By) -> Ambiguou
     return AmbiguousNames(
         f"{route}: nothing was written, because {found.array!r} of the source and "
         f"{found.variable!r} of the target are at the same {where}, but {found.why}. Build the "
-        "model as it was saved. If they are the same all the same, pass "
-        + _laid_so(alignment, way)
+        "model as it was saved. If they are the same all the same, pass " + _laid_so(alignment, way)
     )
 
 

@@ -74,7 +74,8 @@ class Own(Part):
             if key in copies:
                 spec = replace(spec, not_needed="the variables of its layer are restored")
             elif instead:
-                why = f"layer {self.layer.name!r} keeps its own, unless it follows from its variables"
+                why = "keeps its own, unless it follows from its variables"
+                why = f"layer {self.layer.name!r} {why}"
                 spec = replace(spec, not_needed=why, kept_with=instead, remedy=_KEPT)
             yield spec
 
