@@ -99,4 +99,5 @@ def _part(array: LazyArray, index: Any) -> np.ndarray[Any, Any]:
     import numpy as np
 
     found = np.asarray(array[index], order="C")
-    return found if found.base is None else found.copy()
+    held = getattr(found.base, "nbytes", 0)  # more than it needs, if it is a view of the whole
+    return found.copy() if held > 2 * found.nbytes + 4096 else found

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from initreg.errors import DamagedFile, UnreadableFile
+from initreg.storage.open_files import StoreFile
 from initreg.storage.stand_ins import HEAD, stand_in
-from initreg.storage.store_files import StoreFile, files_of
+from initreg.storage.store_files import files_of
 from initreg.store_paths import FilePath, StorePath
 
 

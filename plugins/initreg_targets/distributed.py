@@ -23,7 +23,7 @@ from initreg_targets.frameworks import is_a, is_sharded
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]  # the start and the shape of a part
 # The most bytes that go to another process in one message.
-MOST_SENT = 64 << 20
+MOST_SENT = 32 << 20
 _PART = re.compile(r"(.*)/part_\d+")
 # Each has the variable that it wraps in this attribute.
 _WRAPPERS = {

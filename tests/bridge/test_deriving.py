@@ -227,6 +227,21 @@ def test_more_layers_on_one_side_are_left_open() -> None:
     assert not found.variables
 
 
+def test_numbers_prove_nothing_if_others_fit_as_well() -> None:
+    """Two kernels of a window of 1 and as many inputs as outputs: one of a transposed convolution,
+    after a body with one of the other kind. Both may be the one that is numbered like the first
+    layer of the body."""
+    model = Model().add(
+        "Conv2DTranspose", "conv2d_transpose", 1, 1, 6, 4, automatic=True, bias=False
+    )
+    model.add("Conv2D", "conv2d", 1, 1, 6, 6, automatic=True, bias=False)
+    model.add("Conv2DTranspose", "conv2d_transpose_1", 1, 1, 6, 6, automatic=True, bias=False)
+    source = {"0.body.0.weight": (4, 6, 1, 1), "0.body.1.weight": (6, 6, 1, 1)}
+    found = model.map(source | {"1.weight": (6, 6, 1, 1)})
+    assert to(found) == {"conv2d_transpose": "0.body.0"}
+    assert open_ones(found) == {"conv2d/kernel", "conv2d_transpose_1/kernel"}
+
+
 def test_two_towers_are_not_told_apart() -> None:
     """Interleaved automatic names, and towers that are numbered."""
     model = Model()

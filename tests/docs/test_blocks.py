@@ -44,6 +44,7 @@ def test_what_is_not_run_says_why() -> None:
     )
     assert marked == {
         "docs/formats.md": torch,
+        "docs/many-machines.md": jax,
         "docs/from-pytorch.md": "it needs torch, and tests/frameworks/test_docs.py runs it where "
         "torch is",
         "docs/targets.md": both,

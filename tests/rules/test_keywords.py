@@ -279,7 +279,8 @@ def test_errors_of_rules_without_docstrings():
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines() == [
         "permute={'*': 3}: give the axes in their new order, as in (2, 3, 1, 0)",
-        "slice={'*': (0,)}: give (axis, start, stop), where a stop of None is the end of the axis",
+        "slice={'*': (0,)}: give (axis, start, stop), where a stop of None is the end of the axis, "
+        "or a slice for each axis, as in (slice(0, 2), slice(4, 8)) or '0:2, 4:8'",
         "pad={'*': (0, 5, 'x')}: give (axis, length) or (axis, length, fill), "
         "where fill is a number or 'mean'",
     ], done.stderr
