@@ -252,7 +252,7 @@ def find_other_class(
         variables: the variables of the target.
     """
     for variable, array in pairs.items():
-        theirs, ours = map(_stems, (arrays[array], variables[variable]))
+        theirs, ours = _stems(arrays[array]), _stems(variables[variable])
         if ours and theirs and all(_are_rivals(one, two) for one in ours for two in theirs):
             names = arrays[array].name, normalise(variables[variable].name)
             return Misfit(*names, "their automatic names are those of other classes")

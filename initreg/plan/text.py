@@ -22,7 +22,7 @@ from initreg.wording import (
 )
 
 # What an array lacks if nothing matches in a way that was asked for.
-_SOUGHT = {By.PLACE: "place", By.ORDER: "position"}
+_SOUGHT: dict[By | None, str] = {By.PLACE: "place", By.ORDER: "position"}
 # The titles of the sections by (kind, expected), in the order in which a plan shows them.
 _TITLES = {
     (Kind.MISMATCHED, False): "mismatched",
