@@ -56,9 +56,7 @@ try:
     two = tf.distribute.experimental.partitioners.FixedShardsPartitioner(2)
     rows = size * 1024 // 4  # of 4 KiB
     for label, partitioner in (("sharded", two), ("single", None)):
-        strategy = tf.distribute.ParameterServerStrategy(
-            resolver, variable_partitioner=partitioner
-        )
+        strategy = tf.distribute.ParameterServerStrategy(resolver, variable_partitioner=partitioner)
         with strategy.scope():
             variable = tf.Variable(
                 lambda: tf.zeros([rows, 1024]), shape=[rows, 1024], dtype=tf.float32, name=label
