@@ -3,6 +3,9 @@
 from initreg.api.comparing import ComparedOutput as ComparedOutput
 from initreg.api.comparing import ComparedOutputs as ComparedOutputs
 from initreg.api.comparing import compare_outputs as compare_outputs
+from initreg.api.diffing import ArrayDiff as ArrayDiff
+from initreg.api.diffing import Diff as Diff
+from initreg.api.diffing import diff as diff
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
 from initreg.api.mapping import map as map
@@ -21,13 +24,18 @@ from initreg.api.sessinit import SaverRestoreRelaxed as SaverRestoreRelaxed
 from initreg.api.sessinit import get_model_loader as get_model_loader
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
+from initreg.api.stating import ArrayStats as ArrayStats
+from initreg.api.stating import Stats as Stats
+from initreg.api.stating import stats as stats
 from initreg.api.training_states import RandomStates as RandomStates
 from initreg.api.verifying import Verification as Verification
 from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
+from initreg.arrays.differences import Difference as Difference
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
+from initreg.arrays.statistics import Statistics as Statistics
 from initreg.bridge.lines import MappedVariable as MappedVariable
 from initreg.bridge.lines import OpenQuestion as OpenQuestion
 from initreg.bridge.mapped import Mapped as Mapped
@@ -93,12 +101,12 @@ from initreg.specs import Codec as Codec
 from initreg.specs import Extent as Extent
 from initreg.specs import LayerSpec as LayerSpec
 from initreg.specs import OpaqueExtent as OpaqueExtent
-from initreg.specs import OptimizerSpec as OptimizerSpec
 from initreg.specs import PartSpec as PartSpec
 from initreg.specs import Place as Place
 from initreg.specs import SlicedExtent as SlicedExtent
-from initreg.specs import StateSpec as StateSpec
 from initreg.specs import VariableSpec as VariableSpec
+from initreg.state_specs import OptimizerSpec as OptimizerSpec
+from initreg.state_specs import StateSpec as StateSpec
 from initreg.storage.output import Output as Output
 from initreg.storage.stand_ins import stand_in as stand_in
 from initreg.store_paths import StorePath as StorePath
@@ -115,8 +123,10 @@ __version__: str
 __all__ = [
     "AmbiguousNames",
     "AmbiguousSource",
+    "ArrayDiff",
     "ArrayMap",
     "ArraySpec",
+    "ArrayStats",
     "Automatic",
     "AxesWarning",
     "CastWarning",
@@ -130,6 +140,8 @@ __all__ = [
     "Confidence",
     "DamagedFile",
     "DictRestore",
+    "Diff",
+    "Difference",
     "Dumped",
     "DuplicateName",
     "Extent",
@@ -184,6 +196,8 @@ __all__ = [
     "StateFile",
     "StateSpec",
     "StateWarning",
+    "Statistics",
+    "Stats",
     "StorePath",
     "Target",
     "TargetError",
@@ -200,6 +214,7 @@ __all__ = [
     "Way",
     "compare_outputs",
     "convert",
+    "diff",
     "dump",
     "dump_session_params",
     "get_all_checkpoints",
@@ -221,5 +236,6 @@ __all__ = [
     "save_chkpt_vars",
     "save_states",
     "stand_in",
+    "stats",
     "verify",
 ]

@@ -34,6 +34,7 @@ _INTEGER = re.compile(r"(u?)int(\d+)")
 _COMPLEX = re.compile(r"b?complex\d+")
 
 _structured: dict[str, np.dtype[Any]] = {}  # by the names that name_of gave them
+_plain: dict[str, str] = {}  # the names of numpy's own dtypes, by their characters
 
 # numpy's one-letter kinds and item sizes, as in the '<f4' of an .npy header.
 _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
@@ -59,8 +60,15 @@ def name_of(dtype: Any) -> str:
     >>> name_of(np.dtype(">f4"))  # doctest: +SKIP
     'float32'
     """
+    kind = getattr(dtype, "kind", "?")
+    is_plain = kind in "biufc" and getattr(dtype, "isbuiltin", 0) == 1  # one of numpy's own
+    if is_plain and (known := _plain.get(dtype.char)) is not None:
+        return known  # numpy computes the name each time, for each of 100,000 arrays
     name: str = getattr(dtype, "name", None) or str(dtype)
-    if getattr(dtype, "kind", "?") in "SUT" or name == STRING:
+    if is_plain:
+        _plain[dtype.char] = name
+        return name
+    if kind in "SUT" or name == STRING:
         return STRING
     if name.startswith("void"):  # numpy calls raw bytes and structured dtypes so, by their bits
         name = str(dtype)

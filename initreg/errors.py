@@ -113,6 +113,8 @@ class AmbiguousSource(InitregError):
 # How many times its size a deflate stream can unpack to. Source: RFC 1951, by which 2 bits give at
 # most 258 bytes.
 _DEFLATE_RATIO = 1032
+# A format may give several names to the same bytes.
+_SHARED = 4
 
 
 class DamagedFile(InitregError):
@@ -145,6 +147,28 @@ class DamagedFile(InitregError):
             raise cls(
                 f"{what} claims to hold {unpacked:,} bytes in {size:,}, more than deflate can pack "
                 f"(at most {_DEFLATE_RATIO:,} times as many). {remedy}"
+            )
+
+    @classmethod
+    def check_shared(cls, what: str, size: int, nbytes: int) -> None:
+        """Refuse arrays that are not packed, and take many times the bytes that the file has,
+        because they share them. 64 MB and 4 times the file are always allowed.
+
+        This is for arrays that are no ``Extent``. initreg checks those itself.
+
+        Args:
+            what: the file, as the message is to begin.
+            size: the bytes of the file.
+            nbytes: the bytes of all these arrays.
+
+        Raises:
+            DamagedFile: ``nbytes`` is more than that.
+        """
+        if nbytes > _SHARED * size + (64 << 20):
+            raise cls(
+                f"{what}: its arrays take {nbytes:,} bytes of a file that has only {size:,}. They "
+                "overlap, so that a small file could fill the memory. The file was made to do "
+                "this, or its header is wrong"
             )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from initreg import dtypes
+from initreg.state_specs import OptimizerSpec as OptimizerSpec
+from initreg.state_specs import StateSpec as StateSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,55 +44,6 @@ class Automatic(str):
     """
 
     __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerSpec:
-    """An optimizer, as a file records it or as a target has it.
-
-    Args:
-        places: where it is in the structure that was saved: ``("model/optimizer",)``.
-        classes: its class, and that of the optimizer in it if it wraps one: ``("Adam",)``,
-            ``("LossScaleOptimizer", "Adam")``. ``""`` stands for a class that is not recorded.
-        names: its name, and that of the optimizer in it, if they are known.
-        automatic: only in a target: for each of ``classes``, the names that a framework gives to
-            such an optimizer.
-        is_built: whether it has all of its state.
-    """
-
-    places: tuple[str, ...]
-    classes: tuple[str, ...] = ("",)
-    names: tuple[str, ...] = ()
-    automatic: tuple[tuple[str, ...], ...] = ()
-    is_built: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class StateSpec:
-    """What an array or a variable is in the state of an optimizer.
-
-    Args:
-        optimizer: the optimizer. All of its state has an equal one.
-        at: where it is in the optimizer: ``"3 of 8"`` for a list of 8. A target may name several
-            places. ``{weight}`` stands there for the name that a source has for the weight.
-        optional: whether the rest of the state is complete without it.
-        weight: only in a target: the name of the weight that it belongs to, ``""`` if it belongs to
-            none or to one that is not known.
-        called: only in a target: what a file may call it: ``"{name}_momentum"``. ``{name}`` is the
-            name of the weight, and ``{flat}`` the same without ``/``.
-        never_negative: only in a target: whether no value of it is ever negative.
-
-    >>> adam = OptimizerSpec(("optimizer",), ("Adam",))
-    >>> StateSpec(adam, ("1 of 5",), weight="fc/kernel", called="m/{name}").at
-    ('1 of 5',)
-    """
-
-    optimizer: OptimizerSpec
-    at: tuple[str, ...]
-    optional: bool = False
-    weight: str = ""
-    called: str = ""
-    never_negative: bool = False
 
 
 class ArrayLike(Protocol):
@@ -415,8 +368,9 @@ class LayerSpec:
         order: the position of the layer among those of the target, in the order of computation as
             far as it is known.
         axes: what each axis stands for: ``"in"``, ``"out"``, ``"window"``, ``"channels"``,
-            ``"multiplier"``, ``"tokens"``, ``"width"``, or ``"flattened"`` for several in one, of
-            which the order is not known. ``()`` if it is not known.
+            ``"multiplier"``, ``"tokens"``, ``"width"``, ``"experts"`` before ``"in"`` and
+            ``"out"``, or ``"flattened"`` for several in one, of which the order is not known.
+            ``()`` if it is not known.
         flattened: the shape, without the batch, of what was flattened before it came into the
             layer. ``()`` if nothing was.
         after: the names of the layers that come right before it. None if it is not known.

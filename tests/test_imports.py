@@ -39,7 +39,8 @@ GROUND_FLOOR = {
     "dtypes": set[str](),
     "names": {"errors", "option_spelling"},
     "folding": {"errors"},
-    "specs": {"dtypes"},
+    "state_specs": set[str](),
+    "specs": {"dtypes", "state_specs"},
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
     "plugin.claim": set[str](),
     "plugin.source": {

@@ -289,7 +289,7 @@ ONLY_IN_PYTHON = {
     ("initreg/plugin/foreign.py", "torch.load(path, weights_only=True)"),  # it is PyTorch's
     ("initreg/plugin/foreign.py", "convert all parts together where they were made"),
     ("initreg/api/dumping.py", "meta= names the metagraph, and inference=True works without"),
-    ("initreg/api/restoring.py", "With atomic=True, all is read before anything is "),
+    ("initreg/api/written.py", "With atomic=True, all is read before anything is "),
     ("initreg/plan/html.py", " more: plan.to_text(limit=None)"),
     (
         "initreg/rules/rename_rules.py",

@@ -133,7 +133,7 @@ class Restore:
 
     def check_states(self) -> None:
         """Leave state of optimizers out of the plan that cannot be right, as its values show."""
-        self.plan = optimizer_states.checked(self.plan, self._array)
+        self.plan = optimizer_states.checked(self.plan, self.array_of)
 
     def warn(self) -> None:
         """Give one warning for each kind of row that the user should know of."""
@@ -187,7 +187,7 @@ class Restore:
     def _as_it_is(self, rows: Sequence[Row]) -> str:
         """How to say that an array is in the right order, for one that no rule has moved."""
         for row in rows:
-            spec = self._array(row).spec
+            spec = self.array_of(row).spec
             if spec.axes is None:
                 axes = tuple(range(len(spec.shape)))
                 name = glob.escape(spec.name)
@@ -219,7 +219,7 @@ class Restore:
             parts: list[tuple[Iterable[Any], Step | None]]
             parts = [(self._read(part), step) for part, step in self._parts(rows)]
             if atomic or any(
-                hasattr(v, "assign") for row in rows for v in self._array(row).read_from
+                hasattr(v, "assign") for row in rows for v in self.array_of(row).read_from
             ):
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
@@ -284,7 +284,7 @@ class Restore:
         label = self._target.label
         return f"{label} (which {others} initialises, too)" if others else label
 
-    def _array(self, row: Row) -> LazyArray:
+    def array_of(self, row: Row) -> LazyArray:
         """The array of a row. The row has a source, or this is a bug."""
         if row.source is None or row.array is None:
             raise ValueError(f"{row.name!r} has no source")
@@ -292,7 +292,7 @@ class Restore:
 
     def _position(self, row: Row) -> tuple[int, str, int]:
         """Where the array is read: by source, then by file and offset."""
-        return (row.source or 0, *position(self._array(row)))
+        return (row.source or 0, *position(self.array_of(row)))
 
     @property
     def _is_in_order(self) -> bool:
@@ -314,7 +314,7 @@ class Restore:
 
     def _read_pieces(self, row: Row) -> Iterator[tuple[PieceSpec, np.ndarray[Any, Any]]]:
         """Read one array, piece by piece. An axis of length 1 that one side lacks has one index."""
-        variable, array = self._variables[row.name], self._array(row)
+        variable, array = self._variables[row.name], self.array_of(row)
         shape = shape_in(variable, array.shape)
         boxes = [refitted(box, shape, array.shape) for box in boxes_of(variable, shape)]
         dtype = dtypes.to_numpy(variable.dtype)
@@ -332,7 +332,7 @@ class Restore:
     ) -> Iterator[tuple[VariableSpec, np.ndarray[Any, Any]]]:
         """Read arrays ahead of the target. None of them is kept here."""
         found = stream(
-            [self._array(r) for r in rows], ALIGNMENT, self._room(rows), self._is_in_order
+            [self.array_of(r) for r in rows], ALIGNMENT, self._room(rows), self._is_in_order
         )
         for index, array in found:
             variable = self._variables[rows[index].name]
@@ -357,7 +357,7 @@ class Restore:
         def of_row(index: int, shape: tuple[int, ...], nbytes: int) -> Any:
             row = rows[index]
             variable = self._variables[row.name]
-            as_stored = row.kind is Kind.MATCHED and not self._array(row).changes
+            as_stored = row.kind is Kind.MATCHED and not self.array_of(row).changes
             return room(variable, shape, nbytes) if as_stored else None
 
         return of_row

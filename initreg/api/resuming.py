@@ -23,6 +23,7 @@ from initreg.errors import (
 )
 from initreg.option_spelling import said
 from initreg.plugin.installed import default_registry
+from initreg.plugin.part_names import refuse_link_out
 from initreg.plugin.training import checkpoints_and_states
 from initreg.plugin.training_hookspecs import StateFile
 from initreg.storage import small_files
@@ -230,6 +231,7 @@ def _candidate(folder: Path, name: str, last: str) -> _Candidate:
     sidecar = sidecar_of(path)
     if os.path.lexists(sidecar):
         try:
+            refuse_link_out(sidecar, str(path), path)
             content = read_sidecar(sidecar)
         except InitregError as error:
             return _Candidate(path, _mtime(sidecar), None, error, written_at)

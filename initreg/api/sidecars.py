@@ -214,7 +214,7 @@ def read_sidecar(path: Path) -> Mapping[str, Any] | None:
         DamagedFile: it is not a sidecar, or was written by another version.
     """
     try:
-        content = json.loads(small_files.content(path, _LARGEST, "a sidecar"))
+        content = json.loads(small_files.content(path, _LARGEST, "a sidecar", is_json=True))
         valid = _is_sidecar(content, path)
         replaced = content.get("replaces")
         if replaced is not None and valid:

@@ -133,7 +133,7 @@ class SmartInit(Chain):
         self.expect_missing = Patterns(expect_missing, "expect_missing")
         self.atomic = switch(atomic, "atomic")
         unused = policy(on_unused, "on_unused")
-        way = _way(by)
+        way = way_of(by)
         opening, given = split(options, "SmartInit")
         rules = Rules.of(**given)
         kept = {
@@ -276,7 +276,7 @@ def policy(given: Any, option: str) -> Policy:
         ) from error
 
 
-def _way(given: Any) -> By | None:
+def way_of(given: Any) -> By | None:
     try:
         return None if given is None else By(given)
     except ValueError as error:

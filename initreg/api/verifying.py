@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out, switch
@@ -25,6 +26,7 @@ from initreg.errors import (
 )
 from initreg.option_spelling import Spelt, either, join, option, said
 from initreg.plugin.installed import default_registry
+from initreg.plugin.part_names import refuse_link_out
 from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
@@ -251,7 +253,10 @@ def _without(message: str, label: str) -> str:
 def _manifest_of(named: Source | None, files: Iterable[FilePath]) -> FilePath | None:
     if named is None or named.path is None:
         return None
-    return manifests.find(named.path, sorted(files, key=str))
+    found = manifests.find(named.path, sorted(files, key=str))
+    if isinstance(found, Path) and isinstance(named.path, Path):  # a store has no links
+        refuse_link_out(found, named.label, named.path)
+    return found
 
 
 def _files_of(array: LazyArray) -> Iterator[FilePath]:

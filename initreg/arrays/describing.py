@@ -85,6 +85,8 @@ def _state(name: str, value: Any) -> StateSpec | None:
 def check_state(state: StateSpec, what: str) -> None:
     """Raise PluginError if a field of names is not a tuple of str."""
     names_in(state.at, f"{what}: StateSpec.at")
+    if state.also_called != ():
+        names_in(state.also_called, f"{what}: StateSpec.also_called")
     for field in ("places", "classes", "names"):
         names_in(getattr(state.optimizer, field), f"{what}: OptimizerSpec.{field}")
     for each in state.optimizer.automatic:

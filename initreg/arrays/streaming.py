@@ -136,6 +136,7 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
                 and end <= value.offset <= end + _GAP
                 and not others.lie_in(value.file, end, value.offset)
                 and value.offset + value.length - begin <= _SPAN
+                and group.nbytes + size <= _SPAN
             ):
                 yield group
                 group = _Piece([], 0)

@@ -84,7 +84,8 @@ def _vote(pair: Paired) -> str | None:
 
 def _matters(pair: Paired) -> bool:
     return any(
-        {"in", "out"} <= set(spec.axes) or {"multiplier", "gates"} & set(spec.axes)
+        ({"in", "out"} <= set(spec.axes) and "experts" not in spec.axes)
+        or {"multiplier", "gates"} & set(spec.axes)
         for spec in pair.target.layers.values()
     )
 

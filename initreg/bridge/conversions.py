@@ -59,6 +59,8 @@ def change(
         return None
     axes = tuple("in" if axis == "flattened" and len(axes) > 1 else axis for axis in axes)
     kinds = set(axes)
+    if axes[:1] == ("experts",):
+        return _experts(shape, wanted, convention)
     if "in" in kinds and "out" in kinds:
         if "window" in kinds:
             return _convolution(shape, wanted, axes, convention)
@@ -115,6 +117,14 @@ def _convolution(
     order = (*range(2, ndim), 1, 0)
     moved = tuple(shape[axis] for axis in order)
     return Change(permute=order) if moved == wanted else None
+
+
+def _experts(shape: Shape, wanted: Shape, convention: str) -> Change | None:
+    if convention == TENSORFLOW:
+        return AS_IT_IS if shape == wanted else None
+    if len(shape) != 3 or (shape[0], shape[2], shape[1]) != wanted:
+        return None
+    return Change(permute=(0, 2, 1))
 
 
 def _into_pytorch(shape: Shape, wanted: Shape, convention: str) -> Change | None:

@@ -187,6 +187,12 @@ _TURNED = (
     "transpose_kernel. No rule turns a window: convert the array yourself"
 )
 
+# Sources: Mixtral and Llama 4 of transformers, (experts, out, in) and (experts, in, out).
+_EXPERTS = (
+    "as many inputs as outputs, and the modules of PyTorch do not agree on their order in the "
+    "kernels of experts"
+)
+
 
 @dataclass(slots=True)
 class _Lines:
@@ -230,6 +236,8 @@ class _Lines:
             if reordered:
                 self._ask(variable.name, weight.array.origin, reordered)
                 continue
+            if axes[:1] == ("experts",) and len(paired.fit) > 1:
+                doubt = _EXPERTS
             if doubt:
                 self.open.append(OpenQuestion((variable.name,), (weight.array.origin,), doubt))
                 continue

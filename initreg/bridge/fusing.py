@@ -82,6 +82,7 @@ class Splitting:
     def __init__(self, sources: Sequence[SourceLayer], targets: Sequence[TargetLayer]) -> None:
         self._targets = targets
         self._names = {each.name for each in sources}
+        self._own = {s.name: s.weights[roles.OWN].shape for s in sources if roles.OWN in s.weights}
         self._lasts = {split_name(each.name)[1] for each in sources}
         self._by_word = _kernels(targets)
         self._is_megatrons = any(_MEGATRON.fullmatch(name) for name in self._names)
@@ -89,6 +90,8 @@ class Splitting:
     def apart(self, layer: SourceLayer) -> list[SourceLayer]:
         """The layers in a layer that holds several. [] for any other layer, and if the target has
         such a layer as well."""
+        if roles.OWN in layer.weights:
+            return self._experts(layer)
         kernel, bias, word = _weights(layer)
         if kernel is None or not word or len(kernel.shape) != 2 or kernel.axis >= 0:
             return []
@@ -114,6 +117,33 @@ class Splitting:
             return Weight(weight.array, tuple(shape), along, at, len(sizes), sizes=lengths)
 
         return _layers(layer, fused, why, kernel, bias, part)
+
+    def _experts(self, layer: SourceLayer) -> list[SourceLayer]:
+        """The gates of experts and what they let through, of one array (experts, 2 * inner, width).
+
+        Source: Mixtral of transformers. Llama 4 and gpt-oss have (experts, width, 2 * inner), and
+        the latter has gates and others by turns.
+        """
+        weight = layer.weights[roles.OWN]
+        above, last = split_name(layer.name)
+        down = self._own.get(f"{above}.down_proj")
+        if last != "gate_up_proj" or down is None or len(down) != 3:
+            return []
+        experts, width, inner = down
+        if weight.shape != (experts, 2 * inner, width) or width == 2 * inner:
+            return []
+        if any(fit(layer, target) for target in self._targets):
+            return []
+        why = f"{last} holds {_listed(_GATED)}, one after the other"
+        return [
+            SourceLayer(
+                f"{above}.{name}",
+                layer.position,
+                {roles.OWN: Weight(weight.array, (experts, inner, width), 1, at, 2)},
+                why,
+            )
+            for at, name in enumerate(_GATED)
+        ]
 
     def _by_head(
         self, layer: SourceLayer, kernel: Weight, bias: Weight | None

@@ -146,10 +146,19 @@ def source_layers(arrays: Iterable[ArraySpec]) -> tuple[list[SourceLayer], list[
     whole = [each for layer in found.values() for each in _convolutions(layer)]
     layers = [each for layer in whole for each in (recurrent(layer) or [layer])]
     for layer in layers:
+        kernel, bias = layer.weights.get(roles.KERNEL), layer.weights.get(roles.BIAS)
+        if kernel is not None and bias is not None and _is_scale(kernel.shape, bias.shape):
+            layer.weights[roles.GAMMA] = layer.weights.pop(roles.KERNEL)
         is_norm = set(layer.weights) == {roles.GAMMA, roles.BIAS} or roles.MEAN in layer.weights
         if is_norm and roles.BIAS in layer.weights:
             layer.weights[roles.BETA] = layer.weights.pop(roles.BIAS)
     return layers, others
+
+
+def _is_scale(kernel: Sequence[int | None], bias: Sequence[int | None]) -> bool:
+    """Whether a weight scales each channel, and has axes of length 1 beside them: (1, 1, 1, 64), as
+    its bias has. Source: ConvNextV2GRN of transformers."""
+    return kernel == bias and len(kernel) > 1 and sum(axis != 1 for axis in kernel) == 1
 
 
 def _convolutions(layer: SourceLayer) -> list[SourceLayer]:
@@ -242,6 +251,12 @@ def convention_of(layers: Sequence[SourceLayer]) -> str | None:
     return None
 
 
+# The kernels of the experts of a mixture in one array. They are multiplied like those of dense
+# layers, and some programs store (experts, in, out), others (experts, out, in).
+EXPERTS = ("experts", "in", "out")
+_EXPERT = re.compile(r"expert", re.I)
+
+
 # --- targets --------------------------------------------------------------------------------------
 
 
@@ -263,6 +278,8 @@ def target_layers(
             role = roles.role(last, len(shape))
             spec = LayerSpec(name, "", role, position, _usual_axes(role, name, last, len(shape)))
         role = roles.role(spec.role, len(shape))
+        if role == roles.OWN and not spec.axes and len(shape) == 3 and _EXPERT.search(spec.name):
+            spec = replace(spec, axes=EXPERTS)
         if role == roles.BIAS and (roles.GAMMA in _roles(found, spec.name)):
             role = roles.BETA
         key = spec.name
@@ -293,6 +310,14 @@ def target_layers(
             )
         layer.variables[role] = variable
         layer.layers[role] = spec
+    for layer in found.values():
+        kernel, bias = (layer.variables.get(role) for role in (roles.KERNEL, roles.BIAS))
+        if kernel is None or bias is None or layer.kind:
+            continue
+        if _is_scale(kernel.shape or (), bias.shape or ()):
+            for old, new in ((roles.KERNEL, roles.GAMMA), (roles.BIAS, roles.BETA)):
+                layer.variables[new] = layer.variables.pop(old)
+                layer.layers[new] = replace(layer.layers.pop(old), axes=())
     return sorted(found.values(), key=lambda layer: layer.position)
 
 

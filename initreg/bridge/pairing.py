@@ -128,14 +128,14 @@ class _Pairing:
         return found
 
     def _alike(self, s: int, t: int) -> tuple[int, int]:
-        """How many layers of the source have the words of this one and fit the other one, and the
-        same for the target, if the names of the target count layers. Else (0, 0)."""
+        """How many layers of the source fit the one of the target and are as like it as this one,
+        and the same the other way round, if the names of the target count layers. Else (0, 0)."""
         if not (self.targets[t].automatic or _is_made_up(self.targets[t])):
             return 0, 0
-        mine, theirs = self.words[0][s], self.words[1][t]
+        least = self.likeness(s, t) - _MARGIN
         return (
-            sum(self.words[0][each] == mine for each in self.sources_of[t]),
-            sum(self.words[1][each] == theirs for each in self.targets_of[s]),
+            sum(self.likeness(each, t) >= least for each in self.sources_of[t]),
+            sum(self.likeness(s, each) >= least for each in self.targets_of[s]),
         )
 
     def _is_tied(self, one: int, other: int) -> bool:

@@ -153,8 +153,7 @@ def _fused(array: FusedArray) -> list[str]:
     lines = [
         f"# OPEN: {printable(array.array)} {array.shape}{count}: by its name it holds the",
         "# query, the key and the value, and neither the name nor a layer says how. Save these",
-        "# lines as a file, with numbers for the words in capitals, and map again with it: rules=,",
-        "# or --rules.",
+        "# lines as a rule file, with numbers for the words in capitals, and map again with it.",
         "# If it has one after the other:",
         *(f"#     {printable(line)}" for line in array.in_a_row),
     ]

@@ -17,10 +17,22 @@ from typing import Any
 from initreg.cli.flags import message
 from initreg.cli.parser import Parser
 from initreg.cli.printing import OutputFailed, show_json, write
-from initreg.cli.verbs import convert, dump, ls, map, plan, plugins, probe, resume, verify
+from initreg.cli.verbs import (
+    convert,
+    diff,
+    dump,
+    ls,
+    map,
+    plan,
+    plugins,
+    probe,
+    resume,
+    stats,
+    verify,
+)
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, plan, map, verify, convert, dump, resume)
+VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume)
 
 
 def parser() -> Parser:

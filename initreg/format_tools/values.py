@@ -5,7 +5,8 @@ An array whose bytes can still be verified and copied is an ``initreg.OpaqueExte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from initreg.dtypes import OpaqueDtype as OpaqueDtype
@@ -92,3 +93,23 @@ class WithoutValue(Unreadable):
     """An array of a file that holds no values at all, such as a metagraph. It can be compared."""
 
     unreadable = ""
+
+
+# A shape, an axis, the paddings of a few axes, a text: in as many elements at most.
+_MOST_OF_A_GRAPH = 64
+_OF_A_GRAPH = ("int32", "int64", "string", "bool")
+
+
+def is_of_a_graph(dtype: str, shape: Sequence[int]) -> bool:
+    """Whether a constant of a graph looks like a number of the graph itself and not like a weight.
+
+    Formats of graphs put such constants into ``.not_needed``.
+
+    Args:
+        dtype: its dtype.
+        shape: its shape.
+
+    >>> is_of_a_graph("int32", (4,)), is_of_a_graph("float32", (4,)), is_of_a_graph("int32", (999,))
+    (True, False, False)
+    """
+    return dtype in _OF_A_GRAPH and math.prod(shape) <= _MOST_OF_A_GRAPH

@@ -312,8 +312,8 @@ class _Pairing:
             count = len(saved) - len(copies)
             raise _Refused(
                 f"the source has {plural(count, 'array')} of state, and {len(pairs):,} of the "
-                f"{plural(len(members), 'variable')} are among them. It has other options, or is "
-                "for other weights"
+                f"{plural(len(members), 'variable')} are among them. It has other options, is for "
+                "other weights, or is of another library"
             )
 
     # --- the pairs --------------------------------------------------------------------------
@@ -376,10 +376,14 @@ class _Pairing:
         If it is not known what the source calls that, ``*`` stands for it.
         """
         if "{" not in state.called:
-            return [state.called] if state.called else []
+            return [state.called, *state.also_called] if state.called else []
         array = self._array_of(state)
         names = ["*"] if array is None else recorded_names(array)
-        return [state.called.format(name=name, flat=name.replace("/", "_")) for name in names]
+        return [
+            called.format(name=name, flat=name.replace("/", "_"))
+            for called in (state.called, *state.also_called)
+            for name in names
+        ]
 
 
 def _state(entry: ArraySpec | VariableSpec) -> StateSpec:

@@ -24,7 +24,7 @@ class Target(Protocol):
 
     It may have a method ``snapshot(variables)``, for ``atomic=True``. It takes the specs of
     variables and returns a function that gives them, and all that depends on them, what they have
-    now. It is called if a write fails.
+    now, or None if it cannot. The function is called if a write fails.
 
     And it may have a method ``layers()``, which returns what each variable is in its layer, as far
     as it knows: an :class:`initreg.LayerSpec` by the name of the variable. :func:`initreg.map` asks

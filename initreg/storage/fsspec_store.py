@@ -9,13 +9,15 @@ import contextlib
 import functools
 import secrets
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from initreg.storage.stores import Found, Replaced, StoreError, StoreStamp
+from initreg.storage.stores import Found, Replaced, StoreError, StoreStamp, in_this_process
 
 _CONCURRENCY = 16
+_MOST_OPEN = 16  # files
 # What tells one version of an object from another, best first, in what a file system says about it.
 # Sources: s3fs and adlfs (etag), gcsfs (generation), huggingface_hub (blob_id), and the others.
 _VERSIONS = (
@@ -37,13 +39,26 @@ class FsspecStore:
     """
 
     def __init__(self, fs: Any, prefix: str) -> None:
-        self.fs = fs
+        self._fs = fs
+        self._is_forked = False
         self._prefix = prefix
         is_for_threads = _is_async(fs) or _FOR_THREADS.intersection(_protocols(fs))
         self._lock = None if is_for_threads else threading.Lock()
         self.concurrency = 1 if self._lock else _CONCURRENCY
         self._opened: dict[tuple[str, StoreStamp], Any] = {}
+        weakref.finalize(self, _close_all, self._opened)
         self._is_conditional = bool(_CONDITIONAL.intersection(_protocols(fs)))
+
+    @property
+    def fs(self) -> Any:
+        if self._is_forked:
+            self._fs, self._is_forked = in_this_process(self._fs), False
+        return self._fs
+
+    def after_fork(self) -> None:
+        self._is_forked = True
+        self._lock = self._lock and threading.Lock()
+        self._opened.clear()
 
     def url(self, key: str) -> str:
         return f"{self._prefix}{key}"
@@ -76,13 +91,32 @@ class FsspecStore:
         try:
             if self._is_conditional:
                 return self._read_conditionally(key, stamp, offset, length)
-            data: bytes = self._call(self.fs.cat_file, key, start=offset, end=offset + length)
+            data: bytes
+            if self._lock is not None:
+                data = self._call(self._read_opened, key, stamp, offset, length)
+            else:
+                data = self.fs.cat_file(key, start=offset, end=offset + length)
         except FileNotFoundError as error:
             raise Replaced("it was removed") from error
         # After the read: what was read is of the version that is there now, or of one before.
         found = self.find(key)
         if found is None or found.stamp != stamp:
             raise Replaced()
+        return data
+
+    def _read_opened(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
+        """Read from a file that stays open: a packed member of an archive has to be unpacked from
+        its beginning, whenever it is opened."""
+        file = self._opened.pop((key, stamp), None) or self.fs.open(key, "rb")
+        try:
+            file.seek(offset)
+            data: bytes = file.read(length)
+        except BaseException:
+            file.close()
+            raise
+        self._opened[key, stamp] = file  # the last one used is the last one in the dict
+        if len(self._opened) > _MOST_OPEN:
+            self._opened.pop(next(iter(self._opened))).close()
         return data
 
     def _read_conditionally(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
@@ -110,7 +144,7 @@ class FsspecStore:
         beside = f"{folder}{slash}.initreg-{secrets.token_hex(4)}-{name}"
         try:
             self._call(self.fs.put_file, str(file), beside)
-            self._call(self.fs.mv, beside, key)
+            self._call(_renamed, self.fs, beside, key)
         except BaseException:
             with contextlib.suppress(Exception):
                 self._call(self.fs.rm_file, beside)
@@ -135,6 +169,23 @@ def _async_class() -> type[Any]:
 
     found: type[Any] = AsyncFileSystem
     return found
+
+
+def _renamed(fs: Any, old: str, new: str) -> None:
+    """Rename a file. ``mv`` of fsspec takes "?", "*" and "[" in a name for a pattern."""
+    from fsspec import AbstractFileSystem
+
+    if type(fs).mv is not AbstractFileSystem.mv and not _is_async(fs):
+        fs.mv(old, new)
+        return
+    fs.cp_file(old, new)
+    fs.rm_file(old)
+
+
+def _close_all(files: dict[Any, Any]) -> None:
+    for file in files.values():
+        with contextlib.suppress(Exception):
+            file.close()
 
 
 def _is_async(fs: Any) -> bool:

@@ -11,9 +11,10 @@ Source of the rules: RFC 9110, sections 8.8 (validators), 13.1.1 (If-Match), 14.
 from __future__ import annotations
 
 import contextlib
+import html
 import re
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from initreg.storage.stores import (
     Found,
@@ -22,12 +23,16 @@ from initreg.storage.stores import (
     StoreError,
     StoreStamp,
     Transient,
+    in_this_process,
 )
 
 _HEAD = 1 << 14  # bytes that the first request asks for
 _SMALL = 1 << 20  # bytes of a file that is taken from a server that sends only whole files
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_EMPTY = re.compile(r"bytes \*/(\d+)")
+_LONGEST_PAGE = 16 << 20  # bytes of a page that lists a folder
+_LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I)
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
+_PAGES = ("text/html", "application/xhtml+xml")
+_AS_SPELT = "%/:?#[]@!$&'()*+,;=~"  # what a URL may have. All else is encoded
 _LATER = {408, 425, 429}  # statuses below 500 that ask to try again
 _CONNECT, _SILENCE, _TOTAL = 15, 60, 300  # seconds
 
@@ -46,20 +51,25 @@ class HttpStore:
 
     def __init__(self, fs: Any, url: str) -> None:
         self.fs = fs
+        self._is_forked = False
         parts = urlsplit(url)
+        _ = parts.port  # a ValueError, if it is not a number
         host = parts.netloc.rpartition("@")[2]
         self._site = f"{parts.scheme}://{parts.netloc}/"
         self._shown = f"{parts.scheme}://{host}/"
-        self.key = unquote(parts.path.removeprefix("/"))
+        # Bytes that are not UTF-8 stay what they are.
+        self.key = unquote(parts.path.removeprefix("/"), errors="surrogateescape")
         # As the user spelt it. The server may tell "%20" from "+", or a signature may be of it.
-        self._spelt = {self.key: url.partition("#")[0]}
-        self._query = f"?{parts.query}" if parts.query else ""
+        self._spelt = {self.key: quote(url.partition("#")[0], safe=_AS_SPELT)}
+        self._query = f"?{quote(parts.query, safe=_AS_SPELT)}" if parts.query else ""
 
     def url(self, key: str) -> str:
-        return self._shown + quote(key, safe="/~!$&'()*+,;=:@")
+        return self._shown + quote(key, safe="/~!$&'()*+,;=:@", errors="surrogateescape")
 
     def _address(self, key: str) -> str:
-        return self._spelt.get(key) or self._site + quote(key) + self._query
+        return self._spelt.get(key) or (
+            self._site + quote(key, errors="surrogateescape") + self._query
+        )
 
     def find(self, key: str) -> Found | None:
         if not key or key.endswith("/"):
@@ -69,23 +79,33 @@ class HttpStore:
 
     def names(self, key: str) -> list[str]:
         """The names that the page of a folder links to, if the server makes such pages."""
-        try:
-            found = self.fs.ls(self._site + quote(key.rstrip("/")) + "/", detail=False)
-        except FileNotFoundError as error:
-            raise StoreError("there is no such folder") from error
-        except Exception as error:
-            raise StoreError("the server does not list it") from error
-        names = {unquote(urlsplit(each).path.rstrip("/").rpartition("/")[2]) for each in found}
-        return [name for name in names if name and name not in (".", "..")]
+        found: list[str] = self._run(self._names, f"{key.rstrip('/')}/" if key else "")
+        return found
 
     def read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
         data: bytes = self._run(self._read, key, stamp, offset, length)
         return data
 
+    def after_fork(self) -> None:
+        self._is_forked = True
+
     def _run(self, call: Any, *arguments: Any) -> Any:
+        from aiohttp import InvalidURL, TooManyRedirects
         from fsspec.asyn import sync
 
-        return sync(self.fs.loop, call, *arguments)
+        if self._is_forked:  # the threads and connections are the parent's
+            self.fs, self._is_forked = in_this_process(self.fs), False
+        try:
+            return sync(self.fs.loop, call, *arguments)
+        except TooManyRedirects as error:
+            raise StoreError("the server redirects without end") from error
+        except InvalidURL as error:
+            raise StoreError("it leads to an address that is not a URL of a web server") from error
+        except NotImplementedError as error:
+            raise StoreError(
+                "it is read inside the event loop of fsspec itself, which would wait for ever. "
+                "Call initreg from another thread"
+            ) from error
 
     def _get(self, session: Any, key: str, headers: dict[str, str]) -> Any:
         import aiohttp
@@ -105,25 +125,31 @@ class HttpStore:
         async with self._get(session, key, {"Range": f"bytes=0-{_HEAD - 1}"}) as answer:
             if answer.status in (404, 410):
                 return None
-            if answer.status == 416 and _EMPTY.fullmatch(answer.headers.get("Content-Range", "")):
+            if answer.status == 416 and answer.headers.get("Content-Range", "") == "bytes */0":
                 return Found(StoreStamp(0, _version(answer)))
             _check_status(answer)
             if answer.status == 206:
                 start, _, size = _part(answer)
                 if start != 0:
                     raise Transient("the server sent another part than the one asked for")
-                head = await answer.read()
-                if len(head) != min(size, _HEAD):
-                    raise Transient(f"the answer ended after {len(head):,} bytes")
+                head = await _body(answer, min(size, _HEAD))
                 return Found(StoreStamp(size, _version(answer)), head)
-            length = answer.content_length
-            if length is None or length > _SMALL:
+            body = await _small_body(answer)
+            return Found(StoreStamp(len(body), _version(answer)), body)
+
+    async def _names(self, key: str) -> list[str]:
+        session = await self.fs.set_session()
+        async with self._get(session, key, {}) as answer:
+            if answer.status >= 500 or answer.status in _LATER:
+                _check_status(answer)
+            if answer.status != 200 or answer.content_type not in _PAGES or _is_packed(answer):
                 answer.close()
-                raise NoRanges("it does not answer requests for a range of bytes")
-            body = await answer.read()
-            if len(body) != length:
-                raise Transient(f"the answer ended after {len(body):,} of {length:,} bytes")
-            return Found(StoreStamp(length, _version(answer)), body)
+                raise StoreError("the server does not list it")
+            page = await _at_most(answer, _LONGEST_PAGE)
+            if len(page) > _LONGEST_PAGE:
+                raise StoreError(f"the list is longer than {_LONGEST_PAGE:,} bytes")
+            at = str(answer.url)
+        return _linked(page.decode("utf-8", "surrogateescape"), at)
 
     async def _read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
         session = await self.fs.set_session()
@@ -142,15 +168,74 @@ class HttpStore:
                 raise Replaced()
             if (start, stop) != (offset, offset + length):
                 raise Transient("the server sent another part than the one asked for")
-            body: bytes = await answer.read()
-            if len(body) != length:
-                raise Transient(f"the answer ended after {len(body):,} of {length:,} bytes")
+            return await _body(answer, length)
+
+
+async def _at_most(answer: Any, count: int) -> bytes:
+    """The bytes of an answer. More than ``count`` if it has more, whose rest is not read."""
+    found = []
+    left = count + 1
+    while left > 0 and (piece := await answer.content.read(left)):
+        found.append(piece)
+        left -= len(piece)
+    if left <= 0:
+        answer.close()  # the connection cannot be used for another request
+    return b"".join(found)
+
+
+async def _body(answer: Any, length: int) -> bytes:
+    """The bytes of an answer, which has to have so many."""
+    body = await _at_most(answer, length)
+    if len(body) > length:
+        raise Transient(f"the answer has more than {length:,} bytes")
+    if len(body) != length:
+        raise Transient(f"the answer ended after {len(body):,} of {length:,} bytes")
+    return body
+
+
+async def _small_body(answer: Any) -> bytes:
+    """A whole file, if it is small and if one sees that it is complete."""
+    if _is_packed(answer):
+        answer.close()
+        raise StoreError("the server sends a packed file, although it was asked not to")
+    length = answer.content_length
+    # Without either, an answer that was cut off looks like one that is complete.
+    is_complete = length is not None or "chunked" in answer.headers.get("Transfer-Encoding", "")
+    if is_complete and (length is None or length <= _SMALL):
+        if length is not None:
+            return await _body(answer, length)
+        body = await _at_most(answer, _SMALL)
+        if len(body) <= _SMALL:
             return body
+    answer.close()
+    raise NoRanges("it does not answer requests for a range of bytes")
+
+
+def _linked(page: str, at: str) -> list[str]:
+    """The names of a folder that its page links to, whatever else it links to.
+
+    Args:
+        page: the page, in HTML.
+        at: its address.
+    """
+    folder = unquote(urlsplit(at).path, errors="surrogateescape")
+    found = set()
+    for groups in _LINK.findall(page):
+        try:
+            path = urlsplit(urljoin(at, html.unescape("".join(groups)))).path.rstrip("/")
+        except ValueError:
+            continue
+        parent, _, last = path.rpartition("/")
+        name = unquote(last, errors="surrogateescape")
+        is_here = unquote(parent, errors="surrogateescape") + "/" == folder
+        if is_here and name not in ("", ".", "..") and not set(name) & {"/", "\0"}:
+            found.add(name)
+    return sorted(found)
 
 
 def _check_status(answer: Any) -> None:
-    """Raise StoreError or Transient for an answer that is not one of success."""
-    if 200 <= answer.status < 300:
+    """Raise StoreError or Transient for an answer without the file, or with a changed one."""
+    if answer.status in (200, 206):
         return
     text = f"the server answers {answer.status} {answer.reason or ''}".rstrip()
     if answer.status >= 500 or answer.status in _LATER:
@@ -160,12 +245,16 @@ def _check_status(answer: Any) -> None:
     raise StoreError(text)
 
 
+def _is_packed(answer: Any) -> bool:
+    return str(answer.headers.get("Content-Encoding", "identity")).lower() != "identity"
+
+
 def _part(answer: Any) -> tuple[int, int, int]:
     """Where the part begins and ends that was sent, and how large the file is."""
     found = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if found is None:
         raise StoreError("the server does not say which part of the file it sends")
-    if answer.headers.get("Content-Encoding", "identity") != "identity":
+    if _is_packed(answer):
         raise StoreError("the server sends a packed part, although it was asked not to")
     return int(found[1]), int(found[2]) + 1, int(found[3])
 

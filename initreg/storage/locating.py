@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from initreg.errors import InitregError, MissingLibrary, SourceNotFound, UnreadableFile, one_line
 from initreg.option_spelling import option
 from initreg.storage.store_files import StoreFiles
+from initreg.storage.stores import without_secrets
 from initreg.store_paths import FilePath, StorePath
 
 # "s3://bucket/x", and fsspec's chains: "simplecache::https://host/x", "zip://m.npz::s3://b/a.zip".
@@ -100,6 +101,7 @@ def _of_url(url: str, storage_options: Mapping[str, Any] | None) -> Location:
         if not path.startswith("/"):
             raise SourceNotFound(f"{url}: a file URL has an absolute path: file:///folder/m.npz")
         return Location(Path(path), one_line(url))
+    url = scheme + url[len(scheme) :]
     try:
         import fsspec.core
     except ImportError as error:
@@ -107,13 +109,17 @@ def _of_url(url: str, storage_options: Mapping[str, Any] | None) -> Location:
     options = dict(storage_options or {})
     try:
         fs, key = fsspec.core.url_to_fs(url, **options)
+        return _in_file_system(fs, key, url)
+    except InitregError:
+        raise
     except ImportError as error:
         raise _missing(url, error) from error
     except ValueError as error:
-        raise SourceNotFound(f"{_shown(url)}: {error}") from error
+        raise SourceNotFound(f"{_shown(url)}: {without_secrets(str(error))}") from error
     except Exception as error:
-        raise UnreadableFile(f"{_shown(url)}: cannot be opened: {error}") from error
-    return _in_file_system(fs, key, url)
+        raise UnreadableFile(
+            f"{_shown(url)}: cannot be opened: {without_secrets(str(error))}"
+        ) from error
 
 
 def _missing(url: str, error: ImportError) -> MissingLibrary:
@@ -146,8 +152,7 @@ def _in_file_system(fs: Any, key: str, url: str) -> Location:
 
 def _shown(url: str) -> str:
     """A URL without passwords and signatures, for a message."""
-    without_user = re.sub(r"(://)[^/@]*@", r"\1", url)
-    return one_line(re.sub(r"\?[^:]*(?=::|$)", "", without_user))
+    return one_line(without_secrets(url))
 
 
 # --- objects --------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def read(path: FilePath) -> Manifest:
         DamagedFile: it is not a manifest of this version.
         UnreadableFile: the system cannot read it.
     """
-    data = small_files.content(path, _LARGEST, "a manifest")
+    data = small_files.content(path, _LARGEST, "a manifest", is_json=True)
     try:
         content = json.loads(data)
         if content["initreg_manifest"] != _VERSION:

@@ -10,6 +10,10 @@ from typing import Any
 
 from initreg.storage.stores import Found, Replaced, StoreError, StoreStamp
 
+_SHARED = (
+    "it was opened before this process was forked, which moves its position in both. Open it again"
+)
+
 
 class FileStore:
     """One open binary file. Its position is where it was after each read.
@@ -26,6 +30,13 @@ class FileStore:
         self._lock = threading.Lock()
         self.key = name
         self._fileno = _fileno(file)
+        self._is_shared = False  # its position, with the parent of a fork
+        if self._fileno is not None and not file.closed and file.writable():
+            file.flush()  # what was written is read, too
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._is_shared = self._fileno is None and not isinstance(self._file, io.BytesIO)
 
     def url(self, key: str) -> str:
         return f"<{type(self._file).__name__} {key!r}>"
@@ -40,6 +51,8 @@ class FileStore:
         with self._lock:
             if self._file.closed:
                 raise StoreError("the file was closed")
+            if self._is_shared:
+                raise StoreError(_SHARED)
             if self._fileno is not None:
                 data = os.pread(self._fileno, length, offset)
             else:
@@ -100,6 +113,11 @@ class TraversableStore:
         self._lock = threading.Lock()
         self._opened: dict[str, Any] = {}
         weakref.finalize(self, _close_all, self._opened)
+        self._is_shared = False
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._is_shared = True
 
     def url(self, key: str) -> str:
         return f"{self._prefix}{key}"
@@ -131,6 +149,8 @@ class TraversableStore:
 
     def read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
         with self._lock:
+            if self._is_shared:
+                raise StoreError(_SHARED)
             if self._size(key) != stamp.size:
                 raise Replaced()
             file = self._file(key)

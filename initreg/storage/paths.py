@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from initreg.errors import UnreadableFile
+from initreg.storage.open_files import StoreFile
 from initreg.storage.stamps import AnyStamp, Stamp
-from initreg.storage.store_files import StoreFile, files_of
+from initreg.storage.store_files import files_of
 from initreg.store_paths import FilePath, StorePath
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from initreg.errors import DamagedFile, UnreadableFile
-from initreg.storage.store_files import StoreFile, files_of
+from initreg.storage.open_files import StoreFile
+from initreg.storage.stand_ins import HEAD, stand_in
+from initreg.storage.store_files import files_of
 from initreg.store_paths import FilePath, StorePath
 
 
@@ -74,16 +76,17 @@ def plain_name(name: object) -> str:
     return name
 
 
-def content(path: FilePath, largest: int, what: str) -> bytes:
+def content(path: FilePath, largest: int, what: str, is_json: bool = False) -> bytes:
     """Read all bytes of a small file.
 
     Args:
         path: the file.
         largest: how many bytes it may have.
         what: what to call it in an error: ``"a manifest"``.
+        is_json: whether initreg itself wrote it, as JSON. Then a web page is not it.
 
     Raises:
-        DamagedFile: it is larger, or it is not a regular file.
+        DamagedFile: it is larger, it is not a regular file, or it is what a failed download left.
         UnreadableFile: the system cannot read it.
     """
     try:
@@ -98,4 +101,6 @@ def content(path: FilePath, largest: int, what: str) -> bytes:
         raise UnreadableFile(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > largest:
         raise DamagedFile(f"{path}: the file is too large: {what} has at most {largest:,} bytes")
+    if is_json and (found := stand_in(data[:HEAD], len(data))):
+        raise DamagedFile(f"{path}: this is {found}")
     return data

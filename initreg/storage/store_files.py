@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import io
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from initreg.errors import DamagedFile, UnreadableFile
 from initreg.storage.segments import Segments, merged
-from initreg.storage.stores import Found, NoRanges, Replaced, Store, StoreError, StoreStamp
+from initreg.storage.stores import (
+    Found,
+    NoRanges,
+    Replaced,
+    Store,
+    StoreError,
+    StoreStamp,
+    without_secrets,
+)
 from initreg.store_paths import StorePath
 
 T = TypeVar("T")
@@ -34,6 +42,18 @@ _LONGEST = 1 << 20  # bytes of ranges that were put together
 _MOST_KEPT = 64 << 20  # bytes of one file
 
 
+_alive: weakref.WeakSet[StoreFiles] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for files in list(_alive):
+        files._start()
+        files.store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class StoreFiles:
     """The files of one store, as one source uses them.
 
@@ -49,12 +69,17 @@ class StoreFiles:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._lock = threading.RLock()
+        self._start()
+        _alive.add(self)
         self._found: dict[str, Found | None] = {}
         self._names: dict[str, tuple[str, ...] | StoreError] = {}
         self._known: dict[str, Segments] = {}
         self._spent: dict[str, int] = {}  # what small requests have cost
         self._ended: dict[str, tuple[int, int]] = {}  # where the last read ended, and its length
+
+    def _start(self) -> None:
+        """Make locks and threads, which do not outlive a fork."""
+        self._lock = threading.RLock()
         self._reading: dict[str, threading.Lock] = {}  # of those who read a whole file
         self._pool: Any = None
 
@@ -69,8 +94,12 @@ class StoreFiles:
             UnreadableFile: the store does not say.
         """
         with self._lock:
+            if key in self._found:
+                return self._found[key]
+        # Without the lock, so that several are looked up at once. Of two answers the first counts.
+        found = self.tried(key, "cannot be looked at", lambda: self.store.find(key))
+        with self._lock:
             if key not in self._found:
-                found = self.tried(key, "cannot be looked at", lambda: self.store.find(key))
                 self._found[key] = found
                 if found is not None and found.stamp is not None:
                     known = self._known[key] = Segments()
@@ -83,14 +112,7 @@ class StoreFiles:
         with self._lock:
             keys = [key for key in keys if key not in self._found]
         if len(keys) > 1:
-            fresh = StoreFiles(self.store)
-            list(self._threads().map(lambda key: _quietly(fresh.find, key), keys))
-            with self._lock:
-                for key in keys:
-                    if key in fresh._found:
-                        self._found.setdefault(key, fresh._found[key])
-                    if key in fresh._known:
-                        self._known.setdefault(key, fresh._known[key])
+            list(self._threads().map(lambda key: _quietly(self.find, key), keys))
 
     def is_there(self, key: str) -> bool:
         """Whether something is at a key that may be read."""
@@ -204,6 +226,19 @@ class StoreFiles:
         elif ranges:
             list(self._threads().map(fetch, ranges))
 
+    def window(self, key: str, offset: int, length: int) -> Segments:
+        """Read a part of a file by several requests at once. It is not kept.
+
+        Returns:
+            The bytes of the part, up to the end of the file.
+        """
+        found = Segments()
+        stop = min(offset + length, self.stamp(key).size)
+        self._fetch(
+            key, found, [(at, min(at + _PIECE, stop)) for at in range(offset, stop, _PIECE)]
+        )
+        return found
+
     def prefetch(self, key: str, ranges: Iterable[tuple[int, int]]) -> None:
         """Read several parts of a file at once, so that :meth:`pread` knows them.
 
@@ -302,8 +337,9 @@ class StoreFiles:
                 ) from error
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise UnreadableFile(f"{url}: {what}: {_said(error)}") from error
-            except (TypeError, AttributeError, ImportError):
-                raise  # a fault of a program, which stays one
+            except (TypeError, AttributeError, ImportError) as error:
+                # A fault of a program, such as an option that does not exist. It stays one.
+                raise UnreadableFile(f"{url}: {what}: {_said(error)}") from error
             except Exception as error:
                 if tried == TRIES or time.monotonic() - begin > _PATIENCE:
                     times = f"{tried} times" if tried > 1 else "once"
@@ -327,58 +363,6 @@ class StoreFiles:
             return self._pool
 
 
-class StoreFile(io.RawIOBase):
-    """An open file of a store, read-only. Its bytes are kept by the store."""
-
-    def __init__(self, files: StoreFiles, key: str) -> None:
-        self._files = files
-        self._key = key
-        self._at = 0
-        self.name = files.store.url(key)
-
-    def pread(self, size: int, offset: int) -> bytes:
-        """As ``os.pread``."""
-        return self._files.pread(self._key, size, offset)
-
-    @property
-    def stamp(self) -> StoreStamp:
-        return self._files.stamp(self._key)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence)
-        if base is None:
-            base = self._files.stamp(self._key).size
-        if base + offset < 0:
-            raise ValueError(f"negative seek position {base + offset}")
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, into: Any) -> int:
-        view = memoryview(into).cast("B")
-        found = self.pread(len(view), self._at)
-        view[: len(found)] = found
-        self._at += len(found)
-        return len(found)
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0:
-            size = max(0, self._files.stamp(self._key).size - self._at)
-        found = self.pread(size, self._at)
-        self._at += len(found)
-        return found
-
-    readall = functools.partialmethod(read, -1)
-
-
 def files_of(path: StorePath) -> StoreFiles:
     """The store that a path is in."""
     assert isinstance(path.files, StoreFiles)
@@ -390,7 +374,7 @@ def _why(error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(without_secrets(str(error)).split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -7,9 +7,14 @@ again what failed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+# In a text: what is between "://" and "@", and what follows "?" in a URL.
+_USER = re.compile(r"(://)[^/\s'\"]*@")
+_QUERY = re.compile(r"(://[^?\s'\"]*)\?[^\s'\"]*?(?=::[a-z]|[\s'\"]|$)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,10 @@ class Store(Protocol):
         """
         ...
 
+    def after_fork(self) -> None:
+        """Called in a child process, which has no threads and connections of its own yet."""
+        ...
+
 
 class WritableStore(Store, Protocol):
     """A store that can be written to."""
@@ -101,3 +110,17 @@ class WritableStore(Store, Protocol):
     def remove(self, key: str) -> None:
         """Remove a file. It is not an error if it is not there."""
         ...
+
+
+def without_secrets(text: str) -> str:
+    """A text, in whose URLs there are no passwords and no signatures.
+
+    >>> without_secrets("no answer from https://user:pass@host/m.npz?sig=2024:x, sorry")
+    'no answer from https://host/m.npz sorry'
+    """
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
+
+
+def in_this_process(fs: Any) -> Any:
+    """The same file system of fsspec, made again after a fork: its threads are the parent's."""
+    return type(fs)(*fs.storage_args, **fs.storage_options)

@@ -11,6 +11,11 @@ from initreg_targets import variables as eager
 PutBack = Callable[[], None]
 
 
+def can_keep(variables: Iterable[Any]) -> bool:
+    """Whether :func:`keep_values` can: not the values that are spread over devices."""
+    return all(map(eager.is_one, variables))
+
+
 def keep_values(variables: Iterable[Any]) -> PutBack:
     """A function that gives the variables the values that they have now.
 

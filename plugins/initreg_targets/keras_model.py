@@ -17,7 +17,7 @@ from typing import Any
 from initreg import LayerSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
-from initreg_targets.keeping import PutBack, keep_values
+from initreg_targets.keeping import PutBack, can_keep, keep_values
 from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
 from initreg_targets.keras_names import (
@@ -156,6 +156,13 @@ class Model(Variables):
         if layers and own not in usual:
             self._others.setdefault(_identity(variable), []).extend((self._above + whole, whole))
 
+    def _made_up(self, own: str, in_model: str) -> Iterable[str]:
+        """Those names of a variable that Keras made up: with the name of the model, and without."""
+        if has_automatic_part(in_model, self._automatic):
+            return {own, in_model}
+        is_of_model = own.rpartition("/")[0] == self._above[:-1]  # a weight beside its layers
+        return {own} if is_of_model and self._model.name in self._automatic else ()
+
     def _specs(self) -> list[VariableSpec]:
         places = [self._places_of(v) for v in self._variables]
         given = [eager.name_of(v) for v in self._variables]
@@ -176,7 +183,7 @@ class Model(Variables):
                 aliases=eager.others(name, named, [] if state else found),
                 places=() if state else tuple(found),
                 automatic=(
-                    *({own, named[-1]} if has_automatic_part(named[-1], self._automatic) else ()),
+                    *self._made_up(own, named[-1]),
                     *self._others.get(_identity(variable), ()),
                 ),
                 state=state,
@@ -233,9 +240,11 @@ class Model(Variables):
         taken = variable.name in self._takers
         return None if taken else super().room(variable, shape, nbytes)
 
-    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack:
+    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack | None:
         """See ``initreg.Target``."""
         eager.check_writable(self._variables, self.label)
+        if not can_keep(self._variables):
+            return None
         found = [self._by_name[s.name] for s in variables if s.name in self._by_name]
         for part in self._parts:
             found += [*own_variables(part.layer), *part.variables()]

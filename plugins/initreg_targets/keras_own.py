@@ -104,7 +104,8 @@ class Own(Part):
 
     def keep(self) -> PutBack:
         before = self._others_saved()
-        values, attributes = keep_values(self._own), super().keep()
+        values = keep_values(v for v in self._own if eager.is_one(v))
+        attributes = super().keep()
 
         def put_back() -> None:
             values()

@@ -81,9 +81,12 @@ def _refuse_shared(arrays: Mapping[str, Any]) -> None:
     ranges = []
     for name, array in arrays.items():
         if array.size:
-            spans = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
-            start = array.__array_interface__["data"][0] + sum(s for s in spans if s < 0)
-            end = start + sum(abs(span) for span in spans) + array.itemsize
+            start = array.__array_interface__["data"][0]
+            end = start + array.nbytes
+            if not (array.flags.c_contiguous or array.flags.f_contiguous):
+                spans = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+                start += sum(s for s in spans if s < 0)
+                end = start + sum(abs(span) for span in spans) + array.itemsize
             ranges.append((start, end, name))
     ranges.sort()
     last_end, last = 0, ""

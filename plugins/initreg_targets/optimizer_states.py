@@ -25,6 +25,19 @@ _NEVER_NEGATIVE = {
     *("accumulated_delta_var", "v", "vhat", "u", "r", "c", "rms", "accum_grad", "accum_var"),
 }
 _SLOTS = _NEVER_NEGATIVE | {"m", "momentum", "average_gradient", "linear", "average"}  # of Keras 2
+# What keras and tf_keras call the same slot, in classes that compute the same from the same.
+_ADAM = {"momentum": "m", "velocity": "v", "velocity_hat": "vhat"}
+_TWINS: dict[str, Mapping[str, str]] = {
+    "Adam": _ADAM,
+    "AdamW": _ADAM,
+    "Adadelta": {slot: slot for slot in ("accumulated_grad", "accumulated_delta_var")},
+    "Adagrad": {"accumulator": "accumulator"},
+    "Adamax": {"momentum": "m", "norm": "u"},
+    "Ftrl": {slot: slot for slot in ("accumulator", "linear")},
+    "Lion": {"momentum": "m"},
+    "RMSprop": {slot: slot for slot in ("velocity", "momentum", "average_gradient")},
+    "SGD": {"momentum": "m"},
+}
 _NUMBERS = ("iteration", "iter", "learning_rate", "step_counter", "dynamic_scale", "momentum_cache")
 _INNER = "inner_optimizer"
 _MOST_IN_A_LIST = 100  # so that no data of a user is searched for optimizers
@@ -187,6 +200,7 @@ def _states(
                 weight=weight,
                 called=called,
                 never_negative=slot in _NEVER_NEGATIVE and _is_of_keras(levels[-1]),
+                also_called=slots.elsewhere(slot) if called else (),
             ),
         )
     return found
@@ -293,6 +307,7 @@ class _Slots:
         shared: Collection[str],
     ) -> None:
         innermost = inner_of(optimizer) or optimizer
+        self._optimizer = innermost
         self.is_legacy = is_legacy(innermost)
         self._by_id: dict[int, tuple[str, str]] = {}
         if self.is_legacy:
@@ -312,6 +327,15 @@ class _Slots:
         for name, spec in self._names.items():
             flat = name.replace("/", "_")
             self._flat[flat] = "" if flat in self._flat else spec  # a/b_c and a_b/c
+
+    def elsewhere(self, slot: str) -> tuple[str, ...]:
+        """What the other version of Keras calls a slot, in files that record names."""
+        twins = _TWINS.get(type(self._optimizer).__name__, {})
+        if self.is_legacy or not _is_of_keras(self._optimizer):
+            return ()
+        if is_a(self._optimizer, "tf_keras", "optimizers.Optimizer"):
+            return tuple(f"{{flat}}_{new}" for new, old in twins.items() if old == slot)
+        return (f"{twins[slot]}/{{name}}",) if slot in twins else ()
 
     def of(self, variable: Any) -> tuple[str, str, str]:
         """``("fc/kernel", "{flat}_momentum", "momentum")``: the name of the weight, what files call

@@ -14,7 +14,7 @@ from initreg import PieceSpec, Target, TargetError, VariableSpec, hookimpl
 from initreg_targets import variables as eager
 from initreg_targets.distributed import refuse_single_shards
 from initreg_targets.frameworks import find, is_keras_layer, is_module, is_variable
-from initreg_targets.keeping import PutBack, keep_values
+from initreg_targets.keeping import PutBack, can_keep, keep_values
 from initreg_targets.keras_names import is_unnamed
 from initreg_targets.object_paths import keys_of, places_of
 from initreg_targets.optimizer_states import is_optimizer as is_keras_optimizer
@@ -93,9 +93,11 @@ class Variables:
         """See ``initreg.Target``."""
         return self._memory.room(self._by_name[variable.name], shape, nbytes)
 
-    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack:
+    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack | None:
         """See ``initreg.Target``."""
         eager.check_writable(self._variables, self.label)
+        if not can_keep(self._variables):
+            return None
         return keep_values([self._by_name[spec.name] for spec in variables])
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
@@ -193,9 +195,11 @@ class Tracked(Variables):
             )
         ]
 
-    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack:
+    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack | None:
         """See ``initreg.Target``."""
         eager.check_writable(self._variables, self.label)
+        if not can_keep(self._variables):
+            return None
         found = [self._by_name[spec.name] for spec in variables]
         return keep_values([v for each in found for v in (each, *self._twins.get(id(each), ()))])
 

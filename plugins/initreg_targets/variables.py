@@ -118,6 +118,14 @@ def _is_reference(kind: Any) -> bool:
     return any(base.__name__ == "RefVariable" for base in kind.__mro__)
 
 
+def is_one(variable: Any) -> bool:
+    """Whether a variable has one value: it is neither sharded nor copied to several devices."""
+    inner = unwrapped(variable)
+    if type(inner).__name__ in _PLAIN:
+        return True
+    return not is_sharded(inner) and not is_a(inner, "tensorflow", "Variable")
+
+
 def value_of(variable: Any) -> Any:
     """The value of a variable, which later writes do not change. None if it has none yet."""
     import numpy as np

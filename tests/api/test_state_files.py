@@ -216,6 +216,28 @@ def test_a_state_file_that_is_a_link_out(tmp_path: Path) -> None:
     assert "its part checkpoint is a link out of the folder" in said
 
 
+@pytest.mark.parametrize(
+    ("is_link", "says"), [(True, "is a link out of the folder"), (False, "a git-lfs pointer")]
+)
+def test_a_sidecar_that_is_something_else(tmp_path: Path, is_link: bool, says: str) -> None:
+    """A sidecar that is a link out of the folder, or was not downloaded, is not read: the one
+    before is taken, with the reason."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    saved(folder, "model-1", 10.0, step=1)
+    saved(folder, "model-2", 20.0, step=2)
+    sidecar = folder / "model-2.resume.json"
+    os.rename(sidecar, tmp_path / "elsewhere.json")
+    if is_link:
+        sidecar.symlink_to(tmp_path / "elsewhere.json")
+    else:
+        sidecar.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    path, said = told(folder)
+    assert path == "model-1"
+    assert "model-2" in said
+    assert says in said
+
+
 def test_files_that_are_not_state_files(tmp_path: Path) -> None:
     """A folder, a pipe, binary data, a file without a path: all are as if they were not there."""
     write(tmp_path, "model-1", 10.0)

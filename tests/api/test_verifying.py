@@ -322,3 +322,39 @@ def test_it_is_found_from_any_of_a_checkpoints_names(tmp_path: Path) -> None:
     shutil.copytree(tmp_path, tmp_path / "copy", ignore=shutil.ignore_patterns("copy"))
     os.remove(tmp_path / "copy" / "m.ckpt-7.data-00000-of-00001")
     assert not initreg.verify(tmp_path / "copy" / "m.ckpt-7").ok
+
+
+def test_a_manifest_that_is_a_link_out(tmp_path: Path) -> None:
+    """A manifest that lies beside the file, and is a link out of the folder, is not followed. One
+    that is passed is."""
+    (tmp_path / "model").mkdir()
+    path = save(tmp_path / "model", "m.npz")
+    beside = path.with_name("m.npz.manifest.json")
+    os.rename(beside, tmp_path / "elsewhere.json")
+    beside.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(initreg.RefusedFile, match=r"m\.npz\.manifest\.json is a link out of the"):
+        initreg.verify(path)
+    os.remove(beside)
+    shutil.copy(tmp_path / "elsewhere.json", path.with_name("real.json"))
+    beside.symlink_to("real.json")
+    assert initreg.verify(path).ok
+    os.remove(beside)
+    link = path.with_name("link.json")
+    link.symlink_to(path.with_name("real.json"))
+    assert initreg.verify(path, manifest=link).ok
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git-lfs pointer"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "an HTML page"),
+    ],
+)
+def test_a_manifest_that_was_not_downloaded(tmp_path: Path, content: bytes, says: str) -> None:
+    """A pointer or a web page in place of a manifest is said to be that."""
+    path = save(tmp_path, "m.npz")
+    path.with_name("m.npz.manifest.json").write_bytes(content)
+    found = initreg.verify(path)
+    assert says in found.problems[0]
+    assert "m.npz.manifest.json" in found.problems[0]

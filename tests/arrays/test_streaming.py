@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import zlib
@@ -17,13 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import initreg
 from initreg.arrays import inflating, reader, streaming, threads
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.extent_checks import check
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
-from initreg.arrays.streaming import position, stream
+from initreg.arrays.streaming import _pieces, position, stream
 from initreg.errors import DamagedFile, InitregError
 from initreg.specs import Extent, SlicedExtent
 
@@ -770,3 +772,14 @@ def test_two_streams_of_one_map_at_once(tmp_path: Path, small_numbers: None) -> 
             for found in pool.map(lambda _: list(stream(arrays)), range(6)):
                 assert_whole(found, wanted)
     assert own_threads() == []
+
+
+def test_well_packed_neighbours_do_not_fill_the_memory() -> None:
+    """Small packed arrays of a store are read together only as far as they unpack to little."""
+    data = io.BytesIO()
+    np.savez_compressed(data, **{f"w{i:03}": np.zeros(200_000, "f4") for i in range(60)})
+    assert len(data.getvalue()) < 100_000
+    with initreg.open(data) as arrays:
+        pieces = list(_pieces([*arrays.values()], [800_000] * 60))
+    assert sum(len(piece.indices) for piece in pieces) == 60
+    assert max(piece.nbytes for piece in pieces) <= 4 << 20

@@ -227,6 +227,21 @@ def test_more_layers_on_one_side_are_left_open() -> None:
     assert not found.variables
 
 
+def test_numbers_prove_nothing_if_others_fit_as_well() -> None:
+    """Two kernels of a window of 1 and as many inputs as outputs: one of a transposed convolution,
+    after a body with one of the other kind. Both may be the one that is numbered like the first
+    layer of the body."""
+    model = Model().add(
+        "Conv2DTranspose", "conv2d_transpose", 1, 1, 6, 4, automatic=True, bias=False
+    )
+    model.add("Conv2D", "conv2d", 1, 1, 6, 6, automatic=True, bias=False)
+    model.add("Conv2DTranspose", "conv2d_transpose_1", 1, 1, 6, 6, automatic=True, bias=False)
+    source = {"0.body.0.weight": (4, 6, 1, 1), "0.body.1.weight": (6, 6, 1, 1)}
+    found = model.map(source | {"1.weight": (6, 6, 1, 1)})
+    assert to(found) == {"conv2d_transpose": "0.body.0"}
+    assert open_ones(found) == {"conv2d/kernel", "conv2d_transpose_1/kernel"}
+
+
 def test_two_towers_are_not_told_apart() -> None:
     """Interleaved automatic names, and towers that are numbered."""
     model = Model()
@@ -384,6 +399,23 @@ def test_batch_norm_beside_layer_norm() -> None:
         "two/gamma": "z.weight",
         "two/beta": "z.bias",
     }
+
+
+def test_a_scale_with_axes_of_length_1() -> None:
+    """ConvNeXt V2: the weight and the bias are (1, 1, 1, 8). In PyTorch, they stay so."""
+    source = {"grn.weight": (1, 1, 1, 8), "grn.bias": (1, 1, 1, 8)}
+    found = Model().norm("grn", 8).map(source)
+    assert {e.variable: (e.arrays, e.change.shape) for e in found.variables} == {
+        "grn/gamma": (("grn.weight",), (8,)),
+        "grn/beta": (("grn.bias",), (8,)),
+    }
+    own = [VariableSpec(f"my.{name}", shape, "float32") for name, shape in source.items()]
+    found = mapped("s", "t", arrays(source), own, {})
+    assert {each.variable: each.arrays for each in found.variables} == {
+        "my.grn.weight": ("grn.weight",),
+        "my.grn.bias": ("grn.bias",),
+    }
+    assert not any(each.change for each in found.variables)
 
 
 @pytest.mark.parametrize(

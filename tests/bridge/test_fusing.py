@@ -152,6 +152,78 @@ def test_a_gate_and_what_it_lets_through() -> None:
     ]
 
 
+# --- experts --------------------------------------------------------------------------------------
+
+
+def experts(**shapes: tuple[int, ...]) -> tuple[list[VariableSpec], dict]:  # type: ignore[type-arg]
+    """The weights of a layer of somebody's own, of which no axis is known."""
+    variables, known = [], {}
+    for name, shape in shapes.items():
+        path = f"moe/experts/{name}"
+        variables.append(VariableSpec(path, shape, "float32"))
+        known[path] = LayerSpec("moe/experts", "Experts", name, 0)
+    return variables, known
+
+
+def mapped_experts(source: dict[str, tuple[int, ...]], **shapes: tuple[int, ...]) -> Mapped:
+    return mapped("s", "t", arrays(source), *experts(**shapes))
+
+
+def found_of(found: Mapped) -> dict[str, tuple[str, int, tuple[int, ...]]]:
+    return {
+        each.variable.rpartition("/")[2]: (each.arrays[0], each.part, each.change.permute)
+        for each in found.variables
+    }
+
+
+def test_gates_of_experts_are_taken_apart() -> None:
+    """Mixtral: 4 experts with 6 inner features of 8, the outputs before the inputs."""
+    source = {"mlp.experts.gate_up_proj": (4, 12, 8), "mlp.experts.down_proj": (4, 8, 6)}
+    found = mapped_experts(
+        source, expert_gate=(4, 8, 6), expert_intermediate=(4, 8, 6), expert_down=(4, 6, 8)
+    )
+    assert found.is_complete
+    assert found_of(found) == {
+        "expert_gate": ("mlp.experts.gate_up_proj", 0, (0, 2, 1)),
+        "expert_intermediate": ("mlp.experts.gate_up_proj", 1, (0, 2, 1)),
+        "expert_down": ("mlp.experts.down_proj", 0, (0, 2, 1)),
+    }
+
+
+def test_words_and_not_shapes_decide_between_experts() -> None:
+    """In PyTorch, up has the shape that down has in Keras. Both are turned, or both are not."""
+    turned = {"mlp.experts.up_proj": (4, 6, 8), "mlp.experts.down_proj": (4, 8, 6)}
+    found = mapped_experts(turned, expert_up=(4, 8, 6), expert_down=(4, 6, 8))
+    assert found_of(found) == {
+        "expert_up": ("mlp.experts.up_proj", 0, (0, 2, 1)),
+        "expert_down": ("mlp.experts.down_proj", 0, (0, 2, 1)),
+    }
+    same = {"mlp.experts.up_proj": (4, 8, 6), "mlp.experts.down_proj": (4, 6, 8)}
+    found = mapped_experts(same, expert_up=(4, 8, 6), expert_down=(4, 6, 8))
+    assert found_of(found) == {
+        "expert_up": ("mlp.experts.up_proj", 0, ()),
+        "expert_down": ("mlp.experts.down_proj", 0, ()),
+    }
+
+
+def test_experts_with_as_many_inputs_as_outputs_are_open() -> None:
+    """Nothing says whether they are turned."""
+    source = {"mlp.experts.up_proj": (4, 8, 8), "mlp.experts.down_proj": (4, 8, 8)}
+    found = mapped_experts(source, expert_up=(4, 8, 8), expert_down=(4, 8, 8))
+    assert not found.variables
+    assert all("as many inputs as outputs" in each.why for each in found.open)
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 12), (4, 12, 12)])
+def test_gates_in_another_order_are_left(shape: tuple[int, ...]) -> None:
+    """Llama 4 and gpt-oss have the inputs first, and the latter has gates and others by turns."""
+    source = {"mlp.experts.gate_up_proj": shape, "mlp.experts.down_proj": (4, 6, shape[1])}
+    found = mapped_experts(
+        source, expert_gate=(4, shape[1], 6), expert_intermediate=(4, shape[1], 6)
+    )
+    assert not found.variables
+
+
 # --- one kernel of three arrays -------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ def test_no_option_is_abbreviated(verb: str, capsys: pytest.CaptureFixture[str])
         "plugins": [],
         "convert": ["a", "b"],
         "dump": ["a", "b"],
+        "diff": ["a", "b"],
         "plan": ["a", "--onto", "b"],
         "map": ["a", "--onto", "b"],
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from initreg import DamagedFile, InitregError
-from initreg.format_tools.values import UNKNOWN, Computed, Unreadable, WithoutValue
+from initreg.format_tools.values import UNKNOWN, Computed, Unreadable, WithoutValue, is_of_a_graph
 
 
 def test_a_computed_array_is_made_when_it_is_asked_for() -> None:
@@ -37,3 +37,20 @@ def test_an_array_without_value_can_be_compared() -> None:
     assert array.unreadable == ""
     with pytest.raises(InitregError, match="holds no values"):
         np.asarray(array)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "expected"),
+    [
+        ("int32", (), True),
+        ("int64", (8, 8), True),
+        ("string", (3,), True),
+        ("bool", (), True),
+        ("int32", (65,), False),
+        ("float32", (), False),
+        ("int8", (4,), False),
+    ],
+)
+def test_numbers_of_a_graph(dtype: str, shape: tuple[int, ...], expected: bool) -> None:
+    """Axes, shapes and paddings are small and have no fractions. A weight may be small, too."""
+    assert is_of_a_graph(dtype, shape) is expected

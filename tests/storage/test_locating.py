@@ -214,3 +214,11 @@ def test_paths_in_a_store() -> None:
     assert len({path, path.parent / "m.tar.npz"}) == 1
     assert (path.exists(), path.is_file(), path.is_dir()) == (False, False, False)
     assert re.fullmatch(r"StorePath\('memory://a/b/m\.tar\.npz'\)", repr(path))
+
+
+def test_what_was_not_flushed_is_read(tmp_path: Path) -> None:
+    """An open file that was written to is read with what its buffer holds."""
+    initreg.save(tmp_path / "m.npz", {"w": np.arange(3)})
+    with open(tmp_path / "new", "w+b") as file:
+        file.write((tmp_path / "m.npz").read_bytes())
+        assert np.array_equal(initreg.load(file)["w"], np.arange(3))

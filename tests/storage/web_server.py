@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
+
+_QUIET = 0.1  # seconds without a request, after which those that came are a round
 
 
 class WebServer:
@@ -25,6 +28,9 @@ class WebServer:
         matches: whether it minds If-Match.
         lists: whether the page of a folder links to its files.
         pause: seconds before each answer.
+        rounds: how often requests were answered together, if ``gathers``.
+        gathers: whether answers wait until no further request comes, so that requests that do not
+            depend on each other are one round.
         faults: what goes wrong with the next requests, one after the other: a status, "drop" for a
             connection that is closed, "short" for an answer that ends too early, "shifted" for
             another part than the one asked for, "whole" for the whole file. None is no fault.
@@ -39,6 +45,10 @@ class WebServer:
         self.ranges = self.etags = self.matches = True
         self.lists = False
         self.pause = 0.0
+        self.gathers = False
+        self.rounds = 0
+        self._waiting: list[threading.Event] = []
+        self._last = 0.0
         self.faults: list[Any] = []
         self.lock = threading.Lock()
         self.busy = 0
@@ -48,7 +58,21 @@ class WebServer:
         """Forget what was counted."""
         self.requests.clear()
         self.headers.clear()
-        self.sent = 0
+        self.sent = self.rounds = 0
+
+    def wait(self) -> None:
+        """Wait until no further request comes."""
+        mine = threading.Event()
+        with self.lock:
+            self._waiting.append(mine)
+            self._last = time.monotonic()
+        while not mine.wait(_QUIET / 4):
+            with self.lock:
+                if mine in self._waiting and time.monotonic() - self._last > _QUIET:
+                    self.rounds += 1
+                    for each in self._waiting:
+                        each.set()
+                    self._waiting.clear()
 
     def etag(self, path: Path) -> str:
         status = path.stat()
@@ -72,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if web.pause:
                 time.sleep(web.pause)
+            if web.gathers:
+                web.wait()
             self._answer(fault)
         finally:
             with web.lock:
@@ -79,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, fault: Any) -> None:
         web = self.web
-        path = web.folder / unquote(urlsplit(self.path).path).lstrip("/")
+        path = web.folder / os.fsdecode(unquote_to_bytes(urlsplit(self.path).path).lstrip(b"/"))
         wanted = self.headers.get("Range")
         with web.lock:
             web.requests.append((self.path, wanted))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -94,6 +95,41 @@ def test_a_checkpoint_of_one_model(trained: bool, tmp_path: Path) -> None:
     assert [v.path for v in ours.weights] != [v.path for v in saved.weights]
     with pytest.warns(UnusedWarning, match="save_counter"):
         SmartInit(tmp_path).init(ours)
+    assert bits(ours.weights) == bits(saved.weights)
+
+
+class Scaled(keras.Model):
+    """A model with a weight of its own beside its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = layers.Dense(SIZE)
+        self.second = layers.Dense(SIZE, name="second")
+        self.gain = self.add_weight(shape=(SIZE,), name="gain")
+
+    def call(self, x: Any) -> Any:
+        return self.second(self.first(x)) * self.gain
+
+
+@pytest.mark.parametrize("kind", ["read", "model=", "export", "weights"])
+def test_a_weight_of_the_model_itself(kind: str, tmp_path: Path) -> None:
+    """A weight beside layers is restored with them, though its name begins with an automatic one
+    of the model: ``scaled/gain`` is ``scaled_1/gain``."""
+    x = np.random.default_rng(0).uniform(-1, 1, (2, SIZE)).astype("f4")
+    saved, ours = Scaled(), Scaled()
+    saved(x), ours(x)
+    fill(saved)
+    path = tmp_path / ("m.weights.h5" if kind == "weights" else "m")
+    if kind == "read":
+        tf.train.Checkpoint(saved).write(str(path))
+    elif kind == "model=":
+        tf.train.Checkpoint(model=saved, step=tf.Variable(1)).write(str(path))
+    elif kind == "export":
+        saved.export(path, verbose=False)
+    else:
+        saved.save_weights(path)
+    SmartInit(path, on_missing="error", on_unused="ignore").init(ours)
+    assert np.array_equal(ours(x), saved(x))
     assert bits(ours.weights) == bits(saved.weights)
 
 

@@ -214,7 +214,10 @@ EXPECTED: dict[str, dict[str, str]] = {
     "eager": {"opening_is_lazy": "initreg_open read every array. Return Extents, or objects"},
     "wrong": {"values_are_exact": "sample.wrong: 'w' reads as\narray([2."},
     "renamer": {"names_shapes_and_dtypes": "not expected: ['W']; expected, but not listed: ['w']"},
-    "holder": {"closing_lets_the_file_go": "still open: give your mapping a close()"},
+    "holder": {
+        "closing_lets_the_file_go": "still open: give your mapping a close()",
+        "stores_are_read": "sample.holder: in a store: kit://sample.holder: only a local file can",
+    },
     "single": {"threads_read_at_once": "'w' read by 8 threads at once is\narray([0."},
     "trusting": {"changed_bytes_do_no_harm": "bytes of memory. Compare what the header asks for"},
     "padding": {

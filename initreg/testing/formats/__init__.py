@@ -31,11 +31,18 @@ from initreg.testing.formats.damage import DamageTests
 from initreg.testing.formats.parts import PartsTests
 from initreg.testing.formats.reading import ReadingTests
 from initreg.testing.formats.saving import SavingTests
+from initreg.testing.formats.stores import StoresTests
 from initreg.testing.formats.unreadable import UnreadableTests
 
 
 class FormatContract(
-    ClaimingTests, ReadingTests, UnreadableTests, DamageTests, PartsTests, SavingTests
+    ClaimingTests,
+    ReadingTests,
+    UnreadableTests,
+    DamageTests,
+    PartsTests,
+    StoresTests,
+    SavingTests,
 ):
     """Subclass it as ``TestSomething``, set ``format`` and write ``samples``. If your format lists
     arrays that cannot be read, write ``unreadable``, too.
@@ -48,7 +55,7 @@ class FormatContract(
             ``{"allow_pickle": True}``.
         exempt: what the format cannot have, each with the reason in words:
             ``{"truncation": "a text file may end after any line"}``. The keys are ``"files"``,
-            ``"lazy"``, ``"truncation"``, ``"memory"``, and ``"foreign NAME"`` for a file of the
-            kit's own (``initreg.testing.formats.files``) that rightly is one of yours.
+            ``"stores"``, ``"lazy"``, ``"truncation"``, ``"memory"``, and ``"foreign NAME"`` for a
+            file of the kit's own (``initreg.testing.formats.files``) that rightly is one of yours.
         flips: how often each sample is opened with bytes changed at random.
     """

@@ -104,6 +104,8 @@ class FailingTests(TargetBase):
         target = self._target(obj)
         specs = self._specs(target)
         put_back = target.snapshot(list(specs.values()))  # type: ignore[attr-defined]
+        if put_back is None:
+            pytest.skip("the target cannot keep these values")
         self._init(obj, given)
         put_back()
         self._expect(obj, before, "after a restore that was undone")

@@ -405,3 +405,23 @@ def test_no_tensorflow_is_imported(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("kind", ["int4", "string"])
+def test_tensors_that_share_their_bytes(tmp_path: Path, kind: str) -> None:
+    """A few tensors may share a buffer. If hundreds do, a small file would fill the memory."""
+    if kind == "string":
+        large, small = np.array([b"x" * 1_000_000], object), np.array([b""], object)
+    else:
+        large, small = np.zeros(2_000_000, ml_dtypes.int4), np.zeros(1, ml_dtypes.int4)
+    for count, is_allowed in ((5, True), (100, False)):
+        shared = [(f"w{number}", small) for number in range(count)]
+        found = models.model([("w", large), *shared])
+        for tensor in found.subgraphs[0].tensors[2:]:
+            tensor.buffer, tensor.shape = found.subgraphs[0].tensors[1].buffer, [*large.shape]
+        path = save(tmp_path / "m.tflite", found)
+        if is_allowed:
+            assert len(initreg.load(path)) == count + 1
+        else:
+            with pytest.raises(initreg.DamagedFile, match="They overlap"):
+                initreg.open(path)

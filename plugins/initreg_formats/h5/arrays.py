@@ -20,7 +20,7 @@ from initreg_formats.h5.hdf5.content import UNDEFINED, Unknown, number
 from initreg_formats.h5.hdf5.datatypes import OPAQUE, SEQUENCE, Type, datatype
 from initreg_formats.h5.hdf5.heaps import local_heap, text
 from initreg_formats.h5.hdf5.messages import Layout, Space
-from initreg_formats.h5.hdf5.strings import DESCRIPTOR
+from initreg_formats.h5.hdf5.strings import DESCRIPTOR, NULLS
 from initreg_formats.h5.native import Native
 from initreg_formats.h5.string_arrays import Strings, in_a_row, in_chunks
 from initreg_formats.h5.walk import Dataset, as_text
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 1 << 60
 _CHUNK_MEMORY = 250  # bytes that a chunk in a list takes, about
-_NULLS = 1  # the padding of strings as numpy has it
 _FILTERS = {1: "zlib", 2: "shuffle", 3: "fletcher32", 6: "scale-offset", 32000: "lzf"}
 _WITH_VALUES = ("shuffle", "scale-offset")
 _NAMES = {4: "szip", 5: "n-bit"}
@@ -129,7 +128,7 @@ class _Found:
         # With an axis of 0 the others may have any length, which numpy does not accept.
         if math.prod(axis or 1 for axis in self.shape) * kind.size > _MOST_BYTES:
             raise DamagedFile(f"{self.what} has the impossible shape {self.shape}. {AGAIN}")
-        if kind.is_text and (kind.kind == SEQUENCE or kind.padding != _NULLS):
+        if kind.is_text and (kind.kind == SEQUENCE or kind.padding != NULLS):
             return self._strings()
         dtype = self._dtype()
         nbytes = math.prod(self.shape) * kind.size

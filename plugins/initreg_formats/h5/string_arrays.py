@@ -12,7 +12,7 @@ from initreg.format_tools.files import read_at
 from initreg_formats.h5.container import Container, structures
 from initreg_formats.h5.hdf5.content import Bad
 from initreg_formats.h5.hdf5.datatypes import STRING, Type
-from initreg_formats.h5.hdf5.strings import strings
+from initreg_formats.h5.hdf5.strings import ENDS, SPACES, strings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,12 +57,28 @@ class Strings:
         count = math.prod(self.shape)
         with structures(self._what):
             data = self._stored() if count else b""
+            if self._kind.kind == STRING:
+                return _fixed(data, self._kind).reshape(self.shape)
             found = strings(self._container.content, self._kind, data, count, self._was_read)
         self._was_read = True
-        is_fixed = self._kind.kind == STRING
-        array = np.empty(count, f"S{self._kind.size}" if is_fixed else object)
+        array = np.empty(count, object)
         array[:] = found
         return array.reshape(self.shape)
+
+
+def _fixed(data: bytes, kind: Type) -> np.ndarray[Any, Any]:
+    """Strings of fixed length, as numpy has them: filled with NUL."""
+    import numpy as np
+
+    letters = np.frombuffer(data, np.uint8).reshape(-1, kind.size).copy()
+    if kind.padding == SPACES:
+        ends = np.logical_and.accumulate(letters[:, ::-1] == ord(" "), axis=1)[:, ::-1]
+    elif kind.padding == ENDS:
+        ends = np.logical_or.accumulate(letters == 0, axis=1)
+    else:
+        return letters.view(f"S{kind.size}")
+    letters[ends] = 0
+    return letters.view(f"S{kind.size}")
 
 
 def in_a_row(container: Container, address: int, size: int) -> Callable[[], bytes]:
@@ -78,6 +94,7 @@ def in_chunks(
     from initreg.format_tools import chunks
 
     chunks.check(extent, path, container.label, container.max_inflation)
+    container.content.claim_strings(sum(chunk.length for chunk in extent.chunks))
 
     def fetch(offset: int, into: memoryview) -> None:
         found = read_at(container.window[0], len(into), offset)

@@ -101,6 +101,7 @@ class _Bundle:
                 f"{what}: its header is damaged: it has {error}. Download or copy it again"
             ) from error
         self._dtypes: dict[int, str] = {}  # what _dtype returned
+        self._of_strings = 0  # bytes of all arrays of strings
         self.copies: dict[str, str] = {}
         self._entries: dict[bytes, Entry] = {}
         for key, value in found.items():
@@ -191,6 +192,9 @@ class _Bundle:
             self._sources[entry.shard], entry.offset, entry.size, entry.shape, entry.crc, order
         )
         check_piece(piece)
+        self._of_strings += piece.size
+        size = sum(source.size for source in self._sources.values())
+        DamagedFile.check_shared(self._what, size, self._of_strings)
         return piece
 
     def _parts(self) -> dict[bytes, _Parts]:

@@ -243,6 +243,30 @@ def test_many_arrays_over_the_same_strings(path):
     deny(path, DamagedFile, "with those of other arrays, are more than the file has")
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_many_arrays_over_the_same_chunks_of_strings(path, packed):
+    """Arrays of strings in chunks may not lie in one place either."""
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(2)
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((1 << 19,))
+    if packed:
+        plist.set_deflate(1)
+    with h5py.File(path, "w") as file:
+        for number in range(150):
+            space = h5py.h5s.create_simple((1 << 19,))
+            made = h5py.h5d.create(file.id, b"s%d" % number, kind, space, plist)
+        rng = np.random.default_rng(0)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, rng.integers(1, 255, 1 << 20, np.uint8).view("S2"))
+    raw = path.read_bytes()
+    unwritten = b"\x03\x02\x02" + b"\xff" * 8 + struct.pack("<I", 1 << 19)
+    assert raw.count(unwritten) == 149
+    trees = set(re.findall(rb"\x03\x02\x02(.{8})\x00\x00\x08\x00", raw, re.DOTALL))
+    (tree,) = trees - {b"\xff" * 8}
+    path.write_bytes(raw.replace(unwritten[:11], b"\x03\x02\x02" + tree))
+    deny(path, DamagedFile, "with those of other arrays, are more than the file has")
+
+
 def test_heaps_that_are_read_again_and_again(path):
     """Strings of many arrays in few large heaps do not make initreg read these without end."""
     with h5py.File(path, "w") as file:

@@ -418,3 +418,19 @@ def test_the_state_of_an_optimizer_is_a_list(tmp_path: Path) -> None:
         assert {each.optimizer.places for each in found} == {("optimizer",)}
         assert arrays["optimizer/_learning_rate"].spec.state.optional
         assert arrays["layer_with_weights-0/kernel"].spec.state is None
+
+
+def test_strings_that_many_arrays_share(tables: SimpleNamespace, tmp_path: Path) -> None:
+    """Any number of arrays of strings may not lie in one place: they would fill the memory."""
+    tables.save(tmp_path / "m", {"x": tf.constant([b"x" * 1_000_000])})
+    index = tmp_path / "m.index"
+    found = tables.read(index)
+    for number in range(9):
+        found[b"y%03d" % number] = found[b"x"]
+    index.write_bytes(tables.table(sorted(found.items())))
+    assert len(initreg.load(tmp_path / "m")) == 10
+    for number in range(100):
+        found[b"y%03d" % number] = found[b"x"]
+    index.write_bytes(tables.table(sorted(found.items())))
+    with pytest.raises(DamagedFile, match=r"its arrays take 7\d,.* They overlap"):
+        initreg.open(tmp_path / "m")

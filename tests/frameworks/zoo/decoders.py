@@ -106,7 +106,11 @@ def mistral() -> Pair:
 
 def mixtral() -> Pair:
     config = hf.MixtralConfig(
-        **GROUPED, num_local_experts=4, num_experts_per_tok=2, sliding_window=64
+        **GROUPED,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        sliding_window=64,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )
     ours = hub.MixtralBackbone(**HUB_GROUPED, num_experts=4, top_k=2, sliding_window=64)
     return _decoder(hf.MixtralForCausalLM(config), ours)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.frameworks.zoo import decoders, encoders, filled, fused, images, small
+from tests.frameworks.zoo import decoders, encoders, filled, fused, images, small, written
 from tests.frameworks.zoo.pairs import Architecture
 
 _HUB, _APPS, _HF, _TV = "keras-hub", "keras.applications", "transformers", "torchvision's names"
@@ -31,6 +31,8 @@ ARCHITECTURES = [
         fill=filled.none,
     ),
     Architecture("ConvNeXt-Tiny", _HF, _APPS, images.convnext),
+    Architecture("ConvNeXt V2", _HF, "own", written.convnext_v2),
+    Architecture("RegNet Y", _HF, "own", written.regnet),
     Architecture("U-Net, layers with names", "own", "own", images.unet),
     Architecture("U-Net, layers without names", "own", "own", images.unnamed_unet),
     Architecture("ViT", _HF, _HUB, images.vit, converter=True),
@@ -61,6 +63,7 @@ ARCHITECTURES = [
     ),
     Architecture("Swin", _HF, _HUB, images.swin, converter=True),
     Architecture("ViT, one kernel for q, k and v", _HF, "own", fused.vit),
+    Architecture("CLIP, texts", _HF, _HUB, written.clip_text),
     Architecture("BERT", _HF, _HUB, encoders.bert, converter=True),
     Architecture("DistilBERT", _HF, _HUB, encoders.distilbert, converter=True),
     Architecture("ALBERT", _HF, _HUB, encoders.albert, converter=True),
@@ -99,6 +102,7 @@ ARCHITECTURES = [
         left="the names of the norms are as much like one as like the other",
         fill=filled.deberta,
     ),
+    Architecture("MPNet", _HF, "own", written.mpnet),
     Architecture("ESM-2", _HF, _HUB, encoders.esm, unused=("contact_head.*",)),
     Architecture("FNet", _HF, _HUB, encoders.fnet),
     Architecture("T5", _HF, _HUB, encoders.t5),
@@ -141,6 +145,7 @@ ARCHITECTURES = [
     Architecture("Llama 3", _HF, _HUB, decoders.llama3, converter=True),
     # The converter of keras-hub rounds its values to float16.
     Architecture("Mistral", _HF, _HUB, decoders.mistral),
+    Architecture("Mixtral", _HF, _HUB, decoders.mixtral),
     Architecture("Qwen2", _HF, _HUB, decoders.qwen2, converter=True),
     Architecture("Qwen3", _HF, _HUB, decoders.qwen3, converter=True),
     Architecture(

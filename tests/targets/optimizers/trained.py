@@ -177,8 +177,9 @@ def holds_state(name: str, form: str, kind: str) -> bool:
     """Whether Keras saves the state, and loads it."""
     if name == "keras" and "Adafactor" in kind and form == ".h5":
         return False  # Keras gives two of its datasets one name, and fails to save
-    if name == "tf_keras" and kind == "scaled Lion" and form in (".keras", ".h5"):
-        return False  # load_model takes no Lion in a LossScaleOptimizer
+    is_refused = kind in ("scaled Lion", "scaled Adafactor")
+    if name == "tf_keras" and is_refused and form in (".keras", ".h5"):
+        return False  # load_model does not take it in a LossScaleOptimizer
     if name == "legacy":
         # Checkpoint fails for a legacy optimizer in another one.
         return form == ".h5" or (form not in (".weights.h5", ".keras") and "scaled" not in kind)

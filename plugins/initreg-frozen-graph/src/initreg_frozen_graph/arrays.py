@@ -17,7 +17,7 @@ from initreg import (
 )
 from initreg.dtypes import itemsize, to_numpy
 from initreg.format_tools.protobuf import Fault, Wire
-from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable
+from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable, is_of_a_graph
 
 from initreg_frozen_graph import claiming
 from initreg_frozen_graph.graph import Graph, Variable
@@ -28,9 +28,6 @@ Array = np.ndarray[Any, Any]
 
 _AGAIN = "The file is damaged. Download or copy it again"
 _POINTER = 8  # bytes that each text takes at least
-# Constants that are no weights: a shape, an axis, the paddings of a few axes.
-_MOST_OF_THE_GRAPH = 64  # elements
-_OF_THE_GRAPH = ("int32", "int64", "string", "bool")
 
 
 class Arrays(dict[str, Any]):
@@ -94,7 +91,7 @@ def open_graph(source: Source, options: OpenOptions) -> Arrays:
         arrays.not_needed = {
             name: "a number of the graph itself, such as a shape or an axis"
             for name in names
-            if name not in read and _is_of_the_graph(arrays[name])
+            if name not in read and is_of_a_graph(arrays[name].dtype, arrays[name].shape)
         }
     return arrays
 
@@ -103,10 +100,6 @@ def _add(arrays: Arrays, name: str, array: Any, label: str) -> None:
     if name in arrays:
         raise DuplicateName(f"{label}: two nodes are called {name!r}")
     arrays[name] = array
-
-
-def _is_of_the_graph(array: Any) -> bool:
-    return array.dtype in _OF_THE_GRAPH and math.prod(array.shape) <= _MOST_OF_THE_GRAPH
 
 
 def _not_frozen(variable: Variable, label: str) -> Unreadable:

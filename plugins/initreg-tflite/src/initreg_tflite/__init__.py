@@ -31,5 +31,5 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     from initreg_tflite import arrays
 
-    found: Mapping[str, Any] = arrays.open_model(source, options)
+    found: Mapping[str, Any] = arrays.open_model(source)
     return found

@@ -14,12 +14,10 @@ from initreg import (
     DuplicateName,
     Extent,
     InitregError,
-    OpenOptions,
-    RefusedFile,
     Source,
 )
 from initreg.dtypes import to_numpy
-from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable
+from initreg.format_tools.values import Computed, OpaqueDtype, Unreadable, is_of_a_graph
 
 from initreg_tflite import claiming
 from initreg_tflite.flatbuffer import Fault, Flatbuffer
@@ -32,9 +30,6 @@ Array = np.ndarray[Any, Any]
 _AGAIN = "The file is damaged. Download or copy it again"
 # The names that the converter makes up.
 _AUTOMATIC = re.compile(r"(.*/)?(arith\.constant|tfl\.[\w.]+?|tensor_)\d*")
-# Constants that are no weights: a shape, an axis, the paddings of a few axes.
-_MOST_OF_THE_GRAPH = 64  # elements
-_OF_THE_GRAPH = ("int32", "int64", "string", "bool")
 _COUNT = 4  # bytes of each number in a tensor of texts
 
 
@@ -52,8 +47,8 @@ class Arrays(dict[str, Any]):
         self.not_needed: dict[str, str] = {}
 
 
-def open_model(source: Source, options: OpenOptions) -> Arrays:
-    """Every tensor that has values, by name. Raises DamagedFile, RefusedFile or DuplicateName."""
+def open_model(source: Source) -> Arrays:
+    """Every tensor that has values, by name. Raises DamagedFile or DuplicateName."""
     if source.path is None:
         raise InitregError(f"{source.label} is not a file")
     if not source.exists:
@@ -89,7 +84,7 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
                 read,
                 what,
             )
-        elif array.dtype in _OF_THE_GRAPH and math.prod(tensor.shape) <= _MOST_OF_THE_GRAPH:
+        elif is_of_a_graph(array.dtype, tensor.shape):
             arrays.not_needed[tensor.name] = "a number of the model, such as a shape or an axis"
         for name, each in found.items():
             if name in arrays:
@@ -99,9 +94,7 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
                 arrays.not_needed[name] = f"says how {tensor.name!r} was quantised"
         if tensor.span is not None:
             total += tensor.span[1] - tensor.span[0]
-    RefusedFile.check_inflation(
-        f"{source.label}: all of its arrays together", source.size, total, options.max_inflation
-    )
+    DamagedFile.check_shared(source.label, source.size, total)
     return arrays
 
 

@@ -10,7 +10,7 @@ from initreg_formats.h5.hdf5.content import Bad, Content
 from initreg_formats.h5.hdf5.datatypes import STRING, Type
 from initreg_formats.h5.hdf5.heaps import global_heap
 
-_ENDS, _NULLS, _SPACES = range(3)
+ENDS, NULLS, SPACES = range(3)  # how strings of fixed length are filled
 DESCRIPTOR = 16  # bytes: length, address of the heap, index in it
 
 
@@ -30,9 +30,9 @@ def strings(
 
 
 def _fixed(piece: bytes, padding: int) -> bytes:
-    if padding == _SPACES:
+    if padding == SPACES:
         return piece.rstrip(b" ")
-    return piece.partition(b"\0")[0] if padding == _ENDS else piece.rstrip(b"\0")
+    return piece.partition(b"\0")[0] if padding == ENDS else piece.rstrip(b"\0")
 
 
 def _variable(content: Content, descriptors: list[bytes], was_read: bool) -> list[bytes]:

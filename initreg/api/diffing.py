@@ -1,0 +1,277 @@
+"""diff: what is different between the arrays of two sources, by name and by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from initreg.api.chain import Link, flatten, open_chain
+from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.restoring import Restore
+from initreg.api.smart_init import way_of
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.differences import Difference, compare
+from initreg.arrays.lazy_array import LazyArray
+from initreg.errors import InitregError
+from initreg.names import NO_PATTERNS
+from initreg.option_spelling import either, join, option
+from initreg.plan.rows import RESTORED, Kind, Policy, Row
+from initreg.rules.keywords import Rules
+from initreg.wording import names_text, plural, printable, shape_text
+
+if TYPE_CHECKING:
+    from initreg.plan.plan import Plan
+
+_MORE = either("they are in .arrays", "--all shows them all")
+_AGAINST = (Kind.MISMATCHED, Kind.PASSED_OVER)
+_ONLY_B = (Kind.ONLY_IN_TARGET, Kind.KEPT)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayDiff:
+    """What is different between two arrays, or an array that only one source has.
+
+    Args:
+        name: the name in the second source, or in the only one that has it.
+        kind: ``"equal"``: the bits are the same. ``"close"``: no value is beyond the tolerance.
+            ``"different"``: some are. ``"shape"``: the shapes differ. ``"only in A"`` and
+            ``"only in B"``. ``"unreadable"``: the values of one of them cannot be read.
+        array: the name in the first source, if that is another one.
+        shapes: the shape in A and in B. None where there is no such array.
+        dtypes: the dtypes, names as in :mod:`initreg.dtypes`.
+        values: how the values differ. None if they were not compared.
+        why: why they could not be compared, or "".
+    """
+
+    name: str
+    kind: str
+    array: str = ""
+    shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None] = (None, None)
+    dtypes: tuple[str | None, str | None] = (None, None)
+    values: Difference | None = None
+    why: str = ""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing is beyond the tolerance."""
+        return self.kind in ("equal", "close")
+
+    def note(self) -> str:
+        """What there is to say about it, in words."""
+        mine, theirs = (
+            f"{shape_text(shape)} {dtype}" if dtype else ""
+            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        )
+        if self.kind == "shape":
+            return f"{mine} in A, {theirs} in B"
+        if self.kind.startswith("only"):
+            return mine or theirs
+        if self.kind == "unreadable":
+            return self.why
+        what = (
+            ""
+            if self.dtypes[0] == self.dtypes[1]
+            else f", {self.dtypes[0]} in A, {self.dtypes[1]} in B"
+        )
+        assert self.values is not None
+        return self.values.text() + what
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and strings."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "array": self.array or self.name,
+            "shapes": [None if shape is None else list(shape) for shape in self.shapes],
+            "dtypes": list(self.dtypes),
+            "values": None if self.values is None else self.values.to_dict(),
+            "why": self.why or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """The result of :func:`diff`.
+
+    Args:
+        a: what messages call the first source.
+        b: what they call the second one.
+        arrays: each array of B in its order, and then those that only A has.
+        how: how the names were matched, or "" if they are the same.
+    """
+
+    a: str
+    b: str
+    arrays: tuple[ArrayDiff, ...]
+    how: str = ""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both have the same arrays, and no value is beyond the tolerance."""
+        return all(each.is_same for each in self.arrays)
+
+    def of(self, *kinds: str) -> list[ArrayDiff]:
+        """The arrays of some kinds."""
+        return [each for each in self.arrays if each.kind in kinds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain dicts, lists and strings."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "is_same": self.is_same,
+            "how": self.how or None,
+            "arrays": [each.to_dict() for each in self.arrays],
+        }
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, limit: int | None = 20) -> str:
+        """What is different, the largest differences first, in at most ``limit`` lines for each
+        kind."""
+        lines = [f"A  {self.a}", f"B  {self.b}"]
+        lines += [self.how] if self.how else []
+        changed = sorted(self.of("different"), key=lambda e: _size(e.values), reverse=True)
+        for found, what in (
+            (changed, "different"),
+            (self.of("shape"), "of another shape"),
+            (self.of("only in A"), "only in A"),
+            (self.of("only in B"), "only in B"),
+            (self.of("unreadable"), "not compared"),
+        ):
+            if found:
+                lines.append(f"{plural(len(found), 'array')} {what}")
+                entries = [(printable(each.name), each.note()) for each in found]
+                lines += ["  " + line for line in names_text(entries, limit, more=_MORE)]
+        close, equal = self.of("close"), self.of("equal")
+        if close:
+            worst = max(close, key=lambda each: _size(each.values))
+            assert worst.values is not None
+            lines.append(
+                f"{plural(len(close), 'array')} within the tolerance: {worst.values.text()}"
+            )
+        if equal:
+            lines.append(f"{plural(len(equal), 'array')} equal, bit by bit")
+        return join("\n", lines)
+
+
+def _size(values: Difference | None) -> float:
+    found = 0.0 if values is None or values.largest is None else values.largest
+    return float("inf") if found != found else found
+
+
+@spelt_out(SourceOptions)
+def diff(
+    a: Any,
+    b: Any,
+    *,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    by: str | None = None,
+    **options: Unpack[SourceOptions],
+) -> Diff:
+    """Compare the arrays of two sources of any format: names, shapes, dtypes, and values.
+
+    Names are matched as if A were restored into B, so that two formats may call their arrays
+    differently. Arrays are read in pieces: in memory are a few MB of each source, or a whole array
+    if it is packed as a whole.
+
+    Args:
+        a: the first source: anything that :class:`initreg.SmartInit` takes. A chain is one source,
+            in which the last array of a name counts.
+        b: the second source, which is not a chain.
+        rtol: how much a value of A may differ from that of B, relative to that of B.
+        atol: how much it may differ besides: as in ``numpy.isclose``.
+        by: as for :class:`initreg.SmartInit`.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
+            ``max_inflation``, ``storage_options`` and the rules, as for
+            :class:`initreg.SmartInit`. They apply to both sources. For rules of its own, pass a
+            source as a SmartInit.
+
+    Returns:
+        A :class:`Diff`.
+
+    Raises:
+        What :func:`initreg.open` raises, and AmbiguousNames if the names can be matched in several
+        ways.
+
+    >>> initreg.diff("base.npz", "tuned.safetensors").is_same  # doctest: +SKIP
+    """
+    _check_tolerance(rtol, "rtol")
+    _check_tolerance(atol, "atol")
+    opening, rules = split(options, "diff")
+    like = Link(None, opening, (Rules.of(**rules),))
+    with ExitStack() as stack:
+        links = [*flatten(a, like)]
+        others = [*flatten(b, like)]
+        if len(others) != 1 or not links:
+            what = "the second source is a chain" if len(others) > 1 else "a source is empty"
+            raise InitregError(
+                f"diff compares two sources, and {what}. Merge it with convert first"
+            )
+        maps = open_chain(
+            [*links, *others], stack
+        )  # together, for rules that only one of them needs
+        theirs = maps.pop()
+        opened = [Link(each, on_unused=Policy.IGNORE, by=way_of(by)) for each in maps]
+        restore = Restore(
+            opened, a, theirs, stack, on_missing=Policy.IGNORE, expect_missing=NO_PATTERNS
+        )
+        found = tuple(_compared(restore, theirs, rtol, atol))
+        label = " + ".join(each.label for each in maps)
+        return Diff(label, theirs.label, found, _how(restore.plan))
+
+
+def _check_tolerance(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise InitregError(option(name, value) + ": give a number that is not negative")
+
+
+def _how(plan: Plan) -> str:
+    """How the names were matched, if they are not simply equal."""
+    return "; ".join(dict.fromkeys(str(way) for way in plan.ways if str(way)))
+
+
+def _compared(restore: Restore, theirs: ArrayMap, rtol: float, atol: float) -> Iterator[ArrayDiff]:
+    """The result for each array of B, and then for those that only A has."""
+    left: list[Row] = []
+    for row in restore.plan:
+        # A dtype that is not restored into another one can be compared with it.
+        is_dtype = row.kind in _AGAINST and row.array_shape == row.shape
+        if row.kind in RESTORED or is_dtype:
+            yield _of_pair(restore.array_of(row), theirs[row.name], row, rtol, atol)
+        elif row.kind in _AGAINST:
+            yield ArrayDiff(row.name, "shape", _other(row), _shapes(row), _dtypes(row))
+        elif row.kind is not Kind.OVERRIDDEN and row.kind is not Kind.DROPPED:
+            left.append(row)
+    for row in left:
+        kind = "only in B" if row.in_target else "only in A"
+        yield ArrayDiff(row.name, kind, "", _shapes(row), _dtypes(row))
+
+
+def _of_pair(mine: LazyArray, theirs: LazyArray, row: Row, rtol: float, atol: float) -> ArrayDiff:
+    shapes, dtypes = (mine.shape, theirs.shape), (mine.spec.dtype, theirs.spec.dtype)
+    if mine.spec.opaque is not None and dtypes[0] == dtypes[1]:
+        mine, theirs = mine.as_bytes(), theirs.as_bytes()
+    why = mine.spec.unreadable or theirs.spec.unreadable
+    if why:
+        return ArrayDiff(row.name, "unreadable", _other(row), shapes, dtypes, why=str(why))
+    values = compare(mine, theirs, rtol, atol)
+    kind = "equal" if values.is_equal else "different" if values.beyond else "close"
+    return ArrayDiff(row.name, kind, _other(row), shapes, dtypes, values)
+
+
+def _other(row: Row) -> str:
+    return row.array if row.array is not None and row.array != row.name else ""
+
+
+def _shapes(row: Row) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    theirs: Sequence[int | None] | None = row.shape if row.in_target else None
+    return row.array_shape, None if theirs is None else tuple(axis or 0 for axis in theirs)
+
+
+def _dtypes(row: Row) -> tuple[str | None, str | None]:
+    return row.array_dtype, row.dtype

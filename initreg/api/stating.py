@@ -1,0 +1,192 @@
+"""stats: what the values of a source are like."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from initreg.api.chain import Link, flatten, merged, open_chain
+from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.arrays.statistics import Statistics, statistics, together
+from initreg.arrays.streaming import position
+from initreg.errors import InitregError
+from initreg.option_spelling import option
+from initreg.rules.keywords import Rules
+from initreg.wording import plural, printable, shape_text, table
+
+KEYS = ("name", "size", "mean", "std", "min", "max", "norm", "zeros", "nan", "inf")
+_HEAD = ("NAME", "SHAPE", "DTYPE", "MEAN", "STD", "MIN", "MAX", "NORM", "ZEROS", "NAN", "INF", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayStats:
+    """One array, or the arrays of one layer, and what their values are like.
+
+    Args:
+        name: the name, or the beginning of the names of the arrays.
+        shape: the shape. None for several arrays.
+        dtype: the dtype, a name as in :mod:`initreg.dtypes`. For several arrays, all of theirs.
+        arrays: how many arrays these are.
+        values: the statistics. None if the values are not numbers, or cannot be read.
+        why: why they cannot be read, or "".
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    arrays: int = 1
+    values: Statistics | None = None
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and strings."""
+        return {
+            "name": self.name,
+            "shape": None if self.shape is None else list(self.shape),
+            "dtype": self.dtype,
+            "arrays": self.arrays,
+            "values": None if self.values is None else self.values.to_dict(),
+            "why": self.why or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The result of :func:`stats`.
+
+    Args:
+        source: what messages call the source.
+        arrays: the arrays in the order of the source, or as they were sorted.
+        total: the statistics of all of them together.
+    """
+
+    source: str
+    arrays: tuple[ArrayStats, ...]
+    total: Statistics
+
+    def sorted(self, key: str) -> Stats:
+        """The same arrays by name, or the largest figure first.
+
+        Args:
+            key: ``"name"``, ``"size"``, or the name of a figure: ``"norm"``.
+        """
+        if key not in KEYS:
+            raise InitregError(option("sort", key) + f": give one of {', '.join(KEYS)}")
+        if key == "name":
+            return Stats(self.source, tuple(sorted(self.arrays, key=lambda a: a.name)), self.total)
+
+        def figure(each: ArrayStats) -> float:
+            found = getattr(each.values, "count" if key == "size" else key, None)
+            return float("inf") if found is None else -found
+
+        return Stats(self.source, tuple(sorted(self.arrays, key=figure)), self.total)
+
+    def to_depth(self, depth: int) -> Stats:
+        """The arrays whose names have the same first parts, together, as ``du -d`` does it.
+
+        Args:
+            depth: how many parts of the names: ``1`` for ``encoder`` and ``head``.
+        """
+        if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+            raise InitregError(option("depth", depth) + ": give a number of at least 1")
+        groups: dict[str, list[ArrayStats]] = {}
+        for each in self.arrays:
+            groups.setdefault("/".join(each.name.split("/")[:depth]), []).append(each)
+        found = (
+            found[0] if len(found) == 1 else _group(name, found) for name, found in groups.items()
+        )
+        return Stats(self.source, tuple(found), self.total)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain dicts, lists and strings."""
+        return {
+            "source": self.source,
+            "arrays": [each.to_dict() for each in self.arrays],
+            "total": self.total.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, bars: bool = True) -> str:
+        """A table with a line for each array, and one for all of them.
+
+        Args:
+            bars: whether histograms are shown, for which a terminal needs Unicode.
+        """
+        rows = [_HEAD, *map(_row, self.arrays)]
+        if not bars:
+            rows = [(*row[:-1], "") for row in rows]
+        lines = table(rows, right=range(3, 11))
+        lines += [f"{printable(a.name)}: {a.why}" for a in self.arrays if a.why]
+        count = sum(each.arrays for each in self.arrays)
+        total = self.total
+        lines.append(f"{plural(count, 'array')}, {total.count:,} numbers: {_figures(total)}")
+        return "\n".join(lines)
+
+
+def _group(name: str, arrays: list[ArrayStats]) -> ArrayStats:
+    known = [each.values for each in arrays if each.values is not None]
+    dtypes = " ".join(dict.fromkeys(each.dtype for each in arrays))
+    count = sum(each.arrays for each in arrays)
+    return ArrayStats(f"{name}/", None, dtypes, count, together(known) if known else None)
+
+
+def _row(each: ArrayStats) -> tuple[str, ...]:
+    shape = plural(each.arrays, "array") if each.shape is None else shape_text(each.shape)
+    begin = (printable(each.name), shape, printable(each.dtype))
+    found = each.values
+    if found is None:
+        return (*begin, *[""] * 9)
+    figures = (found.mean, found.std, found.min, found.max, found.norm)
+    counts = (found.zeros, found.nan, found.inf)
+    return (*begin, *map(_short, figures), *(f"{n:,}" if n else "" for n in counts), found.bars())
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _figures(total: Statistics) -> str:
+    if total.mean is None:
+        return "none of them is finite"
+    found = f"mean {total.mean:.3g}, std {total.std:.3g}, from {total.min:.3g} to {total.max:.3g}"
+    return f"{found}, {total.zeros:,} zeros, {total.nan:,} NaN, {total.inf:,} infinite"
+
+
+@spelt_out(SourceOptions)
+def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
+    """Statistics of the values of one source, or of a chain: mean, spread, range, zeros, NaN.
+
+    Arrays are read in pieces of 8 MB. Those of more than 64 MB are read twice, once for the range
+    of their histogram.
+
+    Args:
+        source: anything that :class:`initreg.SmartInit` takes. In a chain the last array of a name
+            counts.
+        options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
+            ``max_inflation``, ``storage_options`` and the rules, as for :class:`initreg.SmartInit`.
+
+    Returns:
+        A :class:`Stats`.
+
+    Raises:
+        What :func:`initreg.open` raises.
+
+    >>> print(initreg.stats("model.npz", keep="encoder/*").sorted("norm"))  # doctest: +SKIP
+    """
+    opening, rules = split(options, "stats")
+    like = Link(None, opening, (Rules.of(**rules),))
+    with ExitStack() as stack:
+        maps = open_chain(flatten(source, like), stack)
+        arrays = merged(maps)
+        found: dict[str, ArrayStats] = {}
+        for name in sorted(arrays, key=lambda name: position(arrays[name])):
+            array = arrays[name]
+            spec, why = array.spec, str(array.spec.unreadable or "")
+            values = None if why or spec.opaque is not None else statistics(array)
+            found[name] = ArrayStats(name, spec.shape, spec.dtype, 1, values, why)
+        label = " + ".join(each.label for each in maps)
+    ordered = tuple(found[name] for name in arrays)
+    return Stats(label, ordered, together(a.values for a in ordered if a.values is not None))

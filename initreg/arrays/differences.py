@@ -1,0 +1,208 @@
+"""How the values of two arrays differ, computed piece by piece."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.pieces import pieces
+from initreg.arrays.regions import whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_PIECE = 8 << 20  # bytes of each array that are compared at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the values of A and B differ. Where both are NaN, they are equal.
+
+    Args:
+        count: how many values there are.
+        differing: how many of them are not equal.
+        beyond: how many of them are beyond the tolerance.
+        largest: the largest absolute difference. It is NaN if only one value is NaN, and None for
+            values without differences, such as strings.
+        mean: the mean absolute difference.
+        largest_relative: the largest difference relative to the value of B, where that is not 0.
+        mean_relative: the mean of these.
+        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0.
+        is_equal: whether the bits of both are equal, in one dtype.
+    """
+
+    count: int
+    differing: int
+    beyond: int
+    largest: float | None
+    mean: float | None
+    largest_relative: float | None
+    mean_relative: float | None
+    cosine: float | None
+    is_equal: bool
+
+    def text(self) -> str:
+        """The figures in words."""
+        if self.largest is None:
+            return f"{self.differing:,} of {self.count:,} values differ"
+        found = f"max {self.largest:.3g}, mean {self.mean:.3g}"
+        if self.largest_relative is not None:
+            found += f", relative {self.largest_relative:.3g}"
+        if self.cosine is not None:
+            found += f", cosine {self.cosine:.6f}"
+        return f"{found}, {self.beyond:,} of {self.count:,} values"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures by name. What is not finite in JSON is a text."""
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Difference:
+    """Compare two arrays that differ at most by axes of length 1.
+
+    Args:
+        mine: the array of A.
+        theirs: the array of B.
+        rtol: the tolerance relative to the values of B.
+        atol: the absolute tolerance.
+
+    Raises:
+        InitregError: one of them cannot be read.
+    """
+    import numpy as np
+
+    one, other = mine.dtype, theirs.dtype
+    is_number = one.kind in "biufcV" and other.kind in "biufcV" and not (one.names or other.names)
+    sums = _Sums(rtol, atol, one == other)
+    if not is_number or mine.shape != theirs.shape:
+        sums.add(mine.read(), theirs.read().reshape(mine.shape), is_number)
+        return sums.result()
+    common = one if one == other else _common(one, other)
+    boxes = [whole(mine.shape)]
+    for a, b in zip_longest(
+        pieces(mine, boxes, _PIECE, common), pieces(theirs, boxes, _PIECE, common)
+    ):
+        sums.add(np.asarray(a[3]), np.asarray(b[3]), True)
+    return sums.result()
+
+
+def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
+    """A dtype that both are compared in."""
+    import numpy as np
+
+    if "c" in (one.kind, other.kind):
+        return np.dtype(np.complex128)
+    try:
+        found = np.promote_types(one, other)
+    except TypeError:  # float8 and bfloat16 are strangers to each other
+        return np.dtype(np.float64)
+    return found if found.kind in "iu" else np.dtype(np.float64)
+
+
+class _Sums:
+    """What is known of two arrays after some of their pieces."""
+
+    def __init__(self, rtol: float, atol: float, is_one_dtype: bool) -> None:
+        self._rtol, self._atol = rtol, atol
+        self._is_equal = is_one_dtype
+        self._count = self._differing = self._beyond = self._relative_count = 0
+        self._largest = self._largest_relative = 0.0
+        self._sum = self._relative_sum = 0.0
+        self._dot = self._mine = self._theirs = 0.0
+        self._is_number = True
+
+    def add(self, mine: Array, theirs: Array, is_number: bool) -> None:
+        import numpy as np
+
+        self._count += mine.size
+        self._is_number &= is_number
+        if not is_number:
+            differing = int(np.count_nonzero(np.asarray(mine != theirs)))
+            self._differing += differing
+            self._beyond += differing
+            self._is_equal &= not differing
+            return
+        if mine.dtype == theirs.dtype and np.array_equal(_bits(mine), _bits(theirs)):
+            if mine.dtype.kind in "fc" and mine.dtype.itemsize >= 4:
+                square = float(np.vdot(mine, mine).real)
+            else:
+                wide = mine.astype(np.float64)
+                square = float(np.vdot(wide, wide))
+            self._dot += square
+            self._mine += square
+            self._theirs += square
+            return
+        self._is_equal = False
+        self._add_different(mine, theirs)
+
+    def _add_different(self, mine: Array, theirs: Array) -> None:
+        import numpy as np
+
+        mine, theirs = np.atleast_1d(mine), np.atleast_1d(theirs)
+        kind = np.complex128 if "c" in (mine.dtype.kind, theirs.dtype.kind) else np.float64
+        equal = mine == theirs
+        a, b = mine.astype(kind), theirs.astype(kind)
+        both = np.isnan(a) & np.isnan(b)
+        equal |= both
+        with np.errstate(all="ignore"):
+            distance = np.abs(a - b)
+            distance[equal] = 0.0  # infinities, too
+            size = np.abs(b)
+            within = equal | (np.isfinite(size) & (distance <= self._atol + self._rtol * size))
+            known = (size > 0) & np.isfinite(size)
+            relative = distance[known] / size[known]
+        self._differing += int(equal.size - np.count_nonzero(equal))
+        self._beyond += int(within.size - np.count_nonzero(within))
+        if distance.size:
+            self._largest = float(np.maximum(self._largest, distance.max()))
+            self._sum += float(distance.sum())
+        if relative.size:
+            self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
+            self._relative_sum += float(relative.sum())
+            self._relative_count += relative.size
+        a[~np.isfinite(a)] = 0
+        b[~np.isfinite(b)] = 0
+        self._dot += float(np.vdot(a, b).real)
+        self._mine += float(np.vdot(a, a).real)
+        self._theirs += float(np.vdot(b, b).real)
+
+    def result(self) -> Difference:
+        if not self._is_number:
+            none = (None,) * 5
+            return Difference(self._count, self._differing, self._beyond, *none, self._is_equal)
+        length = math.sqrt(self._mine) * math.sqrt(self._theirs)
+        cosine = None
+        if self._is_equal and self._mine:
+            cosine = 1.0
+        elif length > 0:
+            cosine = max(-1.0, min(1.0, self._dot / length))
+        count = self._relative_count
+        return Difference(
+            self._count,
+            self._differing,
+            self._beyond,
+            self._largest,
+            self._sum / self._count if self._count else 0.0,
+            self._largest_relative if count else None,
+            self._relative_sum / count if count else None,
+            cosine,
+            self._is_equal,
+        )
+
+
+def _bits(array: Array) -> Array:
+    """The bytes of an array."""
+    import numpy as np
+
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

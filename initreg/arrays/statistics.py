@@ -1,0 +1,164 @@
+"""Statistics of the values of an array, computed piece by piece."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.pieces import pieces
+from initreg.arrays.regions import whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_PIECE = 8 << 20  # bytes that are looked at at a time
+_KEPT = 64 << 20  # bytes of an array that is read once, although its histogram needs its range
+BINS = 16
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the values of one or several arrays are like. Of complex numbers, the magnitude counts.
+
+    Args:
+        count: how many values there are.
+        nan: how many are NaN.
+        inf: how many are infinite. These and NaN are left out of all of the following.
+        zeros: how many are 0.
+        mean: their mean.
+        std: their standard deviation, with ``count`` in the denominator.
+        min: the smallest value.
+        max: the largest value.
+        norm: the square root of the sum of their squares.
+        histogram: how many values are in each of 16 bins of equal width from ``min`` to ``max``. It
+            is empty for several arrays.
+
+    ``mean`` and the following are None if no value is finite.
+    """
+
+    count: int = 0
+    nan: int = 0
+    inf: int = 0
+    zeros: int = 0
+    mean: float | None = None
+    std: float | None = None
+    min: float | None = None
+    max: float | None = None
+    norm: float | None = None
+    histogram: tuple[int, ...] = ()
+
+    @property
+    def finite(self) -> int:
+        """How many values are finite."""
+        return self.count - self.nan - self.inf
+
+    def bars(self) -> str:
+        """The histogram as a line of blocks. The highest bin is a full block, an empty one is a
+        blank."""
+        top = max(self.histogram, default=0)
+        return "".join(
+            _BARS[math.ceil(n * len(_BARS) / top) - 1] if n else " " for n in self.histogram
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures by name."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return {**found, "histogram": list(self.histogram)}
+
+
+def together(each: Iterable[Statistics]) -> Statistics:
+    """The statistics of several arrays as if they were one."""
+    total = Statistics()
+    for one in each:
+        total = _sum(total, one)
+    return total
+
+
+def _sum(a: Statistics, b: Statistics) -> Statistics:
+    """Source of the sum of variances: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise
+    Algorithm for Computing Sample Variances" (1979)."""
+    counts = (a.count + b.count, a.nan + b.nan, a.inf + b.inf, a.zeros + b.zeros)
+    if not (a.finite and b.finite):
+        known = a if a.finite else b
+        return Statistics(*counts, known.mean, known.std, known.min, known.max, known.norm)
+    n = a.finite + b.finite
+    (mean, std, low, high, norm), (other, spread, lowest, highest, length) = _known(a), _known(b)
+    squares = a.finite * std**2 + b.finite * spread**2
+    squares += (other - mean) ** 2 * a.finite * b.finite / n
+    mean += (other - mean) * (b.finite / n)
+    ends = (min(low, lowest), max(high, highest))
+    return Statistics(*counts, mean, math.sqrt(squares / n), *ends, math.hypot(norm, length))
+
+
+def _known(one: Statistics) -> tuple[float, ...]:
+    """The figures of what has finite values."""
+    found = (one.mean, one.std, one.min, one.max, one.norm)
+    return tuple(each for each in found if each is not None)
+
+
+def statistics(array: LazyArray) -> Statistics | None:
+    """The statistics of an array. None if its values are not numbers.
+
+    Raises:
+        InitregError: it cannot be read.
+    """
+    import numpy as np
+
+    if array.dtype.names or array.dtype.kind not in "biufcV":
+        return None
+    kept: list[Array] = []
+    total = Statistics()
+    keep = (array.spec.nbytes or 0) <= _KEPT
+    for values in _values(array):
+        total = _sum(total, _of(values))
+        if keep:
+            kept.append(values)
+    if not total.finite:
+        return total
+    bins = np.zeros(BINS, np.int64)
+    low, width = total.min or 0.0, (total.max or 0.0) / BINS - (total.min or 0.0) / BINS
+    for values in kept if keep else _values(array):
+        # Not numpy.histogram, which refuses a range that is small beside its values.
+        finite = values[np.isfinite(values)]
+        places = (finite - low) / width if width else np.full(finite.shape, BINS // 2)
+        bins += np.bincount(np.minimum(places.astype(np.int64), BINS - 1), minlength=BINS)
+    names = ("count", "nan", "inf", "zeros", "mean", "std", "min", "max", "norm")
+    found = {name: getattr(total, name) for name in names}
+    return Statistics(**found, histogram=tuple(bins.tolist()))
+
+
+def _values(array: LazyArray) -> Iterator[Array]:
+    """The values in pieces, as float64."""
+    import numpy as np
+
+    for _, _, _, values in pieces(array, [whole(array.shape)], _PIECE, array.dtype):
+        given = np.abs(values) if values.dtype.kind == "c" else values
+        yield np.atleast_1d(given.astype(np.float64))
+
+
+def _of(values: Array) -> Statistics:
+    import numpy as np
+
+    nan = int(np.count_nonzero(np.isnan(values)))
+    inf = int(np.count_nonzero(np.isinf(values)))
+    finite = values[np.isfinite(values)] if nan or inf else values
+    if not finite.size:
+        return Statistics(values.size, nan, inf)
+    with np.errstate(over="ignore"):
+        return Statistics(
+            values.size,
+            nan,
+            inf,
+            int(finite.size - np.count_nonzero(finite)),
+            float(finite.mean()),
+            float(finite.std()),
+            float(finite.min()),
+            float(finite.max()),
+            float(np.linalg.norm(finite.reshape(-1))),
+        )

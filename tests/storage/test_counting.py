@@ -1,0 +1,37 @@
+"""What formats cost over HTTP is what the page says, and opening costs little."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.storage.counting import KINDS, measured
+
+pytestmark = pytest.mark.slow
+PAGE = Path(__file__).parents[2] / "docs" / "remote-files.md"
+_MEGABYTE = 1 << 20
+
+
+def test_the_page_has_every_format() -> None:
+    """The table has the rows of the program that prints it."""
+    text = PAGE.read_text()
+    assert "python tests/storage/counting.py" in text
+    assert [kind for kind in KINDS if f"\n| {kind} |" not in text] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cost_of_a_format(kind: str, tmp_path: Path) -> None:
+    """Requests, rounds and bytes are at most a little more than the table says."""
+    row = measured(tmp_path, kind)
+    line = next(each for each in PAGE.read_text().splitlines() if each.startswith(f"| {kind} |"))
+    said = re.findall(r"(\d+) requests? in (\d+) rounds?, ([\d.]+) ([kM])B", line)
+    assert len(said) == 2
+    for cost, (requests, rounds, sent, unit) in zip((row.opening, row.reading), said, strict=True):
+        assert cost.requests <= 1.1 * int(requests) + 1
+        assert cost.rounds <= 1.5 * int(rounds) + 2  # on a busy machine a round may be cut in two
+        assert cost.sent <= 1.1 * float(sent) * {"k": 1e3, "M": 1e6}[unit] + 1e5
+    if kind != "Keras 3, `.keras`":
+        assert row.opening.sent < _MEGABYTE
+    assert row.opening.sent + row.reading.sent < 1.1 * row.size
