@@ -29,6 +29,7 @@ from initreg.storage.stores import (
 
 _HEAD = 1 << 14  # bytes that the first request asks for
 _SMALL = 1 << 20  # bytes of a file that is taken from a server that sends only whole files
+_BUFFER = 1 << 18  # bytes that may arrive before they are taken. In measurements, twice as fast
 _LONGEST_PAGE = 16 << 20  # bytes of a page that lists a folder
 _LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I)
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
@@ -87,6 +88,9 @@ class HttpStore:
         data: bytes = self._run(self._read, key, stamp, offset, length)
         return data
 
+    def read_into(self, key: str, stamp: StoreStamp, offset: int, into: memoryview) -> None:
+        self._run(self._read, key, stamp, offset, len(into), into)
+
     def after_fork(self) -> None:
         self._is_forked = True
 
@@ -119,7 +123,12 @@ class HttpStore:
             given["timeout"] = aiohttp.ClientTimeout(
                 total=_TOTAL, sock_connect=_CONNECT, sock_read=_SILENCE
             )
-        return session.get(yarl.URL(self._address(key), encoded=True), headers=headers, **given)
+        return session.get(
+            yarl.URL(self._address(key), encoded=True),
+            headers=headers,
+            read_bufsize=_BUFFER,
+            **given,
+        )
 
     async def _find(self, key: str) -> Found | None:
         session = await self.fs.set_session()
@@ -156,7 +165,14 @@ class HttpStore:
             at = str(answer.url)
         return _linked(page.decode("utf-8", "surrogateescape"), at)
 
-    async def _read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
+    async def _read(
+        self,
+        key: str,
+        stamp: StoreStamp,
+        offset: int,
+        length: int,
+        into: memoryview | None = None,
+    ) -> bytes:
         session = await self.fs.set_session()
         headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
         if stamp.version.startswith('"'):  # a weak ETag never matches
@@ -173,7 +189,10 @@ class HttpStore:
                 raise Replaced()
             if (start, stop) != (offset, offset + length):
                 raise Transient("the server sent another part than the one asked for")
-            return await _body(answer, length)
+            if into is None:
+                return await _body(answer, length)
+            await _fill(answer, into)
+            return b""
 
 
 async def _at_most(answer: Any, count: int) -> bytes:
@@ -196,6 +215,19 @@ async def _body(answer: Any, length: int) -> bytes:
     if len(body) != length:
         raise Transient(f"the answer ended after {len(body):,} of {length:,} bytes")
     return body
+
+
+async def _fill(answer: Any, into: memoryview) -> None:
+    """Take the bytes of an answer into memory, which has to be as large."""
+    at = 0
+    while piece := await answer.content.readany():
+        if at + len(piece) > len(into):
+            answer.close()
+            raise Transient(f"the answer has more than {len(into):,} bytes")
+        into[at : at + len(piece)] = piece
+        at += len(piece)
+    if at != len(into):
+        raise Transient(f"the answer ended after {at:,} of {len(into):,} bytes")
 
 
 async def _small_body(answer: Any) -> bytes:

@@ -102,6 +102,14 @@ class Store(Protocol):
         ...
 
 
+class DirectStore(Store, Protocol):
+    """A store that can read into memory, which spares a copy."""
+
+    def read_into(self, key: str, stamp: StoreStamp, offset: int, into: memoryview) -> None:
+        """As ``read``, of ``len(into)`` bytes. After an error, ``into`` may hold anything."""
+        ...
+
+
 class WritableStore(Store, Protocol):
     """A store that can be written to."""
 

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "benchmarks.svg"
-SUBJECTS = ("restoring", "growing", "pytorch", "saving", "starting", "planning")
+SUBJECTS = ("restoring", "growing", "pytorch", "remote", "saving", "starting", "planning")
 BRIDGE = HERE.parents[1] / ".venv-bridge" / "bin" / "python"
 NO_TORCH = (
     "Not measured: torch was not installed. `make bridge` makes `.venv-bridge`, which has it."
