@@ -190,6 +190,21 @@ def _own_task() -> tuple[str, str]:
     return (found.group(1), found.group(2)) if found else ("localhost", "0")
 
 
+def is_spread_out(variable: Any) -> bool:
+    """Whether its values are on several devices, or in a variable inside of it."""
+    return is_sharded(variable) or is_dtensor(variable) or holders(variable)[0] is not variable
+
+
+def put_back(holder: Any, value: Any) -> None:
+    """Give one of the :func:`holders` of a variable a value that was read from it."""
+    import tensorflow as tf
+
+    if is_dtensor(holder):
+        holder.assign(value)
+    else:
+        tf.raw_ops.AssignVariableOp(resource=holder.handle, value=value)
+
+
 def is_spread(variable: Any) -> bool:
     """Whether this process writes only a part of a variable, and others write the rest."""
     if not is_dtensor(variable):

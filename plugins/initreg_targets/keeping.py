@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from initreg_targets import distributed
 from initreg_targets import variables as eager
 
 PutBack = Callable[[], None]
@@ -18,13 +19,26 @@ def can_keep(variables: Iterable[Any]) -> bool:
 def keep_values(variables: Iterable[Any]) -> PutBack:
     """A function that gives the variables the values that they have now.
 
-    TensorFlow's values are not copied, because writing a variable replaces its value.
+    TensorFlow's values are not copied, because writing a variable replaces its value. Of a variable
+    that is spread over devices, each copy of each part keeps its own: to read it as one could make
+    workers wait for each other, and copies may differ.
     """
-    kept = [(each, value) for each in variables if (value := eager.value_of(each)) is not None]
+    listed = list(variables)
+    spread = [each for each in listed if distributed.is_spread_out(eager.unwrapped(each))]
+    known = {id(each) for each in spread}
+    whole = [each for each in listed if id(each) not in known]
+    kept = [(each, value) for each in whole if (value := eager.value_of(each)) is not None]
+    copies = [
+        (holder, holder.read_value())
+        for each in spread
+        for holder in distributed.holders(eager.unwrapped(each))
+    ]
 
     def put_back() -> None:
         for variable, value in kept:
             eager.assign(variable, value)
+        for holder, value in copies:
+            distributed.put_back(holder, value)
 
     return put_back
 

@@ -151,6 +151,31 @@ def test_an_exported_model(tmp_path: Path) -> None:
     assert {row.reason for row in copies} == {f"a copy of 'variables/{n}'" for n in range(4)}
 
 
+class Nested(layers.Layer):
+    """A layer whose layers are built in it, so that their variables share their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = [layers.Dense(SIZE), layers.Dense(SIZE)]
+
+    def call(self, x: Any) -> Any:
+        return self.parts[1](self.parts[0](x))
+
+
+def test_copies_of_variables_that_share_a_name(tmp_path: Path) -> None:
+    """Variables of an exported model that share a name are saved twice as well, and nobody is told
+    of the second ones."""
+    x = np.random.default_rng(0).uniform(-1, 1, (2, SIZE)).astype("f4")
+    saved, ours = (keras.Sequential([keras.Input((SIZE,)), Nested(), Nested()]) for _ in range(2))
+    fill(saved)
+    saved.export(tmp_path / "m", verbose=False)
+    plan = SmartInit(tmp_path / "m", on_missing="error", on_unused="error").init(ours)
+    assert np.array_equal(ours(x), saved(x))
+    copies = {row.name: row.reason for row in plan.of("not needed")}
+    assert set(copies) == {f"_all_variables/{n}" for n in range(8)}
+    assert all(reason.startswith("a copy of 'variables/") for reason in copies.values())
+
+
 def test_seeds_in_an_exported_model(tmp_path: Path) -> None:
     """An export holds the seeds of an RNN, which is reported once, though it holds some twice."""
 

@@ -249,6 +249,7 @@ class _Bundle:
         self, names: dict[bytes, tuple[bytes | str, ...]]
     ) -> dict[bytes, tuple[bytes | str, ...]]:
         """The names of each key. If several equal arrays have one name, only the first keeps it.
+        Equal arrays with a name that others have, too, keep it.
 
         ``model.export()`` of Keras 3 saves every variable twice: in a list of all variables, and in
         the list of those that are trained or of those that are not.
@@ -260,9 +261,20 @@ class _Bundle:
                     owners.setdefault(name, []).append(key)
         copies: set[tuple[bytes, bytes | str]] = set()
         for name, keys in owners.items():
-            entries = [self._entries.get(key) for key in keys]
-            alike = {(e.shape, e.dtype, e.size, e.crc) for e in entries if e is not None}
-            if len(keys) > 1 and len(alike) == 1 and all(map(graph.is_in_list, keys)):
+            alike: dict[object, list[bytes]] = {}
+            for key in keys:
+                if (entry := self._entries.get(key)) is not None:
+                    found_in = entry.shape, entry.dtype, entry.size, entry.crc
+                    alike.setdefault(found_in, []).append(key)
+            if len(keys) < 2 or not all(map(graph.is_in_list, keys)):
+                continue
+            if len(alike) > 1:  # several variables have this name, and each may be there twice
+                for equal in alike.values():
+                    seconds = filter(graph.is_unordered, equal)
+                    firsts = (key for key in equal if not graph.is_unordered(key))
+                    for key, other in zip(seconds, firsts, strict=False):
+                        self.copies[key.decode()] = other.decode()
+            elif alike:
                 copies.update((key, name) for key in keys[1:])
                 others = [key for key in keys if not graph.is_unordered(key)]
                 for key in filter(graph.is_unordered, keys if others else ()):

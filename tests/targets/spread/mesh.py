@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import initreg
+from initreg.plugin.installed import default_registry
 
 dtensor = tf.experimental.dtensor
 warnings.simplefilter("ignore")
@@ -63,4 +64,12 @@ for layout in LAYOUTS:
         if len(parts) != (2 ** len(axes) if axes else 0):
             wrong += 1
             print(layout, parts)
+    target = default_registry().target([ours])
+    put_back = target.snapshot(target.variables())
+    initreg.SmartInit({"v": value * 0}).init([ours])
+    put_back()
+    count += 1
+    if not all(map(np.array_equal, local(ours), expected)):
+        wrong += 1
+        print("put back", layout)
 print(f"{count} cases, {wrong} wrong")

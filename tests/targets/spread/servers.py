@@ -23,6 +23,7 @@ import tf_keras
 
 import initreg
 from initreg import SmartInit
+from initreg.plugin.installed import default_registry
 
 warnings.simplefilter("ignore")
 tf.get_logger().setLevel("ERROR")
@@ -155,6 +156,12 @@ SmartInit({"emb": given + 8, "steps": np.int64(9)}, on_missing="error").init(mod
 check("a module", whole(emb), given + 8)
 SmartInit({"alone": given}).init([alone])
 check("not sharded", whole(alone), given)
+target = default_registry().target([emb, alone])
+put_back = target.snapshot(target.variables())
+SmartInit({"emb": given, "alone": given + 4}).init([emb, alone])
+put_back()
+check("put back", whole(emb), given + 8)
+check("put back alone", whole(alone), given)
 # In pieces that are smaller than a row, and than a part.
 from initreg_targets import distributed  # noqa: E402
 

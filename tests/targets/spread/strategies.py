@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import initreg
+from initreg.plugin.installed import default_registry
 
 warnings.simplefilter("ignore")
 tf.get_logger().setLevel("ERROR")
@@ -88,4 +89,16 @@ for (label, strategy), synchronization, aggregation, (dtype, value) in itertools
         if not np.array_equal(ours_read, theirs_read):
             wrong += 1
             print("read", label, synchronization, aggregation, dtype, ours_read, theirs_read)
+    # What a restore that fails puts back: each copy has its own value, also where they differ.
+    for number, each in enumerate(getattr(ours, "values", [ours])):
+        each.assign(tf.cast(tf.fill(value.shape, number + 3), dtype))
+    before = copies(ours)
+    target = default_registry().target([ours])
+    put_back = target.snapshot(target.variables())
+    initreg.SmartInit({"v": value}).init([ours])
+    put_back()
+    count += 1
+    if not all(map(np.array_equal, copies(ours), before)):
+        wrong += 1
+        print("put back", label, synchronization, aggregation, dtype, copies(ours), before)
 print(f"{count} cases, {wrong} wrong")

@@ -1,0 +1,85 @@
+"""A chief and a worker of a TF1 cluster, whose variables are on two parameter servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import initreg
+
+HERE = Path(__file__).parent
+
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
+
+
+def run(folder: Path, steps: int) -> dict[str, str]:
+    """Run a training up to so many steps. Returns what chief and worker print.
+
+    Another process may take an address between the moment when it was found free and that when the
+    server starts. Then no session begins, and the run is tried once more.
+    """
+    for _ in range(2):
+        said = tried(folder, steps)
+        if any(said.values()):
+            break
+    return said
+
+
+def tried(folder: Path, steps: int) -> dict[str, str]:
+    sockets = [socket.socket() for _ in range(4)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    found = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    cluster = json.dumps({"ps": found[:2], "chief": found[2:3], "worker": found[3:]})
+    running = []
+
+    def start(job: str, task: int) -> subprocess.Popen[str]:
+        script = str(HERE / "tf1_cluster_run.py")
+        process = subprocess.Popen(
+            [sys.executable, script, cluster, job, str(task), str(folder), str(steps)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )
+        running.append(process)
+        return process
+
+    try:
+        for task in range(2):
+            start("ps", task)
+        chief, worker = start("chief", 0), start("worker", 0)
+        said = {"chief": chief.communicate(timeout=200)[0]}
+        said["worker"] = worker.communicate(timeout=200)[0]
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+            if each.stdout is not None:
+                each.stdout.close()
+    return said
+
+
+def test_chief_and_worker(tmp_path: Path) -> None:
+    """The chief fills partitioned variables on the servers from the source, or from the newest
+    checkpoint of its saver, and the worker finds them so."""
+    said = run(tmp_path, 10)
+    assert said["chief"].split() == ["FIRST", "10", "0"]
+    assert said["worker"].split()[0] == "FIRST"
+    assert int(said["worker"].split()[1]) == 10
+    point = initreg.resume(tmp_path / "run")
+    assert point is not None
+    assert point.step == 10
+    with initreg.open(point.path) as arrays:
+        assert (arrays["w"].read() == 20).all()
+    said = run(tmp_path, 16)
+    assert said["chief"].split() == ["FIRST", "20", "10"]
+    assert (initreg.load(tmp_path / "run" / "model-16")["w"] == 26).all()
