@@ -27,6 +27,11 @@ from initreg.plugin.part_names import refuse_link_out
 from initreg.plugin.training import checkpoints_and_states
 from initreg.plugin.training_hookspecs import StateFile
 from initreg.storage import small_files
+from initreg.storage.locating import is_remote, locate
+from initreg.storage.paths import is_there, modified_at, names_in, which_are_there
+from initreg.storage.store_files import StoreFiles, files_of
+from initreg.storage.stores import without_secrets
+from initreg.store_paths import FilePath, StorePath
 from initreg.wording import plural, printable
 
 _STEP = re.compile(r".+-(\d+)", re.ASCII)  # the name of a checkpoint without a sidecar
@@ -38,7 +43,8 @@ class ResumePoint:
     """Where a run can continue.
 
     Args:
-        path: the checkpoint, as :class:`initreg.SmartInit` opens it.
+        path: the checkpoint, as :class:`initreg.SmartInit` opens it. In a store it is a
+            :class:`initreg.StorePath`.
         epoch: how many epochs are done, None if that is not known. It is Keras's
             ``initial_epoch``.
         step: the global step, None if it is not known.
@@ -51,11 +57,11 @@ class ResumePoint:
     (PosixPath('run/model-1000'), 4, 1000)
     """
 
-    path: Path
+    path: FilePath
     epoch: int | None = None
     step: int | None = None
     states: Mapping[str, Any] = field(default_factory=dict)
-    skipped: tuple[tuple[Path, str], ...] = ()
+    skipped: tuple[tuple[FilePath, str], ...] = ()
 
     def load_states(self, objects: Mapping[str, Any]) -> list[str]:
         """Pass each object its state, with ``load_state_dict``.
@@ -86,7 +92,12 @@ class ResumePoint:
         }
 
 
-def resume(directory: str | os.PathLike[str], *, verify: bool = False) -> ResumePoint | None:
+def resume(
+    directory: str | os.PathLike[str] | StorePath,
+    *,
+    verify: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> ResumePoint | None:
     """Find the newest complete checkpoint in a folder.
 
     A checkpoint is complete if its sidecar and its index can be read, and each of its files has
@@ -99,8 +110,9 @@ def resume(directory: str | os.PathLike[str], *, verify: bool = False) -> Resume
     was saved after it nevertheless, there is a ResumeWarning.
 
     Args:
-        directory: the folder.
+        directory: the folder, or its URL.
         verify: read all bytes and check their checksums, too.
+        storage_options: for a URL: what fsspec's file system is made with.
 
     Returns:
         A :class:`ResumePoint`, or None if there is no complete checkpoint.
@@ -114,31 +126,35 @@ def resume(directory: str | os.PathLike[str], *, verify: bool = False) -> Resume
     ...     SmartInit(point.path).init(model)
     ...     model.fit(..., initial_epoch=point.epoch)
     """
-    found, skipped = find(directory, verify=verify)
+    found, skipped = find(directory, verify=verify, storage_options=storage_options)
     if skipped:
         warn(passed_over(directory, found, skipped), ResumeWarning)
     return found
 
 
 def passed_over(
-    directory: str | os.PathLike[str],
+    directory: str | os.PathLike[str] | StorePath,
     found: ResumePoint | None,
-    skipped: Sequence[tuple[Path, str]],
+    skipped: Sequence[tuple[FilePath, str]],
 ) -> str:
     """The text of a warning about newer checkpoints that are not taken."""
     where = f"continuing from {found.path}" if found else "there is nothing to continue from"
     lines = "".join(f"\n  {reason}" for _, reason in skipped)
     kind = "newer" if any(_OVERRULED in reason for _, reason in skipped) else "incomplete"
     count = plural(len(skipped), f"{kind} checkpoint")
-    return f"{os.fspath(directory)}: {count} skipped, {where}:{lines}"
+    where_from = without_secrets(str(directory))
+    return f"{where_from}: {count} skipped, {where}:{lines}"
 
 
 def find(
-    directory: str | os.PathLike[str], *, verify: bool = False
-) -> tuple[ResumePoint | None, tuple[tuple[Path, str], ...]]:
+    directory: str | os.PathLike[str] | StorePath,
+    *,
+    verify: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> tuple[ResumePoint | None, tuple[tuple[FilePath, str], ...]]:
     """The point that :func:`resume` returns, and the checkpoints that were skipped. No warning."""
-    skipped: list[tuple[Path, str]] = []
-    for candidate in _in_order(Path(directory)):
+    skipped: list[tuple[FilePath, str]] = []
+    for candidate in _in_order(run_folder(directory, storage_options)):
         try:
             found = candidate.point(verify)
         except InitregError as error:
@@ -164,13 +180,13 @@ class _Candidate:
         before: checkpoints that were saved later, each with the reason why they come after it.
     """
 
-    path: Path
+    path: FilePath
     saved_at: float
     step: int | None
     sidecar: Mapping[str, Any] | InitregError | None
     written_at: float
     place: int = -1
-    before: tuple[tuple[Path, str], ...] = ()
+    before: tuple[tuple[FilePath, str], ...] = ()
 
     @property
     def age(self) -> tuple[float, int, int]:
@@ -196,17 +212,45 @@ class _Candidate:
         return ResumePoint(self.path, self.sidecar["epoch"], self.step, states)
 
 
-def _in_order(folder: Path) -> list[_Candidate]:
-    """The checkpoints of a folder, in the order in which they are tried."""
+def run_folder(
+    directory: str | os.PathLike[str] | StorePath, storage_options: Mapping[str, Any] | None = None
+) -> FilePath:
+    """Where the checkpoints of a run are: a folder on the disk, or in a store."""
+    if is_remote(directory) or storage_options:
+        found = locate(directory, storage_options)
+        if found is not None and isinstance(found.path, StorePath):
+            # With a look of its own at what is there now.
+            files = StoreFiles(files_of(found.path).store)
+            return StorePath(files, found.path.key.rstrip("/"))
+        if found is not None:
+            return found.path
+    return Path(directory)
+
+
+def _names(folder: FilePath) -> set[str]:
+    """The names in a folder. Raises SourceNotFound, UnreadableFile."""
+    if isinstance(folder, StorePath):
+        found = names_in(folder)
+        if found is None:
+            if not folder.exists():
+                raise SourceNotFound(f"{folder}: there is no such folder to resume from")
+            raise UnreadableFile(f"{folder}: its store cannot list what is in it")
+        return set(found)
     try:
-        names = set(small_files.listed(folder))
+        return set(small_files.listed(folder))
     except FileNotFoundError:
         raise SourceNotFound(f"{folder}: there is no such folder to resume from") from None
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be listed: {error.strerror}") from error
+
+
+def _in_order(folder: FilePath) -> list[_Candidate]:
+    """The checkpoints of a folder, in the order in which they are tried."""
+    names = _names(folder)
     # Hidden files belong to a save that is running, or was killed.
     names = {name for name in names if not name.startswith(".")}
     known, states = checkpoints_and_states(default_registry(), names, folder)
+    which_are_there(folder, [*known.values(), *(name for name in names if name.endswith(ENDING))])
     found = {name: _candidate(folder, name, last) for name, last in known.items()}
     found |= {
         name: _candidate(folder, name, name)
@@ -225,16 +269,16 @@ def _in_order(folder: Path) -> list[_Candidate]:
     return ordered
 
 
-def _candidate(folder: Path, name: str, last: str) -> _Candidate:
+def _candidate(folder: FilePath, name: str, last: str) -> _Candidate:
     """The checkpoint of a name. ``last`` is the file that is written last."""
-    path, written_at = folder / name, _mtime(folder / last)
+    path, written_at = folder / name, modified_at(folder / last)
     sidecar = sidecar_of(path)
-    if os.path.lexists(sidecar):
+    if is_there(sidecar):
         try:
             refuse_link_out(sidecar, str(path), path)
             content = read_sidecar(sidecar)
         except InitregError as error:
-            return _Candidate(path, _mtime(sidecar), None, error, written_at)
+            return _Candidate(path, modified_at(sidecar), None, error, written_at)
         if content is not None:
             return _Candidate(path, content["saved_at"], content["step"], content, written_at)
     step = _STEP.fullmatch(path.name)
@@ -242,7 +286,7 @@ def _candidate(folder: Path, name: str, last: str) -> _Candidate:
 
 
 def _as_stated(
-    candidates: Sequence[_Candidate], state: StateFile, folder: Path
+    candidates: Sequence[_Candidate], state: StateFile, folder: FilePath
 ) -> list[_Candidate]:
     """The candidates, the newest first, in the order in which a state file puts them.
 
@@ -250,7 +294,7 @@ def _as_stated(
     checkpoints without sidecars, whose own times change when a folder is copied.
     """
     path = folder / state.name
-    at = _mtime(path)
+    at = modified_at(path)
     places = {folder / name: place for place, name in enumerate(state.checkpoints)}
     found = {each.path: each for each in candidates}
     for name, last in state.checkpoints.items():
@@ -291,10 +335,3 @@ def _is_known(candidate: _Candidate, latest: _Candidate, at: float) -> bool:
         return True
     steps = candidate.step, latest.step
     return candidate.sidecar is None and None not in steps and steps[0] < steps[1]  # type: ignore[operator]
-
-
-def _mtime(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # removed meanwhile
-        return 0.0

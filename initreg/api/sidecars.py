@@ -11,7 +11,6 @@ files are others, the save was killed, and the old checkpoint is still there, wi
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -30,7 +29,11 @@ from initreg.errors import (
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
 from initreg.storage import small_files
-from initreg.storage.output import written
+from initreg.storage.locating import is_remote, locate
+from initreg.storage.paths import is_there, modified_at, status
+from initreg.storage.store_files import fresh
+from initreg.storage.uploading import removed, written_to
+from initreg.store_paths import FilePath, StorePath
 
 ENDING = ".resume.json"
 _VERSION = 1
@@ -39,9 +42,9 @@ _CHUNK = 4 << 20
 _ORPHANED = 86_400  # seconds; no checkpoint takes longer to be written
 
 
-def sidecar_of(checkpoint: str | os.PathLike[str]) -> Path:
+def sidecar_of(checkpoint: str | os.PathLike[str] | StorePath) -> FilePath:
     """The path of the sidecar of a checkpoint."""
-    path = Path(checkpoint)
+    path = checkpoint if isinstance(checkpoint, StorePath) else Path(checkpoint)
     return path.with_name(path.name + ENDING)
 
 
@@ -118,17 +121,19 @@ def save_states(
     epoch: int | None = None,
     step: int | None = None,
     objects: Mapping[str, Any] | None = None,
-) -> Path:
+    storage_options: Mapping[str, Any] | None = None,
+) -> FilePath:
     """Write the sidecar of a checkpoint. Call this *before* the checkpoint is written.
 
     A sidecar without a checkpoint is ignored. A checkpoint without its sidecar would be taken for
     one that never had a sidecar.
 
     Args:
-        checkpoint: the path of the checkpoint that is about to be written.
+        checkpoint: the path or the URL of the checkpoint that is about to be written.
         epoch: how many epochs are done.
         step: the global step.
         objects: objects with ``state_dict()`` and ``load_state_dict()``, by name.
+        storage_options: for a URL: what fsspec's file system is made with.
 
     Returns:
         The path of the sidecar.
@@ -140,15 +145,16 @@ def save_states(
     >>> initreg.save_states("run/model-100.npz", epoch=3, step=100)  # doctest: +SKIP
     >>> initreg.save("run/model-100.npz", arrays)  # doctest: +SKIP
     """
-    path = sidecar_of(checkpoint)
+    found = locate(checkpoint, storage_options) if is_remote(checkpoint) else None
+    path = sidecar_of(checkpoint if found is None else found.path)
     name = path.name.removesuffix(ENDING)
     text = sidecar_text(name, epoch=epoch, step=step, states=states_of(objects or {}))
-    with written(path) as output:
+    with written_to(path) as output:
         output.file().write_text(text, "utf-8")
     return path
 
 
-def remove_orphans(folder: str | os.PathLike[str], keep: Iterable[str] = ()) -> None:
+def remove_orphans(folder: str | os.PathLike[str] | StorePath, keep: Iterable[str] = ()) -> None:
     """Remove the sidecars whose checkpoints no longer exist.
 
     One that is younger than a day may be of a checkpoint that another loop is still writing.
@@ -157,22 +163,33 @@ def remove_orphans(folder: str | os.PathLike[str], keep: Iterable[str] = ()) -> 
         folder: the folder.
         keep: names of checkpoints whose sidecars are kept, though they do not exist.
     """
-    names = set(os.listdir(folder))
+    at = fresh(folder) if isinstance(folder, StorePath) else Path(folder)
+    names = set(small_files.listed(at))
     known = checkpoints(default_registry(), names)
     for name in names:
         checkpoint = name.removesuffix(ENDING)
         if name.endswith(ENDING) and checkpoint not in {*keep, *names, *known}:
-            path = Path(folder, name)
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _ORPHANED:
-                    path.unlink()
+            path = at / name
+            written_at = modified_at(path)
+            if written_at and time.time() - written_at > _ORPHANED:
+                removed(path)
 
 
-def _digest(path: Path) -> dict[str, Any]:
-    return {"size": path.stat().st_size, "crc32c": f"{_crc32c(path):08x}"}
+def _digest(path: FilePath) -> dict[str, Any]:
+    return {"size": _size(path), "crc32c": f"{_crc32c(path):08x}"}
 
 
-def _crc32c(path: Path) -> int:
+def _size(path: FilePath) -> int:
+    """How many bytes a file has. Raises OSError."""
+    if isinstance(path, Path):
+        return path.stat().st_size
+    found = status(path)
+    if found is None:
+        raise SourceNotFound(f"{path}: no such file")
+    return found.stamp.size
+
+
+def _crc32c(path: FilePath) -> int:
     total = 0
     with small_files.opened(path) as file:
         while chunk := file.read(_CHUNK):
@@ -180,7 +197,7 @@ def _crc32c(path: Path) -> int:
     return total
 
 
-def digest_text(path: Path) -> str:
+def digest_text(path: FilePath) -> str:
     """What tells the content of a file from that of another one, as text."""
     return "{size} {crc32c}".format_map(_digest(path))
 
@@ -190,10 +207,12 @@ def checksum_of(text: str) -> int:
     return checksums.checksum("crc32c", text.encode())
 
 
-def check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
+def check_file(path: FilePath, digest: Mapping[str, Any], verify: bool) -> None:
     try:
-        size = path.stat().st_size
+        size = _size(path)
         found = f"{_crc32c(path):08x}" if verify and size == digest["size"] else digest["crc32c"]
+    except InitregError:
+        raise
     except OSError as error:
         raise SourceNotFound(f"{path}: {error.strerror}") from error
     if size != digest["size"]:
@@ -204,7 +223,7 @@ def check_file(path: Path, digest: Mapping[str, Any], verify: bool) -> None:
         )
 
 
-def read_sidecar(path: Path) -> Mapping[str, Any] | None:
+def read_sidecar(path: FilePath) -> Mapping[str, Any] | None:
     """The content of the sidecar of the checkpoint that is there. Its values have the right types.
 
     Returns:
@@ -231,7 +250,7 @@ def read_sidecar(path: Path) -> Mapping[str, Any] | None:
     return content  # type: ignore[no-any-return]
 
 
-def _is_sidecar(content: Any, path: Path) -> bool:
+def _is_sidecar(content: Any, path: FilePath) -> bool:
     """Whether the values have the right types. Raises various exceptions if keys are missing."""
     if content["initreg"] != _VERSION:
         raise DamagedFile(f"{path}: this was written by another version of initreg")
@@ -243,7 +262,7 @@ def _is_sidecar(content: Any, path: Path) -> bool:
     )
 
 
-def _is_there(path: Path, digest: Mapping[str, Any]) -> bool:
+def _is_there(path: FilePath, digest: Mapping[str, Any]) -> bool:
     try:
         check_file(path, digest, True)
     except InitregError:
@@ -251,14 +270,14 @@ def _is_there(path: Path, digest: Mapping[str, Any]) -> bool:
     return True
 
 
-def replaced(checkpoint: Path) -> Mapping[str, Any] | None:
+def replaced(checkpoint: FilePath) -> Mapping[str, Any] | None:
     """The content of the sidecar of a checkpoint that is about to be replaced.
 
     Returns:
         None if it has no sidecar. An empty dict, which is not a sidecar, if its sidecar is damaged.
     """
     path = sidecar_of(checkpoint)
-    if not os.path.lexists(path):
+    if not is_there(path):
         return None
     try:
         found = read_sidecar(path)
@@ -267,7 +286,7 @@ def replaced(checkpoint: Path) -> Mapping[str, Any] | None:
     return None if found is None else {k: v for k, v in found.items() if k != "replaces"}
 
 
-def forget_replaced(checkpoint: Path) -> None:
+def forget_replaced(checkpoint: FilePath) -> None:
     """Write the sidecar of a checkpoint anew, without that of the one that it has replaced.
 
     Raises:
@@ -276,7 +295,7 @@ def forget_replaced(checkpoint: Path) -> None:
     path = sidecar_of(checkpoint)
     content = replaced(checkpoint)
     if content:
-        with written(path) as output:
+        with written_to(path) as output:
             output.file().write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
 
 

@@ -99,6 +99,11 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
         f"(default: {OpenOptions().max_inflation:g})",
     )
 
+    add_storage_options(parser)
+
+
+def add_storage_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--storage-options``, which :func:`storage_options_of` reads."""
     parser.add_argument(
         "--storage-options",
         nargs=2,
@@ -113,9 +118,15 @@ def opening_of(options: argparse.Namespace) -> OpeningOptions:
     """The options of :func:`add_opening` that were typed, as keywords."""
     names = ("format", "allow_pickle", "native", "max_inflation")
     typed = {name: getattr(options, name) for name in names}
-    if options.storage_options is not None:
-        typed["storage_options"] = {n: _number(v) for n, v in options.storage_options}
+    typed["storage_options"] = storage_options_of(options)
     return cast("OpeningOptions", {n: value for n, value in typed.items() if value is not None})
+
+
+def storage_options_of(options: argparse.Namespace) -> dict[str, Any] | None:
+    """What was typed for ``--storage-options``. None if nothing was."""
+    if options.storage_options is None:
+        return None
+    return {name: _number(value) for name, value in options.storage_options}
 
 
 def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -16,7 +16,7 @@ from initreg.plan.in_order import numbered, pair_in_order
 from initreg.plan.naming import Naming, choose, in_all, is_structured
 from initreg.plan.plain_names import Names, pair_by, pair_plain
 from initreg.plan.plan import Plan
-from initreg.plan.rows import By, Kind, Policy, Row, Way
+from initreg.plan.rows import ASKED, By, Kind, Policy, Row, Way
 from initreg.plan.states import States, only_whole, pair_states
 from initreg.specs import ArraySpec, VariableSpec
 
@@ -198,7 +198,7 @@ def _named(
     numbers = numbered(source.arrays) if source.by is By.ORDER else None
     if numbers is not None:
         pairs = pair_in_order(source.arrays, numbers, variables, is_fit, route)
-        return Naming(pairs, Way(By.ORDER, "as asked for"))
+        return Naming(pairs, Way(By.ORDER, ASKED))
     model = [index for index, each in enumerate(variables) if each.state is None]
     weights = [index for index, each in enumerate(source.arrays) if each.state is None]
     if len(weights) < len(source.arrays) and (
@@ -252,7 +252,7 @@ def _without_states(
         return choose(source.arrays, variables, is_fit, source.by, route, source.dropped)
     if source.by is not None:
         pairs = pair_by(source.arrays, variables, source.by, route)
-        return Naming(pairs, Way(source.by, "as asked for"))
+        return Naming(pairs, Way(source.by, ASKED))
     theirs = theirs or Names.of(source.arrays, source.label)
     return Naming(pair_plain(source.arrays, variables, theirs, names, source.label))
 

@@ -22,11 +22,11 @@ from initreg.plan import naming_errors as errors
 from initreg.plan import orders
 from initreg.plan.name_parts import ends, given_of, names_of, pair_by_names
 from initreg.plan.numbering import find_moved, find_shift, with_dropped
-from initreg.plan.other_weights import find_misfit
+from initreg.plan.other_weights import find_misfit, find_other_class
 from initreg.plan.places import Alignment, alignments
 from initreg.plan.renamed import is_other_within, is_renamed
 from initreg.plan.roots import common_name, names_of_wholes, part_name
-from initreg.plan.rows import By, StateNote, Way
+from initreg.plan.rows import ASKED, By, StateNote, Way
 from initreg.specs import ORDER, ArraySpec, VariableSpec
 from initreg.wording import plural
 
@@ -136,7 +136,7 @@ class _Choice:
 
     def made(self, by: By | None) -> Naming:
         if by is By.NAME:
-            return Naming(self._by_name(automatic=True), Way(by, "as asked for"))
+            return Naming(self._by_name(automatic=True), Way(by, ASKED))
         named = self._by_name(automatic=False)
         sure = {
             v: a for v, a in named.items() if not is_other_within(self._all[v], self._arrays[a])
@@ -144,7 +144,7 @@ class _Choice:
         found = self.found = self._aligned(by, sure if by is None else {})
         way = By.ORDER if found.is_in_order else By.PLACE
         if by is not None:
-            return Naming(found.pairs, Way(way, "as asked for"))
+            return Naming(found.pairs, Way(way if found.pairs else by, ASKED))
         if sure:
             return self._by_names_first(found, sure, way)
         return self._by_place(found, way)
@@ -423,4 +423,5 @@ class _Choice:
         if moved is not None:
             return errors.moved(self._route, *moved, found, way)
         misfit = find_misfit(found, pairs, arrays, self._all)
-        return None if misfit is None else errors.misfit(self._route, misfit, found)
+        misfit = misfit or find_other_class(pairs, arrays, self._all)
+        return None if misfit is None else errors.misfit(self._route, misfit, found, way)

@@ -175,13 +175,13 @@ def _other_role(route: str, found: OtherRole) -> AmbiguousNames:
     )
 
 
-def misfit(route: str, found: Misfit, alignment: Alignment) -> AmbiguousNames:
-    """Positions in an order pair what is recorded to be different things."""
+def misfit(route: str, found: Misfit, alignment: Alignment, way: By) -> AmbiguousNames:
+    """Places, or positions in an order, pair what is recorded to be different things."""
+    where = "position" if way is By.ORDER else "place"
     return AmbiguousNames(
         f"{route}: nothing was written, because {found.array!r} of the source and "
-        f"{found.variable!r} of the target are at the same position, but {found.why}. Build the "
-        "model as it was saved. If they are the same all the same, pass "
-        + _laid_so(alignment, By.ORDER)
+        f"{found.variable!r} of the target are at the same {where}, but {found.why}. Build the "
+        "model as it was saved. If they are the same all the same, pass " + _laid_so(alignment, way)
     )
 
 

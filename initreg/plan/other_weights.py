@@ -45,6 +45,17 @@ _ROLE = {word: number for number, line in enumerate(_ROLES) for word in line.spl
 _RECORDED = {**_ROLE, "scale": _ROLE["gamma"], "concat_score_weight": len(_ROLES)}
 
 
+# Classes of Keras whose weights have the same names, and may have the same shapes, and with which
+# they compute something else. Those of one line.
+_FAMILIES = (
+    "batch_normalization group_normalization layer_normalization rms_normalization",
+    "conv1d conv1d_transpose depthwise_conv1d",
+    "conv2d conv2d_transpose depthwise_conv2d",
+    "conv3d conv3d_transpose",
+)
+_FAMILY = {name: number for number, line in enumerate(_FAMILIES) for name in line.split()}
+
+
 @dataclass(frozen=True, slots=True)
 class Recount:
     """A layer that has more weights on one side, where the shapes leave open which ones.
@@ -225,6 +236,41 @@ def find_misfit(
             if one >= two:
                 return misfit
     return None
+
+
+def find_other_class(
+    pairs: Mapping[int, int], arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
+) -> Misfit | None:
+    """Find an array of a layer of another class, where both classes call their weights the same.
+
+    Automatic names tell: the ``gamma`` of ``layer_normalization_2`` is not that of
+    ``group_normalization``.
+
+    Args:
+        pairs: the index of the array for the index of each variable.
+        arrays: the arrays of the source.
+        variables: the variables of the target.
+    """
+    for variable, array in pairs.items():
+        theirs, ours = _stems(arrays[array]), _stems(variables[variable])
+        if ours and theirs and all(_are_rivals(one, two) for one in ours for two in theirs):
+            names = arrays[array].name, normalise(variables[variable].name)
+            return Misfit(*names, "their automatic names are those of other classes")
+    return None
+
+
+def _stems(entry: _Entry) -> list[list[str]]:
+    """The layers in each of the automatic names, without their numbers."""
+    names = [name for name in map(normalise, entry.automatic) if not _LABEL.fullmatch(name)]
+    return [[_stem(layer)[0] for layer in name.split("/")[:-1]] for name in names]
+
+
+def _are_rivals(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether the innermost layers are of one family and of different classes."""
+    if not ours or not theirs or ours[-1] == theirs[-1]:
+        return False
+    families = [_FAMILY.get(layers[-1]) for layers in (ours, theirs)]
+    return None not in families and families[0] == families[1]
 
 
 class _Layer(NamedTuple):

@@ -34,6 +34,9 @@ class Kind(StrEnum):
 RESTORED = frozenset({Kind.MATCHED, Kind.RESHAPED, Kind.CAST})
 
 
+ASKED = "as asked for"  # why a way was taken that an option names
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """The way in which the arrays of one source were matched.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from initreg.option_spelling import join, option
-from initreg.plan.rows import RESTORED, Kind, Row, Rows
+from initreg.plan.rows import ASKED, RESTORED, By, Kind, Row, Rows
 from initreg.wording import (
     MORE,
     Line,
@@ -21,6 +21,8 @@ from initreg.wording import (
     shared,
 )
 
+# What an array lacks if nothing matches in a way that was asked for.
+_SOUGHT: dict[By | None, str] = {By.PLACE: "place", By.ORDER: "position"}
 # The titles of the sections by (kind, expected), in the order in which a plan shows them.
 _TITLES = {
     (Kind.MISMATCHED, False): "mismatched",
@@ -253,7 +255,9 @@ def _fault_text(plan: Rows, in_source: str = "", in_target: str = "") -> str:
     """The verdict. If nothing matched, it says where, unless the text around it does."""
     if plan.matches_nothing:
         left = " left" if plan.of(Kind.DROPPED) else ""
-        return f"no array{left}{in_source} has the name of a variable{in_target}"
+        asked = {way.by if way.why == ASKED else None for way in plan.ways}
+        sought = _SOUGHT.get(asked.pop(), "name") if len(asked) == 1 else "name"
+        return f"no array{left}{in_source} has the {sought} of a variable{in_target}"
     mismatched, missing, unused = plan.faults
     texts = []
     if mismatched:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from initreg.errors import DamagedFile, RefusedFile, UnreadableFile, one_line
 from initreg.storage.paths import names_in, which_are_there
-from initreg.store_paths import FilePath
+from initreg.store_paths import FilePath, StorePath
 
 # Separators, and control characters, which no writer of weights puts into a name.
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
@@ -197,7 +197,7 @@ def check_name(name: str, label: str) -> None:
         )
 
 
-def refuse_link_out(path: Path, label: str, main: Path | None = None) -> None:
+def refuse_link_out(path: FilePath, label: str, main: FilePath | None = None) -> None:
     """Refuse a file that is a link out of its folder.
 
     Args:
@@ -209,6 +209,8 @@ def refuse_link_out(path: Path, label: str, main: Path | None = None) -> None:
     Raises:
         RefusedFile: the link leads out of the folder.
     """
+    if isinstance(path, StorePath):
+        return  # a store has no links
     if path.is_symlink() and not _stays_home(path, main):
         raise RefusedFile(
             f"{label}: its part {path.name} is a link out of the folder, to "
@@ -216,7 +218,7 @@ def refuse_link_out(path: Path, label: str, main: Path | None = None) -> None:
         )
 
 
-def _stays_home(link: Path, main: Path | None) -> bool:
+def _stays_home(link: Path, main: FilePath | None) -> bool:
     """Whether a link leads into its own folder, or into the ``blobs`` of a Hugging Face cache.
 
     Every file of a snapshot there is such a link: ``snapshots/REVISION/x -> ../../blobs/y``, and

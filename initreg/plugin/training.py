@@ -12,6 +12,7 @@ from initreg.errors import PluginError
 from initreg.plugin.registry import Registry
 from initreg.plugin.training_hookspecs import FileNames, Inference, StateFile
 from initreg.specs import ArraySpec
+from initreg.store_paths import FilePath
 
 logger = logging.getLogger("initreg")
 
@@ -33,7 +34,7 @@ def checkpoints(registry: Registry, names: Collection[str]) -> dict[str, str]:
 
 
 def checkpoints_and_states(
-    registry: Registry, names: Collection[str], folder: Path
+    registry: Registry, names: Collection[str], folder: FilePath
 ) -> tuple[dict[str, str], list[StateFile]]:
     """What :func:`checkpoints` returns, and the state files of the folder.
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from initreg.plugin.hookspecs import hookspec
 from initreg.specs import ArraySpec
+from initreg.store_paths import FilePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class FileNames(frozenset[str]):
         folder: the folder.
     """
 
-    folder: Path
+    folder: FilePath
 
-    def __new__(cls, names: Collection[str], folder: Path) -> FileNames:
+    def __new__(cls, names: Collection[str], folder: FilePath) -> FileNames:
         made = super().__new__(cls, names)
         made.folder = folder
         return made

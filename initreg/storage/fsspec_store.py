@@ -6,6 +6,7 @@ fsspec is imported only when a URL is given. Its file systems know the credentia
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import secrets
 import threading
@@ -20,9 +21,10 @@ _CONCURRENCY = 16
 _MOST_OPEN = 16  # files
 # What tells one version of an object from another, best first, in what a file system says about it.
 # Sources: s3fs and adlfs (etag), gcsfs (generation), huggingface_hub (blob_id), and the others.
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 _VERSIONS = (
     *("ETag", "etag", "generation", "version_id", "VersionId", "blob_id", "sha", "md5Hash"),
-    *("LastModified", "last_modified", "updated", "mtime", "modified", "created"),
+    *_TIMES,
 )
 _FOR_THREADS = {"hf", "memory"}  # without asyncio, and can be called from several threads
 # Whose uploads become visible when they are complete.
@@ -75,7 +77,7 @@ class FsspecStore:
         size = info.get("size")
         if not isinstance(size, int):
             raise StoreError("its store does not say how large it is")
-        return Found(StoreStamp(size, _version(info)))
+        return Found(StoreStamp(size, _version(info)), modified_at=_modified_at(info))
 
     def names(self, key: str) -> list[str]:
         try:
@@ -194,6 +196,20 @@ def _is_async(fs: Any) -> bool:
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _modified_at(info: Mapping[str, Any]) -> float:
+    """When a file was written, as whatever its file system says it with."""
+    for name in _TIMES:
+        found = info.get(name)
+        with contextlib.suppress(ValueError, OverflowError):
+            if isinstance(found, str):
+                found = datetime.datetime.fromisoformat(found)
+            if isinstance(found, datetime.datetime):
+                return found.timestamp()
+            if isinstance(found, (int, float)):
+                return float(found)
+    return 0.0
 
 
 def _version(info: Mapping[str, Any]) -> str:

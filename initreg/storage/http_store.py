@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import html
 import re
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -133,9 +134,13 @@ class HttpStore:
                 if start != 0:
                     raise Transient("the server sent another part than the one asked for")
                 head = await _body(answer, min(size, _HEAD))
-                return Found(StoreStamp(size, _version(answer)), head)
+                return Found(
+                    StoreStamp(size, _version(answer)), head, modified_at=_modified_at(answer)
+                )
             body = await _small_body(answer)
-            return Found(StoreStamp(len(body), _version(answer)), body)
+            return Found(
+                StoreStamp(len(body), _version(answer)), body, modified_at=_modified_at(answer)
+            )
 
     async def _names(self, key: str) -> list[str]:
         session = await self.fs.set_session()
@@ -257,6 +262,13 @@ def _part(answer: Any) -> tuple[int, int, int]:
     if _is_packed(answer):
         raise StoreError("the server sends a packed part, although it was asked not to")
     return int(found[1]), int(found[2]) + 1, int(found[3])
+
+
+def _modified_at(answer: Any) -> float:
+    """When the file was written, in seconds since the epoch. 0 if the server does not say."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return parsedate_to_datetime(answer.headers.get("Last-Modified")).timestamp()
+    return 0.0
 
 
 def _version(answer: Any) -> str:

@@ -35,6 +35,13 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def is_remote(obj: Any) -> bool:
+    """Whether it may be in a store: a URL, a ``UPath``, or a path in a store."""
+    if isinstance(obj, str):
+        return is_url(obj)
+    return isinstance(obj, StorePath) or _is_fsspec_path(obj)
+
+
 def takes_options(obj: Any) -> bool:
     """Whether it is a URL, for whose file system there may be options."""
     return isinstance(obj, str) and is_url(obj) and not obj.lower().startswith("file://")

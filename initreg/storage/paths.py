@@ -58,6 +58,17 @@ def status(path: FilePath) -> Status | None:
     return Status(stat.S_ISDIR(here.st_mode), stat.S_ISREG(here.st_mode), Stamp.from_status(here))
 
 
+def modified_at(path: FilePath) -> float:
+    """When a file was written, in seconds since the epoch. 0 if that is not known."""
+    if isinstance(path, StorePath):
+        found = files_of(path).find(path.key)
+        return 0.0 if found is None else found.modified_at
+    try:
+        return os.stat(path).st_mtime
+    except OSError:  # removed meanwhile
+        return 0.0
+
+
 def is_file(path: FilePath) -> bool:
     """Whether a path is that of a file that may be read."""
     return path.is_file() if isinstance(path, StorePath) else os.path.isfile(path)

@@ -369,6 +369,11 @@ def files_of(path: StorePath) -> StoreFiles:
     return path.files
 
 
+def fresh(path: StorePath) -> StorePath:
+    """The same path, for which nothing is known of earlier looks."""
+    return StorePath(StoreFiles(files_of(path).store), path.key)
+
+
 def _why(error: Exception) -> str:
     return f" ({error})" if str(error) else ""
 

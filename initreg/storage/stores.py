@@ -39,11 +39,13 @@ class Found:
         stamp: of a file. None for a folder.
         head: the first bytes of the file, if the answer came with them.
         tail: the last bytes of the file, if the answer came with them.
+        modified_at: when it was written, in seconds since the epoch. 0 if the store does not say.
     """
 
     stamp: StoreStamp | None
     head: bytes = b""
     tail: bytes = b""
+    modified_at: float = 0.0
 
 
 class StoreError(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,19 +18,20 @@ from typing import Any, cast
 
 from initreg.errors import InitregError, UnwritableFile
 from initreg.option_spelling import Spelt
-from initreg.storage.locating import is_url, locate
+from initreg.storage.locating import is_remote, locate
 from initreg.storage.manifests import ENDING
 from initreg.storage.output import Output, written
-from initreg.storage.store_files import StoreFiles, files_of
+from initreg.storage.paths import opened
+from initreg.storage.store_files import StoreFiles, files_of, fresh
 from initreg.storage.stores import StoreError, WritableStore
-from initreg.store_paths import StorePath
+from initreg.store_paths import FilePath, StorePath
 
 _LARGEST_INDEX = 16 << 20  # bytes of a file that is copied here, because others may depend on it
 
 
 @contextlib.contextmanager
 def written_to(
-    path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str] | StorePath, storage_options: Mapping[str, Any] | None = None
 ) -> Iterator[Output]:
     """An output for a local path or a URL, as :func:`initreg.storage.output.written`.
 
@@ -42,7 +44,8 @@ def written_to(
     Raises:
         UnwritableFile: the block raised an OSError, or the files cannot be written or uploaded.
     """
-    if not (isinstance(path, str) and is_url(path)) and not hasattr(path, "fs"):
+    if not is_remote(path):
+        assert not isinstance(path, StorePath)
         with written(path) as output:
             yield output
         return
@@ -52,7 +55,7 @@ def written_to(
         with written(found.path) as output:
             yield output
         return
-    target = found.path
+    target = fresh(found.path)
     if not target.name or str(path).endswith("/"):
         raise UnwritableFile(f"{found.shown}: is a folder. Give the name of a file in it")
     if not hasattr(files_of(target).store, "write"):
@@ -136,6 +139,32 @@ def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[st
                 f"{target.with_name(name)}: was uploaded, but the store has no file of "
                 f"{size:,} bytes there. Save it again"
             )
+
+
+def removed(path: FilePath) -> None:
+    """Remove a file, on the disk or in a store. One that cannot be removed stays."""
+    with contextlib.suppress(Exception):
+        if isinstance(path, StorePath):
+            cast("WritableStore", files_of(path).store).remove(path.key)
+        else:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def on_disk(path: FilePath) -> Iterator[Path]:
+    """A file as one on the disk, while the block runs: a copy, if it is in a store.
+
+    Raises:
+        UnreadableFile, DamagedFile: it cannot be read. Errors of the block name the URL.
+    """
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, path):
+        local = Path(os.path.realpath(folder), path.name)
+        with opened(path) as file, open(local, "wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+        yield local
 
 
 def _tried(target: StorePath, name: str, call: Any) -> None:

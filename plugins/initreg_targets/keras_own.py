@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from initreg import TargetError, VariableSpec, dtypes
@@ -13,6 +14,11 @@ from initreg_targets.keeping import PutBack, keep_values
 from initreg_targets.keras_part import Named, Part, own_variables, place
 
 _HOME = ("keras.src.", "tf_keras.src.")  # where Keras's own code is
+_KEPT = (
+    "The source has the variables of this layer alone, and not all that its save_own_variables() "
+    "saves. Restore from a .weights.h5 or .keras file, or set the rest as it was in the model that "
+    "was saved"
+)
 
 
 def is_usual(layer: Any, method: str) -> bool:
@@ -61,17 +67,17 @@ class Own(Part):
 
     def specs(self, named: Named) -> Iterable[VariableSpec]:
         instead = tuple(map(named, self._others()))
-        why = "the variables of its layer are restored" if instead else ""
+        copies = self._copies() if instead else ()
         for key, (shape, dtype) in self._specs.items():
             name = place(self.path, key)
-            yield VariableSpec(
-                name,
-                shape,
-                dtype,
-                places=(name,),
-                not_needed=why,
-                not_needed_with=instead,
-            )
+            spec = VariableSpec(name, shape, dtype, places=(name,), not_needed_with=instead)
+            if key in copies:
+                spec = replace(spec, not_needed="the variables of its layer are restored")
+            elif instead:
+                why = "keeps its own, unless it follows from its variables"
+                why = f"layer {self.layer.name!r} {why}"
+                spec = replace(spec, not_needed=why, kept_with=instead, remedy=_KEPT)
+            yield spec
 
     def not_needed(self, named: Named) -> Iterator[tuple[Any, str, tuple[str, ...]]]:
         entries = tuple(self.takes(named))
@@ -155,6 +161,31 @@ class Own(Part):
             and now[key].tobytes() == value.tobytes()
             for key, value in before.items()
         )
+
+    def _copies(self) -> set[str]:
+        """The keys of the entries that have the values of a variable, maybe in another order.
+
+        Zeros are the values of many things. So an entry of one value counts only if all that the
+        layer saves has the values of its variables.
+        """
+        import numpy as np
+
+        def values(entry: Any) -> tuple[str, bytes]:
+            array = np.asarray(_value(entry)).ravel()
+            return str(array.dtype), np.sort(array).tobytes()
+
+        free = [values(v) for v in self._others() if eager.is_one(v)]
+        sizes = {len(found) for _, found in free}
+        copies = set()
+        for key in self._specs:
+            if np.asarray(self._entries[key]).nbytes in sizes:
+                found = values(self._entries[key])
+                if found in free:
+                    free.remove(found)
+                    copies.add(key)
+        if len(copies) == len(self._specs):
+            return copies
+        return {key for key in copies if len(np.unique(np.asarray(self._entries[key]))) > 1}
 
     def _others(self) -> list[Any]:
         """The variables of the layer that are not entries."""

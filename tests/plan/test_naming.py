@@ -146,6 +146,19 @@ def test_other_names_in_a_part_of_the_model_match_nothing():
     assert plan.ways[0].others == {By.PLACE: 1}
 
 
+@pytest.mark.parametrize(
+    ("by", "sought"),
+    [(None, "name"), (By.NAME, "name"), (By.PLACE, "place"), (By.ORDER, "position")],
+)
+def test_nothing_in_the_way_that_was_asked_for(by, sought):
+    """The verdict says what was compared, so that nobody looks for wrong names."""
+    places = [f"layers/{name}/vars/0" for name in "xy"]
+    arrays = [ArraySpec(place, (2,), "float32", places=(place,)) for place in places]
+    variables = [VariableSpec("y", (2,), "float32", ("z",), ("z",))]
+    plan = match([SourceSpecs("file", arrays, by=by)], variables, "model")
+    assert plan.verdict == f"no array in file has the {sought} of a variable in model"
+
+
 def test_one_more_layer_of_a_sort_may_be_any_of_them():
     """Without names it cannot be known which of three equal layers is new."""
     with pytest.raises(

@@ -121,3 +121,35 @@ def test_secrets_are_not_shown(fs: Any, options: dict[str, Any]) -> None:
     assert "VERYSECRET" not in text
     plan = init.plan({"a/w": np.zeros(3)})
     assert not re.search("VERYSECRET", f"{plan!r} {plan}")
+
+
+def test_a_run_is_resumed(fs: Any, options: dict[str, Any]) -> None:
+    """The newest checkpoint whose files are all there is found, with its states."""
+    for step in (1, 2, 3):
+        url = f"s3://weights/run/model-{step}.npz"
+        initreg.save_states(url, epoch=step, step=step, storage_options=options)
+        initreg.save(url, {"w": np.full(3, step)}, storage_options=options)
+    fs.rm("weights/run/model-3.npz")
+    point = initreg.resume("s3://weights/run", verify=True, storage_options=options)
+    assert point is not None
+    assert (str(point.path), point.epoch, point.skipped) == ("s3://weights/run/model-2.npz", 2, ())
+    assert initreg.load(point.path)["w"][0] == 2
+    with pytest.raises(SourceNotFound, match="no such folder"):
+        initreg.resume("s3://weights/nothing", storage_options=options)
+
+
+def test_checkpoints_without_a_sidecar(fs: Any, options: dict[str, Any]) -> None:
+    """They are ordered by the time at which they were written, which S3 says."""
+    import time
+
+    for step in (9, 10, 2):
+        initreg.save(
+            f"s3://weights/run/model-{step}",
+            {"w": np.ones(3)},
+            format="tf_checkpoint",
+            storage_options=options,
+        )
+        time.sleep(1.1)  # S3 says it in seconds
+    point = initreg.resume("s3://weights/run", storage_options=options)
+    assert point is not None
+    assert point.step == 2

@@ -25,7 +25,11 @@ def test_the_page_has_every_format() -> None:
 def test_the_cost_of_a_format(kind: str, tmp_path: Path) -> None:
     """Requests, rounds and bytes are at most a little more than the table says."""
     row = measured(tmp_path, kind)
-    line = next(each for each in PAGE.read_text().splitlines() if each.startswith(f"| {kind} |"))
+    line = next(
+        each
+        for each in PAGE.read_text().splitlines()
+        if each.startswith(f"| {kind} |") and "request" in each
+    )
     said = re.findall(r"(\d+) requests? in (\d+) rounds?, ([\d.]+) ([kM])B", line)
     assert len(said) == 2
     for cost, (requests, rounds, sent, unit) in zip((row.opening, row.reading), said, strict=True):

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from initreg import (
+    InitregWarning,
     MismatchError,
     MissingWarning,
     PartialRestoreError,
@@ -102,6 +103,46 @@ def test_entries_that_are_not_variables(K: Any, suffix: str, tmp_path: Path) -> 
     assert [row.name for row in plan.of("not needed")] == ["own/kernel"]
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_entries_of_one_value(K: Any, table: bool, tmp_path: Path) -> None:
+    """Zeros may be those of a new bias or of a table. They are the bias only if the layer saves
+    nothing but its variables, and then there is no warning."""
+
+    class Plain(K.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(3, 2), name="kernel")
+            self.bias = self.add_weight(shape=(2,), name="bias", initializer="zeros")
+            self.table = np.zeros(2, "f4")
+
+        def call(self, x: Any) -> Any:
+            return x @ tf.convert_to_tensor(self.kernel) + self.bias + self.table
+
+        def save_own_variables(self, store: Any) -> None:
+            store["kernel"], store["bias"] = value(self.kernel), value(self.bias)
+            if table:
+                store["table"] = self.table
+
+        def load_own_variables(self, store: Any) -> None:
+            self.kernel.assign(store["kernel"])
+            self.bias.assign(store["bias"])
+            if table:
+                self.table = np.array(store["table"])
+
+    def model() -> Any:
+        inputs = K.Input((3,))
+        return K.Model(inputs, Plain(name="own")(inputs))
+
+    saved, ours = model(), model()
+    saved.get_layer("own").bias.assign([1, 2])
+    prefix = tf.train.Checkpoint(saved).write(str(tmp_path / "m"))
+    if table:
+        with pytest.warns(MissingWarning, match="vars/table"):
+            SmartInit(prefix).init(ours)
+    else:
+        SmartInit(prefix, on_missing="error").init(ours)
+    np.testing.assert_allclose(ours(X), saved(X), rtol=1e-6)
+
+
 def test_another_shape_is_a_mismatch_in_the_plan(K: Any, tmp_path: Path) -> None:
     """Shapes are known before anything is written, and a plan that fails has written nothing."""
     model, _ = model_of(K, transposed, 0)
@@ -130,16 +171,24 @@ def test_a_part_of_what_it_saves(K: Any) -> None:
 
 def test_a_source_of_variables(K: Any, tmp_path: Path) -> None:
     """A checkpoint of TensorFlow has the variables and not the entries, of which it restores what
-    it can: what is not in variables is missing."""
+    it can. A warning names what is not in variables, and the model computes something else."""
     (model, own), (ours, mine) = model_of(K, transposed, 0), model_of(K, transposed, 1)
     prefix = tf.train.Checkpoint(model).write(str(tmp_path / "m"))
     count = mine.count
-    plan = SmartInit(prefix, on_missing="error", on_unused="error").init(ours)
+    with pytest.warns(MissingWarning, match="layer 'own' keeps its own") as told:
+        plan = SmartInit(prefix, on_missing="error", on_unused="error").init(ours)
+    assert [w.category for w in told if issubclass(w.category, InitregWarning)] == [MissingWarning]
     np.testing.assert_array_equal(mine.kernel, own.kernel)
     assert mine.count == count
-    assert len(plan.of("not needed")) == 3
+    assert not np.allclose(ours(X), model(X))
+    place = "layers/transposed/vars"
+    assert [row.name for row in plan.of("kept")] == [f"{place}/table", f"{place}/count"]
+    assert [row.name for row in plan.of("not needed")] == [f"{place}/kernel of mine"]
     given = {"own/kernel": np.ones((3, 2), "f4")}
-    with pytest.warns(MissingWarning, match="first/kernel"):
+    with (
+        pytest.warns(MissingWarning, match="first/kernel"),
+        pytest.warns(MissingWarning, match="keeps its own"),
+    ):
         SmartInit(given).init(ours)
     assert value(mine.kernel).min() == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from initreg.cli.flags import typed
+from initreg.cli.options import add_storage_options, storage_options_of
 from initreg.cli.printing import show, show_json
 from initreg.errors import one_line
 
@@ -12,24 +13,32 @@ SUMMARY = "Show where a training run can continue: the newest complete checkpoin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="the folder with the checkpoints")
+    parser.add_argument(
+        "directory", metavar="DIR", help="the folder with the checkpoints, or its URL"
+    )
     parser.add_argument(
         "--verify", action="store_true", help="read all bytes and check their checksums"
     )
+    add_storage_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0, or 1 if there is no complete checkpoint."""
     from initreg.api.resuming import find
+    from initreg.storage.stores import without_secrets
 
-    point, skipped = find(options.directory, verify=options.verify)
+    point, skipped = find(
+        options.directory,
+        verify=options.verify,
+        storage_options=storage_options_of(options),
+    )
     if options.json:
         left = [{"path": str(path), "reason": reason} for path, reason in skipped]
         answer = point.to_dict() if point is not None else {"path": None, "skipped": left}
         show_json(answer)
         return 0 if point is not None else 1
     if point is None:
-        show(f"{one_line(options.directory)}: there is no complete checkpoint")
+        show(f"{one_line(without_secrets(options.directory))}: there is no complete checkpoint")
     else:
         known = {"epoch": point.epoch, "step": point.step}
         show(one_line(str(point.path)))

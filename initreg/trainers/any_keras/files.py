@@ -6,12 +6,10 @@ EarlyStopping holds the best weights. The sidecar lists both.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import logging
 import math
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,9 @@ from initreg import dtypes
 from initreg.api import opening, sidecars
 from initreg.errors import TargetError, UnwritableFile
 from initreg.storage.output import Output
+from initreg.storage.paths import listed
+from initreg.storage.uploading import removed
+from initreg.store_paths import FilePath
 from initreg.trainers.any_keras.models import is_keras3, optimizer_variables
 from initreg.trainers.any_keras.workers import is_one_of_several
 
@@ -32,24 +33,20 @@ _BEST = ".best.npz"
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
 
 
-def remove(folder: Path, name: str) -> None:
+def remove(folder: FilePath, name: str) -> None:
     """Remove the files of a checkpoint. ``name`` has no ending.
 
     The sidecar goes first. Without it, the rest is not taken for a checkpoint.
     """
     weights = folder / f"{name}{ENDING}"
     for path in (sidecars.sidecar_of(weights), weights, *_best_files(folder, name)):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        removed(path)
 
 
-def _best_files(folder: Path, name: str) -> list[Path]:
+def _best_files(folder: FilePath, name: str) -> list[FilePath]:
     """``NAME.best.npz``, and ``NAME.best-2.npz`` if a checkpoint of this name was replaced."""
     pattern = re.compile(re.escape(name) + r"\.best(-\d+)?\.npz")
-    try:
-        return [folder / each for each in os.listdir(folder) if pattern.fullmatch(each)]
-    except OSError:
-        return []
+    return [folder / each for each in listed(folder) if pattern.fullmatch(each)]
 
 
 # --- the weights --------------------------------------------------------------------------------
@@ -225,7 +222,7 @@ def write_best(output: Output, weights: Mapping[str, Sequence[Any]]) -> dict[str
     return {name: path}
 
 
-def read_best(checkpoint: Path) -> dict[str, list[Any]]:
+def read_best(checkpoint: FilePath) -> dict[str, list[Any]]:
     """The weights that :func:`write_best` wrote beside a checkpoint, by the callback's name.
 
     Raises:

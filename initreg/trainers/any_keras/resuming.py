@@ -12,6 +12,7 @@ from typing import Any
 from initreg.api.resuming import ResumePoint
 from initreg.api.training_states import taken
 from initreg.errors import DamagedFile, InitregError, MismatchError
+from initreg.storage.uploading import on_disk
 from initreg.trainers.any_keras import callback_states, checking
 from initreg.trainers.any_keras.model_state import ModelState, seeds_of, set_value, value_of
 from initreg.trainers.any_keras.models import optimizer_variables
@@ -71,9 +72,15 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
 
 def _resumed(model: Any, point: ResumePoint, saver: ModelSaver) -> Resumed:
     """Restore a checkpoint. All that can be checked is checked before the first change."""
+    with on_disk(point.path) as path:
+        return _checked(model, point, saver, path)
+
+
+def _checked(model: Any, point: ResumePoint, saver: ModelSaver, path: Path) -> Resumed:
+    """Restore a checkpoint whose weights are at ``path``, after all checks."""
     label = str(point.path)
     state = point.states.get(OF_THE_MODEL)
-    checking.check(model, point.path)
+    checking.check(model, path)
     stopped = False
     if state is not None:
         with taken(OF_THE_MODEL, label):
@@ -88,7 +95,7 @@ def _resumed(model: Any, point: ResumePoint, saver: ModelSaver) -> Resumed:
     saver.check(point)
     with _unchanged_after_an_error(model, saver.objects):
         resumed.give_states(saver.objects)
-        load(model, point.path)
+        load(model, path)
         if state is not None:
             with taken(OF_THE_MODEL, label):
                 ModelState(model).load_state_dict(state)

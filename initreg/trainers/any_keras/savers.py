@@ -10,11 +10,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from initreg.api import sidecars
 from initreg.api.resuming import ResumePoint
-from initreg.storage.output import written
+from initreg.storage.store_files import fresh
+from initreg.storage.uploading import written_to
+from initreg.store_paths import FilePath, StorePath
 from initreg.trainers.any_keras import callback_states, files
 from initreg.trainers.any_keras.files import ENDING
 from initreg.trainers.any_keras.model_state import ModelState
@@ -23,7 +26,7 @@ from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.workers import is_one_of_several, is_writer
 from initreg.trainers.shared import best
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
-from initreg.trainers.shared.run_folder import absolute, log_not_saved
+from initreg.trainers.shared.run_folder import anywhere, log_not_saved
 from initreg.trainers.shared.states import check_names
 
 logger = logging.getLogger("initreg")
@@ -40,9 +43,17 @@ class Saver:
     model: Any
     params: Any
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.directory = absolute(directory)
+        self.directory = anywhere(directory, storage_options)
+
+    def _make_folder(self) -> None:
+        if isinstance(self.directory, Path):
+            self.directory.mkdir(parents=True, exist_ok=True)
 
     def _try(self, what: str, save: Callable[[], None]) -> bool:
         try:
@@ -60,13 +71,14 @@ class ModelSaver(Saver):
     epoch. A save that fails, as on a full disk, is logged, and training goes on.
 
     Args:
-        directory: where to save. It is made if it is missing.
+        directory: where to save: a folder, which is made if it is missing, or a URL.
         max_to_keep: how many of the newest checkpoints to keep. None keeps all.
         keep_checkpoint_every_n_hours: of the older checkpoints, one in so many hours is kept for
             good. None keeps none of them.
         every_n_epochs: how often to save. The last epoch is saved in any case.
         objects: by name, what else has ``state_dict()`` and ``load_state_dict(state)``, such as a
             :class:`initreg.RandomStates` or a data set.
+        storage_options: for a URL: what fsspec's file system is made with.
 
     Raises:
         ValueError: a number is out of range.
@@ -83,8 +95,9 @@ class ModelSaver(Saver):
         keep_checkpoint_every_n_hours: float | None = 0.5,
         every_n_epochs: int = 1,
         objects: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(directory)
+        super().__init__(directory, storage_options)
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs={every_n_epochs} is less than 1")
         self.every_n_epochs = every_n_epochs
@@ -153,12 +166,12 @@ class ModelSaver(Saver):
         content = files.weights_of(self.model)
         if not is_writer(self.model):
             return
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         states[OF_THE_SAVER] = self._kept.state_for(name)
         # A run that was started anew in this folder may have left a checkpoint of this name. It
         # stays until the new one is complete.
-        older = self.directory / f"{name}{ENDING}"
-        with written(older) as output:
+        older = self._at(f"{name}{ENDING}")
+        with written_to(older) as output:
             # The sidecar becomes visible first, the weights last. It is written last, because it
             # has the checksums of the others.
             sidecar = output.file(sidecars.sidecar_of(output.path).name)
@@ -177,11 +190,17 @@ class ModelSaver(Saver):
             sidecar.write_text(text, "utf-8")
         if replaces is not None:
             with contextlib.suppress(OSError):
-                sidecars.forget_replaced(older)
+                sidecars.forget_replaced(self._at(older.name))
         self._kept.saved(states[OF_THE_SAVER])
 
+    def _at(self, name: str) -> FilePath:
+        """The path of a file, in a store with a look of its own at what is there now."""
+        folder = self.directory
+        return (fresh(folder) if isinstance(folder, StorePath) else folder) / name
+
     def _remove(self, name: str) -> None:
-        files.remove(self.directory, name)
+        folder = self.directory
+        files.remove(fresh(folder) if isinstance(folder, StorePath) else folder, name)
 
 
 class MinSaver(Saver):
@@ -192,9 +211,10 @@ class MinSaver(Saver):
     training goes on.
 
     Args:
-        directory: where to save. It is made if it is missing.
+        directory: where to save: a folder, which is made if it is missing, or a URL.
         monitor: the quantity, as ``fit`` logs it.
         filename: by default ``min-MONITOR.weights.h5``.
+        storage_options: for a URL: what fsspec's file system is made with.
 
     Attributes:
         best: the smallest value so far, None before the first save.
@@ -214,8 +234,9 @@ class MinSaver(Saver):
         monitor: str = "val_loss",
         *,
         filename: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(directory)
+        super().__init__(directory, storage_options)
         self.monitor = monitor
         default = best.default_name(monitor, largest=self._largest)
         self.filename = filename or f"{default}{ENDING}"
@@ -257,8 +278,8 @@ class MinSaver(Saver):
         if not is_writer(self.model):
             return
         content = self._content if self._content is not None else files.weights_of(self.model)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with written(self.directory / self.filename) as output:
+        self._make_folder()
+        with written_to(self.directory / self.filename) as output:
             beside = output.file(f"{self.filename.removesuffix(ENDING)}.json")
             beside.write_text(json.dumps(about) + "\n", "utf-8")
             files.write_weights(self.model, content, output)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from initreg.api.sidecars import remove_orphans
 from initreg.api.training_states import taken
 from initreg.storage.small_files import plain_name
+from initreg.store_paths import FilePath
 
 OF_THE_SAVER = "ModelSaver"  # the name of the saver's own state in a sidecar
 
@@ -99,7 +99,9 @@ class KeptCheckpoints:
         remove: removes the files of the checkpoint of a name.
     """
 
-    def __init__(self, directory: Path, keeping: Keeping, remove: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: FilePath, keeping: Keeping, remove: Callable[[str], None]
+    ) -> None:
         self._directory = directory
         self._keeping = keeping
         self._remove = remove

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -93,6 +94,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
     def restore(self, session: Any, point: ResumePoint) -> None:
         """Restore all that this saves, by the names under which it saves it: also the tables and
         other objects that ``var_collections`` may hold."""
+        assert isinstance(point.path, Path)  # as the folder is
         if self._writer is None:  # it is not one of the callbacks of this graph
             SmartInit(point.path).init(session)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -78,6 +79,7 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     def restore(self, session: Any, point: ResumePoint, saver: Any) -> None:
         """Restore what was saved. ``saver`` is that of the Scaffold, for a session that does not
         have this hook."""
+        assert isinstance(point.path, Path)  # as self.directory is
         if self._writer is not None:
             self._restoration = self._writer.restore(session, point.path, is_last=False)
         elif getattr(saver, "saver_def", None) is not None:
