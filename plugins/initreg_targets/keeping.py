@@ -12,8 +12,8 @@ PutBack = Callable[[], None]
 
 
 def can_keep(variables: Iterable[Any]) -> bool:
-    """Whether :func:`keep_values` can: not if one handle stands for copies on several devices, as on
-    a TPU."""
+    """Whether :func:`keep_values` can: not where one handle stands for copies on several devices,
+    as on a TPU."""
     return not any(distributed.is_packed(eager.unwrapped(each)) for each in variables)
 
 
