@@ -12,8 +12,9 @@ PutBack = Callable[[], None]
 
 
 def can_keep(variables: Iterable[Any]) -> bool:
-    """Whether :func:`keep_values` can: not the values that are spread over devices."""
-    return all(map(eager.is_one, variables))
+    """Whether :func:`keep_values` can: not where one handle stands for copies on several devices,
+    as on a TPU."""
+    return not any(distributed.is_packed(eager.unwrapped(each)) for each in variables)
 
 
 def keep_values(variables: Iterable[Any]) -> PutBack:

@@ -84,3 +84,15 @@ def test_two_workers(tmp_path: Path) -> None:
     workers = [started("workers.py", tmp_path, task, *addresses) for task in range(2)]
     for each in workers:
         check(each, 49)
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_coordinator(tmp_path: Path) -> None:
+    """A variable of 512 MB on servers that are processes of their own is restored, and the
+    coordinator holds some pieces of it."""
+    process = started("memory.py", tmp_path, 512)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors[-3000:]
+    grown = dict(line.split() for line in output.splitlines())
+    assert grown.keys() == {"sharded", "single"}
+    assert max(map(int, grown.values())) < 320  # TensorFlow takes three times the variable
