@@ -130,16 +130,14 @@ class TestH5(FormatContract):
         yield Sample(folder / "packed.hdf5", {"gzip": w, "checked": w, "big": w})
 
     def unreadable(self, folder: Path) -> Iterator[Sample]:
-        """Strings in chunks, which only h5py reads, beside numbers."""
+        """A link into another file, which is never opened, beside numbers."""
         import h5py
 
         w = np.arange(6, dtype=np.float32).reshape(2, 3)
-        with h5py.File(folder / "strings.h5", "w") as file:
+        with h5py.File(folder / "links.h5", "w") as file:
             file["w"] = w
-            file.create_dataset(
-                "words/a", data=[b"x", b"yz"], dtype=h5py.string_dtype(), chunks=(1,)
-            )
-        yield Sample(folder / "strings.h5", {"w": w}, unreadable=["words/a"])
+            file["other/a"] = h5py.ExternalLink("other.h5", "a")
+        yield Sample(folder / "links.h5", {"w": w}, unreadable=["other/a"])
 
 
 class TestSafetensors(FormatContract):
