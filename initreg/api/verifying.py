@@ -30,7 +30,6 @@ from initreg.plugin.part_names import refuse_link_out
 from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
-from initreg.storage.paths import status
 from initreg.store_paths import FilePath
 from initreg.wording import names_text, plural, printable, shape_text, size_text
 
@@ -203,9 +202,12 @@ def verify(
         opening.open(source)  # raises: the question is wrong, and not the file
     named = None if isinstance(source, ArrayMap) else opening.source(source)
     label = source.label if named is None else named.label
-    given = None if manifest is None else opening.source(manifest).path
-    if given is not None and status(given) is None:
-        raise SourceNotFound(f"{given}: no such manifest")
+    given = None
+    if manifest is not None:
+        asked = opening.source(manifest)
+        if not asked.exists:
+            raise SourceNotFound(f"{asked.label}: no such manifest")
+        given = asked.path
     try:
         opened = opening.open(source)
     except InitregError as error:
