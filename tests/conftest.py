@@ -34,10 +34,11 @@ settings.register_profile("ci", settings.get_profile("initreg"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "initreg")
 
 
-# Files that import a framework at their top. Tests that do so inside have the marker `framework`.
+# Files that import a framework at their top, themselves or by a helper of the tests. Tests that do
+# so inside have the marker `framework`.
 _FRAMEWORK = re.compile(
     r"^(?:import|from) (?:tensorflow|keras|tf_keras|tensorpack|safetensors\.tensorflow"
-    r"|google\.protobuf)\b",
+    r"|google\.protobuf|keras_models|layer_models)\b",
     re.MULTILINE,
 )
 
