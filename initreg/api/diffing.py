@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from initreg.plan.plan import Plan
 
 _MORE = either("they are in .arrays", "--all shows them all")
-_AGAINST = (Kind.MISMATCHED, Kind.PASSED_OVER)
-_ONLY_B = (Kind.ONLY_IN_TARGET, Kind.KEPT)
+_PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}  # of an array of A and one of B
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +238,11 @@ def _compared(restore: Restore, theirs: ArrayMap, rtol: float, atol: float) -> I
     """The result for each array of B, and then for those that only A has."""
     left: list[Row] = []
     for row in restore.plan:
-        # A dtype that is not restored into another one can be compared with it.
-        is_dtype = row.kind in _AGAINST and row.array_shape == row.shape
-        if row.kind in RESTORED or is_dtype:
+        # Axes of length 1, which a restore adds or removes, are a difference. A dtype that is not
+        # restored into another one can still be compared with it.
+        if row.kind in _PAIRS and row.array_shape == row.shape:
             yield _of_pair(restore.array_of(row), theirs[row.name], row, rtol, atol)
-        elif row.kind in _AGAINST:
+        elif row.kind in _PAIRS:
             yield ArrayDiff(row.name, "shape", _other(row), _shapes(row), _dtypes(row))
         elif row.kind is not Kind.OVERRIDDEN and row.kind is not Kind.DROPPED:
             left.append(row)

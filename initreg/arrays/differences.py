@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.lazy_array import LazyArray
@@ -69,7 +68,7 @@ def _plain(value: Any) -> Any:
 
 
 def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Difference:
-    """Compare two arrays that differ at most by axes of length 1.
+    """Compare two arrays of one shape.
 
     Args:
         mine: the array of A.
@@ -85,14 +84,13 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
     one, other = mine.dtype, theirs.dtype
     is_number = one.kind in "biufcV" and other.kind in "biufcV" and not (one.names or other.names)
     sums = _Sums(rtol, atol, one == other)
-    if not is_number or mine.shape != theirs.shape:
-        sums.add(mine.read(), theirs.read().reshape(mine.shape), is_number)
+    if not is_number:
+        sums.add(mine.read(), theirs.read(), is_number)
         return sums.result()
     common = one if one == other else _common(one, other)
     boxes = [whole(mine.shape)]
-    for a, b in zip_longest(
-        pieces(mine, boxes, _PIECE, common), pieces(theirs, boxes, _PIECE, common)
-    ):
+    both = (pieces(each, boxes, _PIECE, common) for each in (mine, theirs))
+    for a, b in zip(*both, strict=True):
         sums.add(np.asarray(a[3]), np.asarray(b[3]), True)
     return sums.result()
 

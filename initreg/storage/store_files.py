@@ -43,6 +43,9 @@ _DIRECT = 1 << 19  # bytes from which on they are read into memory without a cop
 _HUGE_PAGE = 1 << 21  # bytes
 _LONGEST = 1 << 20  # bytes of ranges that were put together
 _MOST_KEPT = 64 << 20  # bytes of one file
+# What is the same when it is tried again: a missing folder, or a fault of a program, such as an
+# option that does not exist.
+_LASTING = (FileNotFoundError, NotADirectoryError, TypeError, AttributeError, ImportError)
 
 
 _alive: weakref.WeakSet[StoreFiles] = weakref.WeakSet()
@@ -351,10 +354,7 @@ class StoreFiles:
                 raise UnreadableFile(
                     f"{url}: {what}: {_said(error)}. Are the credentials right?"
                 ) from error
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise UnreadableFile(f"{url}: {what}: {_said(error)}") from error
-            except (TypeError, AttributeError, ImportError) as error:
-                # A fault of a program, such as an option that does not exist. It stays one.
+            except _LASTING as error:
                 raise UnreadableFile(f"{url}: {what}: {_said(error)}") from error
             except Exception as error:
                 if tried == TRIES or time.monotonic() - begin > _PATIENCE:

@@ -22,7 +22,7 @@ from initreg.storage.locating import is_remote, locate
 from initreg.storage.manifests import ENDING
 from initreg.storage.output import Output, written
 from initreg.storage.paths import opened
-from initreg.storage.store_files import StoreFiles, files_of, fresh
+from initreg.storage.store_files import files_of, fresh
 from initreg.storage.stores import StoreError, WritableStore
 from initreg.store_paths import FilePath, StorePath
 
@@ -121,6 +121,7 @@ def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[st
         for name in order:
             _tried(target, name, lambda key, name=name: store.write(key, folder / name))
             done.append(name)
+            _check_size(target.with_name(name), (folder / name).stat().st_size)
     except BaseException:
         # What no index refers to yet. The previous save is complete as long as its index is there.
         for name in set(done) - stand_ins:
@@ -130,15 +131,17 @@ def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[st
     for name in sorted(gone - outdated):
         with contextlib.suppress(Exception):  # the new save is complete
             store.remove(target.with_name(name).key)
-    fresh = StoreFiles(store)
-    for name in order:
-        there = fresh.find(target.with_name(name).key)
-        size = (folder / name).stat().st_size
-        if there is None or there.stamp is None or there.stamp.size != size:
-            raise UnwritableFile(
-                f"{target.with_name(name)}: was uploaded, but the store has no file of "
-                f"{size:,} bytes there. Save it again"
-            )
+
+
+def _check_size(path: StorePath, size: int) -> None:
+    """Raise UnwritableFile if a file that was uploaded is not in the store. Only after that come
+    the index, which needs it, and the removal of the previous save."""
+    path = fresh(path)
+    if not path.is_file() or files_of(path).stamp(path.key).size != size:
+        raise UnwritableFile(
+            f"{path}: was uploaded, but the store has no file of {size:,} bytes there. Save it "
+            "again"
+        )
 
 
 def removed(path: FilePath) -> None:

@@ -99,6 +99,13 @@ def test_rules_for_both_and_for_one(tmp_path: Path) -> None:
     assert initreg.diff(SmartInit(two, transpose="*/kernel"), transposed).is_same
 
 
+def test_an_axis_of_length_1_is_a_difference() -> None:
+    """A restore would reshape it, and the two are still not the same."""
+    found = initreg.diff({"x": np.ones((1, 3))}, {"x": np.ones(3)})
+    assert kinds(found) == {"x": "shape"}
+    assert not found.is_same
+
+
 def test_a_chain_is_one_source(tmp_path: Path) -> None:
     """Of A the last array of a name counts; B cannot be a chain."""
     two = initreg.save(tmp_path / "b.npz", {**BASE, "step": np.int64(9)})

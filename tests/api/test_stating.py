@@ -14,6 +14,8 @@ import pytest
 
 import initreg
 from initreg import InitregError
+from initreg.api import stating
+from initreg.cli.verbs import stats as verb
 
 ARRAYS: dict[str, Any] = {
     "encoder/layer_0/kernel": np.array([[1.0, -3.0], [0.0, 2.0]], "f4"),
@@ -54,6 +56,11 @@ def test_sorted(path: Path) -> None:
     assert [each.name for each in found.sorted("name").arrays] == sorted(ARRAYS)
     with pytest.raises(InitregError, match=r"sort='size_'.*give one of name, size"):
         found.sorted("size_")
+
+
+def test_the_keys_that_can_be_typed() -> None:
+    """The verb repeats the keys, because parsing imports no more than it needs."""
+    assert verb._KEYS == stating.KEYS
 
 
 def test_folded_by_layer(path: Path) -> None:

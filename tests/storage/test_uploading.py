@@ -27,6 +27,7 @@ class Recording(MemoryFileSystem):  # type: ignore[misc]
     pseudo_dirs = [""]
     done: list[str] = []
     broken: str | None = None
+    cut: str | None = None
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -37,6 +38,8 @@ class Recording(MemoryFileSystem):  # type: ignore[misc]
             raise OSError("the disk of the store is full")
         type(self).done.append(f"put {rpath}")
         super().put_file(lpath, rpath, **options)
+        if self.cut is not None and self.cut in rpath:
+            self.pipe_file(rpath, self.cat_file(rpath)[:-1])
 
     def mv(self, path1: str, path2: str, **options: Any) -> None:
         type(self).done.append(f"mv {path2}")
@@ -55,7 +58,7 @@ def fs() -> Iterator[Recording]:
     found = fsspec.filesystem("recording")
     Recording.store.clear()
     Recording.done.clear()
-    Recording.broken = None
+    Recording.broken = Recording.cut = None
     yield found
     Recording.store.clear()
 
@@ -126,6 +129,21 @@ def test_a_failed_upload_changes_nothing(broken: str, fs: Recording) -> None:
     before = dict(fs.store)
     Recording.broken = broken
     with pytest.raises(UnwritableFile, match=r"recording://run/m.*the disk of the store is full"):
+        initreg.save(
+            "recording://run/m.safetensors",
+            {name: array + 1 for name, array in ARRAYS.items()},
+            shard_size="100KB",
+        )
+    assert dict(fs.store) == before
+    assert np.array_equal(initreg.load(url)["layer_3/kernel"], ARRAYS["layer_3/kernel"])
+
+
+def test_an_upload_that_is_not_complete_changes_nothing(fs: Recording) -> None:
+    """A store that loses a part of a data file is noticed before the index is replaced."""
+    url = initreg.save("recording://run/m.safetensors", ARRAYS, shard_size="100KB")
+    before = dict(fs.store)
+    Recording.cut = "-00002-of-"
+    with pytest.raises(UnwritableFile, match=r"00002-of-.*was uploaded, but the store has no"):
         initreg.save(
             "recording://run/m.safetensors",
             {name: array + 1 for name, array in ARRAYS.items()},
