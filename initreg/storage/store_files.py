@@ -136,16 +136,18 @@ class StoreFiles:
             UnreadableFile: the store does not answer.
         """
         with self._lock:
-            if key not in self._names:
-                try:
-                    found = self.tried(
-                        key, "cannot be listed", lambda: self.store.names(key), own=(StoreError,)
-                    )
-                    self._names[key] = tuple(sorted(found))
-                except StoreError as error:
-                    self._names[key] = error
-            names = self._names[key]
-            return None if isinstance(names, StoreError) else names
+            known = self._names.get(key)
+        if known is None:
+            try:
+                found = self.tried(
+                    key, "cannot be listed", lambda: self.store.names(key), own=(StoreError,)
+                )
+                known = tuple(sorted(found))
+            except StoreError as error:
+                known = error
+            with self._lock:
+                known = self._names.setdefault(key, known)
+        return None if isinstance(known, StoreError) else known
 
     def stamp(self, key: str) -> StoreStamp:
         """The stamp of a file that exists."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.targets.spread.ports import free_addresses
 
 HERE = Path(__file__).parent / "spread"
 
@@ -38,16 +39,6 @@ def check(process: subprocess.Popen[str], at_least: int) -> None:
     assert found is not None, output[-3000:] + errors[-3000:]
     assert int(found[2]) == 0, output[-6000:]
     assert int(found[1]) >= at_least
-
-
-def free_addresses(count: int) -> list[str]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    found = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
 
 
 @pytest.mark.slow

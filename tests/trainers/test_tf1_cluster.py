@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import initreg
+from tests.targets.spread.ports import free_addresses
 
 HERE = Path(__file__).parent
 
@@ -32,12 +32,7 @@ def run(folder: Path, steps: int) -> dict[str, str]:
 
 
 def tried(folder: Path, steps: int) -> dict[str, str]:
-    sockets = [socket.socket() for _ in range(4)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    found = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    found = free_addresses(4)
     cluster = json.dumps({"ps": found[:2], "chief": found[2:3], "worker": found[3:]})
     running = []
 

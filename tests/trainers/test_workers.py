@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.targets.spread.ports import free_addresses
 
 HERE = Path(__file__).parent
 
@@ -29,12 +30,7 @@ Workers = list[subprocess.Popen[str]]
 @contextmanager
 def started(folder: str, epochs: int, result: Path) -> Iterator[Workers]:
     """Two workers of tf_keras. Keras 3 does not train under a MultiWorkerMirroredStrategy."""
-    sockets = [socket.socket() for _ in range(2)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    addresses = free_addresses(2)
     script = [sys.executable, str(HERE / "workers_run.py"), "tf_keras", folder, str(epochs)]
     running = [
         subprocess.Popen(

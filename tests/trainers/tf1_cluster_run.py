@@ -40,7 +40,7 @@ with v1.device(device):
     whole = tf.concat(list(w), 0)
 saver = ModelSaver(folder / "run", every_n_steps=2)
 start = init_fn({"w": np.full((4, 3), 10, "f4")}, saver, on_missing="ignore")
-ended = folder / f"ended-{steps}"
+began, ended = folder / f"began-{steps}", folder / f"ended-{steps}"
 with v1.train.MonitoredTrainingSession(
     master=server.target,
     is_chief=job == "chief",
@@ -53,6 +53,10 @@ with v1.train.MonitoredTrainingSession(
     values, at = session.run([whole, step])
     assert (values == values[0, 0]).all(), values
     print(f"FIRST {values[0, 0]:g} {at}", flush=True)
+    if job == "chief":
+        began.write_text("")
+    while not began.exists():  # or the chief would see what the worker has trained meanwhile
+        time.sleep(0.02)
     while job == "worker" and session.run(step) < steps:
         session.run(train)
     if job == "worker":

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import resource
-import socket
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+
+from ports import free_addresses
 
 folder, size = Path(sys.argv[1]), int(sys.argv[2])
 SERVER = """
@@ -30,12 +31,7 @@ import numpy as np
 array = np.lib.format.open_memmap(sys.argv[1], "w+", "f4", (int(sys.argv[2]), 1024))
 array[:, 7] = np.arange(len(array)) % 1000
 """
-sockets = [socket.socket() for _ in range(4)]
-for each in sockets:
-    each.bind(("127.0.0.1", 0))
-addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-for each in sockets:
-    each.close()
+addresses = free_addresses(4)
 spec = {"ps": addresses[:2], "worker": addresses[2:3], "chief": addresses[3:]}
 servers = [
     subprocess.Popen(

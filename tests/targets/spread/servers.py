@@ -9,7 +9,6 @@ cases there were.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from ports import free_addresses
 
 import initreg
 from initreg import SmartInit
@@ -32,18 +32,8 @@ partitioners = tf.distribute.experimental.partitioners
 
 
 def cluster() -> tf.train.ClusterSpec:
-    sockets = {
-        job: [socket.socket() for _ in range(count)]
-        for job, count in (("ps", 3), ("worker", 1), ("chief", 1))
-    }
-    for each in [one for found in sockets.values() for one in found]:
-        each.bind(("127.0.0.1", 0))
-    spec = {
-        job: [f"127.0.0.1:{each.getsockname()[1]}" for each in found]
-        for job, found in sockets.items()
-    }
-    for each in [one for found in sockets.values() for one in found]:
-        each.close()
+    found = free_addresses(5)
+    spec = {"ps": found[:3], "worker": found[3:4], "chief": found[4:]}
     return tf.train.ClusterSpec(spec)
 
 
