@@ -9,7 +9,6 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +16,7 @@ from initreg import dtypes, folding
 from initreg.errors import printable as printable
 from initreg.names import plain
 from initreg.option_spelling import either, join
+from initreg.records import record
 from initreg.specs import ArraySpec
 
 GATES = "gates"  # how the text of a change begins that says the order of gates
@@ -141,7 +141,7 @@ def options_text(options: Mapping[str, Any]) -> str:
     return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Line:
     """Names that share a note.
 

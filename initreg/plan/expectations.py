@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from initreg.names import NO_PATTERNS, Patterns, normalise
 from initreg.plan.rows import By, Kind, Policy, Row
+from initreg.records import record, replace
 from initreg.specs import ArraySpec, VariableSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SourceSpecs:
     """One source of a chain, as planning needs it.
 

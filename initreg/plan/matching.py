@@ -6,7 +6,6 @@ It makes the plan from specs alone, without numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 
 from initreg import dtypes
 from initreg.names import NO_PATTERNS, Patterns, normalise
@@ -18,6 +17,7 @@ from initreg.plan.plain_names import Names, pair_by, pair_plain
 from initreg.plan.plan import Plan
 from initreg.plan.rows import ASKED, By, Kind, Policy, Row, Way
 from initreg.plan.states import States, only_whole, pair_states
+from initreg.records import replace
 from initreg.specs import ArraySpec, VariableSpec
 
 # Takes the names on one side only and the names of the restored variables, and returns the variable
