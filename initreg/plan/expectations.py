@@ -47,6 +47,7 @@ class Expectations:
         self._sources = sources
         self._missing = missing
         self._ignored = [source.ignored for source in sources if source.ignored]
+        self._of_variables = [patterns for patterns in (missing, *self._ignored) if patterns]
         self._clauses = [
             patterns.clause(glob)
             for patterns in (self._missing, *(p for s in sources for p in (s.expected, s.ignored)))
@@ -84,8 +85,8 @@ class Expectations:
 
     def of_variable(self, row: Row, variable: VariableSpec) -> Row:
         """Mark the row of a variable that no source supplies, if it is expected."""
-        for patterns in (self._missing, *self._ignored):
-            clause = self._hits(patterns, *_all_names(variable)) if patterns else ""
+        for patterns in self._of_variables:
+            clause = self._hits(patterns, *_all_names(variable))
             if clause:
                 return replace(row, expected=True, reason=clause)
         return row

@@ -81,7 +81,12 @@ def is_structured(arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
     """Whether both sides have places of one sort, so that a way of naming has to be chosen."""
     for in_order in (False, True):
         if all(
-            any(place.startswith(ORDER) is in_order for entry in side for place in entry.places)
+            any(
+                place.startswith(ORDER) is in_order
+                for entry in side
+                if entry.places
+                for place in entry.places
+            )
             for side in (arrays, variables)
         ):
             return True
