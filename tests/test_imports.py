@@ -34,6 +34,7 @@ HEAVY = FRAMEWORKS | {"h5py", "safetensors", "gguf", "rich", "numpy", "ml_dtypes
 
 # What the ground floor may import of ours. import-linter holds the rooms above it.
 GROUND_FLOOR = {
+    "near": set[str](),
     "option_spelling": set[str](),
     "errors": {"option_spelling"},
     "dtypes": set[str](),
@@ -44,7 +45,14 @@ GROUND_FLOOR = {
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
     "plugin.claim": set[str](),
     "plugin.source": {
-        *("errors", "plugin.foreign", "plugin.part_names", "storage.locating", "storage.paths"),
+        *(
+            "errors",
+            "near",
+            "plugin.foreign",
+            "plugin.part_names",
+            "storage.locating",
+            "storage.paths",
+        ),
         *("storage.stamps", "storage.stand_ins", "storage.store_files", "store_paths"),
     },
 }

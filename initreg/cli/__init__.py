@@ -21,6 +21,7 @@ from initreg.cli.verbs import (
     convert,
     diff,
     dump,
+    help,
     ls,
     map,
     plan,
@@ -32,25 +33,32 @@ from initreg.cli.verbs import (
 )
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume)
+VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume, help)
 
 
 def parser() -> Parser:
     """The parser of the whole command line."""
     top = Parser(
         prog="initreg",
-        description="Initialise TensorFlow variables from weights that somebody else saved.",
+        description="Initialise TensorFlow variables from weights that somebody else saved, and "
+        "look at them, compare and convert them.",
         epilog="Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.",
     )
+    top.has_verbs = True
     top.add_argument("--version", action="store_true", help="print the version and exit")
     verbs = top.add_subparsers(metavar="VERB", title="verbs")
+    parsers: dict[str, Parser] = {}
     for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[-1]
+        name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
         # Not the docstring of the module, which `python -OO` removes.
         verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
         module.add_arguments(verb)
-        verb.set_defaults(run=module.run)
+        verb.set_defaults(run=module.run, top=top)
+        verb.examples = getattr(module, "EXAMPLES", ())
+        parsers[name] = verb
+    for each in (top, *parsers.values()):
+        each.verbs = parsers
     return top
 
 

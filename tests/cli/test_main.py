@@ -31,7 +31,7 @@ def test_bad_usage_is_2(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["nonsense"])
     assert caught.value.code == 2
-    assert "invalid choice" in capsys.readouterr().err
+    assert "there is no verb 'nonsense'" in capsys.readouterr().err
 
 
 def test_probe_tells_who_and_why(npz, capsys):

@@ -9,7 +9,8 @@ from initreg.cli.options import add_opening, add_rules, opening_of, rules_of
 from initreg.cli.printing import show, show_json
 from initreg.option_spelling import join
 
-SUMMARY = "List the arrays of a source: names, shapes, dtypes and sizes."
+SUMMARY = "List the arrays of sources: names, shapes, dtypes and sizes."
+EXAMPLES = (("initreg ls model.npz", "all arrays"),)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

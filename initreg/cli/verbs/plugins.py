@@ -6,9 +6,9 @@ import argparse
 
 from initreg.cli.printing import show, show_json
 from initreg.cli.verbs.probe import broken_text, lacking_text
-from initreg.plugin.installed import default_registry
 
-SUMMARY = "List the installed plugins: what each provides, and which distribution it is from."
+SUMMARY = "List the installed plugins, and what each provides."
+EXAMPLES = (("initreg plugins", "formats, targets and verbs"),)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0, or 1 if a plugin is broken."""
+    from initreg.plugin.installed import default_registry
     from initreg.wording import table
 
     records = default_registry().records

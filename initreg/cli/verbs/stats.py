@@ -18,7 +18,12 @@ from initreg.cli.printing import show, show_json
 
 # Those of initreg.api.stating, which parsing does not import.
 _KEYS = ("name", "size", "mean", "std", "min", "max", "norm", "zeros", "nan", "inf")
-SUMMARY = "Show what the values are like: mean, spread, range, zeros, NaN, and a histogram."
+SUMMARY = "Show what values are like: range, spread, zeros, NaN, histogram."
+EXAMPLES = (
+    ("initreg stats model.npz --sort norm", "the largest norm first"),
+    ("initreg stats model.npz --depth 1", "one line for each layer"),
+    ("initreg stats model.npz --keep '*/kernel'", "kernels only"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
