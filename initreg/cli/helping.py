@@ -207,7 +207,7 @@ def _argument(action: argparse.Action) -> str:
 def _row(begin: str, text: str, column: int = _COLUMN) -> list[str]:
     """A line that explains something, or several."""
     width = text_width()
-    breaks = {"break_on_hyphens": False, "break_long_words": False}
+    breaks: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
     wrapped = textwrap.wrap(printable(text), width - column, **breaks)
     begin = f"  {printable(begin)}"
     if len(begin) > column - 2 or not wrapped:
@@ -216,9 +216,11 @@ def _row(begin: str, text: str, column: int = _COLUMN) -> list[str]:
 
 
 def _examples(examples: Sequence[tuple[str, str]]) -> Iterator[str]:
-    width = min(max(len(command) for command, _ in examples), text_width() - 34)
+    room = text_width() - 6
+    fitting = [len(command) for command, what in examples if len(command) + len(what) <= room]
+    width = max(fitting, default=0)
     for command, what in examples:
-        if len(command) > width:
+        if len(command) > width or width + len(what) > room:
             yield f"  $ {command}"
             yield " " * 6 + what
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from initreg.cli.helping import Described, help_text, usage_text
@@ -12,6 +12,8 @@ from initreg.errors import printable
 
 _HAVE = ("has", "have")
 _TYPED = "_typed"  # in the namespace: the options that were typed so far
+_CURRENT = "_current"  # in the namespace: what is typed for one source, after --for
+FOR = "for_sources"  # in the namespace: what was typed for each source that --for names
 
 
 class Parser(Described):
@@ -25,11 +27,11 @@ class Parser(Described):
         super().__init__(**options, allow_abbrev=False)
         for name in (None, "store"):
             self.register("action", name, _Once)
+        self.register("action", "append", _Append)
+        self.register("action", "store_true", _Switch)
         self._is_parsing = False
 
-    def parse_known_args(
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse the arguments. What is left over is an error of the verb that was typed.
 
         Options may be typed between the arguments of a verb: ``plan a.npz --drop x b.npz``.
@@ -47,7 +49,7 @@ class Parser(Described):
                 self._is_parsing = False
         if extras:
             self.error(self._unknown(extras))
-        return found, extras  # type: ignore[return-value]
+        return found, extras
 
     def _unknown(self, extras: Sequence[str]) -> str:
         """What is wrong with arguments that nothing takes."""
@@ -117,6 +119,7 @@ class _Once(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
+        namespace = _holder(self, namespace)
         if option_string is not None:
             typed = {**getattr(namespace, _TYPED, {})}
             if self.dest in typed:
@@ -125,3 +128,43 @@ class _Once(argparse.Action):
                 )
             setattr(namespace, _TYPED, {**typed, self.dest: values})
         setattr(namespace, self.dest, values)
+
+
+class _Append(argparse._AppendAction):
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *others: Any) -> None:
+        super().__call__(parser, _holder(self, namespace), *others)
+
+
+class _Switch(argparse._StoreTrueAction):
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *others: Any) -> None:
+        super().__call__(parser, _holder(self, namespace), *others)
+
+
+class For(argparse.Action):
+    """``--for SOURCE``: some options that follow are for this source alone, up to the next one.
+
+    Args:
+        options: what the namespace calls these options.
+    """
+
+    def __init__(self, options: Collection[str], **others: Any) -> None:
+        super().__init__(**others)
+        self._options = tuple(options)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        found = {**getattr(namespace, FOR, {})}
+        current = found.setdefault(values, argparse.Namespace(**dict.fromkeys(self._options)))
+        setattr(namespace, FOR, found)
+        setattr(namespace, _CURRENT, current)
+
+
+def _holder(action: argparse.Action, namespace: argparse.Namespace) -> argparse.Namespace:
+    """Where the value of an option belongs: to one source, if ``--for`` came before it."""
+    current: argparse.Namespace | None = getattr(namespace, _CURRENT, None)
+    return current if current is not None and hasattr(current, action.dest) else namespace
