@@ -48,6 +48,32 @@ def did_you_mean(typed: str, known: Iterable[str], shown: Callable[[str], str] =
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
+class NoSuchName(KeyError):
+    """A name that a mapping lacks. The message says which one may have been meant.
+
+    It looks for that only when it is printed: ``mapping.get(name)`` costs nothing.
+
+    Args:
+        message: what is wrong.
+        typed: the name.
+        known: the names that there are.
+
+    >>> print(NoSuchName("m.npz has no array 'hed/w'", "hed/w", ["head/w"]))
+    m.npz has no array 'hed/w'. Did you mean 'head/w'?
+    """
+
+    def __init__(self, message: str, typed: object, known: Iterable[str]) -> None:
+        super().__init__(message)
+        self._typed, self._known = typed, known
+
+    def __str__(self) -> str:
+        near = did_you_mean(self._typed, self._known, repr) if isinstance(self._typed, str) else ""
+        return str(self.args[0]) + (near and f".{near}")
+
+    def __reduce__(self) -> tuple[type[KeyError], tuple[str]]:
+        return KeyError, (str(self),)  # it goes to another process without the names
+
+
 def _squashed(name: str) -> str:
     """The name without its case and its separators."""
     return re.sub(r"[-_./:\s]", "", name).lower()

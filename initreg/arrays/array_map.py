@@ -19,6 +19,7 @@ from initreg.errors import (
     warn,
 )
 from initreg.names import normalise
+from initreg.near import NoSuchName
 from initreg.specs import (
     ArraySpec,
     ChunkedExtent,
@@ -91,7 +92,7 @@ class ArrayMap(Mapping[str, LazyArray]):
         if found is None and isinstance(name, str):
             found = self._arrays.get(normalise(name))
         if found is None:
-            raise KeyError(f"{self.label} has no array {name!r}")
+            raise NoSuchName(f"{self.label} has no array {name!r}", name, self._arrays)
         return found
 
     def __contains__(self, name: object) -> bool:
