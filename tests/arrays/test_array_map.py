@@ -29,7 +29,7 @@ def test_a_map_is_a_mapping(path):
         assert arrays.specs() == [ArraySpec("fc/W", (3, 4), "float64"), ArraySpec("s", (), "int8")]
         with pytest.raises(KeyError, match=r"has no array 'fc/b'\. Did you mean 'fc/W'\?"):
             arrays["fc/b"]
-        with pytest.raises(KeyError, match="has no array 'zzz'$"):
+        with pytest.raises(KeyError, match=r"has no array 'zzz'$"):
             arrays["zzz"]
         assert arrays.get("fc/b") is None
 
