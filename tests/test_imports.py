@@ -42,6 +42,7 @@ GROUND_FLOOR = {
     "folding": {"errors"},
     "state_specs": set[str](),
     "specs": {"dtypes", "state_specs"},
+    "tables": set[str](),
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
     "plugin.claim": set[str](),
     "plugin.source": {
