@@ -68,7 +68,7 @@ def lay_out(
     names = widths[0]
     if width is not None and (over := _total(columns, widths) - width) > 0:
         names = max(names - over, cells(head[0]))
-    styles = styles or {}
+    styles, groups = styles or {}, frozenset(marked)
 
     def line(row: Sequence[str], style: Callable[[int], str]) -> list[str]:
         shown = []
@@ -84,7 +84,7 @@ def lay_out(
 
     lines = line(head, lambda i: "bold")
     for number, row in enumerate(rows):
-        mark = {0: "cyan"} if number in marked else {}
+        mark = {0: "cyan"} if number in groups else {}
         lines += line(row, lambda i, mark=mark: mark.get(i) or styles.get(i, ""))  # type: ignore[misc]
     return lines, spared
 
