@@ -82,6 +82,7 @@ _HOME = {
     "PieceSpec": "plugin.target",
     "Inference": "plugin.training_hookspecs",
     "StateFile": "plugin.training_hookspecs",
+    "Verb": "plugin.verb_hookspecs",
     "ArraySpec": "specs",
     "Automatic": "specs",
     "Chunk": "specs",

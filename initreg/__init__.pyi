@@ -93,6 +93,7 @@ from initreg.plugin.target import PieceSpec as PieceSpec
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
 from initreg.plugin.training_hookspecs import StateFile as StateFile
+from initreg.plugin.verb_hookspecs import Verb as Verb
 from initreg.specs import ArraySpec as ArraySpec
 from initreg.specs import Automatic as Automatic
 from initreg.specs import Chunk as Chunk
@@ -209,6 +210,7 @@ __all__ = [
     "UnusedWarning",
     "UnwritableFile",
     "VariableSpec",
+    "Verb",
     "Verification",
     "Verified",
     "Way",

@@ -164,8 +164,8 @@ def test_the_kernel_names_no_format(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT / "plugins")))
 def test_a_plugin_imports_public_names_only(path: Path) -> None:
-    """Of initreg: its public names, and the four modules that are public."""
-    modules = ("dtypes", "format_tools", "option_spelling", "testing")
+    """Of initreg: its public names, and the five modules that are public."""
+    modules = ("dtypes", "format_tools", "option_spelling", "testing", "verb_tools")
     public = {*initreg.__all__, *modules}
     for module, name in runtime_imports(path):
         if module == "initreg":

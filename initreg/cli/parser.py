@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from initreg.cli.helping import Described, help_text, usage_text
 from initreg.cli.printing import write
-from initreg.errors import printable
+from initreg.errors import PluginError, printable
 
 _HAVE = ("has", "have")
 _TYPED = "_typed"  # in the namespace: the options that were typed so far
@@ -29,6 +29,7 @@ class Parser(Described):
             self.register("action", name, _Once)
         self.register("action", "append", _Append)
         self.register("action", "store_true", _Switch)
+        self.fault = ""  # why this verb of a plugin cannot be run
         self._is_parsing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -36,6 +37,8 @@ class Parser(Described):
 
         Options may be typed between the arguments of a verb: ``plan a.npz --drop x b.npz``.
         """
+        if self.fault:
+            raise PluginError(self.fault)
         self.usage = usage_text(self)  # argparse changes what it asks for here while it parses
         if self._is_parsing:  # argparse calls this method for options, and again for the rest
             return super().parse_known_args(args, namespace)

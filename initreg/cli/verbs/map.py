@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from initreg.api.comparing import ComparedOutputs
     from initreg.bridge.mapped import Mapped
 
-SUMMARY = "Derive the rules that take another framework's weights to a target."
+SUMMARY = "Derive rules that take another framework's weights to a target."
 EXAMPLES = (
     ("initreg map torch.pt --onto model.py:build --output rules.toml", "write the rules"),
     ("initreg map torch.pt --onto model.py:build --check x.npz=y.npz", "compare outputs"),
