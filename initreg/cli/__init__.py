@@ -21,6 +21,7 @@ from initreg.cli.flags import message
 from initreg.cli.parser import Parser
 from initreg.cli.printing import OutputFailed, show_json, write
 from initreg.cli.verbs import (
+    completion,
     convert,
     diff,
     dump,
@@ -39,7 +40,10 @@ from initreg.errors import InitregError, InitregWarning
 if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
 
-VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume, help)
+VERBS = (
+    *(probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume),
+    *(completion, help),
+)
 
 
 def verb_names() -> list[str]:
@@ -106,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = None
     try:
         own = verb_names()
+        if typed[:1] == ["__complete"]:
+            return _complete(typed[1:], own)
         added = added_verbs(typed, own)
         options = parser(added.verbs).parse_args(typed)
         options.added = added
@@ -115,6 +121,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
         return _interrupted(is_process=arguments is None)
+
+
+def _complete(words: Sequence[str], own: Sequence[str]) -> int:
+    """Answer the script of a shell, which has asked what can be typed next."""
+    from initreg.cli.completing import complete, unquoted
+
+    shell, *typed = words or [""]
+    typed = unquoted(typed) if shell == "bash" else typed
+    added = added_verbs(typed[:-1], own, is_asked=False)
+    for line in complete(parser(added.verbs), typed):
+        write(line)
+    return 0
 
 
 def _interrupted(*, is_process: bool) -> int:

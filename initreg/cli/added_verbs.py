@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 _ABOUT_VERBS = ("help", "plugins", "completion")
 
 
-def added_verbs(typed: Sequence[str], own: Collection[str]) -> PluginVerbs:
+def added_verbs(
+    typed: Sequence[str], own: Collection[str], *, is_asked: bool = True
+) -> PluginVerbs:
     """The verbs of plugins, if they can matter for what was typed.
 
     Args:
         typed: the arguments of the process.
         own: the names of initreg's own verbs.
+        is_asked: whether to say why a verb is missing.
 
     Raises:
         PluginError: several plugins have the verb that was typed.
@@ -36,6 +39,8 @@ def added_verbs(typed: Sequence[str], own: Collection[str]) -> PluginVerbs:
 
     registry = default_registry()
     found = plugin_verbs(registry, own)
+    if not is_asked:
+        return found
     if verb is not None and verb in found.clashes and verb not in own:
         raise PluginError(found.clashes[verb])
     if verb is not None and verb not in own and verb not in found.verbs:
