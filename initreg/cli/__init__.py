@@ -20,6 +20,7 @@ from initreg.cli.added_verbs import added_verbs, guarded, show_faults
 from initreg.cli.flags import message
 from initreg.cli.parser import Parser
 from initreg.cli.printing import OutputFailed, show_json, write
+from initreg.cli.quiet import hide_banners
 from initreg.cli.verbs import (
     completion,
     convert,
@@ -101,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     _hold_standard_files()
-    # Of TensorFlow's own log, errors alone: its banners are no part of an answer.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if arguments is None:
+        hide_banners()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
