@@ -7,7 +7,8 @@ from typing import Any
 
 from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, add_rules, opening_of, rules_of, sources_of
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 
 SUMMARY = "Compare two sources of any format: names, shapes and values."
 EXAMPLES = (
@@ -51,5 +52,15 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found.to_dict())
     else:
-        show(typed(found.to_text(None if options.all else 20)))
+        show_fitted(typed(found.to_text(None if options.all else 20)), _style)
     return 0 if found.is_same else 1
+
+
+def _style(line: str) -> str:
+    """The style of a line of the answer: red for what differs, green for what does not."""
+    if line.startswith(" "):
+        return ""
+    ends = {" different": "red", " of another shape": "red", " equal, bit by bit": "green"}
+    ends |= {" only in A": "yellow", " only in B": "yellow", " not compared": "yellow"}
+    found = (how for end, how in ends.items() if line.endswith(end))
+    return next(found, "green" if " within the tolerance: " in line else "")
