@@ -26,7 +26,7 @@ from initreg.storage.flushing import Flusher
 from initreg.storage.locking import locked
 from initreg.storage.manifests import is_manifest
 
-_TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
+TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _LONGEST_NAME = 255  # bytes. Source: NAME_MAX of Linux and macOS
 _STALE = 3600  # seconds after which the files of a killed process are removed
 
@@ -381,7 +381,7 @@ def _remove_stale(folder: Path) -> None:
     """Remove the files of killed processes: hidden ones that are old and that nobody holds."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            if _TEMPORARY.match(name) and folder / name not in _ours:
+            if TEMPORARY.match(name) and folder / name not in _ours:
                 with contextlib.suppress(OSError):
                     _remove_if_stale(folder / name)
 

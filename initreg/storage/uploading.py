@@ -31,7 +31,10 @@ _LARGEST_INDEX = 16 << 20  # bytes of a file that is copied here, because others
 
 @contextlib.contextmanager
 def written_to(
-    path: str | os.PathLike[str] | StorePath, storage_options: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str] | StorePath,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    alone: bool = False,
 ) -> Iterator[Output]:
     """An output for a local path or a URL, as :func:`initreg.storage.output.written`.
 
@@ -40,6 +43,8 @@ def written_to(
     Args:
         path: where to save.
         storage_options: for a URL: what fsspec's file system is made with.
+        alone: whether this is one file, which does not depend on others in its folder. Then a
+            store is not asked for those.
 
     Raises:
         UnwritableFile: the block raised an OSError, or the files cannot be written or uploaded.
@@ -58,17 +63,22 @@ def written_to(
     target = fresh(found.path)
     if not target.name or str(path).endswith("/"):
         raise UnwritableFile(f"{found.shown}: is a folder. Give the name of a file in it")
-    if not hasattr(files_of(target).store, "write"):
-        raise UnwritableFile(f"{found.shown}: such a store cannot be written to. Save to a file")
+    refuse_read_only(target)
     with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, target):
         here = Path(os.path.realpath(folder))
-        stand_ins = _mirror(target, here)
+        stand_ins = set() if alone else _mirror(target, here)
         order: list[str] = []
         with written(here / target.name) as output:
             yield output
             order += sorted(output.files, key=output.comes_last)
         _upload(target, here, order, stand_ins)
         output.url = str(target.with_name(output.result.name))
+
+
+def refuse_read_only(path: StorePath) -> None:
+    """Raise UnwritableFile if nothing can be written to the store of a path."""
+    if not hasattr(files_of(path).store, "write"):
+        raise UnwritableFile(f"{path}: such a store cannot be written to. Save to a file")
 
 
 @contextlib.contextmanager
@@ -96,12 +106,14 @@ def _mirror(target: StorePath, folder: Path) -> set[str]:
     names = files_of(target).names(target.parent.key) or ()
     stem = target.name.partition(".")[0]
     found = set()
-    for name in names:
-        if not name.startswith(stem) and ".index" not in name:
-            continue
+    wanted = [name for name in names if name.startswith(stem) or ".index" in name]
+    files_of(target).find_all([target.with_name(name).key for name in wanted])
+    for name in wanted:
         there = target.with_name(name)
-        if there.is_file():
-            size = files_of(target).stamp(there.key).size
+        # Raises if the store does not say. What it has may be replaced only by a name that is free.
+        status = files_of(target).find(there.key)
+        if status is not None and status.stamp is not None:
+            size = status.stamp.size
             is_read = size <= _LARGEST_INDEX and (".index" in name or name.endswith(".json"))
             content = files_of(target).read(there.key, 0, size) if is_read else b""
             (folder / name).write_bytes(content)
@@ -117,7 +129,7 @@ def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[st
     done: list[str] = []
     try:
         for name in sorted(outdated):  # which do not describe the new files
-            store.remove(target.with_name(name).key)
+            _tried(target, name, store.remove)
         for name in order:
             _tried(target, name, lambda key, name=name: store.write(key, folder / name))
             done.append(name)
@@ -144,13 +156,17 @@ def _check_size(path: StorePath, size: int) -> None:
         )
 
 
-def removed(path: FilePath) -> None:
-    """Remove a file, on the disk or in a store. One that cannot be removed stays."""
-    with contextlib.suppress(Exception):
+def removed(path: FilePath) -> bool:
+    """Remove a file, on the disk or in a store. Returns whether it is gone."""
+    try:
         if isinstance(path, StorePath):
-            cast("WritableStore", files_of(path).store).remove(path.key)
+            store = cast("WritableStore", files_of(path).store)
+            files_of(path).tried(path.key, "cannot be removed", lambda: store.remove(path.key))
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
+    except (OSError, InitregError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -164,10 +180,19 @@ def on_disk(path: FilePath) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, path):
-        local = Path(os.path.realpath(folder), path.name)
-        with opened(path) as file, open(local, "wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-        yield local
+        yield downloaded(path, Path(os.path.realpath(folder)))
+
+
+def downloaded(path: FilePath, folder: Path) -> Path:
+    """A copy of a file, in a folder on the disk.
+
+    Raises:
+        OSError, UnreadableFile, DamagedFile: it cannot be read.
+    """
+    local = folder / path.name
+    with opened(path) as file, open(local, "wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+    return local
 
 
 def _tried(target: StorePath, name: str, call: Any) -> None:
