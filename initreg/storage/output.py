@@ -332,13 +332,17 @@ class Output:
 
 
 @contextlib.contextmanager
-def written(path: str | os.PathLike[str]) -> Iterator[Output]:
+def written(path: str | os.PathLike[str], kind: type[Output] | None = None) -> Iterator[Output]:
     """An output that is committed when the block ends, and discarded if the block raises.
+
+    Args:
+        path: where to save.
+        kind: the class of the output.
 
     Raises:
         UnwritableFile: the block raised an OSError, or the commit failed.
     """
-    output = Output(path)
+    output = (kind or Output)(path)
     try:
         try:
             yield output

@@ -1,4 +1,5 @@
-"""Saves to a URL: written on the disk as any other, and uploaded when they are complete.
+"""Saves to a URL, or into what the user has opened: written on the disk as any other, and uploaded
+or copied when they are complete.
 
 A format writes its files into a folder of its own, as :mod:`initreg.storage.output` says. In it
 there are stand-ins for the files that the store has under such names, so that the format finds free
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from initreg.errors import InitregError, UnwritableFile
 from initreg.option_spelling import Spelt
+from initreg.storage.destinations import Destination, OneFile, destination_of
 from initreg.storage.locating import is_remote, locate
 from initreg.storage.manifests import ENDING
 from initreg.storage.output import Output, written
@@ -31,14 +33,15 @@ _LARGEST_INDEX = 16 << 20  # bytes of a file that is copied here, because others
 
 @contextlib.contextmanager
 def written_to(
-    path: str | os.PathLike[str] | StorePath,
+    path: Any,
     storage_options: Mapping[str, Any] | None = None,
     *,
     alone: bool = False,
 ) -> Iterator[Output]:
-    """An output for a local path or a URL, as :func:`initreg.storage.output.written`.
+    """An output for a local path, a URL, or what the user has opened, as
+    :func:`initreg.storage.output.written`.
 
-    After the block, ``output.url`` is what opens a save in a store. It is "" for a local one.
+    After the block, ``output.url`` is what opens a save in a store. It is "" for any other.
 
     Args:
         path: where to save.
@@ -48,9 +51,17 @@ def written_to(
 
     Raises:
         UnwritableFile: the block raised an OSError, or the files cannot be written or uploaded.
+        InitregError: nothing can be written into such an object.
     """
+    opened_before = destination_of(path)
+    if storage_options and not is_remote(path):
+        label = os.fspath(path) if opened_before is None else opened_before.label
+        raise InitregError(f"{label}: is not a URL, and has no storage options. Leave them out")
+    if opened_before is not None:
+        with _copied(opened_before) as output:
+            yield output
+        return
     if not is_remote(path):
-        assert not isinstance(path, StorePath)
         with written(path) as output:
             yield output
         return
@@ -64,8 +75,7 @@ def written_to(
     if not target.name or str(path).endswith("/"):
         raise UnwritableFile(f"{found.shown}: is a folder. Give the name of a file in it")
     refuse_read_only(target)
-    with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, target):
-        here = Path(os.path.realpath(folder))
+    with _temporary() as here, _named(f"{here}/", str(target.with_name("_"))[:-1]):
         stand_ins = set() if alone else _mirror(target, here)
         order: list[str] = []
         with written(here / target.name) as output:
@@ -82,18 +92,35 @@ def refuse_read_only(path: StorePath) -> None:
 
 
 @contextlib.contextmanager
-def _named(folder: str, target: StorePath) -> Iterator[None]:
-    """Errors of the block name the URL, and not the folder on the disk."""
+def _copied(destination: Destination) -> Iterator[Output]:
+    """An output whose one file is copied to what the user has opened, once it is complete."""
+    destination.check()
+    with _temporary() as here:
+        path = here / (destination.name or "file")
+        with _named(str(path), destination.label):
+            with written(path, OneFile) as output:
+                yield output
+            destination.write(path)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    """A folder on the disk, with links followed, that is removed after the block."""
+    with tempfile.TemporaryDirectory(prefix="initreg-") as folder:
+        yield Path(os.path.realpath(folder))
+
+
+@contextlib.contextmanager
+def _named(local: str, name: str) -> Iterator[None]:
+    """Errors of the block name what the user gave, and not the file on the disk."""
     try:
         yield
     except InitregError as error:
         text = error.args[0] if error.args else ""
-        local = os.path.join(os.path.realpath(folder), "")
-        beside = str(target.with_name("_"))[:-1]
         if isinstance(text, Spelt):
-            error.args = (text.mapped(lambda piece: piece.replace(local, beside)), *error.args[1:])
+            error.args = (text.mapped(lambda piece: piece.replace(local, name)), *error.args[1:])
         elif isinstance(text, str):
-            error.args = (text.replace(local, beside), *error.args[1:])
+            error.args = (text.replace(local, name), *error.args[1:])
         raise
 
 
@@ -179,8 +206,8 @@ def on_disk(path: FilePath) -> Iterator[Path]:
     if isinstance(path, Path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, path):
-        yield downloaded(path, Path(os.path.realpath(folder)))
+    with _temporary() as here, _named(f"{here}/", str(path.with_name("_"))[:-1]):
+        yield downloaded(path, here)
 
 
 def downloaded(path: FilePath, folder: Path) -> Path:
