@@ -23,6 +23,7 @@ from initreg.cli.verbs import (
     dump,
     ls,
     map,
+    new_plugin,
     plan,
     plugins,
     probe,
@@ -32,7 +33,7 @@ from initreg.cli.verbs import (
 )
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume)
+VERBS = (probe, plugins, new_plugin, ls, stats, diff, plan, map, verify, convert, dump, resume)
 
 
 def parser() -> Parser:
@@ -45,7 +46,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="print the version and exit")
     verbs = top.add_subparsers(metavar="VERB", title="verbs")
     for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[-1]
+        name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
         # Not the docstring of the module, which `python -OO` removes.
         verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
