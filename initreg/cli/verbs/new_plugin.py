@@ -8,7 +8,10 @@ from initreg.cli.flags import quote
 from initreg.cli.printing import show, show_json
 
 SUMMARY = "Make the folder of a plugin that works: a format or a target, with its tests."
-EXAMPLES = ("initreg new-plugin rawz", "initreg new-plugin my-library --target")
+EXAMPLES = (
+    ("initreg new-plugin rawz", "a format for .rawz files"),
+    ("initreg new-plugin my-library --target", "a target"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
