@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import zipfile
 from email import message_from_string
 from email.message import Message
 from pathlib import Path
@@ -56,3 +57,16 @@ def test_no_extra_repeats_a_dependency(metadata: Message) -> None:
     assert always
     assert extra
     assert always & extra == set()
+
+
+def test_the_templates_of_plugins_are_in_the_wheel(tmp_path: Path) -> None:
+    """Each file of initreg/cli/templates, from which `initreg new-plugin` makes a folder."""
+    code = f"from hatchling.build import *; build_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    templates = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "initreg" / "cli").rglob("*.in")
+    }
+    assert len(templates) > 6
+    with zipfile.ZipFile(wheel) as archive:
+        assert templates <= set(archive.namelist())

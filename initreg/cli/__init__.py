@@ -29,6 +29,7 @@ from initreg.cli.verbs import (
     help,
     ls,
     map,
+    new_plugin,
     plan,
     plugins,
     probe,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
 
 VERBS = (
-    *(probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume),
+    *(probe, plugins, new_plugin, ls, stats, diff, plan, map, verify, convert, dump, resume),
     *(completion, help),
 )
 
