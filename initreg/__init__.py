@@ -34,6 +34,7 @@ _HOME = {
     "convert": "api.saving",
     "dump": "api.dumping",
     "diff": "api.diffing",
+    "show": "api.showing",
     "stats": "api.stating",
     "map": "api.mapping",
     "compare_outputs": "api.comparing",
@@ -65,6 +66,8 @@ _HOME = {
     "Part": "plugin.target",
     "RandomStates": "api.training_states",
     "ResumePoint": "api.resuming",
+    "Shown": "api.showing",
+    "ShownArray": "api.showing",
     "Verification": "api.verifying",
     "Verified": "api.verifying",
     # for plugin authors

@@ -22,6 +22,9 @@ from initreg.api.sessinit import JustCurrentSession as JustCurrentSession
 from initreg.api.sessinit import SaverRestore as SaverRestore
 from initreg.api.sessinit import SaverRestoreRelaxed as SaverRestoreRelaxed
 from initreg.api.sessinit import get_model_loader as get_model_loader
+from initreg.api.showing import Shown as Shown
+from initreg.api.showing import ShownArray as ShownArray
+from initreg.api.showing import show as show
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
 from initreg.api.stating import ArrayStats as ArrayStats
@@ -189,6 +192,8 @@ __all__ = [
     "Saved",
     "SaverRestore",
     "SaverRestoreRelaxed",
+    "Shown",
+    "ShownArray",
     "SlicedExtent",
     "SmartInit",
     "Source",
@@ -235,6 +240,7 @@ __all__ = [
     "save_checkpoint_vars",
     "save_chkpt_vars",
     "save_states",
+    "show",
     "stand_in",
     "stats",
     "verify",

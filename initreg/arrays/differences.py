@@ -135,7 +135,8 @@ class _Sums:
             if mine.dtype.kind in "fc" and mine.dtype.itemsize >= 4:
                 square = float(np.vdot(mine, mine).real)
             else:
-                wide = mine.astype(np.float64)
+                with np.errstate(invalid="ignore"):  # of a NaN that signals
+                    wide = mine.astype(np.float64)
                 square = float(np.vdot(wide, wide))
             self._dot += square
             self._mine += square
@@ -150,7 +151,8 @@ class _Sums:
         mine, theirs = np.atleast_1d(mine), np.atleast_1d(theirs)
         kind = np.complex128 if "c" in (mine.dtype.kind, theirs.dtype.kind) else np.float64
         equal = mine == theirs
-        a, b = mine.astype(kind), theirs.astype(kind)
+        with np.errstate(invalid="ignore"):  # of a NaN that signals
+            a, b = mine.astype(kind), theirs.astype(kind)
         both = np.isnan(a) & np.isnan(b)
         equal |= both
         with np.errstate(all="ignore"):

@@ -139,7 +139,9 @@ def _values(array: LazyArray) -> Iterator[Array]:
 
     for _, _, _, values in pieces(array, [whole(array.shape)], _PIECE, array.dtype):
         given = np.abs(values) if values.dtype.kind == "c" else values
-        yield np.atleast_1d(given.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # of a NaN that signals
+            wide = given.astype(np.float64)
+        yield np.atleast_1d(wide)
 
 
 def _of(values: Array) -> Statistics:

@@ -27,12 +27,13 @@ from initreg.cli.verbs import (
     plugins,
     probe,
     resume,
+    show,
     stats,
     verify,
 )
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume)
+VERBS = (probe, plugins, ls, show, stats, diff, plan, map, verify, convert, dump, resume)
 
 
 def parser() -> Parser:
