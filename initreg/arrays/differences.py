@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.pieces import pieces
-from initreg.arrays.regions import whole
+from initreg.arrays.regions import Box, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Difference:
+def compare(
+    mine: LazyArray,
+    theirs: LazyArray,
+    rtol: float,
+    atol: float,
+    watch: Callable[[Box, Array], None] | None = None,
+) -> Difference:
     """Compare two arrays of one shape.
 
     Args:
@@ -75,6 +82,7 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
         theirs: the array of B.
         rtol: the tolerance relative to the values of B.
         atol: the absolute tolerance.
+        watch: for numbers, it is given each piece: the region, and B minus A as float64.
 
     Raises:
         InitregError: one of them cannot be read.
@@ -92,6 +100,8 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
     both = (pieces(each, boxes, _PIECE, common) for each in (mine, theirs))
     for a, b in zip(*both, strict=True):
         sums.add(np.asarray(a[3]), np.asarray(b[3]), True)
+        if watch is not None:
+            watch(a[1], _minus(np.asarray(b[3]), np.asarray(a[3])))
     return sums.result()
 
 
@@ -106,6 +116,17 @@ def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
     except TypeError:  # float8 and bfloat16 are strangers to each other
         return np.dtype(np.float64)
     return found if found.kind in "iu" else np.dtype(np.float64)
+
+
+def _minus(b: Array, a: Array) -> Array:
+    """B minus A as float64, 0 where both are equal, and the magnitude of complex numbers."""
+    import numpy as np
+
+    kind = np.complex128 if a.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        found = np.asarray(b.astype(kind) - a.astype(kind))
+        found[np.asarray((a == b) | ((a != a) & (b != b)))] = 0
+        return np.abs(found) if found.dtype.kind == "c" else found
 
 
 class _Sums:
@@ -150,8 +171,8 @@ class _Sums:
 
         mine, theirs = np.atleast_1d(mine), np.atleast_1d(theirs)
         kind = np.complex128 if "c" in (mine.dtype.kind, theirs.dtype.kind) else np.float64
-        equal = mine == theirs
         with np.errstate(invalid="ignore"):  # of a NaN that signals
+            equal = mine == theirs
             a, b = mine.astype(kind), theirs.astype(kind)
         both = np.isnan(a) & np.isnan(b)
         equal |= both

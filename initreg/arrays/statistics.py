@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.pieces import pieces
-from initreg.arrays.regions import whole
+from initreg.arrays.regions import Box, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,8 +102,14 @@ def _known(one: Statistics) -> tuple[float, ...]:
     return tuple(each for each in found if each is not None)
 
 
-def statistics(array: LazyArray) -> Statistics | None:
+def statistics(
+    array: LazyArray, watch: Callable[[Box, Array], None] | None = None
+) -> Statistics | None:
     """The statistics of an array. None if its values are not numbers.
+
+    Args:
+        array: the array.
+        watch: it is given each piece as it is read: the region, and the values as float64.
 
     Raises:
         InitregError: it cannot be read.
@@ -115,15 +121,17 @@ def statistics(array: LazyArray) -> Statistics | None:
     kept: list[Array] = []
     total = Statistics()
     keep = (array.spec.nbytes or 0) <= _KEPT
-    for values in _values(array):
+    for box, values in _values(array):
         total = _sum(total, _of(values))
+        if watch is not None:
+            watch(box, values)
         if keep:
             kept.append(values)
     if not total.finite:
         return total
     bins = np.zeros(BINS, np.int64)
     low, width = total.min or 0.0, (total.max or 0.0) / BINS - (total.min or 0.0) / BINS
-    for values in kept if keep else _values(array):
+    for values in kept if keep else (values for _, values in _values(array)):
         # Not numpy.histogram, which refuses a range that is small beside its values.
         finite = values[np.isfinite(values)]
         places = (finite - low) / width if width else np.full(finite.shape, BINS // 2)
@@ -133,15 +141,15 @@ def statistics(array: LazyArray) -> Statistics | None:
     return Statistics(**found, histogram=tuple(bins.tolist()))
 
 
-def _values(array: LazyArray) -> Iterator[Array]:
-    """The values in pieces, as float64."""
+def _values(array: LazyArray) -> Iterator[tuple[Box, Array]]:
+    """The values in pieces, as float64, each with its region."""
     import numpy as np
 
-    for _, _, _, values in pieces(array, [whole(array.shape)], _PIECE, array.dtype):
+    for _, box, _, values in pieces(array, [whole(array.shape)], _PIECE, array.dtype):
         given = np.abs(values) if values.dtype.kind == "c" else values
         with np.errstate(invalid="ignore"):  # of a NaN that signals
             wide = given.astype(np.float64)
-        yield np.atleast_1d(wide)
+        yield box, np.atleast_1d(wide)
 
 
 def _of(values: Array) -> Statistics:
