@@ -11,6 +11,10 @@ from initreg.api.dumping import dump as dump
 from initreg.api.mapping import map as map
 from initreg.api.opening import load as load
 from initreg.api.opening import open as open
+from initreg.api.reported import ReportedArray as ReportedArray
+from initreg.api.reported import ReportedSource as ReportedSource
+from initreg.api.reporting import Report as Report
+from initreg.api.reporting import report as report
 from initreg.api.resuming import ResumePoint as ResumePoint
 from initreg.api.resuming import resume as resume
 from initreg.api.rule_texts import rules_text as rules_text
@@ -36,6 +40,7 @@ from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.differences import Difference as Difference
+from initreg.arrays.heat_maps import HeatMap as HeatMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
 from initreg.arrays.statistics import Statistics as Statistics
@@ -148,6 +153,7 @@ __all__ = [
     "Dumped",
     "DuplicateName",
     "Extent",
+    "HeatMap",
     "Hint",
     "Inference",
     "InitregError",
@@ -183,6 +189,9 @@ __all__ = [
     "Probe",
     "RandomStates",
     "RefusedFile",
+    "Report",
+    "ReportedArray",
+    "ReportedSource",
     "ReshapeWarning",
     "ResumePoint",
     "ResumeWarning",
@@ -234,6 +243,7 @@ __all__ = [
     "part_sets",
     "plugin_manager",
     "probe",
+    "report",
     "resume",
     "rules_text",
     "save",

@@ -42,6 +42,7 @@ GROUND_FLOOR = {
     "state_specs": set[str](),
     "specs": {"dtypes", "state_specs"},
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
+    "markup": {"errors", "wording"},
     "plugin.claim": set[str](),
     "plugin.source": {
         *("errors", "plugin.foreign", "plugin.part_names", "storage.locating", "storage.paths"),

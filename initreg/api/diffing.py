@@ -61,6 +61,11 @@ class ArrayDiff:
         """Whether nothing is beyond the tolerance."""
         return self.kind in ("equal", "close")
 
+    @property
+    def size(self) -> float:
+        """The largest absolute difference, by which arrays are sorted. It is infinite for NaN."""
+        return _size(self.values)
+
     def note(self) -> str:
         """What there is to say about it, in words."""
         mine, theirs = (
@@ -119,6 +124,21 @@ class Diff:
         """The arrays of some kinds."""
         return [each for each in self.arrays if each.kind in kinds]
 
+    def groups(self) -> list[tuple[str, list[ArrayDiff]]]:
+        """The arrays by how they differ, in words. The largest differences come first."""
+        found = [(what, self.of(kind)) for kind, what in _KINDS.items()]
+        found[0][1].sort(key=lambda each: each.size, reverse=True)
+        return [(what, arrays) for what, arrays in found if arrays]
+
+    @property
+    def summary(self) -> str:
+        """How many arrays are how different, in a line."""
+        total = plural(len(self.arrays), "array")
+        counts = [f"{len(arrays):,} {what}" for what, arrays in self.groups()]
+        if len(counts) == 1:
+            return f"{total}: all {self.groups()[0][0]}"
+        return f"{total}: {', '.join(counts)}" if counts else "there are no arrays"
+
     def to_dict(self) -> dict[str, Any]:
         """The result as plain dicts, lists and strings."""
         return {
@@ -137,21 +157,14 @@ class Diff:
         kind."""
         lines = [f"A  {self.a}", f"B  {self.b}"]
         lines += [self.how] if self.how else []
-        changed = sorted(self.of("different"), key=lambda e: _size(e.values), reverse=True)
-        for found, what in (
-            (changed, "different"),
-            (self.of("shape"), "of another shape"),
-            (self.of("only in A"), "only in A"),
-            (self.of("only in B"), "only in B"),
-            (self.of("unreadable"), "not compared"),
-        ):
-            if found:
+        for what, found in self.groups():
+            if not found[0].is_same:
                 lines.append(f"{plural(len(found), 'array')} {what}")
                 entries = [(printable(each.name), each.note()) for each in found]
                 lines += ["  " + line for line in names_text(entries, limit, more=_MORE)]
         close, equal = self.of("close"), self.of("equal")
         if close:
-            worst = max(close, key=lambda each: _size(each.values))
+            worst = max(close, key=lambda each: each.size)
             assert worst.values is not None
             lines.append(
                 f"{plural(len(close), 'array')} within the tolerance: {worst.values.text()}"
@@ -159,6 +172,30 @@ class Diff:
         if equal:
             lines.append(f"{plural(len(equal), 'array')} equal, bit by bit")
         return join("\n", lines)
+
+    def _repr_html_(self) -> str:
+        """The result as HTML, which a notebook shows."""
+        from initreg.markup import folding, names, notebook, text, verdict
+
+        parts = [f"<p>A <code>{text(self.a)}</code><br>B <code>{text(self.b)}</code></p>"]
+        parts += [f"<p>{text(self.how)}</p>"] if self.how else []
+        for what, found in self.groups():
+            body = names(((each.name, each.note()) for each in found), "they are in .arrays")
+            title = f"{plural(len(found), 'array')} {what}"
+            parts.append(folding(title, body, is_open=not found[0].is_same))
+        return notebook(verdict(self.summary, is_bad=False), *parts)
+
+
+# Each kind of ArrayDiff in words, in the order in which they are shown.
+_KINDS = {
+    "different": "different",
+    "shape": "of another shape",
+    "only in A": "only in A",
+    "only in B": "only in B",
+    "unreadable": "not compared",
+    "close": "within the tolerance",
+    "equal": "equal, bit by bit",
+}
 
 
 def _size(values: Difference | None) -> float:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
-from initreg.api.diffing import ArrayDiff, Diff, Watch, compare_sources
+from initreg.api.diffing import Diff, Watch, compare_sources
 from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.reported import ReportedArray, ReportedSource
 from initreg.api.smart_init import SmartInit
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.heat_maps import HeatMaker, HeatMap
@@ -20,83 +22,16 @@ from initreg.arrays.statistics import Statistics, statistics
 from initreg.arrays.streaming import position
 from initreg.dtypes import is_number
 from initreg.errors import InitregError, UnwritableFile
-from initreg.option_spelling import option
+from initreg.option_spelling import either
 from initreg.rules.keywords import Rules
 from initreg.wording import plural, size_text
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
 
+_MOST_FRAMED = 2 << 20  # characters of a page that a notebook saves
 _CELLS = 4 << 20  # of all heat maps together, a byte each
 _EDGES = (12, 96)  # the fewest and the most rows of cells of one
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedSource:
-    """One source of a report.
-
-    Args:
-        label: what messages call it.
-        format: the format, or those of a chain.
-        arrays: how many arrays it has.
-        numbers: how many values they have.
-        nbytes: their size in memory.
-        metadata: what the source says beside its arrays.
-    """
-
-    label: str
-    format: str
-    arrays: int
-    numbers: int
-    nbytes: int
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedArray:
-    """One array of a report. Of two sources it is that of B, or that of A if only A has it.
-
-    Args:
-        name: the name.
-        shape: the shape.
-        dtype: the dtype, a name as in :mod:`initreg.dtypes`.
-        nbytes: the size in memory, or None if it is not known.
-        values: what its values are like. None if they were not read, or are not numbers.
-        heat_map: its values on a grid, if it has two axes.
-        why: why its values cannot be read, or "".
-        difference: how it differs from the array of A.
-        difference_map: B minus A on a grid, if it has two axes and they differ.
-        before: what the values of A are like, if they differ.
-        plan: what the plan does with it: the kind of its :class:`Row`, or "".
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    nbytes: int | None
-    values: Statistics | None = None
-    heat_map: HeatMap | None = None
-    why: str = ""
-    difference: ArrayDiff | None = None
-    difference_map: HeatMap | None = None
-    before: Statistics | None = None
-    plan: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain dicts, lists and strings."""
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
-            "nbytes": self.nbytes,
-            "values": self.values and self.values.to_dict(),
-            "heat_map": self.heat_map and self.heat_map.to_dict(),
-            "why": self.why or None,
-            "difference": self.difference and self.difference.to_dict(),
-            "difference_map": self.difference_map and self.difference_map.to_dict(),
-            "before": self.before and self.before.to_dict(),
-            "plan": self.plan or None,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +74,7 @@ class Report:
         """The page: HTML that asks no server for anything."""
         from initreg.api.report_html import page
 
-        return page(self)
+        return page(self.sources, self.arrays, self.diff, self.plan)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page, whole or not at all.
@@ -164,13 +99,30 @@ class Report:
             for each in self.sources
         ]
         if self.diff is not None:
-            lines.append("both are the same" if self.diff.is_same else "they differ")
+            lines.append(self.diff.summary)
         if self.plan is not None:
-            lines.append(str(self.plan.verdict) or "the plan can be carried out")
+            verdict = str(self.plan.verdict)
+            lines.append(f"the plan fails: {verdict}" if verdict else "the plan can be carried out")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def _repr_html_(self) -> str:
+        """The page in a frame, which a notebook shows, or a few lines if the page is large.
+
+        The frame has an origin of its own, so that its script sees nothing of the notebook.
+        """
+        from initreg.markup import notebook, text
+
+        page = self.to_html()
+        if len(page) > _MOST_FRAMED:
+            hint = "The page is too large for a notebook: report.save('report.html') writes it."
+            return notebook(f"<pre>{text(self.to_text())}</pre>", f"<p>{text(hint)}</p>")
+        return (
+            f'<iframe title="report" sandbox="allow-scripts" width="100%" height="700" '
+            f'srcdoc="{escape(page)}"></iframe>'
+        )
 
 
 def check_ending(path: str | os.PathLike[str]) -> None:
@@ -220,7 +172,7 @@ def report(
     if other is not None and not values:
         raise InitregError(
             "two sources are compared by their values. Leave out the second one, or "
-            + option("values", False)
+            + either("values=False", "--no-values")
         )
     given: dict[str, Any] = {**options}
     opening, rules = split(given, "report")
@@ -255,6 +207,14 @@ def _source(maps: list[ArrayMap]) -> ReportedSource:
         sum(each.spec.nbytes or 0 for each in arrays.values()),
         metadata,
     )
+
+
+def _before(origin: str, name: str, arrays: Mapping[str, LazyArray]) -> LazyArray | None:
+    """The array of A that was compared, which rules may have renamed. None if several may be it."""
+    found = [array for array in arrays.values() if array.spec.origin == origin]
+    if len(found) == 1:
+        return found[0]
+    return arrays.get(name) if not found or arrays.get(name) in found else None
 
 
 def _has_map(array: LazyArray) -> bool:
@@ -333,7 +293,7 @@ class _Gathered:
         values, heat_map = self._values(array) if not why else (None, None)
         earlier = None
         if difference is not None and difference.kind in ("different", "close", "shape"):
-            other = before.get(difference.array or name)
+            other = _before(difference.array or name, name, before)
             if other is not None and not other.spec.unreadable:
                 earlier, _ = self._values(other, with_map=False)
         return ReportedArray(

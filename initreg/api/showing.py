@@ -163,6 +163,12 @@ class Shown:
     def __str__(self) -> str:
         return self.to_text()
 
+    def _repr_html_(self) -> str:
+        """The values as HTML, which a notebook shows."""
+        from initreg.markup import notebook, text
+
+        return notebook(f"<pre>{text(self.to_text())}</pre>")
+
 
 @spelt_out(SourceOptions)
 def show(source: Any, *names: str, all: bool = False, **options: Unpack[SourceOptions]) -> Shown:

@@ -120,10 +120,26 @@ class Stats:
             rows = [(*row[:-1], "") for row in rows]
         lines = table(rows, right=range(3, 11))
         lines += [f"{printable(a.name)}: {a.why}" for a in self.arrays if a.why]
+        return "\n".join([*lines, self._last_line()])
+
+    def _last_line(self) -> str:
         count = sum(each.arrays for each in self.arrays)
+        return f"{plural(count, 'array')}, {self.total.count:,} numbers: {_figures(self.total)}"
+
+    def _repr_html_(self) -> str:
+        """The table as HTML, which a notebook shows. NaN and infinities are red."""
+        from initreg.markup import LIMIT, notebook, table, text, verdict
+
         total = self.total
-        lines.append(f"{plural(count, 'array')}, {total.count:,} numbers: {_figures(total)}")
-        return "\n".join(lines)
+        wrong = ""
+        if total.nan or total.inf:
+            found = f"{total.nan:,} NaN and {total.inf:,} infinite of {total.count:,} numbers"
+            wrong = verdict(found, is_bad=True)
+        hidden = len(self.arrays) - LIMIT
+        more = f"... and {plural(hidden, 'array')} more: print(stats)" if hidden > 0 else ""
+        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 11), more)
+        last = f"<p>{text(self._last_line())}</p>"
+        return notebook(wrong, f"<p><code>{text(self.source)}</code></p>", body, last)
 
 
 def _group(name: str, arrays: list[ArrayStats]) -> ArrayStats:

@@ -32,7 +32,8 @@ class Difference:
         mean: the mean absolute difference.
         largest_relative: the largest difference relative to the value of B, where that is not 0.
         mean_relative: the mean of these.
-        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0.
+        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0, or
+            if their squares are too large for a float.
         is_equal: whether the bits of both are equal, in one dtype.
     """
 
@@ -183,20 +184,21 @@ class _Sums:
             within = equal | (np.isfinite(size) & (distance <= self._atol + self._rtol * size))
             known = (size > 0) & np.isfinite(size)
             relative = distance[known] / size[known]
-        self._differing += int(equal.size - np.count_nonzero(equal))
-        self._beyond += int(within.size - np.count_nonzero(within))
-        if distance.size:
-            self._largest = float(np.maximum(self._largest, distance.max()))
-            self._sum += float(distance.sum())
-        if relative.size:
-            self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
-            self._relative_sum += float(relative.sum())
-            self._relative_count += relative.size
-        a[~np.isfinite(a)] = 0
-        b[~np.isfinite(b)] = 0
-        self._dot += float(np.vdot(a, b).real)
-        self._mine += float(np.vdot(a, a).real)
-        self._theirs += float(np.vdot(b, b).real)
+        with np.errstate(over="ignore"):  # sums of very large differences are infinite
+            self._differing += int(equal.size - np.count_nonzero(equal))
+            self._beyond += int(within.size - np.count_nonzero(within))
+            if distance.size:
+                self._largest = float(np.maximum(self._largest, distance.max()))
+                self._sum += float(distance.sum())
+            if relative.size:
+                self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
+                self._relative_sum += float(relative.sum())
+                self._relative_count += relative.size
+            a[~np.isfinite(a)] = 0
+            b[~np.isfinite(b)] = 0
+            self._dot += float(np.vdot(a, b).real)
+            self._mine += float(np.vdot(a, a).real)
+            self._theirs += float(np.vdot(b, b).real)
 
     def result(self) -> Difference:
         if not self._is_number:
@@ -206,7 +208,7 @@ class _Sums:
         cosine = None
         if self._is_equal and self._mine:
             cosine = 1.0
-        elif length > 0:
+        elif length > 0 and math.isfinite(length) and math.isfinite(self._dot):
             cosine = max(-1.0, min(1.0, self._dot / length))
         count = self._relative_count
         return Difference(

@@ -89,8 +89,9 @@ def _sum(a: Statistics, b: Statistics) -> Statistics:
         return Statistics(*counts, known.mean, known.std, known.min, known.max, known.norm)
     n = a.finite + b.finite
     (mean, std, low, high, norm), (other, spread, lowest, highest, length) = _known(a), _known(b)
-    squares = a.finite * std**2 + b.finite * spread**2
-    squares += (other - mean) ** 2 * a.finite * b.finite / n
+    # Products, since a power that is too large would be an OverflowError.
+    squares = a.finite * (std * std) + b.finite * (spread * spread)
+    squares += (other - mean) * (other - mean) * a.finite * b.finite / n
     mean += (other - mean) * (b.finite / n)
     ends = (min(low, lowest), max(high, highest))
     return Statistics(*counts, mean, math.sqrt(squares / n), *ends, math.hypot(norm, length))
@@ -130,11 +131,13 @@ def statistics(
     if not total.finite:
         return total
     bins = np.zeros(BINS, np.int64)
-    low, width = total.min or 0.0, (total.max or 0.0) / BINS - (total.min or 0.0) / BINS
+    low, high = total.min or 0.0, total.max or 0.0
+    scale = 1.0 if math.isfinite(high - low) else 0.25  # the range of all floats is infinite
+    low, width = low * scale, (high / BINS - low / BINS) * scale
     for values in kept if keep else (values for _, values in _values(array)):
         # Not numpy.histogram, which refuses a range that is small beside its values.
         finite = values[np.isfinite(values)]
-        places = (finite - low) / width if width else np.full(finite.shape, BINS // 2)
+        places = (finite * scale - low) / width if width else np.full(finite.shape, BINS // 2)
         bins += np.bincount(np.minimum(places.astype(np.int64), BINS - 1), minlength=BINS)
     names = ("count", "nan", "inf", "zeros", "mean", "std", "min", "max", "norm")
     found = {name: getattr(total, name) for name in names}

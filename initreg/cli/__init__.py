@@ -26,6 +26,7 @@ from initreg.cli.verbs import (
     plan,
     plugins,
     probe,
+    report,
     resume,
     show,
     stats,
@@ -33,7 +34,7 @@ from initreg.cli.verbs import (
 )
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, show, stats, diff, plan, map, verify, convert, dump, resume)
+VERBS = (probe, plugins, ls, show, stats, diff, report, plan, map, verify, convert, dump, resume)
 
 
 def parser() -> Parser:

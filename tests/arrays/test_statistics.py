@@ -123,3 +123,10 @@ def test_a_nan_that_signals_is_nan(name: str) -> None:
     [difference] = initreg.diff({"w": values}, {"w": other}).arrays
     assert difference.values is not None
     assert (difference.values.differing, difference.values.largest) == (1, 1)
+
+
+def test_very_large_values_together() -> None:
+    """The spread of several arrays is infinite where its square is, and no error."""
+    arrays = {"a": np.array([1e200, -1e200]), "b": np.array([3e200, 0])}
+    total = initreg.stats(arrays).total
+    assert (total.mean, total.std, total.max) == (pytest.approx(7.5e199), np.inf, 3e200)
