@@ -165,7 +165,8 @@ def report(
         A :class:`Report`. ``save(path)`` writes its page.
 
     Raises:
-        What :func:`initreg.open`, :func:`initreg.diff` and :meth:`initreg.SmartInit.plan` raise.
+        InitregError: what :func:`initreg.open`, :func:`initreg.diff` and
+            :meth:`initreg.SmartInit.plan` raise.
 
     >>> initreg.report("base.npz", "tuned.npz").save("report.html")  # doctest: +SKIP
     """

@@ -190,8 +190,8 @@ def show(source: Any, *names: str, all: bool = False, **options: Unpack[SourceOp
         A :class:`Shown`.
 
     Raises:
-        InitregError: there is no such array, or the index is wrong.
-        What :func:`initreg.open` raises.
+        InitregError: there is no such array, the index is wrong, or what :func:`initreg.open`
+            raises.
 
     >>> print(initreg.show("model.npz", "head/kernel[:2, -1]"))  # doctest: +SKIP
     head/kernel[:2, -1]  (2,) float32
