@@ -98,7 +98,8 @@ def compare(
         return sums.result()
     common = one if one == other else _common(one, other)
     boxes = [whole(mine.shape)]
-    both = (pieces(each, boxes, _PIECE, common) for each in (mine, theirs))
+    most = min(_PIECE, _PIECE * common.itemsize // 4)  # small dtypes grow more in float64
+    both = (pieces(each, boxes, most, common) for each in (mine, theirs))
     for a, b in zip(*both, strict=True):
         sums.add(np.asarray(a[3]), np.asarray(b[3]), True)
         if watch is not None:

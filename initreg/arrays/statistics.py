@@ -119,13 +119,14 @@ def statistics(
 
     if array.dtype.names or array.dtype.kind not in "biufcV":
         return None
-    kept: list[Array] = []
+    kept: list[Array] = []  # as they are stored, since float64 may be eight times as large
     total = Statistics()
     keep = (array.spec.nbytes or 0) <= _KEPT
     for box, values in _values(array):
-        total = _sum(total, _of(values))
+        wide = _wide(values)
+        total = _sum(total, _of(wide))
         if watch is not None:
-            watch(box, values)
+            watch(box, wide)
         if keep:
             kept.append(values)
     if not total.finite:
@@ -134,8 +135,9 @@ def statistics(
     low, high = total.min or 0.0, total.max or 0.0
     scale = 1.0 if math.isfinite(high - low) else 0.25  # the range of all floats is infinite
     low, width = low * scale, (high / BINS - low / BINS) * scale
-    for values in kept if keep else (values for _, values in _values(array)):
+    for each in kept if keep else (values for _, values in _values(array)):
         # Not numpy.histogram, which refuses a range that is small beside its values.
+        values = _wide(each)
         finite = values[np.isfinite(values)]
         places = (finite * scale - low) / width if width else np.full(finite.shape, BINS // 2)
         bins += np.bincount(np.minimum(places.astype(np.int64), BINS - 1), minlength=BINS)
@@ -145,14 +147,19 @@ def statistics(
 
 
 def _values(array: LazyArray) -> Iterator[tuple[Box, Array]]:
-    """The values in pieces, as float64, each with its region."""
+    """The values in pieces, each with its region."""
+    most = min(_PIECE, _PIECE * array.dtype.itemsize // 4)  # small dtypes grow more in float64
+    for _, box, _, values in pieces(array, [whole(array.shape)], most, array.dtype):
+        yield box, values
+
+
+def _wide(values: Array) -> Array:
+    """Values as float64, and the magnitudes of complex ones."""
     import numpy as np
 
-    for _, box, _, values in pieces(array, [whole(array.shape)], _PIECE, array.dtype):
-        given = np.abs(values) if values.dtype.kind == "c" else values
-        with np.errstate(invalid="ignore"):  # of a NaN that signals
-            wide = given.astype(np.float64)
-        yield box, np.atleast_1d(wide)
+    given = np.abs(values) if values.dtype.kind == "c" else values
+    with np.errstate(invalid="ignore"):  # of a NaN that signals
+        return np.atleast_1d(given.astype(np.float64))
 
 
 def _of(values: Array) -> Statistics:
