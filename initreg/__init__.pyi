@@ -11,6 +11,10 @@ from initreg.api.dumping import dump as dump
 from initreg.api.mapping import map as map
 from initreg.api.opening import load as load
 from initreg.api.opening import open as open
+from initreg.api.reported import ReportedArray as ReportedArray
+from initreg.api.reported import ReportedSource as ReportedSource
+from initreg.api.reporting import Report as Report
+from initreg.api.reporting import report as report
 from initreg.api.resuming import ResumePoint as ResumePoint
 from initreg.api.resuming import resume as resume
 from initreg.api.rule_texts import rules_text as rules_text
@@ -22,6 +26,9 @@ from initreg.api.sessinit import JustCurrentSession as JustCurrentSession
 from initreg.api.sessinit import SaverRestore as SaverRestore
 from initreg.api.sessinit import SaverRestoreRelaxed as SaverRestoreRelaxed
 from initreg.api.sessinit import get_model_loader as get_model_loader
+from initreg.api.showing import Shown as Shown
+from initreg.api.showing import ShownArray as ShownArray
+from initreg.api.showing import show as show
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
 from initreg.api.stating import ArrayStats as ArrayStats
@@ -33,6 +40,7 @@ from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.differences import Difference as Difference
+from initreg.arrays.heat_maps import HeatMap as HeatMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
 from initreg.arrays.statistics import Statistics as Statistics
@@ -146,6 +154,7 @@ __all__ = [
     "Dumped",
     "DuplicateName",
     "Extent",
+    "HeatMap",
     "Hint",
     "Inference",
     "InitregError",
@@ -181,6 +190,9 @@ __all__ = [
     "Probe",
     "RandomStates",
     "RefusedFile",
+    "Report",
+    "ReportedArray",
+    "ReportedSource",
     "ReshapeWarning",
     "ResumePoint",
     "ResumeWarning",
@@ -190,6 +202,8 @@ __all__ = [
     "Saved",
     "SaverRestore",
     "SaverRestoreRelaxed",
+    "Shown",
+    "ShownArray",
     "SlicedExtent",
     "SmartInit",
     "Source",
@@ -231,12 +245,14 @@ __all__ = [
     "part_sets",
     "plugin_manager",
     "probe",
+    "report",
     "resume",
     "rules_text",
     "save",
     "save_checkpoint_vars",
     "save_chkpt_vars",
     "save_states",
+    "show",
     "stand_in",
     "stats",
     "verify",

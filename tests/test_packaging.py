@@ -59,14 +59,21 @@ def test_no_extra_repeats_a_dependency(metadata: Message) -> None:
     assert always & extra == set()
 
 
-def test_the_templates_of_plugins_are_in_the_wheel(tmp_path: Path) -> None:
-    """Each file of initreg/cli/templates, from which `initreg new-plugin` makes a folder."""
-    code = f"from hatchling.build import *; build_wheel({str(tmp_path)!r})"
+def test_the_wheel_has_what_code_reads(tmp_path: Path) -> None:
+    """The files beside the code that are not code: all of them, and nothing of the tests."""
+    code = f"from hatchling.build import *; print(build_wheel({str(tmp_path)!r}))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    templates = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "initreg" / "cli").rglob("*.in")
-    }
-    assert len(templates) > 6
     with zipfile.ZipFile(wheel) as archive:
-        assert templates <= set(archive.namelist())
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    data = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "initreg").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".pyi")
+    }
+    templates = {each for each in data if each.endswith(".in")}
+    assert len(templates) > 6  # from which `initreg new-plugin` makes a folder
+    assert {f"initreg/api/report_page/page.{ending}" for ending in ("html", "css", "js")} <= data
+    assert data <= names
+    packages = {"initreg", "initreg_formats", "initreg_targets"}
+    assert {name.partition("/")[0] for name in names} == packages

@@ -33,7 +33,9 @@ from initreg.cli.verbs import (
     plan,
     plugins,
     probe,
+    report,
     resume,
+    show,
     stats,
     verify,
 )
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
 
 VERBS = (
-    *(probe, plugins, new_plugin, ls, stats, diff, plan, map, verify, convert, dump, resume),
-    *(completion, help),
+    *(probe, plugins, new_plugin, ls, show, stats, diff, report, plan, map, verify),
+    *(convert, dump, resume, completion, help),
 )
 
 
