@@ -23,6 +23,7 @@ from initreg.cli.verbs import (
     dump,
     ls,
     map,
+    merge,
     plan,
     plugins,
     probe,
@@ -32,7 +33,7 @@ from initreg.cli.verbs import (
 )
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume)
+VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, merge, dump, resume)
 
 
 def parser() -> Parser:

@@ -23,14 +23,13 @@ _PEFT = re.compile(
     r"|(?P<magnitude>lora_magnitude_vector)(?:\.(?P<c>(?!weight$)[^.]+))?(?:\.weight)?)"
 )
 _DOTTED = re.compile(
-    r"(?P<module>.+)\.(?:(?P<factor>lora_down|lora_up|lora\.down|lora\.up)\.weight|(?P<alpha>alpha)"
-    r"|(?P<dora>dora_scale))"
+    r"(?P<module>.+)\.(?:(?P<factor>lora_down|lora_up|lora\.down|lora\.up)\.weight|(?P<alpha>alpha))"
 )
 _SAVED = re.compile(r"(?P<before>.+)\.modules_to_save(?:\.(?P<adapter>[^.]+))?\.(?P<after>[^.]+)")
 # What other kinds of adapters call their factors, which are multiplied in other ways.
 _OTHERS = re.compile(
     r"\.(hada_w|lokr_w|lora_mid|oft_|ia3_|lora_E|lora_ranknum|vera_|trainable_tokens|lora_ga"
-    r"|boft_|glora|diff(_b)?$|original_module\.)"
+    r"|boft_|glora|dora_scale$|diff(_b)?$|original_module\.)"
 )
 _PREFIX = "base_model.model."
 _WEIGHTS = re.compile(r"[./](weight|kernel|embeddings?)$")
@@ -134,7 +133,7 @@ def read_names(names: Collection[str]) -> Adapter:
         elif (found := _DOTTED.fullmatch(short)) is not None:
             module, flat = found["module"], found["module"].startswith("lora_")
             what = "up" if found["factor"] and found["factor"].endswith("up") else "down"
-            what = "alpha" if found["alpha"] else "magnitude" if found["dora"] else what
+            what = "alpha" if found["alpha"] else what
             note(module, what, name, is_flat=flat and "." not in module)
         elif short != name:
             saved = _SAVED.fullmatch(short)

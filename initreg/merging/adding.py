@@ -284,13 +284,11 @@ def _ways(base: LazyArray, module: Module, adapter: OpenAdapter) -> set[bool] | 
     """Whether the product of the factors fits transposed, or as it is: ``{True}`` or ``{False}``.
     None if it fits both ways, and an empty set if it fits neither."""
     up, down = (adapter.arrays[module.arrays[each]] for each in ("up", "down"))
-    if up.ndim < 2 or down.ndim < 2 or base.ndim < 2 or up.shape[1] < 1:
+    if up.ndim < 2 or down.ndim < 2 or base.ndim < 2:
         return set()
     outputs, inputs, rank = up.shape[0], size_of(down.shape[1:]), down.shape[0]
-    if size_of(up.shape[2:]) != 1:
-        return set()
-    groups = rank // up.shape[1]
-    if groups * up.shape[1] != rank or (groups > 1 and (base.ndim < 3 or outputs % groups)):
+    # peft's factors of a convolution in groups have another shape: their product is not in groups.
+    if size_of(up.shape[1:]) != rank:
         return set()
     as_it_is = base.shape[0] == outputs and size_of(base.shape[1:]) == inputs
     as_it_is = as_it_is and (base.ndim == 2 or _is_like(down.shape[1:], base.shape[1:]))

@@ -145,20 +145,12 @@ class _Factors:
         if self._update.is_transposed:
             first, last = box.slices
             product = self._down[:, first].T @ self._up[last].T
-        elif self._groups > 1:
-            product = self._grouped(box)
         else:
             outputs, *inputs = box.slices
             down = self._fitted(box)[(slice(None), *inputs)]
             product = self._up[outputs] @ down.reshape(len(down), -1)
         scaled: Array = product.reshape(box.shape) * self._scale
         return scaled
-
-    @property
-    def _groups(self) -> int:
-        """Of a convolution: each has its own part of the rank."""
-        assert self._down is not None
-        return len(self._down) // int(self._up.shape[1])
 
     def _fitted(self, box: Box) -> Array:
         """The lower factor with as many axes as the array, which a convolution of one pixel may
@@ -168,17 +160,3 @@ class _Factors:
         if missing >= 0:
             return self._down.reshape(*self._down.shape, *(1,) * missing)
         return self._down.reshape(self._down.shape[: len(box.shape)])
-
-    def _grouped(self, box: Box) -> Array:
-        import numpy as np
-
-        outputs, *inputs = box.slices
-        down = self._fitted(box)[(slice(None), *inputs)]
-        down = down.reshape(len(down), -1)
-        rank = self._up.shape[1]
-        each = len(self._up) // self._groups
-        rows = [
-            self._up[output] @ down[output // each * rank : (output // each + 1) * rank]
-            for output in range(outputs.start, outputs.stop)
-        ]
-        return np.stack(rows)

@@ -1,0 +1,233 @@
+"""The verb ``merge``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from initreg.cli.flags import typed
+from initreg.cli.options import (
+    add_for,
+    add_opening,
+    add_rules,
+    add_sources,
+    metadata_of,
+    opening_of,
+    rules_of,
+    sources_with_rules,
+)
+from initreg.cli.printing import show, show_json
+from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
+from initreg.errors import RuleError, SourceNotFound
+
+# Those of initreg.merging.combined, which parsing does not import.
+_METHODS = (
+    *("average", "ema", "lerp", "slerp", "task", "ties", "dare-linear", "dare-ties", "lora"),
+)
+_PER_SOURCE = ("weight", "density")
+_NUMBERS = ("t", "decay", "factor")
+SUMMARY = "Merge models into one: average, EMA, slerp, task arithmetic, TIES, DARE, or LoRA."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_sources(parser)
+    parser.add_argument(
+        "destination",
+        metavar="DESTINATION",
+        help="the file or the prefix of the checkpoint to write; its extension decides the format",
+    )
+    parser.add_argument(
+        "--method",
+        choices=_METHODS,
+        default="average",
+        help="how to merge (default: %(default)s). For lora, the sources are adapters",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="SOURCE",
+        help="the model that the others come from, for task, ties and dare, or into which adapters "
+        "are merged, for lora",
+    )
+    given = "a number, or one for each source: 0.7,0.3"
+    for name, metavar, what in (
+        ("weight", "[GLOB=]NUMBERS", f"{given}, for all arrays or for some"),
+        ("density", "[GLOB=]NUMBERS", f"the part of the changes that ties and dare keep: {given}"),
+        ("t", "[GLOB=]NUMBER", "where between the two sources lerp and slerp go, from 0 to 1"),
+        ("decay", "[GLOB=]NUMBER", "the part of the moving average that each source leaves"),
+        ("factor", "[GLOB=]NUMBER", "what the sum of the changes is multiplied by (default: 1)"),
+    ):
+        parser.add_argument(f"--{name}", metavar=metavar, action="append", help=what)
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="divide the sum by the weights, as average and ties do by default",
+    )
+    parser.add_argument(
+        "--rescale",
+        choices=("density", "l1", "none"),
+        help="how dare makes up for what it drops (default: density)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="NUMBER", help="of what dare drops (default: 0)"
+    )
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        metavar="NUMBER",
+        help="of an adapter without a configuration and without alphas",
+    )
+    parser.add_argument(
+        "--fan-in-fan-out",
+        action=argparse.BooleanOptionalAction,
+        help="square kernels of the model have their inputs first, as in Keras, or last",
+    )
+    parser.add_argument(
+        "--as-given",
+        action="store_true",
+        help="take the sources of a moving average in this order, whatever numbers they have",
+    )
+    parser.add_argument(
+        "--by",
+        choices=("name", "place", "order"),
+        help="by which of their names arrays are matched. Default: chosen by what they are",
+    )
+    parser.add_argument(
+        "--on-missing",
+        choices=("error", "keep", "drop"),
+        default="error",
+        help="what becomes of arrays that some sources lack (default: error)",
+    )
+    parser.add_argument(
+        "--on-conflict",
+        choices=("error", "first", "last"),
+        default="error",
+        help="what becomes of counters, strings and the state of optimizers that differ (default: "
+        "error)",
+    )
+    parser.add_argument(
+        "--dtype",
+        help="the dtype of the floats of the result (default: that of the base or the first "
+        "source)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be done, and write nothing"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace what is at the destination, which may be a model that was meant as a source",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="show every name, however many there are"
+    )
+    add_opening(parser)
+    add_saving(parser)
+    add_for(parser, add_rules(parser))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb. Returns 0, or 1 if a dry run shows that the merge would fail."""
+    from initreg.api.merging import merge
+
+    if options.base == "":
+        raise SourceNotFound("'': the path is empty")
+    based = options.base is not None
+    # All of them, for the options that name a source.
+    options.sources = [*([options.base] if based else []), *options.sources]
+    sources = sources_with_rules(options, options.sources)
+    given: dict[str, Any] = {**opening_of(options), **rules_of(options), **_parameters(options)}
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bar())
+        if not options.force:
+            _refuse_loss(options, sources, {**opening_of(options)}, stack)
+        found = merge(
+            sources[based:],
+            options.destination,
+            method=options.method,
+            base=sources[0] if based else None,
+            by=options.by,
+            on_missing=options.on_missing,
+            on_conflict=options.on_conflict,
+            dtype=options.dtype,
+            dry_run=options.dry_run,
+            to=options.to,
+            compress=options.compress,
+            shard_size=options.shard_size,
+            manifest=options.manifest,
+            metadata=metadata_of(options),
+            progress=progress,
+            **given,
+        )
+    error = found.plan.error()
+    limit = None if options.all else 20
+    if found.path is None:
+        if options.json:
+            answer = found.to_dict()
+            show_json(answer | ({"error": type(error).__name__} if error is not None else {}))
+        else:
+            show(typed(found.plan.to_text(limit)))
+            for remedy in dict.fromkeys(row.remedy for row in found.plan.rows if row.remedy):
+                show(typed(remedy))
+            show("it would be written" if error is None else "it would fail: nothing written")
+        return 0 if error is None else 1
+    written = written_to(found.path, options.to)
+    if options.json:
+        show_json(found.to_dict() | written)
+    else:
+        show(typed(found.plan.to_text(limit)))
+        show(written_text(written))
+    return 0
+
+
+def _refuse_loss(
+    options: argparse.Namespace, sources: Sequence[Any], opening: dict[str, Any], stack: ExitStack
+) -> None:
+    """Refuse to replace a source, or what this merge would not have written."""
+    from initreg.api.chain import Link
+    from initreg.api.merge_sources import open_sources
+    from initreg.api.opening_options import opening_of as opening_with
+    from initreg.cli.destinations import refuse_existing, refuse_loss
+
+    like = Link(None, opening_with(opening, "merge"))
+    maps = open_sources(sources, like, stack)
+    refuse_loss(options.destination, options.to, maps)
+    refuse_existing(options.destination)
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The parameters of the method that were typed, as keywords."""
+    found: dict[str, Any] = {
+        name: _numbers(name, getattr(options, name))
+        for name in (*_PER_SOURCE, *_NUMBERS)
+        if getattr(options, name) is not None
+    }
+    for name in ("normalize", "rescale", "seed", "alpha", "fan_in_fan_out"):
+        if getattr(options, name) is not None:
+            found[name] = getattr(options, name)
+    return found | ({"as_given": True} if options.as_given else {})
+
+
+def _numbers(name: str, texts: Sequence[str]) -> Any:
+    """``["0.5", "head*=1,0"]`` as ``{"*": 0.5, "head*": [1, 0]}``."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        glob, equals, numbers = text.rpartition("=")
+        values = [_float(each) for each in numbers.split(",")]
+        if any(isinstance(each, str) for each in values):
+            raise RuleError(f"--{name} {text}: give a number, or several with ',' between them")
+        key = glob if equals else "*"
+        if key in found:
+            raise RuleError(f"--{name}: it is given twice for {key!r}. Give it once")
+        found[key] = values[0] if len(values) == 1 else values
+    return found["*"] if [*found] == ["*"] else found
+
+
+def _float(text: str) -> float | str:
+    try:
+        found = float(text)
+    except ValueError:
+        return text
+    return found if math.isfinite(found) else text
