@@ -72,8 +72,10 @@ def test_names_of_kohya() -> None:
         ]
     )
     [module] = found.modules
-    assert module.is_flat and set(module.arrays) == {"alpha", "down", "up"}
-    assert not found.unknown and not found.replaced
+    assert module.is_flat
+    assert set(module.arrays) == {"alpha", "down", "up"}
+    assert not found.unknown
+    assert not found.replaced
 
 
 @pytest.mark.parametrize(
