@@ -11,7 +11,7 @@ from initreg.arrays.lazy_array import LazyArray
 from initreg.errors import RuleError
 from initreg.merging.combined import Combined, Method, Settings
 from initreg.merging.inputs import Input, Seen
-from initreg.merging.parameters import Parameters
+from initreg.merging.parameters import Parameters, named
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, TAKEN, MergePart, MergeRow
 from initreg.option_spelling import option
 from initreg.wording import printable, shape_text
@@ -197,7 +197,7 @@ class Deciding:
         )
         if self._method.name == "average" and given.normalize and not sum(settings.weights):
             raise RuleError(
-                option("weight", list(settings.weights))
+                named("weight", list(settings.weights))
                 + f": the weights for {printable(name)} add up to 0, and the average is divided by "
                 "that. Give others, or pass " + option("normalize", False)
             )

@@ -81,10 +81,8 @@ class PerSource:
             what += f" {'above' if is_open else 'from'} {low:g}"
             what += f" and up to {high:g}" if is_open else f" to {high:g}"
         if self._count:
-            what += f", {self._count} of them, one for each source,"
-        return RuleError(
-            option(self.name, given) + f": give {what} or a dict of these by globs of names"
-        )
+            what += f", or {self._count} of them, one for each source"
+        return RuleError(named(self.name, given) + f": give {what}, or these by globs of names")
 
     def of(self, name: str) -> tuple[float, ...]:
         """The numbers for an array. The last glob that matches its name decides."""
@@ -101,7 +99,7 @@ class PerSource:
             if glob not in self._used:
                 shown = list(values) if len(values) > 1 else values[0]
                 raise RuleError(
-                    option(self.name, {glob: shown})
+                    named(self.name, {glob: shown})
                     + " matches no array that is merged. A glob must match at least one"
                 )
 
@@ -123,6 +121,17 @@ class PerSource:
 
         others = "".join(f" ({glob}: {shown(values)})" for glob, _, values in self._rules)
         return f"{self.name} {shown(self._default)}{others}"
+
+
+def named(name: str, given: Any) -> str:
+    """A parameter as it is typed. On the command line, several numbers have commas between them."""
+    if isinstance(given, list):
+        return option(name, ",".join(map(_plain, given)), f"{name}={given!r}")
+    return option(name, given)
+
+
+def _plain(number: Any) -> str:
+    return str(number).removesuffix(".0")
 
 
 class Parameters:

@@ -90,7 +90,7 @@ class MergeRow:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MergePlan(Sequence[MergeRow]):
     """What a merge will do, or has done: one row for each array.
 
@@ -122,6 +122,11 @@ class MergePlan(Sequence[MergeRow]):
 
     def __iter__(self) -> Iterator[MergeRow]:
         return iter(self.rows)
+
+    def __repr__(self) -> str:
+        counts = {kind: len(self.of(kind)) for kind in _TITLES}
+        found = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+        return f"MergePlan({self.method!r}, {plural(len(self.sources), 'source')}: {found})"
 
     def of(self, *kinds: str) -> list[MergeRow]:
         """The rows of some kinds."""

@@ -78,6 +78,7 @@ def test_rules_of_one_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.framework
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")  # Keras's own
 def test_names_of_other_formats_are_matched_by_their_places(tmp_path: Path) -> None:
     """Keras's own file and a file with the names of variables are one model."""
     import keras

@@ -38,7 +38,7 @@ def test_a_glob_that_matches_nothing_is_an_error() -> None:
 @pytest.mark.parametrize("given", [[1], [1, 2, 3], "1", [1, None], float("nan"), True, {1: 2}])
 def test_what_are_no_such_numbers(given: Any) -> None:
     """Too few, too many, and no numbers, are errors with what was given."""
-    with pytest.raises(RuleError, match=r"weight=.*: give a number, 2 of them, one for each"):
+    with pytest.raises(RuleError, match=r"weight=.*: give a number, or 2 of them, one for each"):
         PerSource("weight", given, 2, 1.0)
 
 
