@@ -187,7 +187,9 @@ def merge(
         _choice("on_missing", on_missing), _choice("on_conflict", on_conflict), _dtype(dtype)
     )
     if path is None and not switch(dry_run, "dry_run"):
-        raise RuleError("there is no path: name the file to write, or pass " + option("dry_run", True))
+        raise RuleError(
+            "there is no path: name the file to write, or pass " + option("dry_run", True)
+        )
     given = {} if metadata is None else checked(metadata)
     like = Link(None, opening, (Rules.of(**rules),))
     with ExitStack() as stack:

@@ -30,6 +30,10 @@ _METHODS = (
 _PER_SOURCE = ("weight", "density")
 _NUMBERS = ("t", "decay", "factor")
 SUMMARY = "Merge models into one: average, EMA, slerp, task arithmetic, TIES, DARE, or LoRA."
+EXAMPLES = (
+    ("initreg merge a.npz b.safetensors soup.npz", "the average of two models"),
+    ("initreg merge adapter new.npz --method lora --base old.npz", "LoRA in its model"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,86 +47,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=_METHODS,
         default="average",
-        help="how to merge (default: %(default)s). For lora, the sources are adapters",
+        help="default: %(default)s. Sources of lora are adapters",
     )
     parser.add_argument(
         "--base",
         metavar="SOURCE",
-        help="the model that the others come from, for task, ties and dare, or into which adapters "
-        "are merged, for lora",
+        help="the model of which the others, or adapters, are changes",
     )
-    given = "a number, or one for each source: 0.7,0.3"
     for name, metavar, what in (
-        ("weight", "[GLOB=]NUMBERS", f"{given}, for all arrays or for some"),
-        ("density", "[GLOB=]NUMBERS", f"the part of the changes that ties and dare keep: {given}"),
-        ("t", "[GLOB=]NUMBER", "where between the two sources lerp and slerp go, from 0 to 1"),
-        ("decay", "[GLOB=]NUMBER", "the part of the moving average that each source leaves"),
-        ("factor", "[GLOB=]NUMBER", "what the sum of the changes is multiplied by (default: 1)"),
+        ("weight", "[GLOB=]NUMBERS", "one for all sources, or for each: 0.7,0.3"),
+        ("density", "[GLOB=]NUMBERS", "the part of the changes that ties and dare keep"),
+        ("t", "[GLOB=]NUMBER", "where lerp and slerp go, from 0 to 1 (default: 0.5)"),
+        ("decay", "[GLOB=]NUMBER", "the part of the average that each source leaves"),
+        ("factor", "[GLOB=]NUMBER", "multiply the sum of the changes (default: 1)"),
     ):
         parser.add_argument(f"--{name}", metavar=metavar, action="append", help=what)
-    parser.add_argument(
-        "--normalize",
-        action=argparse.BooleanOptionalAction,
-        help="divide the sum by the weights, as average and ties do by default",
-    )
+    switch = argparse.BooleanOptionalAction
+    parser.add_argument("--normalize", action=switch, help="divide the sum by the weights")
     parser.add_argument(
         "--rescale",
         choices=("density", "l1", "none"),
-        help="how dare makes up for what it drops (default: density)",
+        help="how dare makes up for what it drops",
+    )
+    parser.add_argument("--seed", type=int, metavar="NUMBER", help="of what dare drops")
+    parser.add_argument(
+        "--alpha", type=float, metavar="NUMBER", help="of an adapter that does not say it"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="NUMBER", help="of what dare drops (default: 0)"
+        "--fan-in-fan-out", action=switch, help="square kernels have their inputs first"
     )
     parser.add_argument(
-        "--alpha",
-        type=float,
-        metavar="NUMBER",
-        help="of an adapter without a configuration and without alphas",
+        "--as-given", action="store_true", help="ema: the sources are in the right order"
     )
     parser.add_argument(
-        "--fan-in-fan-out",
-        action=argparse.BooleanOptionalAction,
-        help="square kernels of the model have their inputs first, as in Keras, or last",
-    )
-    parser.add_argument(
-        "--as-given",
-        action="store_true",
-        help="take the sources of a moving average in this order, whatever numbers they have",
-    )
-    parser.add_argument(
-        "--by",
-        choices=("name", "place", "order"),
-        help="by which of their names arrays are matched. Default: chosen by what they are",
+        "--by", choices=("name", "place", "order"), help="by which names arrays are matched"
     )
     parser.add_argument(
         "--on-missing",
         choices=("error", "keep", "drop"),
         default="error",
-        help="what becomes of arrays that some sources lack (default: error)",
+        help="arrays that some sources lack",
     )
     parser.add_argument(
         "--on-conflict",
         choices=("error", "first", "last"),
         default="error",
-        help="what becomes of counters, strings and the state of optimizers that differ (default: "
-        "error)",
+        help="counters and such that differ",
     )
-    parser.add_argument(
-        "--dtype",
-        help="the dtype of the floats of the result (default: that of the base or the first "
-        "source)",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show what would be done, and write nothing"
-    )
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="replace what is at the destination, which may be a model that was meant as a source",
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="show every name, however many there are"
-    )
+    parser.add_argument("--dtype", help="of the floats of the result (default: the first one's)")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, and write nothing")
+    parser.add_argument("--force", action="store_true", help="replace what is at the destination")
+    parser.add_argument("--all", action="store_true", help="show every name")
     add_opening(parser)
     add_saving(parser)
     add_for(parser, add_rules(parser))
