@@ -175,7 +175,7 @@ def merge(
     >>> initreg.merge(["a.npz", "b.npz"], "soup.npz")  # doctest: +SKIP
     >>> initreg.merge(["adapter"], "new.npz", method="lora", base="old.npz")  # doctest: +SKIP
     """
-    if isinstance(sources, (str, bytes, Mapping, os.PathLike)):
+    if not isinstance(sources, (list, tuple)):
         raise RuleError(f"sources={sources!r}: give a list of sources")
     chosen = _method(method)
     parameters = {name: options.pop(name, None) for name in MergeParameters.__annotations__}  # type: ignore[misc]
@@ -204,7 +204,9 @@ def merge(
         error = plan.error()
         if error is not None:
             raise error
-        cast: dict[str, Any] = {} if choices.dtype is None else {"cast": choices.dtype}
+        # What is merged has this dtype already, and must not be rounded twice.
+        has_floats = any(dtypes.is_float(array.spec.dtype) for array in merged.values())
+        cast: dict[str, Any] = {"cast": choices.dtype} if choices.dtype and has_floats else {}
         written = convert(
             merged,
             path,

@@ -32,6 +32,7 @@ _OTHERS = re.compile(
     r"|boft_|glora|dora_scale$|diff(_b)?$|original_module\.)"
 )
 _PREFIX = "base_model.model."
+_QUANTIFIERS = 3  # in a pattern of a configuration
 _WEIGHTS = re.compile(r"[./](weight|kernel|embeddings?)$")
 # What kohya's scripts call the parts of a pipeline, and what diffusers calls their folders.
 _ROOTS = {
@@ -282,8 +283,14 @@ def parse_config(text: str, label: str) -> Config:
     for pattern in (*ranks, *alphas):
         try:
             re.compile(pattern)
-        except re.error as error:
-            raise InitregError(f"{label}: {pattern!r} is not a regex: {error}") from error
+        except (re.error, RecursionError, OverflowError) as error:
+            raise InitregError(f"{label}: {pattern!r:.100} is not a regex: {error}") from error
+        # A file of a stranger must not be able to keep the reader busy for ever.
+        if len(re.findall(r"[*+{]", pattern)) > _QUANTIFIERS or re.search(r"\)[*+{]", pattern):
+            raise InitregError(
+                f"{label}: {pattern!r:.100} is a regex with many repetitions, or with a group that "
+                "is repeated, and could take very long. Write it without them"
+            )
     return Config(
         int(r),
         float(alpha),

@@ -120,6 +120,8 @@ class Updated:
         given = magnitude.read().astype(dtype).reshape(-1)
         self.seen.look(self.name, self.updates[0].source, given)
         found: Array = given / lengths
+        # An output of length 0 has no direction.
+        self.seen.look(self.name, f"{self.updates[0].source}, magnitudes by lengths", found)
         return found
 
 

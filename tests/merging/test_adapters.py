@@ -160,6 +160,8 @@ def test_scales() -> None:
         ('{"r": 0, "lora_alpha": 1}', "ranks at least 1"),
         ('{"r": 2, "lora_alpha": "x"}', "have to be numbers"),
         ('{"r": 2, "lora_alpha": 1, "rank_pattern": {"(": 2}}', "not a regex"),
+        ('{"r": 2, "lora_alpha": 1, "alpha_pattern": {"(a+)+b": 2}}', "could take very long"),
+        ('{"r": 2, "lora_alpha": 1, "rank_pattern": {"a*a*a*a*b": 2}}', "could take very long"),
         ('{"r": 2, "lora_alpha": 1, "layer_replication": [[0, 1]]}', "layer_replication changes"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from initreg.cli.flags import typed
@@ -13,7 +12,6 @@ from initreg.cli.options import (
     add_for,
     add_opening,
     add_rules,
-    add_sources,
     metadata_of,
     opening_of,
     rules_of,
@@ -37,7 +35,12 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_sources(parser)
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        help="what is merged: files, folders, prefixes of checkpoints, or URLs",
+    )
     parser.add_argument(
         "destination",
         metavar="DESTINATION",
@@ -106,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0, or 1 if a dry run shows that the merge would fail."""
     from initreg.api.merging import merge
+    from initreg.cli.destinations import refuse_existing
 
     if options.base == "":
         raise SourceNotFound("'': the path is empty")
@@ -114,10 +118,9 @@ def run(options: argparse.Namespace) -> int:
     options.sources = [*([options.base] if based else []), *options.sources]
     sources = sources_with_rules(options, options.sources)
     given: dict[str, Any] = {**opening_of(options), **rules_of(options), **_parameters(options)}
-    with ExitStack() as stack:
-        progress = stack.enter_context(progress_bar())
+    with progress_bar() as progress:
         if not options.force:
-            _refuse_loss(options, sources, {**opening_of(options)}, stack)
+            refuse_existing(options.destination)
         found = merge(
             sources[based:],
             options.destination,
@@ -155,21 +158,6 @@ def run(options: argparse.Namespace) -> int:
         show(typed(found.plan.to_text(limit)))
         show(written_text(written))
     return 0
-
-
-def _refuse_loss(
-    options: argparse.Namespace, sources: Sequence[Any], opening: dict[str, Any], stack: ExitStack
-) -> None:
-    """Refuse to replace a source, or what this merge would not have written."""
-    from initreg.api.chain import Link
-    from initreg.api.merge_sources import open_sources
-    from initreg.api.opening_options import opening_of as opening_with
-    from initreg.cli.destinations import refuse_existing, refuse_loss
-
-    like = Link(None, opening_with(opening, "merge"))
-    maps = open_sources(sources, like, stack)
-    refuse_loss(options.destination, options.to, maps)
-    refuse_existing(options.destination)
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
