@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 PARALLEL = 0.9995  # a cosine beyond which two arrays are interpolated on the line
-_TINY = 1e-8  # the length up to which an array counts as zero
+_TINY = 1e-8  # what a sum of weights is not divided by, if it is nearer to 0
 
 
 def weighted_sum(arrays: Sequence[Array], weights: Sequence[float], *, normalize: bool) -> Array:
@@ -87,7 +87,7 @@ def spherical_weights(
     """
     if abs(cosine) > PARALLEL or not math.isfinite(cosine):
         return 1 - t, t
-    angle = math.acos(cosine if length_a > _TINY and length_b > _TINY else 0.0)
+    angle = math.acos(cosine if length_a > 0 and length_b > 0 else 0.0)
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
