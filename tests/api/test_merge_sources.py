@@ -19,8 +19,6 @@ from initreg.api.merge_sources import (
     refuse_other_order,
     states_of,
 )
-from initreg.plan.choices import By
-from initreg.specs import Place
 
 rng = np.random.default_rng(0)
 
@@ -36,10 +34,10 @@ class Array:
         return self.value
 
 
-def matched(*sources: dict[str, Any], by: By | None = None) -> Any:
+def matched(*sources: dict[str, Any]) -> Any:
     with ExitStack() as stack:
         maps = [stack.enter_context(initreg.open(source)) for source in sources]
-        found, notes = arrays_of(maps, by, stack)
+        found, notes = arrays_of(maps, None, stack)
         return [{name: array.name for name, array in each.items()} for each in found], notes
 
 
@@ -52,15 +50,6 @@ def test_names_are_those_of_the_first_source() -> None:
         {"fc/w": "fc/w", "fc/b": "fc/b"},
         {"fc/w": "x", "fc/b": "y", "z": "z"},
     ]
-
-
-def test_a_name_that_is_taken_is_not_lost() -> None:
-    """An array whose name is that of another match stops the merge."""
-    place = Place("layers/0/w")
-    first = {"a": Array(np.ones(3), place)}
-    other = {"layers/0/w": Array(np.ones(3), place), "a": np.ones((5, 5))}
-    with pytest.raises(initreg.AmbiguousNames, match="'a' has no counterpart in .*'layers/0/w'"):
-        matched(first, other, by=By.PLACE)
 
 
 def test_the_state_of_training_is_known() -> None:
