@@ -149,7 +149,8 @@ def merge(
             adapters are merged.
         by: by which names arrays are matched, as for :class:`initreg.SmartInit`.
         on_missing: what becomes of an array that some sources lack: ``"error"``, ``"keep"``: it is
-            merged from those that have it, or ``"drop"``.
+            merged from those that have it, or ``"drop"``. With ``"drop"``, what an adapter has for
+            arrays that its model lacks is left out.
         on_conflict: what becomes of arrays that cannot be combined, such as counters, strings and
             the state of optimizers, if they differ: ``"error"``, or that of the ``"first"`` or the
             ``"last"`` source. Equal ones are kept.
@@ -186,6 +187,8 @@ def merge(
     choices = Choices(
         _choice("on_missing", on_missing), _choice("on_conflict", on_conflict), _dtype(dtype)
     )
+    if chosen.name == "lora":
+        _refuse_of_models(by, choices)
     if path is None and not switch(dry_run, "dry_run"):
         raise RuleError(
             "there is no path: name the file to write, or pass " + option("dry_run", True)
@@ -241,7 +244,8 @@ def _planned(
     notes: list[str] = []
     if method.name == "lora":
         adapters = [open_adapter(each) for each in maps[1:]]
-        adding = Adding(maps[0], labels, settings, choices.dtype, seen)
+        drops = choices.on_missing == "drop"
+        adding = Adding(maps[0], labels, settings, choices.dtype, drops, seen)
         decided: list[Any] = list(adding.decide(adapters))
         texts = {k: v for k, v in maps[0].metadata.items() if k not in metadata}
     else:
@@ -293,6 +297,15 @@ def _check_count(method: Method, sources: Sequence[Any], base: Any) -> None:
             f"the method {method.name!r} takes {wanted} {'source' if least == 1 else 'sources'}, "
             f"and there {'is' if len(sources) == 1 else 'are'} {len(sources)}"
         )
+
+
+def _refuse_of_models(by: str | None, choices: Choices) -> None:
+    """Raise RuleError for options that say how arrays of models are matched with each other."""
+    given = [option("by", by)] if by is not None else []
+    given += [option("on_conflict", choices.on_conflict)] if choices.on_conflict != "error" else []
+    given += [option("on_missing", "keep")] if choices.on_missing == "keep" else []
+    for each in given:
+        raise RuleError(each + ": this is about arrays of several models, not about adapters")
 
 
 def _choice(name: str, given: Any) -> str:

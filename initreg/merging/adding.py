@@ -12,7 +12,7 @@ from initreg.merging.adapters import CONFIG, Adapter, Config, Module, bases_of
 from initreg.merging.inputs import Input, Seen, size_of
 from initreg.merging.lora_arrays import Update, Updated
 from initreg.merging.parameters import Parameters
-from initreg.merging.plan import FAULT, KEPT, MERGED, REPLACED, MergePart, MergeRow
+from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, REPLACED, MergePart, MergeRow
 from initreg.option_spelling import option
 from initreg.wording import printable, shape_text
 
@@ -44,6 +44,7 @@ class Adding:
         labels: what messages call the model and the adapters.
         parameters: those of the merge.
         dtype: the dtype of the floats of the result, None for their own.
+        drops_missing: whether updates for arrays that the model lacks are left out.
         seen: notes the values that are not finite.
     """
 
@@ -53,12 +54,14 @@ class Adding:
         labels: Sequence[str],
         parameters: Parameters,
         dtype: str | None,
+        drops_missing: bool,
         seen: Seen,
     ) -> None:
         self._base = base
         self._labels = labels
         self._parameters = parameters
         self._dtype = dtype
+        self._drops_missing = drops_missing
         self._seen = seen
         self._faults: list[MergeRow] = []
         self._updates: dict[str, list[tuple[int, Update, str]]] = {}
@@ -84,7 +87,7 @@ class Adding:
             array = adapter.arrays[own]
             there = self._base.get(name)
             if there is None:
-                self._fault(name, f"{printable(adapter.label)} replaces it, and the model lacks it")
+                self._missing(name, f"{printable(adapter.label)} replaces it")
             elif there.shape != array.shape:
                 self._fault(name, _shapes(there, array, adapter.label))
             elif name in self._replaced:
@@ -94,6 +97,18 @@ class Adding:
 
     def _fault(self, name: str, note: str, remedy: str = "") -> None:
         self._faults.append(MergeRow(FAULT, name, (), "", (), note, remedy))
+
+    def _missing(self, name: str, what: str) -> None:
+        """Note what an adapter has for a part of the model that the model lacks."""
+        note = f"{what}, and the model lacks it"
+        if self._drops_missing:
+            self._faults.append(MergeRow(LEFT_OUT, name, (), "", (), note))
+            return
+        remedy = (
+            "If names begin differently, add or strip a prefix with rules for one source. If that "
+            "part of the model is in another file, leave its updates out: pass "
+        ) + option("on_missing", "drop")
+        self._fault(name, note, remedy)
 
     def _turned(self, adapter: OpenAdapter) -> bool | None:
         """Whether square kernels have their inputs first. None if that cannot be said, because the
@@ -114,15 +129,11 @@ class Adding:
     ) -> None:
         found = bases_of(module, self._base)
         if len(found) != 1:
-            if found:
-                note = f"fits several arrays of the model: {', '.join(map(printable, found))}"
-                remedy = "Rename the arrays of the adapter with rules, so that one of them fits"
-            else:
-                note = f"{printable(adapter.label)} has an update for it, and the model lacks it"
-                remedy = (
-                    "If names begin differently, add or strip a prefix with rules for one source. "
-                    "A part of the model may be in another file"
-                )
+            if not found:
+                self._missing(module.name, f"{printable(adapter.label)} has an update for it")
+                return
+            note = f"fits several arrays of the model: {', '.join(map(printable, found))}"
+            remedy = "Rename the arrays of the adapter with rules, so that one of them fits"
             self._fault(module.name, note, remedy)
             return
         [name] = found

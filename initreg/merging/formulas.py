@@ -120,15 +120,19 @@ def disjoint_sum(
     import numpy as np
 
     kind = base.dtype.type
-    scaled = [delta * kind(weight) for delta, weight in zip(deltas, weights, strict=True)]
+    scaled = [
+        delta if weight == 1 else delta * kind(weight)
+        for delta, weight in zip(deltas, weights, strict=True)
+    ]
     elected = weighted_sum(scaled, [1] * len(scaled), normalize=False) >= 0
     mixed = np.zeros_like(base)
     divisor = np.zeros_like(base)
     for delta, weight in zip(scaled, weights, strict=True):
-        agrees = np.where(elected, delta > 0, delta < 0)
-        mixed += np.where(agrees | np.isnan(delta), delta, kind(0))
+        agrees = (delta > 0) == elected  # a change of 0 adds nothing in any case
+        mixed += delta * agrees  # NaN stays NaN
         if how.get("normalize"):
-            divisor += agrees * kind(weight)
+            agrees &= delta != 0
+            divisor += agrees if weight == 1 else agrees * kind(weight)
     if how.get("normalize"):
         divisor[divisor == 0] = 1
         mixed /= divisor

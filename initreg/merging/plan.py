@@ -184,6 +184,8 @@ class MergePlan(Sequence[MergeRow]):
             for part in row.parts
             if part.name != row.name and row.kind == MERGED and self.method != "lora"
         }
+        if not row.dtype:  # what an adapter has for an array that is not there
+            return row.note
         shown = f"{shape_text(row.shape)} {row.dtype}"
         if others:
             shown += f", {' and '.join(sorted(others))}"

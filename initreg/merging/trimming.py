@@ -82,9 +82,9 @@ def find_trims(
                     above = magnitudes.dtype.type(shift + _BITS)
                     prefix = magnitudes.dtype.type(found[number][0] >> (shift + _BITS))
                     magnitudes = magnitudes[(magnitudes >> above) == prefix]
-                low = (magnitudes >> magnitudes.dtype.type(shift)).astype(np.int64)
-                low &= (1 << _BITS) - 1
-                bins[number] += np.bincount(low, minlength=1 << _BITS)
+                kind = magnitudes.dtype.type
+                low = (magnitudes >> kind(shift)) & kind((1 << _BITS) - 1)
+                bins[number] += np.bincount(low.view(f"i{low.itemsize}"), minlength=1 << _BITS)
         for number, (prefix_bits, left) in enumerate(found):
             from_the_top = np.cumsum(bins[number][::-1])
             place = int(np.searchsorted(from_the_top, left))

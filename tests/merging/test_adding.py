@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -123,6 +124,36 @@ def test_what_is_refused(tmp_path: Any, name: str) -> None:
     with pytest.raises(MergeError, match=why):
         merged(*adapters, path=tmp_path, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_updates_for_another_part_can_be_left_out(tmp_path: Any) -> None:
+    """An adapter of several parts of a pipeline is merged into one of them, as the plan says."""
+    given = adapter() | adapter("te.x") | {f"{BEFORE}te.y.weight": normal(2)}
+    with pytest.raises(MergeError, match=r"te\.x  .* lacks it[\s\S]*on_missing='drop'"):
+        merged(given, path=tmp_path)
+    done = merged(given, path=tmp_path, on_missing="drop")
+    assert {row.name for row in done.plan.of("left out")} == {"te.x", "te.y.weight"}
+    assert "te.y.weight  dict of 5 replaces it, and the model lacks it" in str(done)
+    assert set(initreg.load(done.path)) == set(BASE)
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_missing": "keep"}, {"on_conflict": "last"}, {"by": "name"}], ids=str
+)
+def test_choices_of_several_models(tmp_path: Any, options: Any) -> None:
+    """What is about arrays of several models is not ignored in silence."""
+    with pytest.raises(initreg.RuleError, match="about arrays of several models"):
+        merged(adapter(), path=tmp_path, **options)
+
+
+def test_bfloat16_is_rounded_once(tmp_path: Any) -> None:
+    """The sum is rounded, and not the update before it."""
+    base = {"a.weight": BASE["a.weight"].astype(ml_dtypes.bfloat16)}
+    given = adapter()
+    path = tmp_path / "n.safetensors"
+    initreg.merge([given], path, method="lora", base=base, alpha=2)
+    wanted = (base["a.weight"].astype("f4") + product(given)).astype(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(initreg.load(path)["a.weight"], wanted)
 
 
 def test_both_spellings_of_a_weight_stop(tmp_path: Any) -> None:
