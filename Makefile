@@ -197,12 +197,14 @@ $(VENV)-formats/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyprojec
 	@$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet --no-deps tensorflowjs==4.22.0
 	@touch $@
 
+# mergekit comes alone: its methods are compared with, and most of what it needs is for its commands.
 $(VENV)-bridge/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject.toml) | $(VENV)/bin/python
 	@echo "==> Installing torch, JAX, ONNX and TensorFlow for the tests of tests/frameworks: about 1 GB, only once"
 	@$(MAKE) --no-print-directory VENV=$(VENV)-bridge $(VENV)-bridge/bin/python
 	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable '.[tensorflow]' $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \
 	  --group bridge
+	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet --no-deps mergekit==0.1.5
 	@touch $@
 
 $(VENV)-remote/.installed: pyproject.toml | $(VENV)/bin/python

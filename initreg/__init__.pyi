@@ -9,6 +9,8 @@ from initreg.api.diffing import diff as diff
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
 from initreg.api.mapping import map as map
+from initreg.api.merging import Merged as Merged
+from initreg.api.merging import merge as merge
 from initreg.api.opening import load as load
 from initreg.api.opening import open as open
 from initreg.api.reported import ReportedArray as ReportedArray
@@ -56,6 +58,8 @@ from initreg.errors import DuplicateName as DuplicateName
 from initreg.errors import InitregError as InitregError
 from initreg.errors import InitregWarning as InitregWarning
 from initreg.errors import LocalOnly as LocalOnly
+from initreg.errors import MergeError as MergeError
+from initreg.errors import MergeWarning as MergeWarning
 from initreg.errors import MetadataWarning as MetadataWarning
 from initreg.errors import MismatchError as MismatchError
 from initreg.errors import MismatchWarning as MismatchWarning
@@ -81,6 +85,10 @@ from initreg.errors import UnreadableFile as UnreadableFile
 from initreg.errors import UnusedError as UnusedError
 from initreg.errors import UnusedWarning as UnusedWarning
 from initreg.errors import UnwritableFile as UnwritableFile
+from initreg.merging.inputs import NonFinite as NonFinite
+from initreg.merging.plan import MergePart as MergePart
+from initreg.merging.plan import MergePlan as MergePlan
+from initreg.merging.plan import MergeRow as MergeRow
 from initreg.plan.plan import Plan as Plan
 from initreg.plan.rows import Hint as Hint
 from initreg.plan.rows import Row as Row
@@ -165,6 +173,12 @@ __all__ = [
     "LocalOnly",
     "Mapped",
     "MappedVariable",
+    "MergeError",
+    "MergePart",
+    "MergePlan",
+    "MergeRow",
+    "MergeWarning",
+    "Merged",
     "MetadataWarning",
     "MismatchError",
     "MismatchWarning",
@@ -172,6 +186,7 @@ __all__ = [
     "MissingLibrary",
     "MissingWarning",
     "NamingWarning",
+    "NonFinite",
     "NothingMatched",
     "OpaqueExtent",
     "OpenOptions",
@@ -241,6 +256,7 @@ __all__ = [
     "load_checkpoint_vars",
     "load_chkpt_vars",
     "map",
+    "merge",
     "open",
     "part_sets",
     "plugin_manager",

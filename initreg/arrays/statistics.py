@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from initreg import dtypes
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.pieces import pieces
 from initreg.arrays.regions import Box, whole
@@ -117,7 +118,7 @@ def statistics(
     """
     import numpy as np
 
-    if array.dtype.names or array.dtype.kind not in "biufcV":
+    if not dtypes.is_number(dtypes.name_of(array.dtype)):
         return None
     kept: list[Array] = []  # as they are stored, since float64 may be eight times as large
     total = Statistics()

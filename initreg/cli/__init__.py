@@ -29,6 +29,7 @@ from initreg.cli.verbs import (
     help,
     ls,
     map,
+    merge,
     new_plugin,
     plan,
     plugins,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 VERBS = (
     *(probe, plugins, new_plugin, ls, show, stats, diff, report, plan, map, verify),
-    *(convert, dump, resume, completion, help),
+    *(convert, merge, dump, resume, completion, help),
 )
 
 

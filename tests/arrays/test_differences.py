@@ -100,6 +100,16 @@ def test_strings() -> None:
     assert found.text() == "1 of 3 values differ"
 
 
+def test_raw_bytes_and_dates() -> None:
+    """What are no numbers is compared, and has no differences that could be measured."""
+    raw = np.array([1, 2], "u2").view("V2")
+    assert compared(raw, raw).is_equal
+    found = compared(raw, np.array([1, 3], "u2").view("V2"))
+    assert (found.differing, found.largest) == (1, None)
+    days = np.array(["2020-01-01", "2020-01-02"], "M8[D]")
+    assert compared(days, days[::-1].copy()).differing == 2
+
+
 def test_empty_and_scalar() -> None:
     """Arrays of no elements are equal, and 0-d arrays are compared."""
     assert compared(np.zeros((0, 3)), np.zeros((0, 3))).is_equal

@@ -98,8 +98,8 @@ def test_arrays_together() -> None:
 
 
 def test_no_numbers() -> None:
-    """Strings and structures have no statistics."""
-    for array in (np.array(["a"]), np.zeros(2, [("a", "f4")])):
+    """Strings, structures and raw bytes have no statistics."""
+    for array in (np.array(["a"]), np.zeros(2, [("a", "f4")]), np.zeros(2, "V2")):
         with initreg.open({"x": array}) as opened:
             assert statistics(opened["x"]) is None
 
