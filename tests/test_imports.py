@@ -44,6 +44,7 @@ GROUND_FLOOR = {
     "specs": {"dtypes", "state_specs"},
     "tables": set[str](),
     "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
+    "markup": {"errors", "wording"},
     "plugin.claim": set[str](),
     "plugin.source": {
         *(
@@ -153,13 +154,14 @@ def test_the_kernel_has_no_import_cycle() -> None:
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_the_kernel_names_no_format(path: Path) -> None:
-    """No string of the kernel's code is the name of a format in the wheel."""
+    """No string of the kernel's code is the name of a format in the wheel, but that of numpy's own
+    files, which `initreg show` writes for other programs."""
     points = metadata.entry_points(group="initreg")
     formats = {p.name for p in points if p.value.startswith("initreg_formats.")}
     tree = ast.parse(path.read_text("utf-8"))
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert len(formats) == 7
-    assert not strings & formats
+    assert strings & formats <= ({"npy"} if path.name in ("showing.py", "show.py") else set())
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT / "plugins")))

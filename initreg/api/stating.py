@@ -154,6 +154,21 @@ class Stats:
         count, total = sum(each.arrays for each in self.arrays), self.total
         return [*lines, f"{plural(count, 'array')}, {total.count:,} numbers: {_figures(total)}"]
 
+    def _repr_html_(self) -> str:
+        """The table as HTML, which a notebook shows. NaN and infinities are red."""
+        from initreg.markup import LIMIT, notebook, table, text, verdict
+
+        total = self.total
+        wrong = ""
+        if total.nan or total.inf:
+            found = f"{total.nan:,} NaN and {total.inf:,} infinite of {total.count:,} numbers"
+            wrong = verdict(found, is_bad=True)
+        hidden = len(self.arrays) - LIMIT
+        more = f"... and {plural(hidden, 'array')} more: print(stats)" if hidden > 0 else ""
+        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 11), more)
+        last = f"<p>{text(self.footer()[-1])}</p>"
+        return notebook(wrong, f"<p><code>{text(self.source)}</code></p>", body, last)
+
 
 def sort_key(each: ArrayStats, key: str) -> Any:
     """By what an array, or several, are sorted: the largest figure first."""
@@ -220,7 +235,7 @@ def _figures(total: Statistics) -> str:
 def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
     """Statistics of the values of one source, or of a chain: mean, spread, range, zeros, NaN.
 
-    Arrays are read in pieces of 8 MB. Those of more than 64 MB are read twice, once for the range
+    Arrays are read in pieces of at most 8 MB. Those of more than 64 MB are read twice, once for the range
     of their histogram.
 
     Args:

@@ -107,6 +107,12 @@ class ArrayMap(Mapping[str, LazyArray]):
     def __repr__(self) -> str:
         return f"<ArrayMap {self.label}: {len(self)} arrays, format {self.format!r}>"
 
+    def _repr_html_(self) -> str:
+        """The names and shapes as HTML, which a notebook shows. No values are read."""
+        from initreg.arrays.html import map_html
+
+        return map_html(self.label, self.format, self.specs())
+
     def __enter__(self) -> Self:
         return self
 

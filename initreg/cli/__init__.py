@@ -29,10 +29,14 @@ from initreg.cli.verbs import (
     help,
     ls,
     map,
+    merge,
+    new_plugin,
     plan,
     plugins,
     probe,
+    report,
     resume,
+    show,
     stats,
     verify,
 )
@@ -42,8 +46,8 @@ if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
 
 VERBS = (
-    *(probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume),
-    *(completion, help),
+    *(probe, plugins, new_plugin, ls, show, stats, diff, report, plan, map, verify),
+    *(convert, merge, dump, resume, completion, help),
 )
 
 

@@ -20,6 +20,7 @@ def test_no_option_is_abbreviated(verb: str, capsys: pytest.CaptureFixture[str])
         "convert": ["a", "b"],
         "dump": ["a", "b"],
         "diff": ["a", "b"],
+        "show": ["a", "b"],
         "plan": ["a", "--onto", "b"],
         "map": ["a", "--onto", "b"],
     }
