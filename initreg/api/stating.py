@@ -235,8 +235,8 @@ def _figures(total: Statistics) -> str:
 def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
     """Statistics of the values of one source, or of a chain: mean, spread, range, zeros, NaN.
 
-    Arrays are read in pieces of at most 8 MB. Those of more than 64 MB are read twice, once for the range
-    of their histogram.
+    Arrays are read in pieces of at most 8 MB. Those of more than 64 MB are read twice, once for the
+    range of their histogram.
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes. In a chain the last array of a name

@@ -61,23 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_saving(parser: argparse.ArgumentParser) -> None:
     """Add the options of saving."""
-    parser.add_argument(
-        "--to", metavar="FORMAT", help="the format to write, whatever the extension"
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("saving", "How the file is written.")
+    group.add_argument("--to", metavar="FORMAT", help="the format to write, whatever the extension")
+    group.add_argument(
         "--compress", action="store_true", help="compress the arrays (npz and HDF5 only)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--shard-size",
         metavar="SIZE",
         help="the largest size of one file, such as 5GB (safetensors only)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--manifest",
         action="store_true",
         help="write digests beside the file, for 'initreg verify'",
     )
-    parser.add_argument(
+    group.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
         action="append",

@@ -18,7 +18,11 @@ from initreg.cli.options import (
 from initreg.cli.printing import show, show_json
 from initreg.errors import InitregError
 
-SUMMARY = "Write a page about one source, or about what is different between two."
+SUMMARY = "Write a page about one source, or about what differs between two."
+EXAMPLES = (
+    ("initreg report model.npz -o report.html", "one model"),
+    ("initreg report before.npz after.h5 -o report.html", "what differs"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
