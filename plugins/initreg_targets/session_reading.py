@@ -197,8 +197,8 @@ class _Fetcher:
             if nbytes > _MOST_SENT:
                 raise TargetError(
                     f"{self._label}: variable {value.spec.name} has {nbytes:,} bytes, and a "
-                    "session of another process sends at most 2 GB in one message. Save a checkpoint with "
-                    "tf.compat.v1.train.Saver there, and open that"
+                    "session of another process sends at most 2 GB in one message. Save a "
+                    "checkpoint with tf.compat.v1.train.Saver there, and open that"
                 )
         names = [tensor for value in wanted for tensor in value.tensors]
         fetched: list[Any] = []
