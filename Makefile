@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats bridge remote lint format stubs schema layers bench fuzz beside oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats bridge remote docs lint format stubs schema layers bench fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
@@ -23,6 +23,7 @@ help: ## list these commands
 	@echo "make formats run the tests of plugins/initreg-*, beside torch, onnx and so on (FORMATS='torch onnx')"
 	@echo "make bridge  run the tests that compare models of torch, JAX and ONNX with those of Keras, by outputs"
 	@echo "make remote  run the tests with a server of S3 on loopback, in a minute"
+	@echo "make docs    build the documentation as a site, build/docs/site/index.html, in half a minute"
 	@echo "make heavy   restore every architecture of keras.applications, in about an hour"
 	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
 	@echo "make lint    run ruff, mypy and the check of import directions"
@@ -81,6 +82,10 @@ remote: $(VENV)-remote/.installed
 quick: $(VENV)/.installed-quick
 	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge and not remote' --ignore=tests/real --ignore=tests/frameworks --ignore=tests/remote $(ARGS)
 
+# In an environment of its own: a program in Rust and a dozen packages, of which the tests need none.
+docs: $(VENV)-docs/.installed
+	@$(VENV)-docs/bin/python tools/site/build_site.py
+
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -122,7 +127,7 @@ audit: $(VENV)/.installed-test
 	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge $(VENV)-remote .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge $(VENV)-remote $(VENV)-docs .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
@@ -199,6 +204,13 @@ $(VENV)-remote/.installed: pyproject.toml | $(VENV)/bin/python
 	@$(MAKE) --no-print-directory VENV=$(VENV)-remote $(VENV)-remote/bin/python
 	@$(VENV)-remote/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable '.[remote]' --group remote
+	@touch $@
+
+# Without initreg, whose docstrings are read and never run.
+$(VENV)-docs/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "==> Installing what builds the site: half a minute, only once"
+	@$(MAKE) --no-print-directory VENV=$(VENV)-docs $(VENV)-docs/bin/python
+	@$(VENV)-docs/bin/python -m pip --disable-pip-version-check install --quiet --group docs
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

@@ -194,8 +194,8 @@ def diff(
         A :class:`Diff`.
 
     Raises:
-        What :func:`initreg.open` raises, and AmbiguousNames if the names can be matched in several
-        ways.
+        InitregError: what :func:`initreg.open` raises.
+        AmbiguousNames: the names can be matched in several ways.
 
     >>> initreg.diff("base.npz", "tuned.safetensors").is_same  # doctest: +SKIP
     """

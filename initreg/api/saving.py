@@ -155,7 +155,7 @@ def convert(
         The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
 
     Raises:
-        What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
+        InitregError: what :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
         RuleError: a rule cannot be undone.
 
     >>> initreg.convert("model.ckpt-1000", "model.safetensors", drop="*/Adam*")  # doctest: +SKIP

@@ -172,7 +172,7 @@ def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
         A :class:`Stats`.
 
     Raises:
-        What :func:`initreg.open` raises.
+        InitregError: what :func:`initreg.open` raises.
 
     >>> print(initreg.stats("model.npz", keep="encoder/*").sorted("norm"))  # doctest: +SKIP
     """
