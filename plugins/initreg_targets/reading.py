@@ -186,8 +186,9 @@ def _of_one(variable: Any, spec: VariableSpec, box: Box) -> Any:
     import tensorflow as tf
 
     most = distributed.most_bytes_of(variable)
-    lengths = [n.stop - n.start for n in box] if box is not None else variable.shape.as_list()
-    nbytes = 0 if None in lengths else math.prod(lengths) * (dtypes.itemsize(spec.dtype) or 0)
+    shape = eager.shape_of(variable.shape) or ()
+    lengths = [n.stop - n.start for n in box] if box is not None else [n or 0 for n in shape]
+    nbytes = math.prod(lengths) * (dtypes.itemsize(spec.dtype) or 0)
     if most and nbytes > most and lengths:
         begin = 0 if box is None else box[0].start
         rest = tuple(slice(0, n) for n in lengths[1:]) if box is None else box[1:]

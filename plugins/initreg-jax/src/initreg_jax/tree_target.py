@@ -149,7 +149,12 @@ class _Leaves:
                 raise TargetError(
                     f"{what} is spread over several processes, and this one has only a part of it"
                 )
-            found.append((spec.name, LivingArray(spec, tuple(n or 0 for n in spec.shape or ()), _reader(leaf))))
+            found.append(
+                (
+                    spec.name,
+                    LivingArray(spec, tuple(n or 0 for n in spec.shape or ()), _reader(leaf)),
+                )
+            )
         return LivingArrays(self.label, found, None)
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
