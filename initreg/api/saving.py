@@ -45,7 +45,7 @@ _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", 1)}
 @spelt_out(RuleOptions)
 def save(
     path: str | os.PathLike[str],
-    arrays: Mapping[str, Any],
+    arrays: Any,
     *,
     format: str | None = None,
     compress: bool = False,
@@ -61,7 +61,8 @@ def save(
     Args:
         path: the file, or the prefix of a checkpoint. It may be a URL, for which ``pip install
             'initreg[remote]'``. Files are then written on the disk, and uploaded complete.
-        arrays: arrays by name, in a dict that may be nested, or an open map.
+        arrays: arrays by name, in a dict that may be nested, or an open map, or what holds
+            variables: a model, a session, a list of variables.
         format: the name of the format. By default the extension of the path decides:
             ``.npz``, ``.safetensors``, ``.h5``, or ``.ckpt`` for a TensorFlow checkpoint with the
             files ``path.index`` and ``path.data-...``.
