@@ -64,7 +64,7 @@ def initreg_claim(source: Source) -> Claim | None:
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
-    model = reading.target_of(source, initreg_target, "a Keras model or layer")
+    model = reading.target_of(source, initreg_target, "not a Keras model or layer")
     return model.living()  # type: ignore[no-any-return]
 
 

@@ -58,7 +58,7 @@ def target_of(source: Source, find: Callable[[object], Target | None], what: str
     if found is None and source.path is None:
         found = find(source.obj)
     if found is None:
-        raise InitregError(f"{source.label} is not {what}")
+        raise InitregError(f"{source.label} is {what}")
     return found
 
 

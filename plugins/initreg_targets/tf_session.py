@@ -66,7 +66,7 @@ def initreg_claim(source: Source) -> Claim | None:
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
-    session = reading.target_of(source, initreg_target, "a TF1 session")
+    session = reading.target_of(source, initreg_target, "not a TF1 session")
     return session.living()  # type: ignore[no-any-return]
 
 

@@ -90,7 +90,7 @@ def initreg_claim(source: Source) -> Claim | None:
 
 @hookimpl
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
-    what = "TensorFlow's variables, nor an object that has some"
+    what = "neither variables of TensorFlow nor an object that tracks some"
     return reading.target_of(source, initreg_target, what).living()  # type: ignore[no-any-return]
 
 
