@@ -56,7 +56,7 @@ def test_a_mapping_is_not_any_object(source: object, tmp_path: Path, base: Path)
 @pytest.mark.parametrize("given", [5, {"w": np.ones(2)}, "path"], ids=["int", "dict", "path"])
 def test_what_is_not_a_model(format: str, given: object, base: Path) -> None:
     """The format of models, sessions and variables says what it opens, also without TensorFlow."""
-    with pytest.raises(initreg.InitregError, match="is not a|is neither") as caught:
+    with pytest.raises(initreg.InitregError, match=r"is not a|is neither") as caught:
         initreg.open(base if given == "path" else given, format=format)
     assert not isinstance(caught.value, initreg.DamagedFile)
 
