@@ -49,7 +49,7 @@ _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", 1)}
 @spelt_out(RuleOptions)
 def save(
     path: str | os.PathLike[str] | BinaryIO | ZipPath,
-    arrays: Mapping[str, Any],
+    arrays: Any,
     *,
     format: str | None = None,
     compress: bool = False,
@@ -67,7 +67,8 @@ def save(
             'initreg[remote]'``. Files are then written on the disk, and uploaded complete. It may
             also be an open binary file, such as a ``BytesIO``, or a ``zipfile.Path`` of an archive
             that is open for writing: one file is written where the open file stands.
-        arrays: arrays by name, in a dict that may be nested, or an open map.
+        arrays: arrays by name, in a dict that may be nested, or an open map, or what holds
+            variables: a model, a session, a list of variables.
         format: the name of the format. By default the extension of the path decides, or that of
             the open file's name:
             ``.npz``, ``.safetensors``, ``.h5``, or ``.ckpt`` for a TensorFlow checkpoint with the

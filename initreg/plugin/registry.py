@@ -199,6 +199,8 @@ class Registry:
         if what := source.stand_in():
             raise DamagedFile(f"{label}: {what}")
         arrays = self._open_parts(name, source, options)
+        if source.path is None and isinstance(own := getattr(arrays, "label", None), str):
+            label = own
         try:
             _refuse_stand_ins(source, label)
             stamps = extent_checks.check(
