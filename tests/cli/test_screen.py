@@ -58,6 +58,10 @@ def here(tmp_path: Path) -> Path:
     ("command", "code", "begin"),
     [
         (["diff", "a.npz", "b.npz"], 1, "1 array different"),
+        (["diff", "a.npz", "b.npz", "--fold"], 1, "LAYER"),
+        (["merge", "a.npz", "b.npz", "c.npz", "--dry-run", "--drop", "head/*"], 0, "12 arrays"),
+        (["report", "a.npz", "-o", "a.html"], 0, "a.html"),
+        (["show", "a.npz", "head/kernel[:3]"], 0, "head/kernel[:3]"),
         (["plan", "a.npz", "--onto", "b.npz"], 1, "it would fail: "),
         (["verify", "nan.npz"], 1, "nan.npz: "),
         (["convert", "a.npz", "b.npz", "out.npz"], 0, "out.npz: "),

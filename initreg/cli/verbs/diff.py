@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from initreg.cli.colours import columns
 from initreg.cli.flags import typed
 from initreg.cli.options import (
     add_for,
@@ -67,14 +68,14 @@ def run(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {**opening_of(options), **rules_of(options)}
     given["progress"] = True
     found = diff(a, b, rtol=options.rtol, atol=options.atol, by=options.by, **given)
-    fold = {"fold": options.fold, "depth": options.depth}
+    fold: dict[str, Any] = {"fold": options.fold, "depth": options.depth}
     if options.json:
         layers = found.layers(options.depth) if any(fold.values()) else None
         more = {} if layers is None else {"layers": [each.to_dict() for each in layers]}
         show_json(found.to_dict() | more)
     else:
         limit = None if options.all else 20
-        show_fitted(typed(found.to_text(limit, **fold)), _style)
+        show_fitted(typed(found.to_text(limit, **fold, width=columns())), _style)
     return 0 if found.is_same else 1
 
 

@@ -15,7 +15,8 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.errors import InitregError
 
 SUMMARY = "Write a page about one source, or about what differs between two."
@@ -95,5 +96,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found.to_dict())
     else:
-        show(typed(f"{options.output}\n{found.to_text()}"))
+        show_fitted(typed(f"{options.output}\n{found.to_text()}"))
     return 0
