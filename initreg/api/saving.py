@@ -9,12 +9,13 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Unpack, cast
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
+from initreg.api.progressing import shown
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.metadata import checked, joined
 from initreg.arrays.saved import Progress, Saved
@@ -31,8 +32,10 @@ from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
+from initreg.storage.locating import is_remote
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output
+from initreg.storage.rehearsal import Enough, Rehearsal
 from initreg.storage.uploading import written_to
 from initreg.wording import plural
 
@@ -52,7 +55,7 @@ def save(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **rules: Unpack[RuleOptions],
 ) -> Path:
@@ -74,7 +77,8 @@ def save(
         metadata: texts by key to save beside the arrays, such as ``{"license": "mit"}``. For
             safetensors, and for formats of plugins that keep metadata. An open map brings its own,
             to which these are added.
-        progress: a function that is called with the bytes that are done, and with all bytes.
+        progress: a function that is called with the bytes that are done, and with all bytes. True
+            shows a bar on a terminal or in a notebook.
         storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         rules: as for :class:`initreg.SmartInit`: ``cast="float16"``, ``drop="head/*"``.
 
@@ -123,8 +127,9 @@ def convert(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     reverse: bool = False,
+    dry_run: bool = False,
     output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[SourceOptions],
 ) -> Path:
@@ -147,6 +152,8 @@ def convert(
         progress: as for :func:`save`.
         reverse: undo the rules: take a model back to the names and axes that it came from. Those
             of sources that are SmartInits are applied as they are.
+        dry_run: check all that can be checked without reading values, and write nothing: that the
+            sources can be opened, that rules match, and that the format can store the arrays.
         output_storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. They are about the
@@ -173,16 +180,31 @@ def convert(
     with ExitStack() as stack:
         digests: dict[str, str] | None = {} if switch(manifest, "manifest") else None
         maps = open_chain(flatten(source, like), stack)
+        report = stack.enter_context(shown(progress))
         text = path_text(path)
         kept = _metadata(maps, metadata, name, text)
-        arrays = Saved(merged(maps), progress, digests, kept)
+        arrays = Saved(merged(maps), report, digests, kept)
         _refuse_unreadable(arrays, text)
+        if switch(dry_run, "dry_run"):
+            return _rehearsed(name, arrays, path, saving)
         with written_to(path, output_storage_options) as output:
             output.need(0 if compress else arrays.nbytes)
             default_registry().save(name, arrays, output, saving)
             _refuse_part_name(output)
             _replace_manifest(output, arrays, digests)
     return cast("Path", output.url) if output.url else output.result
+
+
+def _rehearsed(name: str, arrays: Saved, path: str | os.PathLike[str], saving: SaveOptions) -> Path:
+    """Let the format check the arrays, and write nothing. Returns where they would be.
+
+    Raises:
+        InitregError: what the save would raise before it writes.
+    """
+    output = Rehearsal(path)
+    with suppress(Enough):
+        default_registry().save(name, arrays, output, saving)
+    return cast("Path", output.label) if is_remote(path) else output.result
 
 
 def _metadata(

@@ -77,10 +77,10 @@ def built(text: str, option: str = "") -> Any:
         TargetError: the code cannot be imported, fails, or returns None.
     """
     if match := _IN_A_FILE.fullmatch(text):
-        return _from_file(*match.groups(), option)
+        return _from_file(match[1], match[2], option)
     match = _IN_A_MODULE.fullmatch(text)
     assert match is not None
-    return _from_module(*match.groups(), option)
+    return _from_module(match[1], match[2], option)
 
 
 def _from_module(name: str, path: str, option: str) -> Any:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from initreg.api.stating import stats
 
     given: dict[str, Any] = {**opening_of(options), **rules_of(options)}
-    found = stats(sources_of(options), **given)
+    found = stats(sources_of(options), progress=True, **given)
     if options.depth is not None:
         found = found.to_depth(options.depth)
     if options.sort is not None:
