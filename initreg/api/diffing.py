@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
@@ -17,6 +16,7 @@ from initreg.api.smart_init import way_of
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.differences import Difference, compare
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.regions import Box
 from initreg.arrays.saved import Progress
 from initreg.arrays.streaming import at_hand
 from initreg.errors import InitregError
@@ -28,6 +28,9 @@ from initreg.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
+
+Watch = Callable[[Box, Any], None]
+Compared = Callable[[LazyArray, LazyArray], Difference]
 
 _MORE = either("they are in .arrays", "--all shows them all")
 _PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}  # of an array of A and one of B
@@ -57,6 +60,21 @@ class Diff:
     def of(self, *kinds: str) -> list[ArrayDiff]:
         """The arrays of some kinds."""
         return [each for each in self.arrays if each.kind in kinds]
+
+    def groups(self) -> list[tuple[str, list[ArrayDiff]]]:
+        """The arrays by how they differ, in words. The largest differences come first."""
+        found = [(what, self.of(kind)) for kind, what in _KINDS.items()]
+        found[0][1].sort(key=lambda each: each.size, reverse=True)
+        return [(what, arrays) for what, arrays in found if arrays]
+
+    @property
+    def summary(self) -> str:
+        """How many arrays are how different, in a line."""
+        total = plural(len(self.arrays), "array")
+        counts = [f"{len(arrays):,} {what}" for what, arrays in self.groups()]
+        if len(counts) == 1:
+            return f"{total}: all {self.groups()[0][0]}"
+        return f"{total}: {', '.join(counts)}" if counts else "there are no arrays"
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain dicts, lists and strings."""
@@ -95,23 +113,16 @@ class Diff:
         lines += [self.how] if self.how else []
         if fold or depth is not None:
             lines += layer_lines(self.layers(depth), limit)
-            lines.append(self._counts())
+            lines.append(self.summary)
             return join("\n", lines)
-        changed = sorted(self.of("different"), key=lambda e: _size(e.values), reverse=True)
-        for found, what in (
-            (changed, "different"),
-            (self.of("shape"), "of another shape"),
-            (self.of("only in A"), "only in A"),
-            (self.of("only in B"), "only in B"),
-            (self.of("unreadable"), "not compared"),
-        ):
-            if found:
+        for what, found in self.groups():
+            if not found[0].is_same:
                 lines.append(f"{plural(len(found), 'array')} {what}")
                 entries = [(printable(each.name), each.note()) for each in found]
                 lines += ["  " + line for line in names_text(entries, limit, more=_MORE)]
         close, equal = self.of("close"), self.of("equal")
         if close:
-            worst = max(close, key=lambda each: _size(each.values))
+            worst = max(close, key=lambda each: each.size)
             assert worst.values is not None
             lines.append(
                 f"{plural(len(close), 'array')} within the tolerance: {worst.values.text()}"
@@ -120,15 +131,20 @@ class Diff:
             lines.append(f"{plural(len(equal), 'array')} equal, bit by bit")
         return join("\n", lines)
 
-    def _counts(self) -> str:
-        """How many arrays there are of each kind."""
-        counts = Counter(each.kind for each in self.arrays)
-        told = ", ".join(
-            f"{counts[kind]:,} {text}" for kind, text in _KINDS.items() if counts[kind]
-        )
-        return f"{plural(len(self.arrays), 'array')}: {told}" if told else "no arrays"
+    def _repr_html_(self) -> str:
+        """The result as HTML, which a notebook shows."""
+        from initreg.markup import folding, names, notebook, text, verdict
+
+        parts = [f"<p>A <code>{text(self.a)}</code><br>B <code>{text(self.b)}</code></p>"]
+        parts += [f"<p>{text(self.how)}</p>"] if self.how else []
+        for what, found in self.groups():
+            body = names(((each.name, each.note()) for each in found), "they are in .arrays")
+            title = f"{plural(len(found), 'array')} {what}"
+            parts.append(folding(title, body, is_open=not found[0].is_same))
+        return notebook(verdict(self.summary, is_bad=False), *parts)
 
 
+# Each kind of ArrayDiff in words, in the order in which they are shown.
 _KINDS = {
     "different": "different",
     "shape": "of another shape",
@@ -138,11 +154,6 @@ _KINDS = {
     "close": "within the tolerance",
     "equal": "equal, bit by bit",
 }
-
-
-def _size(values: Difference | None) -> float:
-    found = 0.0 if values is None or values.largest is None else values.largest
-    return float("inf") if found != found else found
 
 
 @spelt_out(SourceOptions)
@@ -185,6 +196,31 @@ def diff(
 
     >>> initreg.diff("base.npz", "tuned.safetensors").is_same  # doctest: +SKIP
     """
+    return compare_sources(a, b, rtol, atol, by, options, progress=progress)
+
+
+def compare_sources(
+    a: Any,
+    b: Any,
+    rtol: float,
+    atol: float,
+    by: str | None,
+    options: Any,
+    watching: Callable[[str, LazyArray], Watch | None] = lambda name, array: None,
+    progress: Progress | bool | None = None,
+) -> Diff:
+    """What :func:`diff` does.
+
+    Args:
+        a: the first source. This and the following are the arguments of :func:`diff`.
+        b: the second source.
+        rtol: the relative tolerance.
+        atol: the absolute tolerance.
+        by: by which of their names arrays are matched.
+        options: those of opening and the rules.
+        watching: for the name and the array of B, what is given the differences piece by piece.
+        progress: as for :func:`diff`.
+    """
     _check_tolerance(rtol, "rtol")
     _check_tolerance(atol, "atol")
     opening, rules = split(options, "diff")
@@ -205,8 +241,12 @@ def diff(
         restore = Restore(
             opened, a, theirs, stack, on_missing=Policy.IGNORE, expect_missing=NO_PATTERNS
         )
+
+        def compared(mine: LazyArray, other: LazyArray) -> Difference:
+            return compare(mine, other, rtol, atol, watching(other.name, other))
+
         with shown(progress) as report:
-            found = tuple(_compared(restore, theirs, rtol, atol, report))
+            found = tuple(_compared(restore, theirs, compared, report))
         label = " + ".join(each.label for each in maps)
         return Diff(label, theirs.label, found, _how(restore.plan))
 
@@ -222,7 +262,7 @@ def _how(plan: Plan) -> str:
 
 
 def _compared(
-    restore: Restore, theirs: ArrayMap, rtol: float, atol: float, report: Progress | None
+    restore: Restore, theirs: ArrayMap, compared: Compared, report: Progress | None
 ) -> Iterator[ArrayDiff]:
     """The result for each array of B, and then for those that only A has."""
     left: list[Row] = []
@@ -240,7 +280,7 @@ def _compared(
     for row in rows:
         if row.array_shape == row.shape:
             mine, other = (next(each) for each in both)
-            yield _of_pair(mine, other, row, rtol, atol)
+            yield _of_pair(mine, other, row, compared)
             done.add(other)
         else:
             yield ArrayDiff(row.name, "shape", _other(row), _shapes(row), _dtypes(row))
@@ -249,14 +289,14 @@ def _compared(
         yield ArrayDiff(row.name, kind, "", _shapes(row), _dtypes(row))
 
 
-def _of_pair(mine: LazyArray, theirs: LazyArray, row: Row, rtol: float, atol: float) -> ArrayDiff:
+def _of_pair(mine: LazyArray, theirs: LazyArray, row: Row, compared: Compared) -> ArrayDiff:
     shapes, dtypes = (mine.shape, theirs.shape), (mine.spec.dtype, theirs.spec.dtype)
     if mine.spec.opaque is not None and dtypes[0] == dtypes[1]:
         mine, theirs = mine.as_bytes(), theirs.as_bytes()
     why = mine.spec.unreadable or theirs.spec.unreadable
     if why:
         return ArrayDiff(row.name, "unreadable", _other(row), shapes, dtypes, why=str(why))
-    values = compare(mine, theirs, rtol, atol)
+    values = compared(mine, theirs)
     kind = "equal" if values.is_equal else "different" if values.beyond else "close"
     return ArrayDiff(row.name, kind, _other(row), shapes, dtypes, values)
 

@@ -44,6 +44,12 @@ class ArrayDiff:
         """Whether nothing is beyond the tolerance."""
         return self.kind in ("equal", "close")
 
+    @property
+    def size(self) -> float:
+        """The largest absolute difference, by which arrays are sorted. It is infinite for NaN."""
+        found = None if self.values is None else self.values.largest
+        return float("inf") if found is not None and found != found else found or 0.0
+
     def note(self) -> str:
         """What there is to say about it, in words."""
         mine, theirs = (

@@ -155,32 +155,32 @@ def _rule_files(
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
     """Add the options of opening. One that is not typed has the default of the functions."""
-    parser.add_argument("--format", help="the format of the source, if the source does not show it")
-    parser.add_argument(
+    group = parser.add_argument_group("opening", "How the sources are opened.")
+    group.add_argument("--format", help="the format of the source, if the source does not show it")
+    group.add_argument(
         "--allow-pickle",
         action="store_true",
         default=None,
         help="open a pickle, which can run any code; only for files that you made yourself",
     )
-    parser.add_argument(
+    group.add_argument(
         "--native",
         action="store_true",
         default=None,
         help="let a library in C read what initreg does not, such as rare filters of HDF5; only "
         "for files that you trust",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-inflation",
         type=float,
         metavar="TIMES",
         help="refuse packed arrays that unpack to more than this many times their size "
         f"(default: {OpenOptions().max_inflation:g})",
     )
+    add_storage_options(group)
 
-    add_storage_options(parser)
 
-
-def add_storage_options(parser: argparse.ArgumentParser) -> None:
+def add_storage_options(parser: argparse._ActionsContainer) -> None:
     """Add ``--storage-options``, which :func:`storage_options_of` reads."""
     parser.add_argument(
         "--storage-options",
@@ -209,9 +209,9 @@ def storage_options_of(options: argparse.Namespace) -> dict[str, Any] | None:
 def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the rules. Returns the group that they are in."""
     rules = parser.add_argument_group(
-        "rules, in the order in which they are applied",
-        "Those that take a GLOB, a name or a regex may be given several times. In a GLOB, * "
-        "matches any run of characters.",
+        "rules",
+        "They are applied in this order. Those that take a GLOB, a name or a regex may be given "
+        "several times. In a GLOB, * matches any run of characters.",
     )
 
     def add(option: str, metavar: Any, help: str, **more: Any) -> None:

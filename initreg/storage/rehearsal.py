@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from initreg.errors import UnwritableFile
-from initreg.storage.locating import is_remote
 from initreg.storage.output import Output
 
 
@@ -23,19 +22,19 @@ class Rehearsal(Output):
     locked.
 
     Args:
-        path: where the save would be. Of a URL only the name is looked at.
+        path: where the save would be, as messages call it.
+        is_elsewhere: whether that is a URL or an open file, of which only the name is looked at.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        remote = is_remote(path)
-        super().__init__(str(path).rpartition("/")[2] if remote else path)
-        if remote:
-            self.label, self.result = str(path), Path(self.path.name)
+    def __init__(self, path: str, is_elsewhere: bool = False) -> None:
+        super().__init__(path.rpartition("/")[2] or "x" if is_elsewhere else path)
+        self._is_remote = is_elsewhere
+        if is_elsewhere:
+            self.label = path
         elif not self.folder.is_dir():
             raise UnwritableFile(f"{self.label}: the folder {self.folder} does not exist")
         elif not os.access(self.folder, os.W_OK):
             raise UnwritableFile(f"{self.label}: the folder {self.folder} cannot be written to")
-        self._is_remote = remote
 
     def file(self, name: str | None = None, like: Iterable[str] = ()) -> NoReturn:
         """Check that such a file could be made.

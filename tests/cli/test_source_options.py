@@ -40,7 +40,8 @@ def test_options_of_opening_are_for_one_source_too(tmp_path):
     a = str(initreg.save(tmp_path / "a", {"w": np.ones(2)}, format="npz"))
     options = parsed(a, "b.npz", "--for", a, "--format", "npz")
     one, other = sources_of(options)
-    assert one.links[0].opening.format == "npz" and other == "b.npz"
+    assert one.links[0].opening.format == "npz"
+    assert other == "b.npz"
     assert options.format is None
 
 

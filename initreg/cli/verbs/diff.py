@@ -16,7 +16,11 @@ from initreg.cli.options import (
 )
 from initreg.cli.printing import show, show_json
 
-SUMMARY = "Compare the arrays of two sources of any format: names, shapes, dtypes and values."
+SUMMARY = "Compare two sources of any format: names, shapes and values."
+EXAMPLES = (
+    ("initreg diff before.npz after.h5", "did training change anything?"),
+    ("initreg diff a.npz b.npz --rtol 1e-3", "small differences are fine"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
