@@ -89,7 +89,7 @@ def dump(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[ReadingOptions],
 ) -> Dumped:
     """Write the model of a checkpoint, without the variables that only training needs.
