@@ -369,6 +369,7 @@ def test_only_these_are_raised():
     root = Path(__file__).parents[1]
     ours = {kind.__name__ for kind in CLASSES}
     pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}
+    pythons |= {"NoSuchName"}  # a KeyError that shows what may have been meant
     pythons |= {"NotImplementedError"}  # of initreg.testing, whose user is the author of a plugin
     inner = {"BadStream", "Fault", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
     inner |= {"Bad", "TooDeep", "Unknown"}  # of HDF5, which a caller turns into one of ours

@@ -24,7 +24,8 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     """Open one source as a lazy map of its arrays. Use it in a ``with``.
 
     Args:
-        source: a path, a mapping of names to arrays, or an object that a format claims.
+        source: a path, a mapping of names to arrays, or an object that a format claims, such as a
+            model, a session or a list of variables.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`.
 

@@ -218,9 +218,7 @@ class Restore:
         try:
             parts: list[tuple[Iterable[Any], Step | None]]
             parts = [(self._read(part), step) for part, step in self._parts(rows)]
-            if atomic or any(
-                hasattr(v, "assign") for row in rows for v in self.array_of(row).read_from
-            ):
+            if atomic or self._reads_from_target(rows):
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
                 parts = [(_given_away(list(pairs)), step) for pairs, step in parts]
@@ -251,6 +249,15 @@ class Restore:
             raise done.error(self.plan.target, error, atomic) from error
         logger.info("Restored %s", plural(len(done.written), "variable"))
         self.plan = self.plan.done()
+
+    def _reads_from_target(self, rows: Sequence[Row]) -> bool:
+        """Whether an array may be one of the variables that are going to be written."""
+        values = [value for row in rows for value in self.array_of(row).read_from]
+        if any(hasattr(value, "assign") for value in values):
+            return True
+        given = {getattr(value, "identity", None) for value in values} - {None}
+        own = getattr(self._target, "identities", None)
+        return bool(given) and (own is None or not given.isdisjoint(own()))
 
     def _put_back(self, put_back: Callable[[], None], done: Done, error: BaseException) -> None:
         """Give the target its old values. Raises TargetError, which says so.

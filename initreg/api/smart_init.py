@@ -34,8 +34,9 @@ class SmartInit(Chain):
 
     Args:
         source: a path (``str`` or ``Path``), a URL, an open binary file, a mapping of names to
-            arrays, an open ``ArrayMap``, another ``SmartInit``, or a list of these, which may be
-            nested. A list is a chain: if several sources have a name, the last one supplies it.
+            arrays, an open ``ArrayMap``, a model, a session or variables, another ``SmartInit``, or
+            a list of these, which may be nested. A list is a chain: if several sources have a name,
+            the last one supplies it.
             ``None``, ``""``, ``{}`` and ``[]`` restore nothing, and the log says so.
 
         format: the name of the format, for a source that does not show it.

@@ -33,8 +33,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
-        "one wins",
+        help="a file, a folder or the prefix of a checkpoint, or code that builds a model, as "
+        "module:callable or file.py:callable; if several have a name, the last one wins",
     )
 
 
@@ -70,8 +70,6 @@ def sources_with_rules(options: argparse.Namespace, sources: Sequence[str]) -> l
             raise RuleError(
                 f"--for {source}: this is not one of the sources. They are {', '.join(sources)}"
             )
-    if not (own or scoped):
-        return list(sources)
     return [
         _with_rules(options, source, own.get(source, ()), scoped.get(source)) for source in sources
     ]
@@ -83,9 +81,16 @@ def _with_rules(
     files: Sequence[str],
     scoped: argparse.Namespace | None,
 ) -> Any:
-    """One source, as a SmartInit if it has rules or options of its own."""
+    """One source, as a SmartInit if it has rules or options of its own. What is named as code is
+    what the code builds: a model."""
+    given: Any = source
+    if ":" in source and "://" not in source:
+        from initreg.cli.onto_option import built, is_code
+
+        if is_code(source):
+            given = built(source)
     if not files and scoped is None:
-        return source
+        return given
     from initreg.api.smart_init import SmartInit
     from initreg.storage.locating import takes_options
 
@@ -97,7 +102,7 @@ def _with_rules(
         opening |= opening_of(scoped)
         rules = {**rules_of(scoped)}
     rules["rules"] = [*files, *rules.get("rules", ())]
-    return SmartInit(source, **opening, **{name: rule for name, rule in rules.items() if rule})
+    return SmartInit(given, **opening, **{name: rule for name, rule in rules.items() if rule})
 
 
 def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> None:
@@ -150,32 +155,32 @@ def _rule_files(
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
     """Add the options of opening. One that is not typed has the default of the functions."""
-    parser.add_argument("--format", help="the format of the source, if the source does not show it")
-    parser.add_argument(
+    group = parser.add_argument_group("opening", "How the sources are opened.")
+    group.add_argument("--format", help="the format of the source, if the source does not show it")
+    group.add_argument(
         "--allow-pickle",
         action="store_true",
         default=None,
         help="open a pickle, which can run any code; only for files that you made yourself",
     )
-    parser.add_argument(
+    group.add_argument(
         "--native",
         action="store_true",
         default=None,
         help="let a library in C read what initreg does not, such as rare filters of HDF5; only "
         "for files that you trust",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-inflation",
         type=float,
         metavar="TIMES",
         help="refuse packed arrays that unpack to more than this many times their size "
         f"(default: {OpenOptions().max_inflation:g})",
     )
+    add_storage_options(group)
 
-    add_storage_options(parser)
 
-
-def add_storage_options(parser: argparse.ArgumentParser) -> None:
+def add_storage_options(parser: argparse._ActionsContainer) -> None:
     """Add ``--storage-options``, which :func:`storage_options_of` reads."""
     parser.add_argument(
         "--storage-options",
@@ -204,9 +209,9 @@ def storage_options_of(options: argparse.Namespace) -> dict[str, Any] | None:
 def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the rules. Returns the group that they are in."""
     rules = parser.add_argument_group(
-        "rules, in the order in which they are applied",
-        "Those that take a GLOB, a name or a regex may be given several times. In a GLOB, * "
-        "matches any run of characters.",
+        "rules",
+        "They are applied in this order. Those that take a GLOB, a name or a regex may be given "
+        "several times. In a GLOB, * matches any run of characters.",
     )
 
     def add(option: str, metavar: Any, help: str, **more: Any) -> None:

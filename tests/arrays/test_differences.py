@@ -114,3 +114,15 @@ def test_empty_and_scalar() -> None:
     """Arrays of no elements are equal, and 0-d arrays are compared."""
     assert compared(np.zeros((0, 3)), np.zeros((0, 3))).is_equal
     assert compared(np.float32(1), np.float32(2)).largest == 1.0
+
+
+def test_very_large_values() -> None:
+    """Sums that overflow are infinite, without a warning. A cosine that is not known is None."""
+    huge = {"w": np.array([1.7e308, -1.7e308, 1.0])}
+    [found] = initreg.diff(huge, {"w": -huge["w"]}).arrays
+    assert found.values is not None
+    assert found.values.largest == np.inf
+    assert found.values.cosine is None
+    [found] = initreg.diff({"w": np.full(4, 1e200)}, {"w": np.full(4, -1e200)}).arrays
+    assert found.values is not None
+    assert (found.values.largest, found.values.cosine) == (2e200, None)

@@ -111,11 +111,17 @@ def outside_of_fences(text: str, change: Callable[[str], str]) -> str:
     return "".join([*found, change(text[end:])])
 
 
-def use_own_worker(page: Path) -> None:
-    """Let a page take the help that its search needs on the disk from the site itself."""
+def finish(page: Path) -> None:
+    """What the generator cannot be told.
+
+    A page takes what its search needs on the disk from the site itself, rather than from another
+    server. And no browser breaks a line after the dashes of an option.
+    """
     text = page.read_text("utf-8")
     worker = os.path.relpath(STAGE / "site" / "worker.js", page.parent)
-    page.write_text(text.replace("https://unpkg.com/iframe-worker/shim", worker), "utf-8")
+    text = text.replace("https://unpkg.com/iframe-worker/shim", worker)
+    text = re.sub(r"<code>(--[\w-]+)</code>", r'<code class="option">\1</code>', text)
+    page.write_text(text, "utf-8")
 
 
 def main() -> int:
@@ -135,7 +141,7 @@ def main() -> int:
     if built.returncode != 0:
         return built.returncode
     for page in sorted((STAGE / "site").rglob("*.html")):
-        use_own_worker(page)
+        finish(page)
     # --strict does not count what the reader of docstrings finds wrong.
     problems = [line for line in built.stdout.splitlines() if line.startswith("griffe:")]
     problems += site_links.problems_of(STAGE / "site")

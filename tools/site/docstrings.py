@@ -12,6 +12,7 @@ from typing import Any
 import griffe
 from reference_pages import public_names
 
+_EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*)*", re.MULTILINE)  # up to an empty line
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?\.?([\w.]+)`")
 
 
@@ -27,10 +28,11 @@ _PUBLIC = {f"initreg.{name}" for name in public_names()}
 
 
 def as_markdown(text: str) -> str:
-    """The text of a docstring without roles, and without the second colon before an example."""
+    """The text of a docstring without roles, and with examples as blocks of code."""
     text = _ROLE.sub(_reference, text)
     text = re.sub(r"(?<=\w)::$", ":", text, flags=re.MULTILINE)
-    return re.sub(r" *# doctest: .*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r" *# doctest: .*$", "", text, flags=re.MULTILINE)
+    return _EXAMPLE.sub(r"\1```pycon\n\g<0>\n\1```", text)
 
 
 class Docstrings(griffe.Extension):
