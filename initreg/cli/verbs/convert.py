@@ -69,7 +69,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard-size",
         metavar="SIZE",
-        help="the largest size of one file, such as 5GB (safetensors only)",
+        help="the largest file, such as 5GB (safetensors only)",
     )
     parser.add_argument(
         "--manifest",
@@ -80,8 +80,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         "--metadata",
         metavar="KEY=VALUE",
         action="append",
-        help="a text to save beside the arrays, in addition to those of the sources; may be given "
-        "several times (safetensors only)",
+        help="a text to save beside the arrays, with those of the sources (safetensors only)",
     )
 
 
