@@ -79,7 +79,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shard-size",
         metavar="SIZE",
-        help="the largest size of one file, such as 5GB (safetensors only)",
+        help="the largest file, such as 5GB (safetensors only)",
     )
     group.add_argument(
         "--manifest",
@@ -90,8 +90,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         "--metadata",
         metavar="KEY=VALUE",
         action="append",
-        help="a text to save beside the arrays, in addition to those of the sources; may be given "
-        "several times (safetensors only)",
+        help="a text to save beside the arrays, with those of the sources (safetensors only)",
     )
 
 
