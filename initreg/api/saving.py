@@ -32,6 +32,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.destinations import destination_of
+from initreg.storage.locating import is_remote
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output
 from initreg.storage.uploading import written_to
@@ -324,7 +325,7 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
 
 def path_text(path: Any) -> str:
     """A path, or a URL that may be a UPath, as text."""
-    return str(path) if hasattr(path, "fs") else os.fspath(path)
+    return str(path) if is_remote(path) else os.fspath(path)
 
 
 def saver_for(path: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from initreg.bridge.conversions import Change
 from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.text import rule_text
-from initreg.storage.output import written
+from initreg.storage.uploading import written_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ class Mapped:
         """Write the rule file, whole or not at all.
 
         Args:
-            path: where to. A file that is there is replaced.
+            path: where to: a path or a URL. A file that is there is replaced.
 
         Raises:
             UnwritableFile: it cannot be written.
         """
-        with written(path) as output:
+        with written_to(path, alone=True) as output:
             output.file().write_text(self.to_text(), "utf-8")
 
     def to_dict(self) -> dict[str, Any]:
