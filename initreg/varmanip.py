@@ -42,7 +42,7 @@ def load_checkpoint_vars(path: str | os.PathLike[str]) -> dict[str, Any]:
     """All arrays of a checkpoint, or of a file of any other format, by name without ``:0``.
 
     Raises:
-        What :func:`initreg.load` raises.
+        InitregError: what :func:`initreg.load` raises.
     """
     return load(path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +14,7 @@ from initreg.api.smart_init import way_of
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.differences import Difference, compare
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.regions import Box
 from initreg.errors import InitregError
 from initreg.names import NO_PATTERNS
 from initreg.option_spelling import either, join, option
@@ -23,6 +24,9 @@ from initreg.wording import names_text, plural, printable, shape_text
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
+
+Watch = Callable[[Box, Any], None]
+Compared = Callable[[LazyArray, LazyArray], Difference]
 
 _MORE = either("they are in .arrays", "--all shows them all")
 _PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}  # of an array of A and one of B
@@ -56,6 +60,11 @@ class ArrayDiff:
     def is_same(self) -> bool:
         """Whether nothing is beyond the tolerance."""
         return self.kind in ("equal", "close")
+
+    @property
+    def size(self) -> float:
+        """The largest absolute difference, by which arrays are sorted. It is infinite for NaN."""
+        return _size(self.values)
 
     def note(self) -> str:
         """What there is to say about it, in words."""
@@ -115,6 +124,21 @@ class Diff:
         """The arrays of some kinds."""
         return [each for each in self.arrays if each.kind in kinds]
 
+    def groups(self) -> list[tuple[str, list[ArrayDiff]]]:
+        """The arrays by how they differ, in words. The largest differences come first."""
+        found = [(what, self.of(kind)) for kind, what in _KINDS.items()]
+        found[0][1].sort(key=lambda each: each.size, reverse=True)
+        return [(what, arrays) for what, arrays in found if arrays]
+
+    @property
+    def summary(self) -> str:
+        """How many arrays are how different, in a line."""
+        total = plural(len(self.arrays), "array")
+        counts = [f"{len(arrays):,} {what}" for what, arrays in self.groups()]
+        if len(counts) == 1:
+            return f"{total}: all {self.groups()[0][0]}"
+        return f"{total}: {', '.join(counts)}" if counts else "there are no arrays"
+
     def to_dict(self) -> dict[str, Any]:
         """The result as plain dicts, lists and strings."""
         return {
@@ -133,21 +157,14 @@ class Diff:
         kind."""
         lines = [f"A  {self.a}", f"B  {self.b}"]
         lines += [self.how] if self.how else []
-        changed = sorted(self.of("different"), key=lambda e: _size(e.values), reverse=True)
-        for found, what in (
-            (changed, "different"),
-            (self.of("shape"), "of another shape"),
-            (self.of("only in A"), "only in A"),
-            (self.of("only in B"), "only in B"),
-            (self.of("unreadable"), "not compared"),
-        ):
-            if found:
+        for what, found in self.groups():
+            if not found[0].is_same:
                 lines.append(f"{plural(len(found), 'array')} {what}")
                 entries = [(printable(each.name), each.note()) for each in found]
                 lines += ["  " + line for line in names_text(entries, limit, more=_MORE)]
         close, equal = self.of("close"), self.of("equal")
         if close:
-            worst = max(close, key=lambda each: _size(each.values))
+            worst = max(close, key=lambda each: each.size)
             assert worst.values is not None
             lines.append(
                 f"{plural(len(close), 'array')} within the tolerance: {worst.values.text()}"
@@ -155,6 +172,30 @@ class Diff:
         if equal:
             lines.append(f"{plural(len(equal), 'array')} equal, bit by bit")
         return join("\n", lines)
+
+    def _repr_html_(self) -> str:
+        """The result as HTML, which a notebook shows."""
+        from initreg.markup import folding, names, notebook, text, verdict
+
+        parts = [f"<p>A <code>{text(self.a)}</code><br>B <code>{text(self.b)}</code></p>"]
+        parts += [f"<p>{text(self.how)}</p>"] if self.how else []
+        for what, found in self.groups():
+            body = names(((each.name, each.note()) for each in found), "they are in .arrays")
+            title = f"{plural(len(found), 'array')} {what}"
+            parts.append(folding(title, body, is_open=not found[0].is_same))
+        return notebook(verdict(self.summary, is_bad=False), *parts)
+
+
+# Each kind of ArrayDiff in words, in the order in which they are shown.
+_KINDS = {
+    "different": "different",
+    "shape": "of another shape",
+    "only in A": "only in A",
+    "only in B": "only in B",
+    "unreadable": "not compared",
+    "close": "within the tolerance",
+    "equal": "equal, bit by bit",
+}
 
 
 def _size(values: Difference | None) -> float:
@@ -194,10 +235,33 @@ def diff(
         A :class:`Diff`.
 
     Raises:
-        What :func:`initreg.open` raises, and AmbiguousNames if the names can be matched in several
-        ways.
+        InitregError: what :func:`initreg.open` raises.
+        AmbiguousNames: the names can be matched in several ways.
 
     >>> initreg.diff("base.npz", "tuned.safetensors").is_same  # doctest: +SKIP
+    """
+    return compare_sources(a, b, rtol, atol, by, options)
+
+
+def compare_sources(
+    a: Any,
+    b: Any,
+    rtol: float,
+    atol: float,
+    by: str | None,
+    options: Any,
+    watching: Callable[[str, LazyArray], Watch | None] = lambda name, array: None,
+) -> Diff:
+    """What :func:`diff` does.
+
+    Args:
+        a: the first source. This and the following are the arguments of :func:`diff`.
+        b: the second source.
+        rtol: the relative tolerance.
+        atol: the absolute tolerance.
+        by: by which of their names arrays are matched.
+        options: those of opening and the rules.
+        watching: for the name and the array of B, what is given the differences piece by piece.
     """
     _check_tolerance(rtol, "rtol")
     _check_tolerance(atol, "atol")
@@ -219,7 +283,11 @@ def diff(
         restore = Restore(
             opened, a, theirs, stack, on_missing=Policy.IGNORE, expect_missing=NO_PATTERNS
         )
-        found = tuple(_compared(restore, theirs, rtol, atol))
+
+        def compared(mine: LazyArray, other: LazyArray) -> Difference:
+            return compare(mine, other, rtol, atol, watching(other.name, other))
+
+        found = tuple(_compared(restore, theirs, compared))
         label = " + ".join(each.label for each in maps)
         return Diff(label, theirs.label, found, _how(restore.plan))
 
@@ -234,14 +302,14 @@ def _how(plan: Plan) -> str:
     return "; ".join(dict.fromkeys(str(way) for way in plan.ways if str(way)))
 
 
-def _compared(restore: Restore, theirs: ArrayMap, rtol: float, atol: float) -> Iterator[ArrayDiff]:
+def _compared(restore: Restore, theirs: ArrayMap, compared: Compared) -> Iterator[ArrayDiff]:
     """The result for each array of B, and then for those that only A has."""
     left: list[Row] = []
     for row in restore.plan:
         # Axes of length 1, which a restore adds or removes, are a difference. A dtype that is not
         # restored into another one can still be compared with it.
         if row.kind in _PAIRS and row.array_shape == row.shape:
-            yield _of_pair(restore.array_of(row), theirs[row.name], row, rtol, atol)
+            yield _of_pair(restore.array_of(row), theirs[row.name], row, compared)
         elif row.kind in _PAIRS:
             yield ArrayDiff(row.name, "shape", _other(row), _shapes(row), _dtypes(row))
         elif row.kind is not Kind.OVERRIDDEN and row.kind is not Kind.DROPPED:
@@ -251,14 +319,14 @@ def _compared(restore: Restore, theirs: ArrayMap, rtol: float, atol: float) -> I
         yield ArrayDiff(row.name, kind, "", _shapes(row), _dtypes(row))
 
 
-def _of_pair(mine: LazyArray, theirs: LazyArray, row: Row, rtol: float, atol: float) -> ArrayDiff:
+def _of_pair(mine: LazyArray, theirs: LazyArray, row: Row, compared: Compared) -> ArrayDiff:
     shapes, dtypes = (mine.shape, theirs.shape), (mine.spec.dtype, theirs.spec.dtype)
     if mine.spec.opaque is not None and dtypes[0] == dtypes[1]:
         mine, theirs = mine.as_bytes(), theirs.as_bytes()
     why = mine.spec.unreadable or theirs.spec.unreadable
     if why:
         return ArrayDiff(row.name, "unreadable", _other(row), shapes, dtypes, why=str(why))
-    values = compare(mine, theirs, rtol, atol)
+    values = compared(mine, theirs)
     kind = "equal" if values.is_equal else "different" if values.beyond else "close"
     return ArrayDiff(row.name, kind, _other(row), shapes, dtypes, values)
 

@@ -73,7 +73,7 @@ def load(
         The arrays by name. They belong to the caller: native byte order, C order, writable.
 
     Raises:
-        What :func:`initreg.open` raises.
+        InitregError: what :func:`initreg.open` raises.
 
     >>> initreg.load("base.npz")["fc/W"]  # doctest: +SKIP
     >>> initreg.load("base.npz", part=lambda name, shape: slice(0, 2))  # doctest: +SKIP

@@ -166,7 +166,7 @@ def convert(
         is an open file, it is that.
 
     Raises:
-        What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
+        InitregError: what :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
         RuleError: a rule cannot be undone.
 
     >>> initreg.convert("model.ckpt-1000", "model.safetensors", drop="*/Adam*")  # doctest: +SKIP

@@ -137,6 +137,18 @@ class Verification:
             lines += ["  checked  " + line for line in self._checked()]
         return join("\n", lines)
 
+    def _repr_html_(self) -> str:
+        """The result as HTML, which a notebook shows. It is red if something is wrong."""
+        from initreg.markup import LIMIT, names, notebook, text, verdict
+
+        headline, *_ = self.to_text(0).split("\n")
+        wrong = [(array.name, array.problem) for array in self.arrays if array.problem]
+        parts = [f"<p>{text(problem)}</p>" for problem in self.problems[:LIMIT]]
+        parts += [names(wrong, "they are in .arrays")] if wrong else []
+        if self.format is not None:
+            parts += [f'<p class="faint">checked {text(line)}</p>' for line in self._checked()]
+        return notebook(verdict(headline, is_bad=not self.ok), *parts)
+
     def _checked(self) -> Iterator[str]:
         total = plural(len(self.arrays), "array")
         summed = sum(array.has_checksum for array in self.arrays)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from initreg import dtypes
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.pieces import pieces
-from initreg.arrays.regions import whole
+from initreg.arrays.regions import Box, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,8 @@ class Difference:
         mean: the mean absolute difference.
         largest_relative: the largest difference relative to the value of B, where that is not 0.
         mean_relative: the mean of these.
-        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0.
+        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0, or
+            if their squares are too large for a float.
         is_equal: whether the bits of both are equal, in one dtype.
     """
 
@@ -67,7 +70,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Difference:
+def compare(
+    mine: LazyArray,
+    theirs: LazyArray,
+    rtol: float,
+    atol: float,
+    watch: Callable[[Box, Array], None] | None = None,
+) -> Difference:
     """Compare two arrays of one shape.
 
     Args:
@@ -75,6 +84,7 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
         theirs: the array of B.
         rtol: the tolerance relative to the values of B.
         atol: the absolute tolerance.
+        watch: for numbers, it is given each piece: the region, and B minus A as float64.
 
     Raises:
         InitregError: one of them cannot be read.
@@ -82,16 +92,20 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
     import numpy as np
 
     one, other = mine.dtype, theirs.dtype
-    is_number = one.kind in "biufcV" and other.kind in "biufcV" and not (one.names or other.names)
+    # Not raw bytes, dates or structured dtypes.
+    is_number = all(dtypes.is_number(dtypes.name_of(each)) for each in (one, other))
     sums = _Sums(rtol, atol, one == other)
     if not is_number:
         sums.add(mine.read(), theirs.read(), is_number)
         return sums.result()
     common = one if one == other else _common(one, other)
     boxes = [whole(mine.shape)]
-    both = (pieces(each, boxes, _PIECE, common) for each in (mine, theirs))
+    most = min(_PIECE, _PIECE * common.itemsize // 4)  # small dtypes grow more in float64
+    both = (pieces(each, boxes, most, common) for each in (mine, theirs))
     for a, b in zip(*both, strict=True):
         sums.add(np.asarray(a[3]), np.asarray(b[3]), True)
+        if watch is not None:
+            watch(a[1], _minus(np.asarray(b[3]), np.asarray(a[3])))
     return sums.result()
 
 
@@ -106,6 +120,17 @@ def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
     except TypeError:  # float8 and bfloat16 are strangers to each other
         return np.dtype(np.float64)
     return found if found.kind in "iu" else np.dtype(np.float64)
+
+
+def _minus(b: Array, a: Array) -> Array:
+    """B minus A as float64, 0 where both are equal, and the magnitude of complex numbers."""
+    import numpy as np
+
+    kind = np.complex128 if a.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        found = np.asarray(b.astype(kind) - a.astype(kind))
+        found[np.asarray((a == b) | ((a != a) & (b != b)))] = 0
+        return np.abs(found) if found.dtype.kind == "c" else found
 
 
 class _Sums:
@@ -135,7 +160,8 @@ class _Sums:
             if mine.dtype.kind in "fc" and mine.dtype.itemsize >= 4:
                 square = float(np.vdot(mine, mine).real)
             else:
-                wide = mine.astype(np.float64)
+                with np.errstate(invalid="ignore"):  # of a NaN that signals
+                    wide = mine.astype(np.float64)
                 square = float(np.vdot(wide, wide))
             self._dot += square
             self._mine += square
@@ -149,8 +175,9 @@ class _Sums:
 
         mine, theirs = np.atleast_1d(mine), np.atleast_1d(theirs)
         kind = np.complex128 if "c" in (mine.dtype.kind, theirs.dtype.kind) else np.float64
-        equal = mine == theirs
-        a, b = mine.astype(kind), theirs.astype(kind)
+        with np.errstate(invalid="ignore"):  # of a NaN that signals
+            equal = mine == theirs
+            a, b = mine.astype(kind), theirs.astype(kind)
         both = np.isnan(a) & np.isnan(b)
         equal |= both
         with np.errstate(all="ignore"):
@@ -160,20 +187,21 @@ class _Sums:
             within = equal | (np.isfinite(size) & (distance <= self._atol + self._rtol * size))
             known = (size > 0) & np.isfinite(size)
             relative = distance[known] / size[known]
-        self._differing += int(equal.size - np.count_nonzero(equal))
-        self._beyond += int(within.size - np.count_nonzero(within))
-        if distance.size:
-            self._largest = float(np.maximum(self._largest, distance.max()))
-            self._sum += float(distance.sum())
-        if relative.size:
-            self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
-            self._relative_sum += float(relative.sum())
-            self._relative_count += relative.size
-        a[~np.isfinite(a)] = 0
-        b[~np.isfinite(b)] = 0
-        self._dot += float(np.vdot(a, b).real)
-        self._mine += float(np.vdot(a, a).real)
-        self._theirs += float(np.vdot(b, b).real)
+        with np.errstate(over="ignore"):  # sums of very large differences are infinite
+            self._differing += int(equal.size - np.count_nonzero(equal))
+            self._beyond += int(within.size - np.count_nonzero(within))
+            if distance.size:
+                self._largest = float(np.maximum(self._largest, distance.max()))
+                self._sum += float(distance.sum())
+            if relative.size:
+                self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
+                self._relative_sum += float(relative.sum())
+                self._relative_count += relative.size
+            a[~np.isfinite(a)] = 0
+            b[~np.isfinite(b)] = 0
+            self._dot += float(np.vdot(a, b).real)
+            self._mine += float(np.vdot(a, a).real)
+            self._theirs += float(np.vdot(b, b).real)
 
     def result(self) -> Difference:
         if not self._is_number:
@@ -183,7 +211,7 @@ class _Sums:
         cosine = None
         if self._is_equal and self._mine:
             cosine = 1.0
-        elif length > 0:
+        elif length > 0 and math.isfinite(length) and math.isfinite(self._dot):
             cosine = max(-1.0, min(1.0, self._dot / length))
         count = self._relative_count
         return Difference(

@@ -7,7 +7,6 @@ anything else is opened, and its errors name the line.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -16,6 +15,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from initreg.errors import RuleError, SourceNotFound
+from initreg.near import near
 from initreg.option_spelling import option as option_text
 from initreg.option_spelling import said, spell_options
 from initreg.rules.kinds import FIELD_KINDS, IN_TABLE, WHOLE, is_renaming
@@ -270,7 +270,6 @@ def _fields(option: str, given: Any, at: Path, refuse: Refuse) -> tuple[Any, ...
 
 
 def _nearest(key: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
-        return f"Did you mean {near[0]}?"
+    if found := near(key, known, 1):
+        return f"Did you mean {found[0]}?"
     return f"There are {', '.join(sorted(known))}"

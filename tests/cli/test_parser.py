@@ -20,13 +20,14 @@ def test_no_option_is_abbreviated(verb: str, capsys: pytest.CaptureFixture[str])
         "convert": ["a", "b"],
         "dump": ["a", "b"],
         "diff": ["a", "b"],
+        "show": ["a", "b"],
         "plan": ["a", "--onto", "b"],
         "map": ["a", "--onto", "b"],
     }
     with pytest.raises(SystemExit) as caught:
         main([verb, *needed.get(verb, ["a"]), "--js"])
     assert caught.value.code == 2
-    assert "unrecognized arguments: --js" in capsys.readouterr().err
+    assert f"initreg {verb}: there is no option --js" in capsys.readouterr().err
 
 
 def test_ls_all_runs_no_pickle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

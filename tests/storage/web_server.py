@@ -28,6 +28,7 @@ class WebServer:
         matches: whether it minds If-Match.
         lists: whether the page of a folder links to its files.
         pause: seconds before each answer.
+        connections: how many were made.
         rounds: how often requests were answered together, if ``gathers``.
         gathers: whether answers wait until no further request comes, so that requests that do not
             depend on each other are one round.
@@ -53,6 +54,7 @@ class WebServer:
         self.lock = threading.Lock()
         self.busy = 0
         self.url = ""
+        self.connections = 0
 
     def clear(self) -> None:
         """Forget what was counted."""
@@ -86,6 +88,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         return
+
+    def setup(self) -> None:
+        super().setup()
+        with self.web.lock:
+            self.web.connections += 1
 
     def do_GET(self) -> None:
         web = self.web

@@ -26,7 +26,12 @@ from initreg.errors import RuleError
 if TYPE_CHECKING:
     from initreg.rules.keywords import Rules
 
-SUMMARY = "Write the arrays of one or more sources into one file, of any format that can be saved."
+SUMMARY = "Write the arrays of sources into one file, of any format."
+EXAMPLES = (
+    ("initreg convert model.ckpt model.safetensors", "another format"),
+    ("initreg convert base.npz head.npz all.npz", "two files in one"),
+    ("initreg convert a.npz b.npz --cast float16", "half the size"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

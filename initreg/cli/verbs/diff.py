@@ -9,7 +9,11 @@ from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, add_rules, opening_of, rules_of, sources_of
 from initreg.cli.printing import show, show_json
 
-SUMMARY = "Compare the arrays of two sources of any format: names, shapes, dtypes and values."
+SUMMARY = "Compare two sources of any format: names, shapes and values."
+EXAMPLES = (
+    ("initreg diff before.npz after.h5", "did training change anything?"),
+    ("initreg diff a.npz b.npz --rtol 1e-3", "small differences are fine"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

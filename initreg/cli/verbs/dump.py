@@ -10,7 +10,11 @@ from initreg.cli.printing import show, show_json
 from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import SourceNotFound
 
-SUMMARY = "Write the model of a checkpoint, without the variables that only its training needs."
+SUMMARY = "Write the model of a checkpoint, without its training state."
+EXAMPLES = (
+    ("initreg dump run/ model.npz", "by the newest metagraph in run/"),
+    ("initreg dump model-100 model.npz --inference", "without a metagraph"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 _POLICIES = ("warn", "error", "ignore")  # initreg.plan.Policy, which parsing does not import
 
-SUMMARY = "Show what restoring sources onto a target would do, without writing anything."
+SUMMARY = "Show what a restore would do, without writing anything."
+EXAMPLES = (
+    ("initreg plan a.npz --onto model.py:build", "onto code that builds a model"),
+    ("initreg plan a.npz --onto b.h5", "onto the names and shapes of a file"),
+    ("initreg plan a.npz --onto b.h5 --drop 'head/*'", "without the head"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

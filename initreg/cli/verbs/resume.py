@@ -9,7 +9,11 @@ from initreg.cli.options import add_storage_options, storage_options_of
 from initreg.cli.printing import show, show_json
 from initreg.errors import one_line
 
-SUMMARY = "Show where a training run can continue: the newest complete checkpoint of a folder."
+SUMMARY = "Show where a training run can continue."
+EXAMPLES = (
+    ("initreg resume run/", "the newest complete checkpoint"),
+    ("initreg resume run/ --verify", "with all checksums"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

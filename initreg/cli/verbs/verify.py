@@ -8,7 +8,11 @@ from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, opening_of
 from initreg.cli.printing import show, show_json
 
-SUMMARY = "Read all of a source, and report whether it is complete, unchanged and finite."
+SUMMARY = "Check that a source is complete, unchanged and finite."
+EXAMPLES = (
+    ("initreg verify model.safetensors", "read all of it"),
+    ("initreg verify model.npz --manifest good.json", "compare digests"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
