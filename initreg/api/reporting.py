@@ -80,7 +80,7 @@ class Report:
         """Write the page, whole or not at all.
 
         Args:
-            path: where to: a path or a URL that ends in ``.html``. A page that is there is replaced.
+            path: a path or a URL that ends in ``.html``. A page that exists is replaced.
 
         Raises:
             UnwritableFile: it cannot be written, or has another ending.
