@@ -20,7 +20,8 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.errors import RuleError
 
 if TYPE_CHECKING:
@@ -60,23 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_saving(parser: argparse.ArgumentParser) -> None:
     """Add the options of saving."""
-    parser.add_argument(
-        "--to", metavar="FORMAT", help="the format to write, whatever the extension"
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("saving", "How the file is written.")
+    group.add_argument("--to", metavar="FORMAT", help="the format to write, whatever the extension")
+    group.add_argument(
         "--compress", action="store_true", help="compress the arrays (npz and HDF5 only)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--shard-size",
         metavar="SIZE",
         help="the largest size of one file, such as 5GB (safetensors only)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--manifest",
         action="store_true",
         help="write digests beside the file, for 'initreg verify'",
     )
-    parser.add_argument(
+    group.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
         action="append",
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found | {"overridden": names} if names else found)
     else:
-        show(written_text(found))
+        show_fitted(written_text(found))
         show_overridden(names)
     return 0
 
@@ -145,10 +145,10 @@ def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
     from initreg.wording import names_text, plural
 
     if names:
-        show(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
+        show_fitted(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
         entries = [(name, "from " + ", not ".join(labels[::-1])) for name, labels in names.items()]
         for line in names_text(entries, None):
-            show("  " + line)
+            show_fitted("  " + line)
 
 
 def written_to(path: Path | str, format: str | None) -> dict[str, Any]:
@@ -182,10 +182,16 @@ def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
         return
     from tqdm import tqdm
 
-    with tqdm(unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
+    bars: list[Any] = []  # made with its total, so that it never shows a bar without one
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr))
+        bars[0].total = total
+        bars[0].update(done - bars[0].n)
 
+    try:
         yield show
+    finally:
+        for bar in bars:
+            bar.close()
