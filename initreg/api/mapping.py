@@ -43,7 +43,7 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     Raises:
         UnknownTarget, TargetError: the target cannot be restored into.
         RuleError: a rule matches nothing, does not apply, or cannot be in a file: a function.
-        What :func:`initreg.open` raises.
+        InitregError: what :func:`initreg.open` raises.
 
     >>> mapped = initreg.map("resnet50.pth", model)  # doctest: +SKIP
     >>> mapped.save("resnet50.toml")  # doctest: +SKIP

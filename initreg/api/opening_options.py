@@ -75,7 +75,7 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=defaults[name],
+                default=defaults.get(name),
                 annotation=getattr(annotation, "__forward_arg__", annotation),
             )
             for name, annotation in allowed.__annotations__.items()

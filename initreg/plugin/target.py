@@ -32,6 +32,10 @@ class Target(Protocol):
     runs it on arrays, and returns the outputs of the layers of these names as numpy arrays, and
     those of the target itself under ``""``.
 
+    If its variables can be a source, too, it has a method ``identities()``, which returns what the
+    ``LivingArray`` of each variable has as its ``identity``. All arrays are read before the first
+    is written if one of them is among these, so that variables can be swapped.
+
     A variable whose :class:`initreg.VariableSpec` has ``parts`` or ``most_bytes`` is written in
     pieces. ``write`` then gets an :class:`initreg.PieceSpec` with each piece.
 

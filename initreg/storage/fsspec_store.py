@@ -11,7 +11,7 @@ import functools
 import secrets
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class FsspecStore:
         self._opened: dict[tuple[str, StoreStamp], Any] = {}
         weakref.finalize(self, _close_all, self._opened)
         self._is_conditional = bool(_CONDITIONAL.intersection(_protocols(fs)))
+        self._looks = _Looks()
 
     @property
     def fs(self) -> Any:
@@ -60,6 +61,7 @@ class FsspecStore:
     def after_fork(self) -> None:
         self._is_forked = True
         self._lock = self._lock and threading.Lock()
+        self._looks = _Looks()
         self._opened.clear()
 
     def url(self, key: str) -> str:
@@ -69,7 +71,7 @@ class FsspecStore:
         # A listing of a bucket that is kept from an earlier look may be old.
         self.fs.invalidate_cache(key.rpartition("/")[0])
         try:
-            info = self._call(self.fs.info, key)
+            info = self._info(key)
         except (FileNotFoundError, NotADirectoryError):
             return None
         if info.get("type") == "directory":
@@ -101,10 +103,24 @@ class FsspecStore:
         except FileNotFoundError as error:
             raise Replaced("it was removed") from error
         # After the read: what was read is of the version that is there now, or of one before.
-        found = self.find(key)
+        found = self._looks.after_now(key, self.find)
         if found is None or found.stamp != stamp:
             raise Replaced()
         return data
+
+    def _info(self, key: str) -> Mapping[str, Any]:
+        """What the file system says about a key, by one request.
+
+        A file that sends If-Match is opened for that, which asks what it says about itself.
+        """
+        if not self._is_conditional or "/" not in key.strip("/"):
+            found: Mapping[str, Any] = self._call(self.fs.info, key)
+            return found
+        file = self.fs.open(key, "rb", cache_type="none")
+        details: Mapping[str, Any] = file.details
+        if details.get("type") != "directory":
+            self._opened[key, StoreStamp(details.get("size", 0), _version(details))] = file
+        return details
 
     def _read_opened(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
         """Read from a file that stays open: a packed member of an archive has to be unpacked from
@@ -122,12 +138,11 @@ class FsspecStore:
         return data
 
     def _read_conditionally(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
+        if (key, stamp) not in self._opened:  # after a fork, or if another source found it
+            self._info(key)
         file = self._opened.get((key, stamp))
         if file is None:
-            file = self.fs.open(key, "rb", cache_type="none")
-            if _version(file.details) != stamp.version:
-                raise Replaced()
-            self._opened[key, stamp] = file
+            raise Replaced()
         try:
             # The one way to a range with If-Match. It can be called from several threads.
             data: bytes = file._fetch_range(offset, offset + length)
@@ -163,6 +178,35 @@ class FsspecStore:
             return method(*arguments, **options)
         with self._lock:
             return method(*arguments, **options)
+
+
+class _Looks:
+    """What a store says about keys, for several threads that want to know it at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._looking: dict[str, threading.Lock] = {}
+        self._last: dict[str, tuple[int, Found | None]] = {}  # when it began, and what it found
+        self._count = 0
+
+    def after_now(self, key: str, find: Callable[[str], Found | None]) -> Found | None:
+        """What is found by a look that begins after this call: a new one, or that of a thread that
+        waited for the same look to end."""
+        with self._lock:
+            self._count += 1
+            now = self._count
+            looking = self._looking.setdefault(key, threading.Lock())
+        with looking:
+            with self._lock:
+                begun, found = self._last.get(key, (0, None))
+                if begun > now:
+                    return found
+                self._count += 1
+                begun = self._count
+            found = find(key)
+            with self._lock:
+                self._last[key] = begun, found
+            return found
 
 
 @functools.cache

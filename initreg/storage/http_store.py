@@ -1,8 +1,8 @@
-"""Files of a web server, over the HTTP client of fsspec.
+"""Files of a web server.
 
-fsspec itself does not look at the status of an answer, so that a server that ignores ``Range``
-gives the wrong bytes. Here each answer has to be a part, the part that was asked for, and of the
-file that was looked at first.
+The options are those of fsspec's file system. fsspec itself does not look at the status of an
+answer, so that a server that ignores ``Range`` gives the wrong bytes. Here each answer has to be a
+part, the part that was asked for, and of the file that was looked at first.
 
 Source of the rules: RFC 9110, sections 8.8 (validators), 13.1.1 (If-Match), 14.4 (Content-Range),
 15.3.7 (206), 15.5.13 (412) and 15.5.17 (416).
@@ -13,10 +13,13 @@ from __future__ import annotations
 import contextlib
 import html
 import re
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from initreg.storage.http_client import Answer, HttpClient, Origin
+from initreg.storage.http_session import HttpSession, SessionAnswer
 from initreg.storage.stores import (
     Found,
     NoRanges,
@@ -24,19 +27,20 @@ from initreg.storage.stores import (
     StoreError,
     StoreStamp,
     Transient,
-    in_this_process,
 )
 
 _HEAD = 1 << 14  # bytes that the first request asks for
 _SMALL = 1 << 20  # bytes of a file that is taken from a server that sends only whole files
-_BUFFER = 1 << 18  # bytes that may arrive before they are taken. In measurements, twice as fast
 _LONGEST_PAGE = 16 << 20  # bytes of a page that lists a folder
 _LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I)
-_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII | re.I)
 _PAGES = ("text/html", "application/xhtml+xml")
 _AS_SPELT = "%/:?#[]@!$&'()*+,;=~"  # what a URL may have. All else is encoded
 _LATER = {408, 425, 429}  # statuses below 500 that ask to try again
-_CONNECT, _SILENCE, _TOTAL = 15, 60, 300  # seconds
+# What an address may answer that was good for a time. Google's storage answers 400.
+_EXPIRED = {400, 401, 403, 404, 410}
+
+AnyAnswer = Answer | SessionAnswer
 
 
 class HttpStore:
@@ -52,8 +56,6 @@ class HttpStore:
     concurrency = 16
 
     def __init__(self, fs: Any, url: str) -> None:
-        self.fs = fs
-        self._is_forked = False
         parts = urlsplit(url)
         _ = parts.port  # a ValueError, if it is not a number
         host = parts.netloc.rpartition("@")[2]
@@ -64,6 +66,9 @@ class HttpStore:
         # As the user spelt it. The server may tell "%20" from "+", or a signature may be of it.
         self._spelt = {self.key: quote(url.partition("#")[0], safe=_AS_SPELT)}
         self._query = f"?{quote(parts.query, safe=_AS_SPELT)}" if parts.query else ""
+        self._led_to: dict[str, str] = {}  # where a server led to, which may be a secret
+        self._client = _client_for(fs, self._site)
+        self._can_remember = isinstance(self._client, HttpClient)
 
     def url(self, key: str) -> str:
         return self._shown + quote(key, safe="/~!$&'()*+,;=:@", errors="surrogateescape")
@@ -76,176 +81,142 @@ class HttpStore:
     def find(self, key: str) -> Found | None:
         if not key or key.endswith("/"):
             return Found(None)
-        found: Found | None = self._run(self._find, key)
-        return found
-
-    def names(self, key: str) -> list[str]:
-        """The names that the page of a folder links to, if the server makes such pages."""
-        found: list[str] = self._run(self._names, f"{key.rstrip('/')}/" if key else "")
-        return found
-
-    def read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
-        data: bytes = self._run(self._read, key, stamp, offset, length)
-        return data
-
-    def read_into(self, key: str, stamp: StoreStamp, offset: int, into: memoryview) -> None:
-        self._run(self._read, key, stamp, offset, len(into), into)
-
-    def after_fork(self) -> None:
-        self._is_forked = True
-
-    def _run(self, call: Any, *arguments: Any) -> Any:
-        from aiohttp import InvalidURL, TooManyRedirects
-        from fsspec.asyn import sync
-
-        if self._is_forked:  # the threads and connections are the parent's
-            self.fs, self._is_forked = in_this_process(self.fs), False
-        try:
-            return sync(self.fs.loop, call, *arguments)
-        except TooManyRedirects as error:
-            raise StoreError("the server redirects without end") from error
-        except InvalidURL as error:
-            raise StoreError("it leads to an address that is not a URL of a web server") from error
-        except NotImplementedError as error:
-            raise StoreError(
-                "it is read inside the event loop of fsspec itself, which would wait for ever. "
-                "Call initreg from another thread"
-            ) from error
-
-    def _get(self, session: Any, key: str, headers: dict[str, str]) -> Any:
-        import aiohttp
-        import yarl
-
-        given = dict(self.fs.kwargs)
-        # A packed answer would have other bytes at an offset.
-        headers = {**given.pop("headers", {}), "Accept-Encoding": "identity", **headers}
-        if "timeout" not in given and "timeout" not in self.fs.client_kwargs:
-            given["timeout"] = aiohttp.ClientTimeout(
-                total=_TOTAL, sock_connect=_CONNECT, sock_read=_SILENCE
-            )
-        return session.get(
-            yarl.URL(self._address(key), encoded=True),
-            headers=headers,
-            read_bufsize=_BUFFER,
-            **given,
-        )
-
-    async def _find(self, key: str) -> Found | None:
-        session = await self.fs.set_session()
-        async with self._get(session, key, {"Range": f"bytes=0-{_HEAD - 1}"}) as answer:
+        with self._asked(key, {"Range": f"bytes=0-{_HEAD - 1}"}) as answer:
             if answer.status in (404, 410):
                 return None
             if answer.status == 416 and answer.headers.get("Content-Range", "") == "bytes */0":
                 return Found(StoreStamp(0, _version(answer)))
             _check_status(answer)
             if answer.status == 206:
-                start, _, size = _part(answer)
-                if start != 0:
+                start, stop, size = _part(answer)
+                if start != 0 or not 0 < stop <= min(size, _HEAD):
                     raise Transient("the server sent another part than the one asked for")
-                head = await _body(answer, min(size, _HEAD))
-                return Found(
-                    StoreStamp(size, _version(answer)), head, modified_at=_modified_at(answer)
-                )
-            body = await _small_body(answer)
-            return Found(
-                StoreStamp(len(body), _version(answer)), body, modified_at=_modified_at(answer)
-            )
+                found = bytearray(stop)  # it may be a shorter part
+                _fill(answer, memoryview(found))
+                head = bytes(found)
+            else:
+                head = _small_body(answer)
+                size = len(head)
+            stamp = StoreStamp(size, _version(answer))
+            return Found(stamp, head, modified_at=_modified_at(answer))
 
-    async def _names(self, key: str) -> list[str]:
-        session = await self.fs.set_session()
-        async with self._get(session, key, {}) as answer:
+    def names(self, key: str) -> list[str]:
+        """The names that the page of a folder links to, if the server makes such pages."""
+        with self._asked(f"{key.rstrip('/')}/" if key else "", {}) as answer:
             if answer.status >= 500 or answer.status in _LATER:
                 _check_status(answer)
-            if answer.status != 200 or answer.content_type not in _PAGES or _is_packed(answer):
-                answer.close()
+            kind = str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+            if answer.status != 200 or kind not in _PAGES or _is_packed(answer):
                 raise StoreError("the server does not list it")
-            page = await _at_most(answer, _LONGEST_PAGE)
+            page = answer.read(_LONGEST_PAGE + 1)
             if len(page) > _LONGEST_PAGE:
                 raise StoreError(f"the list is longer than {_LONGEST_PAGE:,} bytes")
-            at = str(answer.url)
+            at = answer.url
         return _linked(page.decode("utf-8", "surrogateescape"), at)
 
-    async def _read(
-        self,
-        key: str,
-        stamp: StoreStamp,
-        offset: int,
-        length: int,
-        into: memoryview | None = None,
-    ) -> bytes:
-        session = await self.fs.set_session()
-        headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
+    def read(self, key: str, stamp: StoreStamp, offset: int, length: int) -> bytes:
+        into = bytearray(length)
+        self.read_into(key, stamp, offset, memoryview(into))
+        return bytes(into)
+
+    def read_into(self, key: str, stamp: StoreStamp, offset: int, into: memoryview) -> None:
+        while len(into):
+            count = self._read_part(key, stamp, offset, into)
+            offset, into = offset + count, into[count:]
+
+    def _read_part(self, key: str, stamp: StoreStamp, offset: int, into: memoryview) -> int:
+        """Read what a server sends, which may be the first part of what it was asked for only."""
+        headers = {"Range": f"bytes={offset}-{offset + len(into) - 1}"}
         if stamp.version.startswith('"'):  # a weak ETag never matches
             headers["If-Match"] = stamp.version
-        async with self._get(session, key, headers) as answer:
+        with self._asked(key, headers) as answer:
             if answer.status in (404, 410, 412, 416):
                 raise Replaced(f"status {answer.status}")
             _check_status(answer)
             if answer.status != 206:
-                answer.close()
                 raise NoRanges("it stopped answering requests for a range of bytes")
             start, stop, size = _part(answer)
             if (size, _version(answer)) != (stamp.size, stamp.version):
                 raise Replaced()
-            if (start, stop) != (offset, offset + length):
+            if start != offset or not 0 < stop - start <= len(into):
                 raise Transient("the server sent another part than the one asked for")
-            if into is None:
-                return await _body(answer, length)
-            await _fill(answer, into)
-            return b""
+            _fill(answer, into[: stop - start])
+            return stop - start
+
+    def after_fork(self) -> None:
+        self._client.after_fork()
+
+    @contextlib.contextmanager
+    def _asked(self, key: str, headers: dict[str, str]) -> Iterator[AnyAnswer]:
+        """The answer of where a key is now.
+
+        A server may lead to another address, for instance to one that is signed and good for some
+        minutes. It is asked as long as it answers well, and then the first one is asked again.
+        """
+        known = self._led_to.get(key)
+        if known is not None:
+            try:
+                with self._client.get(known, headers) as answer:
+                    if answer.status not in _EXPIRED:
+                        yield answer
+                        return
+            except StoreError:
+                raise
+            except Exception:
+                self._led_to.pop(key, None)
+                raise
+            self._led_to.pop(key, None)
+        first = self._address(key)
+        with self._client.get(first, headers) as answer:
+            if answer.url != first and answer.status in (200, 206) and self._can_remember:
+                self._led_to[key] = answer.url
+            yield answer
 
 
-async def _at_most(answer: Any, count: int) -> bytes:
-    """The bytes of an answer. More than ``count`` if it has more, whose rest is not read."""
-    found = []
-    left = count + 1
-    while left > 0 and (piece := await answer.content.read(left)):
-        found.append(piece)
-        left -= len(piece)
-    if left <= 0:
-        answer.close()  # the connection cannot be used for another request
-    return b"".join(found)
-
-
-async def _body(answer: Any, length: int) -> bytes:
-    """The bytes of an answer, which has to have so many."""
-    body = await _at_most(answer, length)
-    if len(body) > length:
-        raise Transient(f"the answer has more than {length:,} bytes")
-    if len(body) != length:
-        raise Transient(f"the answer ended after {len(body):,} of {length:,} bytes")
-    return body
-
-
-async def _fill(answer: Any, into: memoryview) -> None:
+def _fill(answer: AnyAnswer, into: memoryview) -> None:
     """Take the bytes of an answer into memory, which has to be as large."""
-    at = 0
-    while piece := await answer.content.readany():
-        if at + len(piece) > len(into):
-            answer.close()
-            raise Transient(f"the answer has more than {len(into):,} bytes")
-        into[at : at + len(piece)] = piece
-        at += len(piece)
-    if at != len(into):
-        raise Transient(f"the answer ended after {at:,} of {len(into):,} bytes")
+    count = answer.fill(into)
+    if count != len(into):
+        raise Transient(f"the answer ended after {count:,} of {len(into):,} bytes")
+    if answer.read(1):
+        raise Transient(f"the answer has more than {len(into):,} bytes")
 
 
-async def _small_body(answer: Any) -> bytes:
+def _small_body(answer: AnyAnswer) -> bytes:
     """A whole file, if it is small and if one sees that it is complete."""
     if _is_packed(answer):
-        answer.close()
         raise StoreError("the server sends a packed file, although it was asked not to")
-    length = answer.content_length
+    length = str(answer.headers.get("Content-Length", ""))
     # Without either, an answer that was cut off looks like one that is complete.
-    is_complete = length is not None or "chunked" in answer.headers.get("Transfer-Encoding", "")
-    if is_complete and (length is None or length <= _SMALL):
-        if length is not None:
-            return await _body(answer, length)
-        body = await _at_most(answer, _SMALL)
+    if "chunked" in answer.headers.get("Transfer-Encoding", "").lower():
+        body = answer.read(_SMALL + 1)
         if len(body) <= _SMALL:
             return body
-    answer.close()
+    elif re.fullmatch(r"\d{1,9}", length, re.ASCII) and int(length) <= _SMALL:
+        into = bytearray(int(length))
+        _fill(answer, memoryview(into))
+        return bytes(into)
     raise NoRanges("it does not answer requests for a range of bytes")
+
+
+def _client_for(fs: Any, site: str) -> HttpClient | HttpSession:
+    """What asks the server: a client of our own, if it knows all options that the user gave."""
+    from fsspec.implementations import http
+
+    of_request, of_session = dict(fs.kwargs), dict(fs.client_kwargs)
+    headers = {**(of_session.pop("headers", None) or {}), **(of_request.pop("headers", None) or {})}
+    of_both = (of_request.pop("auth", None), of_session.pop("auth", None))
+    auth = next((each for each in of_both if each is not None), None)
+    if (
+        type(fs) is http.HTTPFileSystem
+        and fs.get_client is http.get_client
+        and not of_request
+        and not of_session
+        and all(isinstance(each, str) for pair in headers.items() for each in pair)
+        and (auth is None or isinstance(auth, tuple))  # as aiohttp.BasicAuth is
+    ):
+        return HttpClient(headers, auth and auth[:2], Origin.of(site))
+    return HttpSession(fs)
 
 
 def _linked(page: str, at: str) -> list[str]:
@@ -289,7 +260,7 @@ def _is_packed(answer: Any) -> bool:
 def _part(answer: Any) -> tuple[int, int, int]:
     """Where the part begins and ends that was sent, and how large the file is."""
     found = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
-    if found is None:
+    if found is None or "multipart" in answer.headers.get("Content-Type", "").lower():
         raise StoreError("the server does not say which part of the file it sends")
     if _is_packed(answer):
         raise StoreError("the server sends a packed part, although it was asked not to")
@@ -305,6 +276,4 @@ def _modified_at(answer: Any) -> float:
 
 def _version(answer: Any) -> str:
     """The validator of an answer: its ETag, or else the time of the last change."""
-    with contextlib.suppress(KeyError):
-        return str(answer.headers["ETag"])
-    return str(answer.headers.get("Last-Modified", ""))
+    return str(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")

@@ -100,6 +100,25 @@ def test_an_object_that_is_removed(fs: Any, options: dict[str, Any]) -> None:
             np.asarray(arrays["large"])
 
 
+def test_an_object_is_looked_at_once(fs: Any, options: dict[str, Any]) -> None:
+    """One HEAD says how large it is and which version, and then there are only ranges."""
+    url = initreg.save("s3://weights/m.safetensors", ARRAYS, storage_options=options)
+    fs.invalidate_cache()
+    asked: list[str] = []
+
+    def ask(event_name: str, **_: Any) -> None:
+        asked.append(event_name.rpartition(".")[2])
+
+    events = fs.s3.meta.events
+    events.register("before-call.s3", ask)
+    try:
+        assert same(initreg.load(url, storage_options=options))
+    finally:
+        events.unregister("before-call.s3", ask)
+    assert asked.count("HeadObject") == 1
+    assert set(asked) == {"HeadObject", "GetObject"}
+
+
 def test_what_is_missing(fs: Any, options: dict[str, Any]) -> None:
     """A key and a bucket that do not exist are named, and so are similar keys."""
     initreg.save("s3://weights/model.npz", ARRAYS, storage_options=options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,12 +20,16 @@ class Request:
         start: the first byte of the range. 0 if there is none.
         stop: the end of the range.
         number: how many requests came before.
+        headers: the request as it came.
+        connection: over which connection it came, counted from 1.
     """
 
     path: str
     start: int
     stop: int
     number: int
+    headers: str = ""
+    connection: int = 0
 
 
 # Gives the bytes to send, or several, one after the other, until the client hangs up.
@@ -37,7 +42,7 @@ class RawServer:
 
     Args:
         url: its address.
-        answer: what it answers. The connection is closed after each answer.
+        answer: what it answers. The connection is closed after each answer, unless it ``stays``.
         requests: what was asked for.
         sent: how many bytes were sent.
     """
@@ -46,33 +51,65 @@ class RawServer:
     answer: Answer
     requests: list[Request] = field(default_factory=list)
     sent: int = 0
+    stays: bool = False
+    tls: ssl.SSLContext | None = None
+    connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                if not (piece := connection.recv(1 << 16)):
-                    return
-                head += piece
-            found = re.search(rb"range: bytes=(\d+)-(\d+)", head, re.I)
-            start, last = (int(found[1]), int(found[2])) if found else (0, -1)
+        with self.lock:
+            self.connections += 1
+            mine = self.connections
+        with contextlib.suppress(OSError), self._encrypted(connection) as connection:
+            while self._serve_one(connection, mine) and self.stays:
+                pass
+
+    def _encrypted(self, connection: socket.socket) -> socket.socket:
+        if self.tls is None:
+            return connection
+        try:
+            return self.tls.wrap_socket(connection, server_side=True)
+        except OSError:
+            connection.close()
+            raise
+
+    def _serve_one(self, connection: socket.socket, mine: int) -> bool:
+        """Answer one request. Returns whether there was one."""
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (piece := connection.recv(1 << 16)):
+                return False
+            head += piece
+        found = re.search(rb"range: bytes=(\d+)-(\d+)", head, re.I)
+        start, last = (int(found[1]), int(found[2])) if found else (0, -1)
+        with self.lock:
+            path = head.split()[1].decode()
+            request = Request(
+                path, start, last + 1, len(self.requests), head.decode("latin-1"), mine
+            )
+            self.requests.append(request)
+        given = self.answer(request)
+        for piece in [given] if isinstance(given, bytes) else given:
+            connection.sendall(piece)
             with self.lock:
-                path = head.split()[1].decode()
-                request = Request(path, start, last + 1, len(self.requests))
-                self.requests.append(request)
-            given = self.answer(request)
-            for piece in [given] if isinstance(given, bytes) else given:
-                connection.sendall(piece)
-                with self.lock:
-                    self.sent += len(piece)
+                self.sent += len(piece)
+        return True
 
 
 @contextlib.contextmanager
-def answering(answer: Answer) -> Iterator[RawServer]:
-    """Answer requests while the block runs."""
+def answering(
+    answer: Answer, stays: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[RawServer]:
+    """Answer requests while the block runs.
+
+    Args:
+        answer: what it answers.
+        stays: whether a connection stays open for further requests.
+        tls: how connections are encrypted, if they are.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        server = RawServer(f"http://127.0.0.1:{listening.getsockname()[1]}/", answer)
+        url = f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}/"
+        server = RawServer(url, answer, stays=stays, tls=tls)
 
         def accept() -> None:
             with contextlib.suppress(OSError):  # it was shut down
