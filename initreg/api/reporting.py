@@ -80,7 +80,8 @@ class Report:
         """Write the page, whole or not at all.
 
         Args:
-            path: where to: a path or a URL that ends in ``.html``. A page that is there is replaced.
+            path: where to: a path or a URL that ends in ``.html``. A page that is there is
+                replaced.
 
         Raises:
             UnwritableFile: it cannot be written, or has another ending.

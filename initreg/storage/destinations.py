@@ -205,7 +205,8 @@ class OpenFile:
             if at != end:
                 self._file.seek(at)
         except Exception as error:
-            return f"What was written cannot be cut off: {brief(error)}. Call truncate({end})"
+            if self._place() != place:
+                return f"What was written cannot be cut off: {brief(error)}. Call truncate({end})"
         return "The file is as it was"
 
 
