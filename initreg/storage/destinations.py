@@ -136,12 +136,8 @@ class OpenFile:
             if isinstance(mode, str) and "a" in mode:
                 return end, end
             file.seek(at)
-        except (
-            AttributeError,
-            TypeError,
-            ValueError,
-            OSError,
-        ):  # a GzipFile cannot seek to its end
+        # A GzipFile cannot seek to its end, and files of libraries have errors of their own.
+        except Exception:
             return None
         return at, end
 
