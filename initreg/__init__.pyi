@@ -3,11 +3,12 @@
 from initreg.api.comparing import ComparedOutput as ComparedOutput
 from initreg.api.comparing import ComparedOutputs as ComparedOutputs
 from initreg.api.comparing import compare_outputs as compare_outputs
-from initreg.api.diffing import ArrayDiff as ArrayDiff
 from initreg.api.diffing import Diff as Diff
 from initreg.api.diffing import diff as diff
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
+from initreg.api.layer_diffs import ArrayDiff as ArrayDiff
+from initreg.api.layer_diffs import LayerDiff as LayerDiff
 from initreg.api.mapping import map as map
 from initreg.api.merging import Merged as Merged
 from initreg.api.merging import merge as merge
@@ -168,6 +169,7 @@ __all__ = [
     "InitregError",
     "InitregWarning",
     "JustCurrentSession",
+    "LayerDiff",
     "LayerSpec",
     "LazyArray",
     "LocalOnly",

@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, open_chain
+from initreg.api.layer_diffs import ArrayDiff, LayerDiff, layer_diffs, layer_lines
 from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.progressing import Done, shown
 from initreg.api.restoring import Restore
 from initreg.api.smart_init import way_of
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.differences import Difference, compare
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.regions import Box
+from initreg.arrays.saved import Progress
+from initreg.arrays.streaming import at_hand
 from initreg.errors import InitregError
 from initreg.names import NO_PATTERNS
 from initreg.option_spelling import either, join, option
 from initreg.plan.rows import RESTORED, Kind, Policy, Row
 from initreg.rules.keywords import Rules
-from initreg.wording import names_text, plural, printable, shape_text
+from initreg.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
@@ -30,73 +34,6 @@ Compared = Callable[[LazyArray, LazyArray], Difference]
 
 _MORE = either("they are in .arrays", "--all shows them all")
 _PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}  # of an array of A and one of B
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayDiff:
-    """What is different between two arrays, or an array that only one source has.
-
-    Args:
-        name: the name in the second source, or in the only one that has it.
-        kind: ``"equal"``: the bits are the same. ``"close"``: no value is beyond the tolerance.
-            ``"different"``: some are. ``"shape"``: the shapes differ. ``"only in A"`` and
-            ``"only in B"``. ``"unreadable"``: the values of one of them cannot be read.
-        array: the name in the first source, if that is another one.
-        shapes: the shape in A and in B. None where there is no such array.
-        dtypes: the dtypes, names as in :mod:`initreg.dtypes`.
-        values: how the values differ. None if they were not compared.
-        why: why they could not be compared, or "".
-    """
-
-    name: str
-    kind: str
-    array: str = ""
-    shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None] = (None, None)
-    dtypes: tuple[str | None, str | None] = (None, None)
-    values: Difference | None = None
-    why: str = ""
-
-    @property
-    def is_same(self) -> bool:
-        """Whether nothing is beyond the tolerance."""
-        return self.kind in ("equal", "close")
-
-    @property
-    def size(self) -> float:
-        """The largest absolute difference, by which arrays are sorted. It is infinite for NaN."""
-        return _size(self.values)
-
-    def note(self) -> str:
-        """What there is to say about it, in words."""
-        mine, theirs = (
-            f"{shape_text(shape)} {dtype}" if dtype else ""
-            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
-        )
-        if self.kind == "shape":
-            return f"{mine} in A, {theirs} in B"
-        if self.kind.startswith("only"):
-            return mine or theirs
-        if self.kind == "unreadable":
-            return self.why
-        what = (
-            ""
-            if self.dtypes[0] == self.dtypes[1]
-            else f", {self.dtypes[0]} in A, {self.dtypes[1]} in B"
-        )
-        assert self.values is not None
-        return self.values.text() + what
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain dicts, lists and strings."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "array": self.array or self.name,
-            "shapes": [None if shape is None else list(shape) for shape in self.shapes],
-            "dtypes": list(self.dtypes),
-            "values": None if self.values is None else self.values.to_dict(),
-            "why": self.why or None,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +89,38 @@ class Diff:
     def __str__(self) -> str:
         return self.to_text()
 
-    def to_text(self, limit: int | None = 20) -> str:
+    def layers(self, depth: int | None = None) -> tuple[LayerDiff, ...]:
+        """The arrays of each layer together, in the order of their first arrays.
+
+        Args:
+            depth: the layers are the arrays whose names have the same first ``depth`` parts. With
+                None, they are those whose names differ in the last part only.
+        """
+        return layer_diffs(self.arrays, depth)
+
+    def to_text(
+        self,
+        limit: int | None = 20,
+        *,
+        fold: bool = False,
+        depth: int | None = None,
+        width: int | None = None,
+    ) -> str:
         """What is different, the largest differences first, in at most ``limit`` lines for each
-        kind."""
+        kind.
+
+        Args:
+            limit: the most lines, None for all.
+            fold: a line for each layer that differs, in their order, instead of one for each array.
+            depth: the same for :meth:`layers` of this depth.
+            width: the columns of a terminal, which a table is to fit. None for any width.
+        """
         lines = [f"A  {self.a}", f"B  {self.b}"]
         lines += [self.how] if self.how else []
+        if fold or depth is not None:
+            lines += layer_lines(self.layers(depth), limit, width)
+            lines.append(self.summary)
+            return join("\n", lines)
         for what, found in self.groups():
             if not found[0].is_same:
                 lines.append(f"{plural(len(found), 'array')} {what}")
@@ -198,11 +162,6 @@ _KINDS = {
 }
 
 
-def _size(values: Difference | None) -> float:
-    found = 0.0 if values is None or values.largest is None else values.largest
-    return float("inf") if found != found else found
-
-
 @spelt_out(SourceOptions)
 def diff(
     a: Any,
@@ -211,6 +170,7 @@ def diff(
     rtol: float = 0.0,
     atol: float = 0.0,
     by: str | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[SourceOptions],
 ) -> Diff:
     """Compare the arrays of two sources of any format: names, shapes, dtypes, and values.
@@ -220,12 +180,14 @@ def diff(
     if it is packed as a whole.
 
     Args:
-        a: the first source: anything that :class:`initreg.SmartInit` takes. A chain is one source,
-            in which the last array of a name counts.
+        a: the first source: anything that :class:`initreg.SmartInit` takes, such as a file or a
+            model. A chain is one source, in which the last array of a name counts.
         b: the second source, which is not a chain.
         rtol: how much a value of A may differ from that of B, relative to that of B.
         atol: how much it may differ besides: as in ``numpy.isclose``.
         by: as for :class:`initreg.SmartInit`.
+        progress: a function that is called with the bytes of B that are done, and with all bytes.
+            True shows a bar on a terminal or in a notebook.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation``, ``storage_options`` and the rules, as for
             :class:`initreg.SmartInit`. They apply to both sources. For rules of its own, pass a
@@ -240,7 +202,7 @@ def diff(
 
     >>> initreg.diff("base.npz", "tuned.safetensors").is_same  # doctest: +SKIP
     """
-    return compare_sources(a, b, rtol, atol, by, options)
+    return compare_sources(a, b, rtol, atol, by, options, progress=progress)
 
 
 def compare_sources(
@@ -251,6 +213,7 @@ def compare_sources(
     by: str | None,
     options: Any,
     watching: Callable[[str, LazyArray], Watch | None] = lambda name, array: None,
+    progress: Progress | bool | None = None,
 ) -> Diff:
     """What :func:`diff` does.
 
@@ -262,6 +225,7 @@ def compare_sources(
         by: by which of their names arrays are matched.
         options: those of opening and the rules.
         watching: for the name and the array of B, what is given the differences piece by piece.
+        progress: as for :func:`diff`.
     """
     _check_tolerance(rtol, "rtol")
     _check_tolerance(atol, "atol")
@@ -287,7 +251,8 @@ def compare_sources(
         def compared(mine: LazyArray, other: LazyArray) -> Difference:
             return compare(mine, other, rtol, atol, watching(other.name, other))
 
-        found = tuple(_compared(restore, theirs, compared))
+        with shown(progress) as report:
+            found = tuple(_compared(restore, theirs, compared, report))
         label = " + ".join(each.label for each in maps)
         return Diff(label, theirs.label, found, _how(restore.plan))
 
@@ -302,18 +267,29 @@ def _how(plan: Plan) -> str:
     return "; ".join(dict.fromkeys(str(way) for way in plan.ways if str(way)))
 
 
-def _compared(restore: Restore, theirs: ArrayMap, compared: Compared) -> Iterator[ArrayDiff]:
+def _compared(
+    restore: Restore, theirs: ArrayMap, compared: Compared, report: Progress | None
+) -> Iterator[ArrayDiff]:
     """The result for each array of B, and then for those that only A has."""
     left: list[Row] = []
+    rows: list[Row] = []
     for row in restore.plan:
         # Axes of length 1, which a restore adds or removes, are a difference. A dtype that is not
         # restored into another one can still be compared with it.
-        if row.kind in _PAIRS and row.array_shape == row.shape:
-            yield _of_pair(restore.array_of(row), theirs[row.name], row, compared)
-        elif row.kind in _PAIRS:
-            yield ArrayDiff(row.name, "shape", _other(row), _shapes(row), _dtypes(row))
+        if row.kind in _PAIRS:
+            rows.append(row)
         elif row.kind is not Kind.OVERRIDDEN and row.kind is not Kind.DROPPED:
             left.append(row)
+    pairs = [row for row in rows if row.array_shape == row.shape]
+    both = (at_hand([restore.array_of(r) for r in pairs]), at_hand([theirs[r.name] for r in pairs]))
+    done = Done(report, (theirs[row.name] for row in pairs))
+    for row in rows:
+        if row.array_shape == row.shape:
+            mine, other = (next(each) for each in both)
+            yield _of_pair(mine, other, row, compared)
+            done.add(other)
+        else:
+            yield ArrayDiff(row.name, "shape", _other(row), _shapes(row), _dtypes(row))
     for row in left:
         kind = "only in B" if row.in_target else "only in A"
         yield ArrayDiff(row.name, kind, "", _shapes(row), _dtypes(row))

@@ -95,7 +95,7 @@ def dump(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[ReadingOptions],
 ) -> Dumped:

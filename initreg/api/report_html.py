@@ -12,7 +12,8 @@ from string import Template
 from typing import Any, NamedTuple
 
 from initreg import __version__
-from initreg.api.diffing import ArrayDiff, Diff
+from initreg.api.diffing import Diff
+from initreg.api.layer_diffs import ArrayDiff
 from initreg.api.reported import ReportedArray, ReportedSource
 from initreg.arrays.heat_maps import HeatMap
 from initreg.arrays.statistics import Statistics

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from initreg.api.diffing import ArrayDiff
+from initreg.api.layer_diffs import ArrayDiff
 from initreg.arrays.heat_maps import HeatMap
 from initreg.arrays.statistics import Statistics
 

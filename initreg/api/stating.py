@@ -9,8 +9,10 @@ from typing import Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.progressing import Done, shown
+from initreg.arrays.saved import Progress
 from initreg.arrays.statistics import Statistics, statistics, together
-from initreg.arrays.streaming import position
+from initreg.arrays.streaming import at_hand, position
 from initreg.errors import InitregError
 from initreg.names import as_read, natural, separator
 from initreg.option_spelling import option
@@ -165,7 +167,7 @@ class Stats:
             wrong = verdict(found, is_bad=True)
         hidden = len(self.arrays) - LIMIT
         more = f"... and {plural(hidden, 'array')} more: print(stats)" if hidden > 0 else ""
-        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 11), more)
+        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 12), more)
         last = f"<p>{text(self.footer()[-1])}</p>"
         return notebook(wrong, f"<p><code>{text(self.source)}</code></p>", body, last)
 
@@ -232,15 +234,18 @@ def _figures(total: Statistics) -> str:
 
 
 @spelt_out(SourceOptions)
-def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
+def stats(
+    source: Any, *, progress: Progress | bool | None = None, **options: Unpack[SourceOptions]
+) -> Stats:
     """Statistics of the values of one source, or of a chain: mean, spread, range, zeros, NaN.
 
-    Arrays are read in pieces of at most 8 MB. Those of more than 64 MB are read twice, once for the range
-    of their histogram.
+    Arrays are read in pieces of at most 8 MB. Those of more than 64 MB are read twice, once for the
+    range of their histogram.
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes. In a chain the last array of a name
             counts.
+        progress: as for :func:`initreg.diff`, with the bytes of the arrays.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation``, ``storage_options`` and the rules, as for :class:`initreg.SmartInit`.
 
@@ -258,11 +263,14 @@ def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
         maps = open_chain(flatten(source, like), stack)
         arrays = merged(maps)
         found: dict[str, ArrayStats] = {}
-        for name in sorted(arrays, key=lambda name: position(arrays[name])):
-            array = arrays[name]
-            spec, why = array.spec, str(array.spec.unreadable or "")
-            values = None if why or spec.opaque is not None else statistics(array)
-            found[name] = ArrayStats(name, spec.shape, spec.dtype, 1, values, why, spec.nbytes)
+        names = sorted(arrays, key=lambda name: position(arrays[name]))
+        with shown(progress) as report:
+            done = Done(report, arrays.values())
+            for name, array in zip(names, at_hand([arrays[n] for n in names]), strict=True):
+                spec, why = array.spec, str(array.spec.unreadable or "")
+                values = None if why or spec.opaque is not None else statistics(array)
+                found[name] = ArrayStats(name, spec.shape, spec.dtype, 1, values, why, spec.nbytes)
+                done.add(array)
         label = " + ".join(each.label for each in maps)
     ordered = tuple(found[name] for name in arrays)
     return Stats(label, ordered, together(a.values for a in ordered if a.values is not None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ class Difference:
         cosine: the cosine of the angle between both, as vectors. None if one of them is all 0, or
             if their squares are too large for a float.
         is_equal: whether the bits of both are equal, in one dtype.
+        norms: the norms of A and of B, and that of their difference, without values that are not
+            finite. None for values without differences.
     """
 
     count: int
@@ -47,6 +49,12 @@ class Difference:
     mean_relative: float | None
     cosine: float | None
     is_equal: bool
+    norms: tuple[float, float, float] | None = None
+
+    @property
+    def moved(self) -> float | None:
+        """The norm of the difference as a part of the norm of B. None if that is 0 or unknown."""
+        return self.norms[2] / self.norms[1] if self.norms and self.norms[1] else None
 
     def text(self) -> str:
         """The figures in words."""
@@ -61,10 +69,49 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures by name. What is not finite in JSON is a text."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+        found = {name: _plain(getattr(self, name)) for name in self.__slots__}
+        return found | {"moved": _plain(self.moved)}
+
+
+def all_together(found: Sequence[Difference]) -> Difference:
+    """Several differences, as if their arrays were one. There is at least one."""
+    numbers = [each for each in found if each.norms is not None]
+    count, differing, beyond = (
+        sum(getattr(each, name) for each in found) for name in ("count", "differing", "beyond")
+    )
+    is_equal = all(each.is_equal for each in found)
+    if not numbers:
+        return Difference(count, differing, beyond, *(None,) * 5, is_equal)
+    norms = [math.hypot(*(each.norms[i] for each in numbers if each.norms)) for i in range(3)]
+    known = [each for each in numbers if each.cosine is not None and each.norms]
+    dot = math.fsum((e.cosine or 0) * e.norms[0] * e.norms[1] for e in known if e.norms)
+    length = norms[0] * norms[1]
+    relative = [each for each in numbers if each.largest_relative is not None]
+    size = sum(each.count for each in relative)
+    return Difference(
+        count,
+        differing,
+        beyond,
+        _largest(each.largest for each in numbers),
+        math.fsum((each.mean or 0) * each.count for each in numbers)
+        / max(sum(each.count for each in numbers), 1),
+        _largest(each.largest_relative for each in relative) if relative else None,
+        math.fsum((e.mean_relative or 0) * e.count for e in relative) / size if size else None,
+        (1.0 if is_equal else max(-1.0, min(1.0, dot / length))) if length else None,
+        is_equal,
+        (norms[0], norms[1], norms[2]),
+    )
+
+
+def _largest(values: Iterable[float | None]) -> float:
+    """The largest value. It is NaN if one of them is."""
+    found = [each for each in values if each is not None]
+    return next((each for each in found if each != each), max(found, default=0.0))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
@@ -142,7 +189,7 @@ class _Sums:
         self._count = self._differing = self._beyond = self._relative_count = 0
         self._largest = self._largest_relative = 0.0
         self._sum = self._relative_sum = 0.0
-        self._dot = self._mine = self._theirs = 0.0
+        self._dot = self._mine = self._theirs = self._distance = 0.0
         self._is_number = True
 
     def add(self, mine: Array, theirs: Array, is_number: bool) -> None:
@@ -190,6 +237,8 @@ class _Sums:
         with np.errstate(over="ignore"):  # sums of very large differences are infinite
             self._differing += int(equal.size - np.count_nonzero(equal))
             self._beyond += int(within.size - np.count_nonzero(within))
+            finite = distance[np.isfinite(distance)]
+            self._distance += float(np.vdot(finite, finite))
             if distance.size:
                 self._largest = float(np.maximum(self._largest, distance.max()))
                 self._sum += float(distance.sum())
@@ -224,6 +273,7 @@ class _Sums:
             self._relative_sum / count if count else None,
             cosine,
             self._is_equal,
+            (math.sqrt(self._mine), math.sqrt(self._theirs), math.sqrt(self._distance)),
         )
 
 

@@ -33,8 +33,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
-        "one wins",
+        help="a file, a folder or the prefix of a checkpoint, or code that builds a model, as "
+        "module:callable or file.py:callable; if several have a name, the last one wins",
     )
 
 
@@ -70,8 +70,6 @@ def sources_with_rules(options: argparse.Namespace, sources: Sequence[str]) -> l
             raise RuleError(
                 f"--for {source}: this is not one of the sources. They are {', '.join(sources)}"
             )
-    if not (own or scoped):
-        return list(sources)
     return [
         _with_rules(options, source, own.get(source, ()), scoped.get(source)) for source in sources
     ]
@@ -83,9 +81,16 @@ def _with_rules(
     files: Sequence[str],
     scoped: argparse.Namespace | None,
 ) -> Any:
-    """One source, as a SmartInit if it has rules or options of its own."""
+    """One source, as a SmartInit if it has rules or options of its own. What is named as code is
+    what the code builds: a model."""
+    given: Any = source
+    if ":" in source and "://" not in source:
+        from initreg.cli.onto_option import built, is_code
+
+        if is_code(source):
+            given = built(source)
     if not files and scoped is None:
-        return source
+        return given
     from initreg.api.smart_init import SmartInit
     from initreg.storage.locating import takes_options
 
@@ -97,7 +102,7 @@ def _with_rules(
         opening |= opening_of(scoped)
         rules = {**rules_of(scoped)}
     rules["rules"] = [*files, *rules.get("rules", ())]
-    return SmartInit(source, **opening, **{name: rule for name, rule in rules.items() if rule})
+    return SmartInit(given, **opening, **{name: rule for name, rule in rules.items() if rule})
 
 
 def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> None:
@@ -108,14 +113,13 @@ def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> 
         rules: what :func:`add_rules` returned.
     """
     names = [*_OPENING, "storage_options", *(action.dest for action in rules._group_actions)]
-    parser.add_argument(
+    rules.add_argument(
         "--for",
         dest="for_source",
         action=For,
         options=names,
         metavar="SOURCE",
-        help="the rules and the options of opening after this are for one source, given as it is "
-        "typed here, up to the next --for; its own rules come before those of all sources",
+        help="what follows is for this source, up to the next --for",
     )
 
 

@@ -21,8 +21,8 @@ from types import ModuleType
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
-# What is left out: information and warnings, by the letter that a line of such a log begins with, and
-# errors about libraries of GPUs, which most machines do not have.
+# What is left out: information and warnings, by the letter that a line of such a log begins with,
+# and errors about libraries of GPUs, which most machines do not have.
 _FILTER = rb"""
 import os, re, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)

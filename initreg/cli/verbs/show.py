@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from initreg.api.showing import Showing
 
 _FORMATS = ("csv", "json", "npy")  # those of initreg.api.showing, which parsing does not import
-SUMMARY = "Show the values of arrays, as numpy prints them, or as CSV, JSON or npy."
+SUMMARY = "Show values as numpy prints them, or as CSV, JSON or npy."
+EXAMPLES = (
+    ("initreg show model.npz fc/kernel", "a summary, if it is large"),
+    ("initreg show model.npz 'fc/kernel[2:4, ..., ::-1]'", "a part"),
+    ("initreg show model.npz fc/bias --to csv", "for a spreadsheet"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
