@@ -357,8 +357,8 @@ def saver_for(path: Any) -> str:
     fitting = [ending for ending in endings if name.endswith(ending)]
     if not fitting and opened is not None:
         raise UnknownFormat(
-            f"{opened.label}: its name does not say in which format to save. Name the format, with "
-            f"format= of save or to= of convert: {', '.join(sorted(set(endings.values())))}"
+            f"{opened.label}: its name does not say in which format to save. Name the format: "
+            f"{', '.join(sorted(set(endings.values())))}"
         )
     if not fitting:
         raise UnknownFormat(

@@ -179,7 +179,7 @@ class OpenFile:
         count = target.write(piece)
         if count is None:
             if isinstance(target, io.RawIOBase):
-                raise BlockingIOError("it does not wait until there is room. Use a blocking file")
+                raise OSError("it does not wait until there is room. Use a blocking file")
             return len(piece)  # of a file that does not say
         if not 0 < count <= len(piece):
             raise OSError(f"write() returned {count!r}")

@@ -334,7 +334,7 @@ def test_the_format(tmp_path: Path) -> None:
     """It is that of the name, or has to be given."""
     refused(
         io.BytesIO(),
-        r"its name does not say in which .*format= of save",
+        r"its name does not say in which format to save\. Name the format: h5, npz",
         UnknownFormat,
         format=None,
     )
