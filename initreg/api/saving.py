@@ -200,7 +200,9 @@ def convert(
         _refuse_unreadable(arrays, text)
         if switch(dry_run, "dry_run"):
             is_elsewhere = opened is not None or is_remote(path)
-            rehearsal = Rehearsal(text, is_elsewhere)
+            if opened is not None:
+                opened.check()
+            rehearsal = Rehearsal(text, is_elsewhere, opened is not None)
             with suppress(Enough):
                 default_registry().save(name, arrays, rehearsal, saving)
             return cast("Path", path) if is_elsewhere else rehearsal.result

@@ -47,12 +47,17 @@ class OneFile(Output):
     """The output of a format that may write only one file."""
 
     def file(self, name: str | None = None, like: Any = ()) -> Path:
-        if name not in (None, self.path.name):
-            raise InitregError(
-                f"{self.path}: this format has several files, such as {name!r}, and an open file "
-                "takes one. Save to a path or a URL, or in another format"
-            )
+        refuse_second(str(self.path), self.path.name, name)
         return super().file(name, like)
+
+
+def refuse_second(label: str, expected: str, name: str | None) -> None:
+    """Raise InitregError if a format asks for another file than the one that there can be."""
+    if name not in (None, expected):
+        raise InitregError(
+            f"{label}: this format has several files, such as {name!r}, and an open file takes "
+            "one. Save to a path or a URL, or in another format"
+        )
 
 
 def destination_of(obj: Any) -> Destination | None:

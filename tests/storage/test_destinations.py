@@ -330,6 +330,22 @@ def test_formats_of_several_files() -> None:
         assert file.getvalue() == b"before"
 
 
+def test_a_dry_run() -> None:
+    """It says what the save would say, and writes nothing."""
+    file: Any = io.BytesIO(b"before")
+    file.seek(0, 2)
+    assert initreg.convert(ARRAYS, file, to="npz", dry_run=True) is file
+    assert (file.getvalue(), file.tell()) == (b"before", 6)
+    with pytest.raises(InitregError, match="<BytesIO 'file'>: this format has several files"):
+        initreg.convert(ARRAYS, file, to="tf_checkpoint", dry_run=True)
+    file.seek(0)
+    with pytest.raises(InitregError, match="6 bytes come after its position"):
+        initreg.convert(ARRAYS, file, to="npz", dry_run=True)
+    text: Any = io.StringIO()
+    with pytest.raises(InitregError, match="it takes text"):
+        initreg.convert(ARRAYS, text, to="npz", dry_run=True)
+
+
 def test_the_format(tmp_path: Path) -> None:
     """It is that of the name, or has to be given."""
     refused(
