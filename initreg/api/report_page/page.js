@@ -178,13 +178,12 @@
   ];
 
   function nameOf(node) {
-    const text = node.label || "(empty)";
     const found = el("span", { class: "name" });
-    const word = node.folded ? words.find((each) => text.toLowerCase().includes(each)) : undefined;
-    // Lower case may be longer than the text, and the place another one then.
-    const at = word && text.length === text.toLowerCase().length ? text.toLowerCase().indexOf(word) : -1;
-    if (at < 0) found.append(text);
-    else found.append(text.slice(0, at), el("mark", {}, text.slice(at, at + word.length)), text.slice(at + word.length));
+    const text = node.label || "(empty)";
+    const patterns = node.folded ? words.map((word) => word.replace(/[^\p{L}\p{N}\s]/gu, "\\$&")) : [];
+    // Every second part is one that matches, because of the group.
+    const parts = patterns.length ? text.split(new RegExp(`(${patterns.join("|")})`, "i")) : [text];
+    found.append(...parts.map((part, i) => (i % 2 ? el("mark", {}, part) : part)));
     return found;
   }
 
