@@ -18,6 +18,7 @@ from initreg.errors import printable as printable
 from initreg.names import as_read, plain
 from initreg.option_spelling import either, join
 from initreg.specs import ArraySpec
+from initreg.store_paths import StorePath
 
 GATES = "gates"  # how the text of a change begins that says the order of gates
 
@@ -90,7 +91,7 @@ def code_text(value: Any) -> str:
     if isinstance(value, type) or (hasattr(value, "newbyteorder") and hasattr(value, "kind")):
         return code_text(getattr(value, "__name__", None) or value.name)  # a dtype
     if isinstance(value, os.PathLike):
-        return code_text(os.fspath(value))
+        return code_text(str(value) if isinstance(value, StorePath) else os.fspath(value))
     if isinstance(value, re.Pattern):
         return _regex_text(value)
     if callable(value):

@@ -23,6 +23,7 @@ from initreg.plan.rows import RESTORED, By, Hint, Kind, Row
 from initreg.plan.transposing import Layers, study
 from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec, VariableSpec
+from initreg.store_paths import StorePath
 from initreg.wording import code_text, options_text
 
 _FEW_NAMES = 50  # on one side only: a misspelt name is looked for among at most so many
@@ -243,7 +244,9 @@ class Hinting:
         """
         link = self._links[number]
         alone = len(self._links) == 1
-        path = isinstance(link.source, (str, os.PathLike))
+        path = isinstance(link.source, (str, os.PathLike)) and not isinstance(
+            link.source, StorePath
+        )
         name = "source" if alone else _expression(self._source, link.source) or "source"
         code = code_text(os.fspath(link.source)) if path else name
         opening = options_text(link.opening.typed())

@@ -80,15 +80,15 @@ class Report:
         """Write the page, whole or not at all.
 
         Args:
-            path: where to: a name that ends in ``.html``. A page that is there is replaced.
+            path: where to: a path or a URL that ends in ``.html``. A page that is there is replaced.
 
         Raises:
             UnwritableFile: it cannot be written, or has another ending.
         """
-        from initreg.storage.output import written
+        from initreg.storage.uploading import written_to
 
         check_ending(path)
-        with written(path) as output:
+        with written_to(path, alone=True) as output:
             output.file().write_text(self.to_html(), "utf-8")
 
     def to_text(self) -> str:

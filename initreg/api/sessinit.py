@@ -129,7 +129,7 @@ class JustCurrentSession(SmartInit):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def init(self, target: Any) -> Any:
+    def init(self, target: Any, *, progress: Any = None) -> Any:
         return self.plan(target)  # without the warning in the log
 
 

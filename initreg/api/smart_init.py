@@ -11,7 +11,9 @@ from typing import Any, Unpack
 from initreg.api import chain
 from initreg.api.chain import Chain, Link, Typed, flatten
 from initreg.api.opening_options import SourceOptions, spelt_out, split, switch
+from initreg.api.progressing import shown
 from initreg.api.restoring import Restore
+from initreg.arrays.saved import Progress
 from initreg.errors import RuleError
 from initreg.names import Patterns, plain
 from initreg.option_spelling import option as option_text
@@ -212,7 +214,7 @@ class SmartInit(Chain):
         with _gc_paused(), ExitStack() as stack:
             return self._restore(target, stack).plan
 
-    def init(self, target: Any) -> Plan:
+    def init(self, target: Any, *, progress: Progress | bool | None = None) -> Plan:
         """Write each variable of ``target`` that a source has an array for.
 
         There is one warning for each kind of thing to know: names on one side only, and arrays
@@ -221,6 +223,8 @@ class SmartInit(Chain):
         Args:
             target: a TF1 session, ``tf.Variable``s, a ``tf.Module``, a Keras model, or a dict of
                 numpy arrays, which are filled in place.
+            progress: a function that is called with the bytes that are read, and with all bytes.
+                True shows a bar on a terminal or in a notebook.
 
         Returns:
             The plan that was carried out.
@@ -248,7 +252,8 @@ class SmartInit(Chain):
                 raise error
             restore.check_states()
             restore.warn()
-            restore.write(atomic=self.atomic)
+            with shown(progress) as report:
+                restore.write(atomic=self.atomic, report=report)
             return restore.plan
 
     @property

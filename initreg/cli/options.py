@@ -119,8 +119,7 @@ def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> 
         action=For,
         options=names,
         metavar="SOURCE",
-        help="the rules and the options of opening after this are for one source, given as it is "
-        "typed here, up to the next --for; its own rules come before those of all sources",
+        help="what follows is for this source, up to the next --for",
     )
 
 

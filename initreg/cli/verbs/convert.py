@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.cli.flags import flags
 from initreg.cli.options import (
+    add_for,
     add_opening,
     add_rules,
     add_sources,
@@ -20,11 +20,12 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
-from initreg.cli.printing import show_json
+from initreg.cli.printing import show, show_json
 from initreg.cli.screen import show_fitted
-from initreg.errors import RuleError
+from initreg.errors import RuleError, SourceNotFound
 
 if TYPE_CHECKING:
+    from initreg.arrays.array_map import ArrayMap
     from initreg.rules.keywords import Rules
 
 SUMMARY = "Write the arrays of sources into one file, of any format."
@@ -47,9 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a destination that is a source, is of another format, or has other arrays",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show what would be written, and write nothing",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="with --dry-run, show every name, however many there are"
+    )
     add_opening(parser)
     add_saving(parser)
     rules = add_rules(parser)
+    add_for(parser, rules)
     rules.add_argument(
         "--reverse",
         metavar="FILE",
@@ -69,7 +79,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shard-size",
         metavar="SIZE",
-        help="the largest size of one file, such as 5GB (safetensors only)",
+        help="the largest file, such as 5GB (safetensors only)",
     )
     group.add_argument(
         "--manifest",
@@ -80,8 +90,7 @@ def add_saving(parser: argparse.ArgumentParser) -> None:
         "--metadata",
         metavar="KEY=VALUE",
         action="append",
-        help="a text to save beside the arrays, in addition to those of the sources; may be given "
-        "several times (safetensors only)",
+        help="a text to save beside the arrays, with those of the sources (safetensors only)",
     )
 
 
@@ -106,8 +115,12 @@ def run(options: argparse.Namespace) -> int:
             manifest=options.manifest,
             metadata=metadata_of(options),
             progress=progress,
+            dry_run=options.dry_run,
         )
         names = overridden(maps)
+        if options.dry_run:
+            _show_rehearsal(options, maps, str(path), names)
+            return 0
     found = written_to(path, options.to)
     if options.json:
         show_json(found | {"overridden": names} if names else found)
@@ -138,6 +151,37 @@ def _rules(options: argparse.Namespace) -> Rules:
     if not made:
         raise RuleError(f"--reverse {options.reverse[0]}: there are no rules to undo")
     return made.reversed()
+
+
+def _show_rehearsal(
+    options: argparse.Namespace,
+    maps: Sequence[ArrayMap],
+    path: str,
+    names: Mapping[str, Sequence[str]],
+) -> None:
+    """Print what would be written, and what it would replace."""
+    from initreg.api.chain import merged
+    from initreg.plugin.installed import default_registry
+    from initreg.plugin.source import Source
+    from initreg.wording import names_text, plural, printable, shape_text, size_text
+
+    specs = [array.spec for array in merged(maps).values()]
+    nbytes = sum(spec.nbytes or 0 for spec in specs)
+    try:
+        replaces = bool(default_registry().probe(Source(path)).source)
+    except SourceNotFound:  # also for the prefix of a checkpoint
+        replaces = False
+    if options.json:
+        arrays = [{"name": s.name, "shape": list(s.shape), "dtype": s.dtype} for s in specs]
+        found = {"path": path, "arrays": arrays, "nbytes": nbytes, "replaces": replaces}
+        show_json(found | {"dry_run": True} | ({"overridden": names} if names else {}))
+        return
+    what = f"{plural(len(specs), 'array')} of {size_text(nbytes)}"
+    show(f"{printable(path)}: would be written, with {what}" + ", and replaced" * replaces)
+    entries = [(printable(s.name), f"{shape_text(s.shape)} {s.dtype}") for s in specs]
+    for line in names_text(entries, None if options.all else 20, more="--all shows them all"):
+        show("  " + line)
+    show_overridden(names)
 
 
 def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
@@ -177,21 +221,7 @@ def written_text(found: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     """A function that shows the bytes done and all bytes, or None if stderr is not a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
+    from initreg.api.progressing import shown
 
-    bars: list[Any] = []  # made with its total, so that it never shows a bar without one
-
-    def show(done: int, total: int) -> None:
-        if not bars:
-            bars.append(tqdm(total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr))
-        bars[0].total = total
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars:
-            bar.close()
+    with shown(True) as report:
+        yield report

@@ -130,10 +130,10 @@ def _print(arrays: Showing, to: str) -> None:
 
 def _write(arrays: Showing, to: str, path: str) -> None:
     """Write values into a file, whole or not at all."""
-    from initreg.storage.output import written
     from initreg.storage.paths import real
+    from initreg.storage.uploading import written_to
 
-    with written(path) as output:
+    with written_to(path, alone=True) as output:
         if str(output.path) in set(map(real, arrays.opened.files)):
             raise UnwritableFile(f"{path}: the values are read from this file. Name another one")
         with open(output.file(), "wb") as file:

@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         options.source,
         manifest=options.manifest,
         finite=not options.allow_nonfinite,
+        progress=True,
         **opening_of(options),
     )
     if options.json:
