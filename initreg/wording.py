@@ -9,7 +9,6 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +16,7 @@ from initreg import dtypes, folding
 from initreg.errors import printable as printable
 from initreg.names import as_read, plain
 from initreg.option_spelling import either, join
+from initreg.records import record
 from initreg.specs import ArraySpec
 from initreg.store_paths import StorePath
 
@@ -143,7 +143,7 @@ def options_text(options: Mapping[str, Any]) -> str:
     return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Line:
     """Names that share a note.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from initreg.plan.matching import SlotFinder, is_fit
 from initreg.plan.plan import Plan
 from initreg.plan.rows import RESTORED, By, Hint, Kind, Row
 from initreg.plan.transposing import Layers, study
+from initreg.records import replace
 from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec, VariableSpec
 from initreg.store_paths import StorePath

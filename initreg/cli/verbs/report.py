@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
             rtol=options.rtol,
             atol=options.atol,
             by=options.by,
+            progress=True,
             **given,
         )
     if options.output is not None:
