@@ -18,13 +18,16 @@ from initreg import (
     Claim,
     LayerSpec,
     OpenOptions,
+    Output,
+    Saved,
+    SaveOptions,
     Source,
     Target,
     TargetError,
     VariableSpec,
     hookimpl,
 )
-from initreg_targets import reading
+from initreg_targets import keras_files, reading
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
 from initreg_targets.keeping import PutBack, can_keep, keep_values
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from initreg.format_tools.living import LivingArrays
 
 initreg_takes = ("a Keras model or layer",)
+initreg_endings = keras_files.ENDINGS
 # What is not state of the model itself.
 _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer")
 
@@ -66,6 +70,11 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     model = reading.target_of(source, initreg_target, "not a Keras model or layer")
     return model.living()  # type: ignore[no-any-return]
+
+
+@hookimpl
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    keras_files.save(arrays, output, options)
 
 
 class Model(Variables):
@@ -244,7 +253,7 @@ class Model(Variables):
             part = self._takers.get(spec.name)
             return None if part is None else part.reads(spec.name)
 
-        return reading.living(self.label, specs, self._by_name, of_part)
+        return reading.living(self.label, specs, self._by_name, of_part, self._model)
 
     def layers(self) -> Mapping[str, LayerSpec]:
         """See ``initreg.Target``."""
