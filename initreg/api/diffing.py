@@ -99,7 +99,12 @@ class Diff:
         return layer_diffs(self.arrays, depth)
 
     def to_text(
-        self, limit: int | None = 20, *, fold: bool = False, depth: int | None = None
+        self,
+        limit: int | None = 20,
+        *,
+        fold: bool = False,
+        depth: int | None = None,
+        width: int | None = None,
     ) -> str:
         """What is different, the largest differences first, in at most ``limit`` lines for each
         kind.
@@ -108,11 +113,12 @@ class Diff:
             limit: the most lines, None for all.
             fold: a line for each layer that differs, in their order, instead of one for each array.
             depth: the same for :meth:`layers` of this depth.
+            width: the columns of a terminal, which a table is to fit. None for any width.
         """
         lines = [f"A  {self.a}", f"B  {self.b}"]
         lines += [self.how] if self.how else []
         if fold or depth is not None:
-            lines += layer_lines(self.layers(depth), limit)
+            lines += layer_lines(self.layers(depth), limit, width)
             lines.append(self.summary)
             return join("\n", lines)
         for what, found in self.groups():

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
+from initreg.api.collecting import gc_paused
 from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.api.progressing import Done, shown
 from initreg.arrays.array_map import ArrayMap
@@ -44,12 +45,13 @@ def open(  # the name that people know from gzip, zipfile and safetensors
     """
     opening, rules = split(options, "open")
     opening.check_options([source])
-    opened = opening.open(source)
-    try:
-        return opened.apply(**rules) if rules else opened
-    except BaseException:
-        opened.close()
-        raise
+    with gc_paused():
+        opened = opening.open(source)
+        try:
+            return opened.apply(**rules) if rules else opened
+        except BaseException:
+            opened.close()
+            raise
 
 
 @spelt_out(SourceOptions)
@@ -86,7 +88,7 @@ def load(
     """
     opening, rules = split(options, "load")
     like = Link(None, opening, (Rules.of(**rules),))
-    with ExitStack() as stack:
+    with gc_paused(), ExitStack() as stack:
         suppliers = merged(open_chain(flatten(source, like), stack))
         names = sorted(suppliers, key=lambda name: position(suppliers[name]))
         if part is not None:

@@ -354,7 +354,7 @@ def _described(
 
 def path_text(path: Any) -> str:
     """A path, or a URL that may be a UPath, as text."""
-    return str(path) if hasattr(path, "fs") else os.fspath(path)
+    return str(path) if is_remote(path) else os.fspath(path)
 
 
 def saver_for(path: Any) -> str:

@@ -113,14 +113,13 @@ def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> 
         rules: what :func:`add_rules` returned.
     """
     names = [*_OPENING, "storage_options", *(action.dest for action in rules._group_actions)]
-    parser.add_argument(
+    rules.add_argument(
         "--for",
         dest="for_source",
         action=For,
         options=names,
         metavar="SOURCE",
-        help="the rules and the options of opening after this are for one source, given as it is "
-        "typed here, up to the next --for; its own rules come before those of all sources",
+        help="what follows is for this source, up to the next --for",
     )
 
 

@@ -13,7 +13,7 @@ from initreg.merging.inputs import Input, Seen, size_of
 from initreg.merging.lora_arrays import Update, Updated
 from initreg.merging.parameters import Parameters
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, REPLACED, MergePart, MergeRow
-from initreg.option_spelling import option
+from initreg.option_spelling import either, option
 from initreg.wording import printable, shape_text
 
 Value = LazyArray | Updated
@@ -160,9 +160,9 @@ class Adding:
             remedy = (
                 "Shapes of other kernels say that the model has its inputs first, as Keras has, "
                 "and the adapter says otherwise. Pass "
-                + option("fan_in_fan_out", True)
+                + either("fan_in_fan_out=True", "--fan-in-fan-out yes")
                 + " or "
-                + option("fan_in_fan_out", False)
+                + either("fan_in_fan_out=False", "--fan-in-fan-out no")
             )
             note = "a square kernel, of which the inputs may be either axis"
             self._fault(name, note, remedy)

@@ -13,7 +13,7 @@ from initreg.merging.combined import Combined, Method, Settings
 from initreg.merging.inputs import Input, Seen
 from initreg.merging.parameters import Parameters, named
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, TAKEN, MergePart, MergeRow
-from initreg.option_spelling import option
+from initreg.option_spelling import either, option
 from initreg.wording import printable, shape_text
 
 Value = LazyArray | Combined
@@ -199,7 +199,7 @@ class Deciding:
             raise RuleError(
                 named("weight", list(settings.weights))
                 + f": the weights for {printable(name)} add up to 0, and the average is divided by "
-                "that. Give others, or pass " + option("normalize", False)
+                "that. Give others, or pass " + either("normalize=False", "--normalize no")
             )
         shape = next(iter(have.values())).shape
         inputs_ = tuple(inputs.values())

@@ -21,6 +21,7 @@ from initreg.cli.options import (
     sources_of,
 )
 from initreg.cli.printing import show, show_json
+from initreg.cli.screen import show_fitted
 from initreg.errors import RuleError, SourceNotFound
 
 if TYPE_CHECKING:
@@ -70,28 +71,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_saving(parser: argparse.ArgumentParser) -> None:
     """Add the options of saving."""
-    parser.add_argument(
-        "--to", metavar="FORMAT", help="the format to write, whatever the extension"
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("saving", "How the file is written.")
+    group.add_argument("--to", metavar="FORMAT", help="the format to write, whatever the extension")
+    group.add_argument(
         "--compress", action="store_true", help="compress the arrays (npz and HDF5 only)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--shard-size",
         metavar="SIZE",
-        help="the largest size of one file, such as 5GB (safetensors only)",
+        help="the largest file, such as 5GB (safetensors only)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--manifest",
         action="store_true",
         help="write digests beside the file, for 'initreg verify'",
     )
-    parser.add_argument(
+    group.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
         action="append",
-        help="a text to save beside the arrays, in addition to those of the sources; may be given "
-        "several times (safetensors only)",
+        help="a text to save beside the arrays, with those of the sources (safetensors only)",
     )
 
 
@@ -126,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found | {"overridden": names} if names else found)
     else:
-        show(written_text(found))
+        show_fitted(written_text(found))
         show_overridden(names)
     return 0
 
@@ -190,10 +189,10 @@ def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
     from initreg.wording import names_text, plural
 
     if names:
-        show(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
+        show_fitted(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
         entries = [(name, "from " + ", not ".join(labels[::-1])) for name, labels in names.items()]
         for line in names_text(entries, None):
-            show("  " + line)
+            show_fitted("  " + line)
 
 
 def written_to(path: Path | str, format: str | None) -> dict[str, Any]:

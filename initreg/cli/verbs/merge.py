@@ -17,7 +17,8 @@ from initreg.cli.options import (
     rules_of,
     sources_with_rules,
 )
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import RuleError, SourceNotFound
 
@@ -25,12 +26,13 @@ from initreg.errors import RuleError, SourceNotFound
 _METHODS = (
     *("average", "ema", "lerp", "slerp", "task", "ties", "dare-linear", "dare-ties", "lora"),
 )
+_SWITCH = {"yes": True, "no": False}
 _PER_SOURCE = ("weight", "density")
 _NUMBERS = ("t", "decay", "factor")
-SUMMARY = "Merge models into one: average, EMA, slerp, task arithmetic, TIES, DARE, or LoRA."
+SUMMARY = "Merge models: average, EMA, slerp, task arithmetic, TIES, DARE, or LoRA."
 EXAMPLES = (
-    ("initreg merge a.npz b.safetensors soup.npz", "the average of two models"),
-    ("initreg merge adapter new.npz --method lora --base old.npz", "LoRA in its model"),
+    ("initreg merge a.npz b.h5 soup.npz", "averages two models"),
+    ("initreg merge lora new.npz --method lora --base a.npz", "LoRA in its model"),
 )
 
 
@@ -39,65 +41,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="what is merged: files, folders, prefixes of checkpoints, or URLs",
+        help="what is merged, as for 'initreg diff', or adapters",
     )
     parser.add_argument(
         "destination",
         metavar="DESTINATION",
-        help="the file or the prefix of the checkpoint to write; its extension decides the format",
+        help="what to write; its extension decides the format",
     )
     parser.add_argument(
         "--method",
+        metavar="NAME",
         choices=_METHODS,
         default="average",
-        help="default: %(default)s. Sources of lora are adapters",
+        help=f"{', '.join(_METHODS[:-1])} or {_METHODS[-1]} (default: average)",
     )
-    parser.add_argument(
-        "--base",
-        metavar="SOURCE",
-        help="the model of which the others, or adapters, are changes",
-    )
+    parser.add_argument("--base", metavar="SOURCE", help="the model that the others are changes of")
     for name, metavar, what in (
-        ("weight", "[GLOB=]NUMBERS", "one for all sources, or for each: 0.7,0.3"),
-        ("density", "[GLOB=]NUMBERS", "the part of the changes that ties and dare keep"),
-        ("t", "[GLOB=]NUMBER", "where lerp and slerp go, from 0 to 1 (default: 0.5)"),
-        ("decay", "[GLOB=]NUMBER", "the part of the average that each source leaves"),
-        ("factor", "[GLOB=]NUMBER", "multiply the sum of the changes (default: 1)"),
+        ("weight", "NUMBERS", "one for all sources, or for each: 0.7,0.3"),
+        ("density", "NUMBERS", "the part of the changes that ties, dare keep"),
+        ("t", "NUMBER", "where lerp and slerp go, from 0 to 1"),
+        ("decay", "NUMBER", "what each source leaves of the average"),
+        ("factor", "NUMBER", "multiply the sum of the changes"),
     ):
         parser.add_argument(f"--{name}", metavar=metavar, action="append", help=what)
-    switch = argparse.BooleanOptionalAction
-    parser.add_argument("--normalize", action=switch, help="divide the sum by the weights")
+    parser.add_argument(
+        "--normalize", metavar="yes|no", choices=_SWITCH, help="divide the sum by the weights"
+    )
     parser.add_argument(
         "--rescale",
+        metavar="HOW",
         choices=("density", "l1", "none"),
-        help="how dare makes up for what it drops",
+        help="what dare drops, by: density, l1 or none",
     )
     parser.add_argument("--seed", type=int, metavar="NUMBER", help="of what dare drops")
     parser.add_argument(
         "--alpha", type=float, metavar="NUMBER", help="of an adapter that does not say it"
     )
     parser.add_argument(
-        "--fan-in-fan-out", action=switch, help="square kernels have their inputs first"
+        "--fan-in-fan-out",
+        metavar="yes|no",
+        choices=_SWITCH,
+        help="square kernels have their inputs first",
     )
     parser.add_argument(
         "--as-given", action="store_true", help="ema: the sources are in the right order"
     )
     parser.add_argument(
-        "--by", choices=("name", "place", "order"), help="by which names arrays are matched"
+        "--by",
+        metavar="WAY",
+        choices=("name", "place", "order"),
+        help="match arrays by name, place or order",
     )
     parser.add_argument(
         "--on-missing",
+        metavar="WHAT",
         choices=("error", "keep", "drop"),
         default="error",
-        help="arrays that some sources lack",
+        help="arrays that a source lacks: error, keep, drop",
     )
     parser.add_argument(
         "--on-conflict",
+        metavar="WHAT",
         choices=("error", "first", "last"),
         default="error",
-        help="counters and such that differ",
+        help="counters that differ: error, first or last",
     )
-    parser.add_argument("--dtype", help="of the floats of the result (default: the first one's)")
+    parser.add_argument("--dtype", help="of the floats of the result")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and write nothing")
     parser.add_argument("--force", action="store_true", help="replace what is at the destination")
     parser.add_argument("--all", action="store_true", help="show every name")
@@ -146,17 +155,19 @@ def run(options: argparse.Namespace) -> int:
             answer = found.to_dict()
             show_json(answer | ({"error": type(error).__name__} if error is not None else {}))
         else:
-            show(typed(found.plan.to_text(limit)))
+            show_fitted(typed(found.plan.to_text(limit)))
             for remedy in dict.fromkeys(row.remedy for row in found.plan.rows if row.remedy):
-                show(typed(remedy))
-            show("it would be written" if error is None else "it would fail: nothing written")
+                show_fitted(typed(remedy))
+            show_fitted(
+                "it would be written" if error is None else "it would fail: nothing written"
+            )
         return 0 if error is None else 1
     written = written_to(found.path, options.to)
     if options.json:
         show_json(found.to_dict() | written)
     else:
-        show(typed(found.plan.to_text(limit)))
-        show(written_text(written))
+        show_fitted(typed(found.plan.to_text(limit)))
+        show_fitted(written_text(written))
     return 0
 
 
@@ -168,8 +179,9 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         if getattr(options, name) is not None
     }
     for name in ("normalize", "rescale", "seed", "alpha", "fan_in_fan_out"):
-        if getattr(options, name) is not None:
-            found[name] = getattr(options, name)
+        value = getattr(options, name)
+        if value is not None:
+            found[name] = _SWITCH.get(value, value)
     return found | ({"as_given": True} if options.as_given else {})
 
 
