@@ -18,16 +18,13 @@ from initreg import (
     Claim,
     LayerSpec,
     OpenOptions,
-    Output,
-    Saved,
-    SaveOptions,
     Source,
     Target,
     TargetError,
     VariableSpec,
     hookimpl,
 )
-from initreg_targets import keras_files, reading
+from initreg_targets import reading
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
 from initreg_targets.keeping import PutBack, can_keep, keep_values
@@ -48,10 +45,12 @@ from initreg_targets.optimizer_states import optimizers_of, owned_by, states_of
 from initreg_targets.tf_variables import Variables
 
 if TYPE_CHECKING:
+    from initreg import Output, Saved, SaveOptions
     from initreg.format_tools.living import LivingArrays
 
 initreg_takes = ("a Keras model or layer",)
-initreg_endings = keras_files.ENDINGS
+initreg_endings = (".weights.h5", ".keras")
+initreg_opens_objects = True
 # What is not state of the model itself.
 _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer")
 
@@ -74,6 +73,8 @@ def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
 
 @hookimpl
 def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    from initreg_targets import keras_files
+
     keras_files.save(arrays, output, options)
 
 
