@@ -103,6 +103,26 @@ def test_names_of_other_formats_are_matched_by_their_places(tmp_path: Path) -> N
         np.testing.assert_allclose(value, (a + b) / 2, atol=1e-6)
 
 
+@pytest.mark.framework
+def test_models_in_memory_are_sources(tmp_path: Path) -> None:
+    """Two Keras models are averaged. Layers are linear, and so the outputs are averaged, too."""
+    import keras
+
+    def built(seed: int) -> Any:
+        own = np.random.default_rng(seed)
+        found = keras.Sequential([keras.layers.Dense(2, name="a")], name="net")
+        found.build((None, 3))
+        found.set_weights([own.normal(size=shape).astype("f4") for shape in ((3, 2), (2,))])
+        return found
+
+    models = [built(i) for i in range(3)]
+    done = initreg.merge(models[:2], tmp_path / "new.npz")
+    SmartInit(done.path).init(models[2])
+    inputs_ = rng.normal(size=(4, 3)).astype("f4")
+    one, other, found = (model(inputs_).numpy() for model in models)
+    np.testing.assert_allclose(found, (one + other) / 2, atol=1e-6)
+
+
 @pytest.mark.parametrize("on_missing", ["error", "keep", "drop"])
 def test_arrays_that_a_source_lacks(tmp_path: Path, on_missing: str) -> None:
     """They stop the merge with both sides shown; or what there is is merged, or they are left
