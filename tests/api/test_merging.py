@@ -346,6 +346,25 @@ def test_pieces_do_not_change_the_result(
         np.testing.assert_allclose(parts[name], whole[name], atol=1e-6)
 
 
+def test_what_is_written_is_as_by_convert(tmp_path: Path) -> None:
+    """Shards, a manifest and progress, as for convert."""
+    calls: list[tuple[int, int]] = []
+    done = initreg.merge(
+        [A, B],
+        tmp_path / "new.safetensors",
+        shard_size=400,
+        manifest=True,
+        progress=lambda *call: calls.append(call),
+    )
+    assert len(list(tmp_path.glob("new-*.safetensors"))) > 1
+    assert done.path is not None
+    checked = initreg.verify(done.path)
+    assert checked.ok
+    assert all(each.in_manifest for each in checked.arrays)
+    total = sum(value.nbytes for value in A.values())
+    assert calls[-1] == (total, total)
+
+
 def test_a_source_may_be_replaced(tmp_path: Path) -> None:
     """The result may be written over a source, which is read until the new file is complete."""
     path = initreg.save(tmp_path / "a.npz", A)
