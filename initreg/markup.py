@@ -21,9 +21,11 @@ border:1px solid rgba(128,128,128,.4)}
 .initreg table{border-collapse:collapse;margin:.2em 0}
 .initreg th{text-align:left;font-weight:600;opacity:.7;border:0;padding:.1em 1em .1em 0}
 .initreg td{text-align:left;border:0;border-top:1px solid rgba(128,128,128,.25);\
-padding:.1em 1em .1em 0;font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;\
-overflow-wrap:anywhere;vertical-align:baseline}
-.initreg .number{text-align:right;white-space:nowrap;overflow-wrap:normal}
+padding:.1em 1em .1em 0;white-space:pre;\
+font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em;\
+vertical-align:baseline}
+.initreg td:last-child{white-space:pre-wrap;min-width:8em}
+.initreg .number,.initreg td.number{text-align:right;white-space:pre;min-width:0}
 .initreg pre{white-space:pre-wrap;margin:.3em 0}
 .initreg .faint{opacity:.7}
 """

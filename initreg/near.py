@@ -30,11 +30,13 @@ def near(typed: str, known: Iterable[str], count: int = 3) -> list[str]:
     found = [name for name in names if _squashed(name) == _squashed(typed)]
     if len(found) < count:
         found += _with_one_word_changed(typed, names)
-    if not _MAGIC.search(typed):
+    if len(found) < count and typed and not _MAGIC.search(typed):
+        lower = typed.lower()
+        found += [n for n in names if n.lower().endswith((f"/{lower}", f".{lower}"))][:count]
+        if not found and len(typed) > 2:
+            found += [name for name in names if lower in name.lower()][:count]
         if not found:
             found += difflib.get_close_matches(typed, names[:_COMPARED], n=count)
-        if len(found) < count and typed:
-            found += [n for n in names if n.endswith((f"/{typed}", f".{typed}"))][:count]
     return list(dict.fromkeys(found))[:count]
 
 

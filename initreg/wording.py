@@ -9,20 +9,22 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from initreg import dtypes, folding
 from initreg.errors import printable as printable
-from initreg.names import plain
+from initreg.names import as_read, plain
 from initreg.option_spelling import either, join
+from initreg.records import record
 from initreg.specs import ArraySpec
+from initreg.store_paths import StorePath
 
 GATES = "gates"  # how the text of a change begins that says the order of gates
 
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown
+_MANY = 10_000  # names with one note; more are not put into natural order, which would take long
 _MOST_LINES = 20  # of what cannot be read
 MORE = either("plan.to_text(limit=None) shows them all", "--all shows them all")
 
@@ -89,7 +91,7 @@ def code_text(value: Any) -> str:
     if isinstance(value, type) or (hasattr(value, "newbyteorder") and hasattr(value, "kind")):
         return code_text(getattr(value, "__name__", None) or value.name)  # a dtype
     if isinstance(value, os.PathLike):
-        return code_text(os.fspath(value))
+        return code_text(str(value) if isinstance(value, StorePath) else os.fspath(value))
     if isinstance(value, re.Pattern):
         return _regex_text(value)
     if callable(value):
@@ -141,7 +143,7 @@ def options_text(options: Mapping[str, Any]) -> str:
     return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Line:
     """Names that share a note.
 
@@ -176,7 +178,7 @@ def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[
     lines = (
         Line(found.text, found.count, note)
         for note, names in groups.items()
-        for found in folding.lines(names, _WIDTH)
+        for found in folding.lines(as_read(names) if len(names) < _MANY else names, _WIDTH)
     )
     if limit is None:
         return list(lines), 0

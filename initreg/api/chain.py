@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from initreg.plan.choices import By, Policy
 from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import part_sets
 from initreg.plugin.source import Source
+from initreg.records import record, replace
 from initreg.rules.keywords import Rules
 from initreg.rules.scope_rules import Scope
 from initreg.storage.locating import is_url
@@ -44,7 +44,7 @@ OF_THE_CALL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Link:
     """One source of a chain, with its options.
 
@@ -62,7 +62,7 @@ class Link:
     """
 
     source: Any
-    opening: Opening = field(default_factory=Opening)
+    opening: Opening = Opening()
     rules: tuple[Rules, ...] = ()
     ignore_mismatch: bool = False
     on_unused: Policy = Policy.WARN
@@ -102,7 +102,7 @@ class Link:
         return link
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Step:
     """An initialiser that is not initreg's own, which is run between the links of a chain.
 

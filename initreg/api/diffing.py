@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -100,7 +99,12 @@ class Diff:
         return layer_diffs(self.arrays, depth)
 
     def to_text(
-        self, limit: int | None = 20, *, fold: bool = False, depth: int | None = None
+        self,
+        limit: int | None = 20,
+        *,
+        fold: bool = False,
+        depth: int | None = None,
+        width: int | None = None,
     ) -> str:
         """What is different, the largest differences first, in at most ``limit`` lines for each
         kind.
@@ -109,12 +113,13 @@ class Diff:
             limit: the most lines, None for all.
             fold: a line for each layer that differs, in their order, instead of one for each array.
             depth: the same for :meth:`layers` of this depth.
+            width: the columns of a terminal, which a table is to fit. None for any width.
         """
         lines = [f"A  {self.a}", f"B  {self.b}"]
         lines += [self.how] if self.how else []
         if fold or depth is not None:
-            lines += layer_lines(self.layers(depth), limit)
-            lines.append(self._counts())
+            lines += layer_lines(self.layers(depth), limit, width)
+            lines.append(self.summary)
             return join("\n", lines)
         for what, found in self.groups():
             if not found[0].is_same:
@@ -143,14 +148,6 @@ class Diff:
             title = f"{plural(len(found), 'array')} {what}"
             parts.append(folding(title, body, is_open=not found[0].is_same))
         return notebook(verdict(self.summary, is_bad=False), *parts)
-
-    def _counts(self) -> str:
-        """How many arrays there are of each kind."""
-        counts = Counter(each.kind for each in self.arrays)
-        told = ", ".join(
-            f"{counts[kind]:,} {text}" for kind, text in _KINDS.items() if counts[kind]
-        )
-        return f"{plural(len(self.arrays), 'array')}: {told}" if told else "no arrays"
 
 
 # Each kind of ArrayDiff in words, in the order in which they are shown.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from types import EllipsisType
 from initreg.arrays.lazy_array import LazyArray
 from initreg.errors import InitregError
 from initreg.names import Patterns, normalise
+from initreg.near import near
 from initreg.wording import plural, shape_text
 
 Index = tuple[int | slice | EllipsisType, ...]
@@ -18,7 +18,6 @@ Index = tuple[int | slice | EllipsisType, ...]
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _GLOB = re.compile(r"[*?]")  # not [, with which an index begins
 _TAKES = "An index has integers, slices such as 2:4 or ::-1, and at most one ..."
-_MOST_COMPARED = 20_000  # names that a misspelt one is compared with, letter by letter
 _SHOWN = 3  # names in a message
 
 
@@ -102,10 +101,11 @@ def _named(name: str, arrays: Mapping[str, LazyArray], label: str) -> list[str]:
 
 
 def _nothing(name: str, arrays: Mapping[str, LazyArray], label: str) -> list[IndexedName]:
+    found = near(name, arrays)
     if _GLOB.search(name):
-        raise InitregError(f"{label}: no array matches {name!r}. `initreg ls` lists the names")
-    near = nearest(name, arrays)
-    hint = f"Did you mean {_list(near)}?" if near else f"It has {_list(arrays) or 'none'}"
+        hint = f"Did you mean {_list(found)}?" if found else "`initreg ls` lists the names"
+        raise InitregError(f"{label}: no array matches {name!r}. {hint}")
+    hint = f"Did you mean {_list(found)}?" if found else f"It has {_list(arrays) or 'none'}"
     raise InitregError(f"{label} has no array {name!r}. {hint}")
 
 
@@ -113,28 +113,6 @@ def _list(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - _SHOWN:,} more" if len(listed) > _SHOWN else ""
     return ", ".join(map(repr, listed[:_SHOWN])) + more
-
-
-def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """The names that were probably meant by one that does not exist, at most three.
-
-    These are names that differ by case, that end in what was typed, that contain it, or that are
-    spelt nearly so.
-
-    >>> nearest("kernel", ["a/kernel", "a/bias"]), nearest("a/bais", ["a/kernel", "a/bias"])
-    (['a/kernel'], ['a/bias'])
-    """
-    listed = list(names)
-    wanted = name.casefold()
-    for is_near in (
-        lambda each: each == wanted,
-        lambda each: bool(wanted) and each.endswith(("/" + wanted, "." + wanted)),
-        lambda each: len(wanted) > 2 and wanted in each,
-    ):
-        found = [each for each in listed if is_near(each.casefold())]
-        if found:
-            return found[:_SHOWN]
-    return difflib.get_close_matches(name, listed[:_MOST_COMPARED], _SHOWN)
 
 
 def _indexed(

@@ -9,7 +9,8 @@ from typing import Any
 from initreg.arrays.differences import Difference, all_together
 from initreg.errors import InitregError
 from initreg.option_spelling import either, option
-from initreg.wording import names_text, plural, printable, shape_text, table
+from initreg.tables import lay_out
+from initreg.wording import names_text, plural, printable, shape_text
 
 _MORE = either("they are in .layers()", "--all shows them all")
 _HEAD = ("LAYER", "ARRAYS", "DIFFERENT", "LARGEST", "MEAN", "MOVED", "COSINE", "")
@@ -163,13 +164,23 @@ def _layer_of(name: str, depth: int | None) -> str:
     return slash.join(parts[:depth])
 
 
-def layer_lines(layers: Sequence[LayerDiff], limit: int | None) -> list[str]:
-    """A table of the layers that differ, in their order, and the names of those that do not."""
+def layer_lines(
+    layers: Sequence[LayerDiff], limit: int | None, width: int | None = None
+) -> list[str]:
+    """A table of the layers that differ, in their order, and the names of those that do not.
+
+    Args:
+        layers: the layers.
+        limit: the most lines, None for all.
+        width: the columns of a terminal, None if lines may be of any length.
+    """
     changed = [each for each in layers if not each.is_same]
     same = [each for each in layers if each.is_same]
     shown = changed if limit is None else changed[:limit]
-    rows = [_HEAD, *map(_row, shown)] if shown else []
-    lines = table(rows, right=range(1, 7)) if rows else []
+    lines: list[str] = []
+    if shown:
+        rows = list(map(_row, shown))
+        lines, _ = lay_out(_HEAD, rows, right=range(1, 7), width=width, spare=(4, 5))
     if len(shown) < len(changed):
         lines.append(f"and {plural(len(changed) - len(shown), 'more layer')}: " + _MORE)
     if same:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from initreg.arrays.lazy_array import LazyArray
@@ -86,3 +86,32 @@ class Done:
         if self._report is not None:
             self._done += array.spec.nbytes or 0
             self._report(self._done, self._total)
+
+
+class Counted:
+    """Passes pairs of a variable and its values on, and reports the bytes of these.
+
+    A cast may change how many there are, so that the last report says that all are done.
+
+    Args:
+        report: what is told, or None.
+        arrays: all arrays.
+    """
+
+    def __init__(self, report: Progress | None, arrays: Sequence[LazyArray]) -> None:
+        self._report = report
+        self._done = 0
+        self._total = sum(array.spec.nbytes or 0 for array in arrays) if report else 0
+        if report is not None:
+            report(0, self._total)
+
+    def __call__(self, pairs: Iterable[Any]) -> Iterable[Any]:
+        return pairs if self._report is None else self._counted(pairs, self._report)
+
+    def _counted(self, pairs: Iterable[Any], report: Progress) -> Iterator[Any]:
+        for pair in pairs:
+            self._done = min(self._done + pair[1].nbytes, self._total)
+            yield pair
+            del pair
+            report(self._done, self._total)
+        report(self._total, self._total)

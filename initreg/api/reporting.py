@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.diffing import Diff, Watch, compare_sources
 from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.progressing import Done, shown
 from initreg.api.reported import ReportedArray, ReportedSource
 from initreg.api.smart_init import SmartInit
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.heat_maps import HeatMaker, HeatMap
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.saved import Progress
 from initreg.arrays.statistics import Statistics, statistics
-from initreg.arrays.streaming import position
+from initreg.arrays.streaming import at_hand, position
 from initreg.dtypes import is_number
 from initreg.errors import InitregError, UnwritableFile
+from initreg.names import as_read
 from initreg.option_spelling import either
 from initreg.rules.keywords import Rules
 from initreg.wording import plural, size_text
@@ -80,15 +83,15 @@ class Report:
         """Write the page, whole or not at all.
 
         Args:
-            path: where to: a name that ends in ``.html``. A page that is there is replaced.
+            path: a path or a URL that ends in ``.html``. A page that exists is replaced.
 
         Raises:
             UnwritableFile: it cannot be written, or has another ending.
         """
-        from initreg.storage.output import written
+        from initreg.storage.uploading import written_to
 
         check_ending(path)
-        with written(path) as output:
+        with written_to(path, alone=True) as output:
             output.file().write_text(self.to_html(), "utf-8")
 
     def to_text(self) -> str:
@@ -141,6 +144,7 @@ def report(
     rtol: float = 0.0,
     atol: float = 0.0,
     by: str | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[SourceOptions],
 ) -> Report:
     """What is in one source, or how two differ: sizes, statistics, histograms and heat maps.
@@ -157,6 +161,8 @@ def report(
         rtol: how much values of A and B may differ: as for :func:`initreg.diff`.
         atol: the same.
         by: by which of their names arrays are matched, as for :class:`initreg.SmartInit`.
+        progress: as for :func:`initreg.diff`. Two sources are gone through twice, once for their
+            differences.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation``, ``storage_options`` and the rules, as for :class:`initreg.SmartInit`.
             They apply to both sources. For rules of its own, pass a source as a SmartInit.
@@ -188,9 +194,10 @@ def report(
         edge = _edge([*merged(one).values(), *arrays.values()] if two else arrays.values())
         diff, changed = None, dict[str, HeatMap]()
         if other is not None:
-            diff, changed = _compared(source, other, rtol, atol, by, given, edge)
-        found = _Gathered(edge if values else 0, diff, changed, plan)
-        reported = found.arrays(arrays, merged(one) if two else {})
+            diff, changed = _compared(source, other, rtol, atol, by, given, edge, progress)
+        with shown(progress if values else None) as told:
+            found = _Gathered(edge if values else 0, diff, changed, plan, told)
+            reported = found.arrays(arrays, merged(one) if two else {})
         sources = [_source(one), *([_source(two)] if two else [])]
     return Report(tuple(sources), reported, diff, plan)
 
@@ -229,7 +236,14 @@ def _edge(arrays: Iterable[LazyArray]) -> int:
 
 
 def _compared(
-    a: Any, b: Any, rtol: float, atol: float, by: str | None, options: Any, edge: int
+    a: Any,
+    b: Any,
+    rtol: float,
+    atol: float,
+    by: str | None,
+    options: Any,
+    edge: int,
+    progress: Progress | bool | None,
 ) -> tuple[Diff, dict[str, HeatMap]]:
     """How two sources differ, and for the arrays that do, where."""
     makers: dict[str, HeatMaker] = {}
@@ -240,7 +254,7 @@ def _compared(
         makers[name] = HeatMaker((array.shape[0], array.shape[1]), edge)
         return makers[name].add
 
-    diff = compare_sources(a, b, rtol, atol, by, options, watching)
+    diff = compare_sources(a, b, rtol, atol, by, options, watching, progress)
     differ = {each.name for each in diff.of("different", "close")}
     return diff, {name: makers[name].result() for name in makers if name in differ}
 
@@ -253,11 +267,18 @@ class _Gathered:
         diff: how two sources differ.
         changed: where arrays differ.
         plan: the plan.
+        progress: what is told how many bytes are done.
     """
 
     def __init__(
-        self, edge: int, diff: Diff | None, changed: Mapping[str, HeatMap], plan: Plan | None
+        self,
+        edge: int,
+        diff: Diff | None,
+        changed: Mapping[str, HeatMap],
+        plan: Plan | None,
+        progress: Progress | None,
     ) -> None:
+        self._progress = progress
         self._edge = edge
         self._differences = {each.name: each for each in diff.arrays} if diff else {}
         self._changed = changed
@@ -282,11 +303,15 @@ class _Gathered:
             if each.kind == "only in A" and each.name in before
         }
         order = {**only, **arrays}
-        found = {
-            name: self._array(name, order[name], before)
-            for name in sorted(order, key=lambda name: position(order[name]))
-        }
-        return tuple(found[name] for name in (*arrays, *(n for n in only if n not in arrays)))
+        done = Done(self._progress, order.values())
+        found = {}
+        names = sorted(order, key=lambda name: position(order[name]))
+        each = [order[name] for name in names]
+        for name, array in zip(names, at_hand(each) if self._edge else each, strict=True):
+            found[name] = self._array(name, array, before)
+            done.add(array)
+        left = [name for name in only if name not in arrays]
+        return tuple(found[name] for name in (*as_read(list(arrays)), *as_read(left)))
 
     def _array(self, name: str, array: LazyArray, before: Mapping[str, LazyArray]) -> ReportedArray:
         spec, difference = array.spec, self._differences.get(name)

@@ -9,12 +9,13 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
+from initreg.api.progressing import shown
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.metadata import checked, joined
 from initreg.arrays.saved import Progress, Saved
@@ -32,8 +33,10 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.destinations import destination_of
+from initreg.storage.locating import is_remote
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output
+from initreg.storage.rehearsal import Enough, Rehearsal
 from initreg.storage.uploading import written_to
 from initreg.wording import plural
 
@@ -56,7 +59,7 @@ def save(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **rules: Unpack[RuleOptions],
 ) -> Path:
@@ -81,7 +84,8 @@ def save(
         metadata: texts by key to save beside the arrays, such as ``{"license": "mit"}``. For
             safetensors, and for formats of plugins that keep metadata. An open map brings its own,
             to which these are added.
-        progress: a function that is called with the bytes that are done, and with all bytes.
+        progress: a function that is called with the bytes that are done, and with all bytes. True
+            shows a bar on a terminal or in a notebook.
         storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         rules: as for :class:`initreg.SmartInit`: ``cast="float16"``, ``drop="head/*"``.
 
@@ -131,8 +135,9 @@ def convert(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     reverse: bool = False,
+    dry_run: bool = False,
     output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[SourceOptions],
 ) -> Path:
@@ -156,6 +161,8 @@ def convert(
         progress: as for :func:`save`.
         reverse: undo the rules: take a model back to the names and axes that it came from. Those
             of sources that are SmartInits are applied as they are.
+        dry_run: check all that can be checked without reading values, and write nothing: that the
+            sources can be opened, that rules match, and that the format can store the arrays.
         output_storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. They are about the
@@ -187,9 +194,16 @@ def convert(
     with ExitStack() as stack:
         digests: dict[str, str] | None = {} if switch(manifest, "manifest") else None
         maps = open_chain(flatten(source, like), stack)
+        report = stack.enter_context(shown(progress))
         kept = _metadata(maps, metadata, name, text)
-        arrays = Saved(merged(maps), progress, digests, kept)
+        arrays = Saved(merged(maps), report, digests, kept)
         _refuse_unreadable(arrays, text)
+        if switch(dry_run, "dry_run"):
+            is_elsewhere = opened is not None or is_remote(path)
+            rehearsal = Rehearsal(text, is_elsewhere)
+            with suppress(Enough):
+                default_registry().save(name, arrays, rehearsal, saving)
+            return cast("Path", path) if is_elsewhere else rehearsal.result
         with written_to(path, output_storage_options) as output:
             output.need(0 if compress else arrays.nbytes)
             default_registry().save(name, arrays, output, saving)
@@ -325,7 +339,7 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
 
 def path_text(path: Any) -> str:
     """A path, or a URL that may be a UPath, as text."""
-    return str(path) if hasattr(path, "fs") else os.fspath(path)
+    return str(path) if is_remote(path) else os.fspath(path)
 
 
 def saver_for(path: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from initreg.api.chain import Chain, Link, Step, Typed, flatten
@@ -16,6 +15,7 @@ from initreg.api.smart_init import SmartInit, policy
 from initreg.errors import SourceNotFound
 from initreg.names import Patterns, plain
 from initreg.plan.rows import Policy
+from initreg.records import replace
 from initreg.rules.keywords import Globs
 from initreg.rules.scope_rules import Scope
 from initreg.storage.locating import is_remote
@@ -129,7 +129,7 @@ class JustCurrentSession(SmartInit):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def init(self, target: Any) -> Any:
+    def init(self, target: Any, *, progress: Any = None) -> Any:
         return self.plan(target)  # without the warning in the log
 
 

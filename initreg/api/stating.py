@@ -167,7 +167,7 @@ class Stats:
             wrong = verdict(found, is_bad=True)
         hidden = len(self.arrays) - LIMIT
         more = f"... and {plural(hidden, 'array')} more: print(stats)" if hidden > 0 else ""
-        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 11), more)
+        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 12), more)
         last = f"<p>{text(self.footer()[-1])}</p>"
         return notebook(wrong, f"<p><code>{text(self.source)}</code></p>", body, last)
 

@@ -55,7 +55,7 @@ def owned_together(arrays: Sequence[LazyArray], label: str) -> list[Array]:
         label: what to call the source in an error.
 
     Raises:
-        What :func:`owned` raises.
+        InitregError: what :func:`owned` raises.
     """
     import numpy as np
 

@@ -10,7 +10,7 @@ from initreg.bridge.conversions import Change
 from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.text import rule_text
 from initreg.markup import folding, notebook, text, verdict
-from initreg.storage.output import written
+from initreg.storage.uploading import written_to
 from initreg.wording import plural
 
 _SHOWN = 400  # lines of the rules in a notebook
@@ -85,12 +85,12 @@ class Mapped:
         """Write the rule file, whole or not at all.
 
         Args:
-            path: where to. A file that is there is replaced.
+            path: where to: a path or a URL. A file that is there is replaced.
 
         Raises:
             UnwritableFile: it cannot be written.
         """
-        with written(path) as output:
+        with written_to(path, alone=True) as output:
             output.file().write_text(self.to_text(), "utf-8")
 
     def to_dict(self) -> dict[str, Any]:

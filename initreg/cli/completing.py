@@ -103,8 +103,8 @@ def _found(top: Described, before: Sequence[str], word: str) -> Found:
 def _pending(parser: Described, typed: Sequence[str]) -> argparse.Action | None:
     """The option whose value is being typed, if it is one."""
     for back, each in enumerate(reversed(typed), 1):
-        if each.startswith("--"):
-            name, equals, _ = each.partition("=")
+        name, equals, _ = each.partition("=")
+        if name in parser._option_string_actions:
             action = parser._option_string_actions.get(name)
             needs = getattr(action, "nargs", 0)
             takes = 1 if needs is None else needs if isinstance(needs, int) else 1
@@ -154,7 +154,7 @@ def _positionals(parser: Described, typed: Sequence[str]) -> list[str]:
             return found + list(typed[number + 1 :])
         if skip:
             skip -= 1
-        elif each.startswith("--"):
+        elif each.startswith("-"):
             name, equals, _ = each.partition("=")
             needs = getattr(parser._option_string_actions.get(name), "nargs", 0)
             skip = 0 if equals else 1 if needs is None else needs if isinstance(needs, int) else 1

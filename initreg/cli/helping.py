@@ -23,8 +23,9 @@ TOPICS = {
         *("--rename", "--cast"),
     ),
     "opening": ("--format",),
+    "saving": ("--to", "--compress"),
 }
-_LAST = {"rules": 1, "opening": 2}  # where the groups are in the help
+_LAST = {"saving": 1, "rules": 2, "opening": 3}  # where the groups are in the help
 # What one wants, and the verbs for it.
 GROUPS = {
     "look": ("ls", "show", "stats", "probe", "report"),
@@ -103,16 +104,22 @@ def topic_text(topic: str, parsers: Iterable[Described]) -> str:
         topic: its title, one of ``TOPICS``.
         parsers: those of the verbs, one of which has the group.
     """
-    paint = painter(sys.stdout)
     verbs = []
-    shown: list[str] = []
+    shown: dict[str, list[str]] = {}
+    about = ""
     for parser in parsers:
         for group in parser._action_groups:
             if group.title == topic:
                 verbs.append(parser.prog.rpartition(" ")[2])
-                shown = shown or list(_group(parser.prog, group, paint, everything=True))
+                about = group.description or ""
+                for action in group._group_actions:
+                    name = _invocation(action)
+                    shown.setdefault(action.option_strings[-1], _row(name, _explained(action)))
+    lines = [painter(sys.stdout)(topic, "bold")]
+    lines += textwrap.wrap(about, text_width(), **_indented(2))
+    lines += (line for rows in shown.values() for line in rows)
     used = textwrap.wrap(f"These options are for the verbs {', '.join(verbs)}.", text_width())
-    return "\n".join([*shown[1:], "", *used])
+    return "\n".join([*lines, "", *used])
 
 
 def _top(parser: Described, paint: Paint) -> Iterator[str]:
@@ -143,7 +150,7 @@ def _top(parser: Described, paint: Paint) -> Iterator[str]:
 def _short(summary: str) -> str:
     """The summary of a verb in one line: without what follows a colon, if that is too much."""
     room = text_width() - 14
-    return summary if len(summary) <= room else summary.partition(": ")[0]
+    return summary if len(summary) <= room else summary.partition(": ")[0].rstrip(".") + "."
 
 
 def _group(

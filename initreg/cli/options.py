@@ -113,7 +113,7 @@ def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> 
         rules: what :func:`add_rules` returned.
     """
     names = [*_OPENING, "storage_options", *(action.dest for action in rules._group_actions)]
-    parser.add_argument(
+    rules.add_argument(
         "--for",
         dest="for_source",
         action=For,

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import metadata
 from types import FrameType
 from typing import Any
@@ -20,6 +19,7 @@ from initreg.plugin import hookspecs, training_hookspecs, verb_hookspecs
 from initreg.plugin.calling import is_wrapper
 from initreg.plugin.claim import Claim, Confidence
 from initreg.plugin.target import Target
+from initreg.records import fresh, record
 
 _VERBS = "initreg_verbs"
 HOME = "initreg"  # the distribution whose plugins win when two have the same name
@@ -35,7 +35,7 @@ HOOKS = tuple(
 )
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class PluginRecord:
     """What is known about one plugin.
 
@@ -57,7 +57,7 @@ class PluginRecord:
     module: str
     kinds: tuple[str, ...] = ()
     broken: str | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = fresh(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {

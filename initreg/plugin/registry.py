@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from importlib import metadata
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -45,6 +44,7 @@ from initreg.plugin.loading import (
 from initreg.plugin.probing import Probe
 from initreg.plugin.source import Source
 from initreg.plugin.target import Blueprint, Target
+from initreg.records import replace
 from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from initreg.errors import TargetError
+from initreg.records import record
 from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Target(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PieceSpec(VariableSpec):
     """A piece of the array of a variable. Its ``shape`` is that of the piece.
 
@@ -106,7 +106,7 @@ def _slices(at: Sequence[int], shape: Sequence[int | None] | None) -> tuple[slic
     return tuple(slice(a, a + (n or 0)) for a, n in zip(at, shape or (), strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Part:
     """An array in a dict target that takes only a box of the array of a source.
 

@@ -207,3 +207,28 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x12\x34")
     [array] = initreg.report(path).arrays
     assert (array.dtype, array.nbytes, array.values) == ("F4", 2, None)
+
+
+def test_the_order_can_be_read() -> None:
+    """Names that a file has sorted are in natural order: 2 comes before 10."""
+    arrays = {f"vars/{i}": np.zeros(1) for i in ("0", "10", "2")}
+    assert [each.name for each in initreg.report(arrays).arrays] == ["vars/0", "vars/2", "vars/10"]
+
+
+def test_progress_is_told() -> None:
+    """All bytes from the start, once for the differences and once for the values."""
+    told: list[tuple[int, int]] = []
+    arrays = {"a": np.zeros(4), "b": np.zeros(6)}
+    initreg.report(arrays, arrays, progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 80), (32, 80), (80, 80)] * 2
+    told.clear()
+    initreg.report(arrays, values=False, progress=lambda done, total: told.append((done, total)))
+    assert told == []
+
+
+def test_variables_as_a_source() -> None:
+    """What a plugin reads together is read, and its values are those of the arrays."""
+    arrays = {"w": np.arange(6.0).reshape(2, 3)}
+    [array] = initreg.report([initreg.SmartInit(arrays, scale={"w": 2})]).arrays
+    assert array.values is not None
+    assert array.values.max == 10

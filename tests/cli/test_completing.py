@@ -68,7 +68,7 @@ def offered(*words: str) -> list[str]:
             ["net/layer_29/kernel", "net/layer_29/bias"],
         ),
         (["plan", "few.npz", "--onto", "many.npz", "--expect-missing", "n"], ["net/"]),
-        (["help", "r"], ["resume", "rules"]),
+        (["help", "ru"], ["rules"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["nonsense", ""], []),
         (["ls", "--", "--k"], [":files"]),

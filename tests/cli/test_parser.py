@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initreg.cli import VERBS, main
+from initreg.cli import main, verb_names
 
-NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
+NAMES = verb_names()
 
 
 @pytest.mark.parametrize("verb", NAMES)
@@ -23,6 +23,8 @@ def test_no_option_is_abbreviated(verb: str, capsys: pytest.CaptureFixture[str])
         "show": ["a", "b"],
         "plan": ["a", "--onto", "b"],
         "map": ["a", "--onto", "b"],
+        "merge": ["a", "b", "c"],
+        "completion": ["bash"],
     }
     with pytest.raises(SystemExit) as caught:
         main([verb, *needed.get(verb, ["a"]), "--js"])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import initreg
 from tests.storage.counting import KINDS, measured
+from tests.storage.web_server import WebServer
 
 pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs" / "remote-files.md"
@@ -39,3 +42,16 @@ def test_the_cost_of_a_format(kind: str, tmp_path: Path) -> None:
     if kind != "Keras 3, `.keras`":
         assert row.opening.sent < _MEGABYTE
     assert row.opening.sent + row.reading.sent < 1.1 * row.size
+
+
+@pytest.mark.parametrize(("side", "bound"), [(16, 1.1), (64, 1.05)])
+def test_many_groups(side: int, bound: float, tmp_path: Path, web: WebServer) -> None:
+    """HDF5 of very many groups is opened by few rounds, and hardly a byte is sent twice."""
+    arrays = {f"layer_{i}/w": np.full((side, side), i, "f4") for i in range(4000)}
+    initreg.save(tmp_path / "m.h5", arrays)
+    web.gathers = True
+    found = initreg.load(f"{web.url}m.h5")
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+    assert web.rounds <= 12
+    assert len(web.requests) < 150
+    assert web.sent < bound * (tmp_path / "m.h5").stat().st_size

@@ -134,23 +134,25 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             self._send(404, {}, b"")
             return
-        data = path.read_bytes()
+        size = path.stat().st_size
         tag = web.etag(path)
         headers = {"ETag": tag} if web.etags else {"Last-Modified": str(path.stat().st_mtime_ns)}
         if web.matches and self.headers.get("If-Match", tag) != tag:
             self._send(412, {}, b"")
             return
         if not web.ranges or wanted is None or fault == "whole":
-            self._send(200, headers, data)
+            self._send(200, headers, path.read_bytes())
             return
         start, stop = (int(each) for each in wanted.removeprefix("bytes=").split("-"))
-        if start >= len(data):
-            self._send(416, {"Content-Range": f"bytes */{len(data)}"}, b"")
+        if start >= size:
+            self._send(416, {"Content-Range": f"bytes */{size}"}, b"")
             return
         if fault == "shifted":
             start += 1
-        body = data[start : stop + 1]
-        headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(data)}"
+        with path.open("rb") as file:
+            file.seek(start)
+            body = file.read(stop + 1 - start)
+        headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{size}"
         self._send(206, headers, body, cut=fault == "short")
 
     def _send(self, status: int, headers: dict[str, str], body: bytes, cut: bool = False) -> None:

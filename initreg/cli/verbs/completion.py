@@ -7,7 +7,7 @@ import sys
 
 from initreg.cli.printing import show_json, write
 
-SUMMARY = "Print the script that lets a shell complete verbs, options and names."
+SUMMARY = "Print the script that completes verbs, options and names."
 EXAMPLES = (
     ("initreg completion bash", "a script; its first lines say where it goes"),
     ("initreg completion zsh", "the same for zsh"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from initreg.cli.colours import columns
 from initreg.cli.flags import typed
 from initreg.cli.options import (
     add_for,
@@ -14,7 +15,8 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 
 SUMMARY = "Compare two sources of any format: names, shapes and values."
 EXAMPLES = (
@@ -66,11 +68,22 @@ def run(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {**opening_of(options), **rules_of(options)}
     given["progress"] = True
     found = diff(a, b, rtol=options.rtol, atol=options.atol, by=options.by, **given)
-    fold = {"fold": options.fold, "depth": options.depth}
+    fold: dict[str, Any] = {"fold": options.fold, "depth": options.depth}
     if options.json:
         layers = found.layers(options.depth) if any(fold.values()) else None
         more = {} if layers is None else {"layers": [each.to_dict() for each in layers]}
         show_json(found.to_dict() | more)
     else:
-        show(typed(found.to_text(None if options.all else 20, **fold)))
+        limit = None if options.all else 20
+        show_fitted(typed(found.to_text(limit, **fold, width=columns())), _style)
     return 0 if found.is_same else 1
+
+
+def _style(line: str) -> str:
+    """The style of a line of the answer: red for what differs, green for what does not."""
+    if line.startswith(" "):
+        return ""
+    ends = {" different": "red", " of another shape": "red", " equal, bit by bit": "green"}
+    ends |= {" only in A": "yellow", " only in B": "yellow", " not compared": "yellow"}
+    found = (how for end, how in ends.items() if line.endswith(end))
+    return next(found, "green" if " within the tolerance: " in line else "")

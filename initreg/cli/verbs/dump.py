@@ -6,7 +6,8 @@ import argparse
 
 from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, metadata_of, opening_of
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import SourceNotFound
 
@@ -70,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found | done.to_dict())
         return 0
-    show(written_text(found))
+    show_fitted(written_text(found))
     if done.meta is not None:
-        show(f"  by {done.meta}")
-    show(typed(done.to_text(None if options.all else 20)))
+        show_fitted(f"  by {done.meta}")
+    show_fitted(typed(done.to_text(None if options.all else 20)))
     return 0

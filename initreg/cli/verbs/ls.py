@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def _show(maps: list[ArrayMap], options: argparse.Namespace) -> None:
         if len(maps) > 1:
             lines.append("")
     if len(maps) > 1:
-        lines.append(_all_of(maps))
+        lines += _fitted([_all_of(maps)])
     write_paged("\n".join(lines), use_pager=not options.no_pager)
 
 
@@ -95,12 +96,22 @@ def _text_of(opened: ArrayMap, options: argparse.Namespace, paint: Paint) -> lis
 
     if options.metadata:
         found = metadata_text(opened.metadata, None) or ["there is no metadata"]
-        return [_printable(line) for line in found]
+        return _fitted(found)
     specs = opened.specs()
     lines = table_of(lines_of(specs, options), paint, columns(), options.bytes)
     lines.append(paint(totals_text(specs), "bold"))
     further = [*not_read_text(specs, opened.not_arrays), *metadata_text(opened.metadata)]
-    return lines + [_printable(typed(line)) for line in further]
+    return lines + _fitted(further)
+
+
+def _fitted(lines: Sequence[str]) -> list[str]:
+    """Lines of text, as they fit the terminal."""
+    from initreg.cli.colours import columns
+    from initreg.cli.screen import fitted
+
+    width = columns()
+    shown = [_printable(typed(line)) for line in lines]
+    return shown if width is None else [part for line in shown for part in fitted(line, width)]
 
 
 def _printable(text: str) -> str:

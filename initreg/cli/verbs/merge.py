@@ -17,7 +17,8 @@ from initreg.cli.options import (
     rules_of,
     sources_with_rules,
 )
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import RuleError, SourceNotFound
 
@@ -154,17 +155,19 @@ def run(options: argparse.Namespace) -> int:
             answer = found.to_dict()
             show_json(answer | ({"error": type(error).__name__} if error is not None else {}))
         else:
-            show(typed(found.plan.to_text(limit)))
+            show_fitted(typed(found.plan.to_text(limit)))
             for remedy in dict.fromkeys(row.remedy for row in found.plan.rows if row.remedy):
-                show(typed(remedy))
-            show("it would be written" if error is None else "it would fail: nothing written")
+                show_fitted(typed(remedy))
+            show_fitted(
+                "it would be written" if error is None else "it would fail: nothing written"
+            )
         return 0 if error is None else 1
     written = written_to(found.path, options.to)
     if options.json:
         show_json(found.to_dict() | written)
     else:
-        show(typed(found.plan.to_text(limit)))
-        show(written_text(written))
+        show_fitted(typed(found.plan.to_text(limit)))
+        show_fitted(written_text(written))
     return 0
 
 

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from initreg.cli.flags import flags, message
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 
 if TYPE_CHECKING:
     from initreg.plugin.loading import PluginRecord
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             answer |= {"error": type(error).__name__, "message": message(error)}
         show_json(answer)
     else:
-        show(text(probe))
+        show_fitted(text(probe))
     if probe.winner is not None:
         return 0
     return 2 if probe.tied else 1

@@ -15,10 +15,15 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.errors import InitregError
 
-SUMMARY = "Write a page about one source, or about what is different between two."
+SUMMARY = "Write a page about one source, or about what differs between two."
+EXAMPLES = (
+    ("initreg report model.npz -o report.html", "one model"),
+    ("initreg report before.npz after.h5 -o report.html", "what differs"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
             rtol=options.rtol,
             atol=options.atol,
             by=options.by,
+            progress=True,
             **given,
         )
     if options.output is not None:
@@ -91,5 +97,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found.to_dict())
     else:
-        show(typed(f"{options.output}\n{found.to_text()}"))
+        show_fitted(typed(f"{options.output}\n{found.to_text()}"))
     return 0

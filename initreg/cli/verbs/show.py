@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from initreg.api.showing import Showing
 
 _FORMATS = ("csv", "json", "npy")  # those of initreg.api.showing, which parsing does not import
-SUMMARY = "Show the values of arrays, as numpy prints them, or as CSV, JSON or npy."
+SUMMARY = "Show values as numpy prints them, or as CSV, JSON or npy."
+EXAMPLES = (
+    ("initreg show model.npz fc/kernel", "a summary, if it is large"),
+    ("initreg show model.npz 'fc/kernel[2:4, ..., ::-1]'", "a part"),
+    ("initreg show model.npz fc/bias --to csv", "for a spreadsheet"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,10 +130,10 @@ def _print(arrays: Showing, to: str) -> None:
 
 def _write(arrays: Showing, to: str, path: str) -> None:
     """Write values into a file, whole or not at all."""
-    from initreg.storage.output import written
     from initreg.storage.paths import real
+    from initreg.storage.uploading import written_to
 
-    with written(path) as output:
+    with written_to(path, alone=True) as output:
         if str(output.path) in set(map(real, arrays.opened.files)):
             raise UnwritableFile(f"{path}: the values are read from this file. Name another one")
         with open(output.file(), "wb") as file:

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     check_order(options)
     given: dict[str, Any] = {**opening_of(options), **rules_of(options)}
-    found = stats(sources_of(options), **given)
+    found = stats(sources_of(options), progress=True, **given)
     found = found.as_read() if options.sort is None else found.sorted(options.sort)
     if options.depth is not None and not options.tree:
         found = found.to_depth(options.depth)

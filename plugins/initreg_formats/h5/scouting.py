@@ -20,7 +20,9 @@ from initreg_formats.h5.hdf5.strings import strings
 
 _AT_ONCE = 48
 _DEEPEST = 200
-_HEADER = 512  # bytes that the header of an object usually has at most
+# Bytes that are read of each object at first. With 1,024 instead of 512, counting.py counts fewer
+# requests, because what a group leads to often lies behind its header, and hardly more bytes.
+_HEADER = 1024
 _MOST = 1 << 20  # objects
 
 

@@ -20,6 +20,10 @@ def given(page):
     initreg.save("a.h5", arrays)
     initreg.save("b.h5", arrays | {"fc/b": np.full(3, 0.500001, "f4")})
     initreg.save("model.safetensors", arrays)
+    random = np.random.default_rng(0)
+    for name in ("base_model", "one", "two"):
+        moved = {key: a + random.normal(size=a.shape).astype("f4") for key, a in arrays.items()}
+        initreg.save(f"{name}.npz", moved)
     page.arrays = arrays
 
 

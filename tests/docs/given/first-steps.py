@@ -38,6 +38,14 @@ def it_began_with_the_layers(page, again):
         assert (np.asarray(variable) == initreg.load("tuned.safetensors")[variable.path]).all()
 
 
+def a_quarter_of_the_way(page, again):
+    tuned = initreg.load("tuned.safetensors")
+    for name, array in initreg.load("soup.safetensors").items():
+        expected = 0.75 * digits()[name] + 0.25 * tuned[name]
+        assert np.allclose(array, expected, rtol=1e-5, atol=1e-7)
+    assert (initreg.load("soup.safetensors")["hidden1/kernel"] != digits()["hidden1/kernel"]).any()
+
+
 def it_is_half_as_large(page, again):
     with initreg.open("digits.safetensors") as arrays:
         assert dict(arrays.metadata) == {"license": "mit"}
@@ -58,6 +66,7 @@ def it_goes_on(page, again):
 AFTER = {
     'drop="global_step", on_missing="error"': the_model_classifies,
     'initreg.save("tuned.safetensors"': it_began_with_the_layers,
+    "initreg merge": a_quarter_of_the_way,
     "initreg verify digits.safetensors": it_is_half_as_large,
     "trainers.keras import": it_goes_on,
 }

@@ -36,34 +36,38 @@ def old_nodes(
             by its key.
     """
     seen = {root}
-
-    def node(
-        address: int, level: int, bounds: list[tuple[int, ...]]
-    ) -> Iterator[tuple[bytes, int]]:
-        head = content.signed(address, 24, b"TREE")
-        used, step = number(head, 6, 2), key_size + 8
-        if head[4] != kind or level not in (-1, head[5]):
-            raise Bad("a node of its B-tree has another type or level than it should")
-        data = content.read(address + 24, used * step + key_size)
-        keys = [key(data[at : at + key_size]) for at in range(0, len(data), step)] if key else []
-        if any(map(ge, keys, keys[1:])) or (
-            bounds and (keys[0], bounds[1]) < (bounds[0], keys[-1])
-        ):
-            raise Bad("the keys of its B-tree are not in order")
-        if head[5] or not kind:  # its children are structures, and no chunks
-            places = range(key_size, used * step, step)
-            content.expect([int.from_bytes(data[at : at + 8], "little") for at in places], _CHILD)
-        for index, at in enumerate(range(0, used * step, step)):
-            child = int.from_bytes(data[at + key_size : at + step], "little")
-            if child in seen:
-                raise Bad(AGAIN)
-            seen.add(child)
-            if head[5] == 0:
-                yield data[at : at + key_size], child
-            else:
-                yield from node(child, head[5] - 1, keys[index : index + 2])
-
-    yield from node(root, -1, [])
+    level = -1  # of the root, which says it itself
+    nodes: list[tuple[int, list[tuple[int, ...]]]] = [(root, [])]
+    while nodes:  # level by level, so that a store is asked for all nodes of a level at once
+        below: list[tuple[int, list[tuple[int, ...]]]] = []
+        found: list[tuple[bytes, int]] = []
+        for address, bounds in nodes:
+            head = content.signed(address, 24, b"TREE")
+            used, step = number(head, 6, 2), key_size + 8
+            if head[4] != kind or level not in (-1, head[5]):
+                raise Bad("a node of its B-tree has another type or level than it should")
+            data = content.read(address + 24, used * step + key_size)
+            keys = (
+                [key(data[at : at + key_size]) for at in range(0, len(data), step)] if key else []
+            )
+            if any(map(ge, keys, keys[1:])) or (
+                bounds and (keys[0], bounds[1]) < (bounds[0], keys[-1])
+            ):
+                raise Bad("the keys of its B-tree are not in order")
+            for index, at in enumerate(range(0, used * step, step)):
+                child = int.from_bytes(data[at + key_size : at + step], "little")
+                if child in seen:
+                    raise Bad(AGAIN)
+                seen.add(child)
+                if head[5]:
+                    below.append((child, keys[index : index + 2]))
+                elif kind:  # a chunk, which is no structure
+                    yield data[at : at + key_size], child
+                else:
+                    found.append((data[at : at + key_size], child))
+        content.expect([child for child, _ in below] + [child for _, child in found], _CHILD)
+        yield from found
+        level, nodes = head[5] - 1, below
 
 
 def records(content: Content, address: int, kinds: tuple[int, ...]) -> Iterator[bytes]:
@@ -83,29 +87,44 @@ def records(content: Content, address: int, kinds: tuple[int, ...]) -> Iterator[
     width = _bytes_of(most[0])
     seen: set[int] = set()
 
-    def node(place: int, used: int, level: int) -> Iterator[bytes]:
+    def read(place: int, used: int, level: int) -> bytes:
         if place in seen:
             raise Bad(AGAIN)
         seen.add(place)
         if used > most[level]:
             raise Bad(f"a node of its B-tree has {used:,} records, where {most[level]} fit")
-        first = 6 + used * record
-        end = first + (used + 1) * widths[level] if level else first
+        end = 6 + used * record + ((used + 1) * widths[level] if level else 0)
         data = check(content.signed(place, end + 4, b"BTIN\0" if level else b"BTLF\0"))
         if data[5] != kind:
             raise Bad("a node of its B-tree has another type than it should")
-        if level:
-            places = range(first, end, widths[level])
-            content.expect([number(data, at, 8) for at in places], size)
+        return data
+
+    def below(data: bytes, used: int, level: int) -> list[tuple[int, int]]:
+        """The address of each child of a node, and how many records it has."""
+        first = 6 + used * record
+        places = range(first, first + (used + 1) * widths[level], widths[level])
+        return [(number(data, at, 8), number(data, at + 8, width)) for at in places]
+
+    def node(place: int, used: int, level: int) -> Iterator[bytes]:
+        data = inner.pop(place) if level else read(place, used, 0)
+        children = below(data, used, level) if level else []
         for index in range(used + 1):
             if level:
-                at = first + index * widths[level]
-                yield from node(number(data, at, 8), number(data, at + 8, width), level - 1)
+                yield from node(*children[index], level - 1)
             if index < used:
                 yield data[6 + index * record : 6 + (index + 1) * record]
 
-    if number(head, 16, 8) != UNDEFINED:
-        yield from node(number(head, 16, 8), number(head, 24, 2), depth)
+    root = (number(head, 16, 8), number(head, 24, 2))
+    if root[0] == UNDEFINED:
+        return
+    inner: dict[int, bytes] = {}
+    row = [root]
+    for level in range(depth, 0, -1):  # so that a store is asked for all nodes of a level at once
+        nodes = [(read(place, used, level), used) for place, used in row]
+        inner.update(zip((place for place, _ in row), (data for data, _ in nodes), strict=True))
+        row = [each for data, used in nodes for each in below(data, used, level)]
+        content.expect([place for place, _ in row], size)
+    yield from node(*root, depth)
 
 
 def _limits(size: int, record: int, depth: int) -> tuple[list[int], list[int]]:
