@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats bridge remote lint format stubs schema layers bench fuzz beside oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats bridge remote pages docs lint format stubs schema layers bench fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
@@ -23,6 +23,8 @@ help: ## list these commands
 	@echo "make formats run the tests of plugins/initreg-*, beside torch, onnx and so on (FORMATS='torch onnx')"
 	@echo "make bridge  run the tests that compare models of torch, JAX and ONNX with those of Keras, by outputs"
 	@echo "make remote  run the tests with a server of S3 on loopback, in a minute"
+	@echo "make docs    build the documentation as a site, build/docs/site/index.html, in half a minute"
+	@echo "make pages   use the pages that initreg writes in a headless Chromium, in half a minute"
 	@echo "make heavy   restore every architecture of keras.applications, in about an hour"
 	@echo "make quick   run the tests that need no TensorFlow, in about a minute (VENV=.venv-3.13 PYTHON=python3.13)"
 	@echo "make lint    run ruff, mypy and the check of import directions"
@@ -46,7 +48,7 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep and not bridge and not remote' $(ARGS)
+	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep and not bridge and not remote and not pages' $(ARGS)
 
 # Each kind of save is killed KILLS times and each trainer an eighth as often; make test does it a
 # few times.
@@ -78,8 +80,17 @@ bridge: $(VENV)-bridge/.installed
 remote: $(VENV)-remote/.installed
 	@$(VENV)-remote/bin/python $(PYTEST) -m remote tests/remote $(ARGS)
 
+pages: $(VENV)/.installed-quick
+	@$(BIN)/python -c 'import sys; sys.path.insert(0, "tests/pages"); import chromium; sys.exit(not chromium.program())' || { \
+	  echo "There is no Chromium. On Debian: apt install chromium. Or set INITREG_CHROMIUM to the path of one." >&2; exit 1; }
+	@$(BIN)/python $(PYTEST) -m pages tests/pages $(ARGS)
+
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge and not remote' --ignore=tests/real --ignore=tests/frameworks --ignore=tests/remote $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge and not remote and not pages' --ignore=tests/real --ignore=tests/frameworks --ignore=tests/remote $(ARGS)
+
+# In an environment of its own: a program in Rust and a dozen packages, of which the tests need none.
+docs: $(VENV)-docs/.installed
+	@$(VENV)-docs/bin/python tools/site/build_site.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -114,7 +125,7 @@ beside: $(VENV)/.installed-test
 
 # Folders are left out rather than listed, so that a new folder of tests is run.
 oldest: $(VENV)-oldest/.installed
-	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not heavy and not sweep and not newest' -o filterwarnings=default \
+	@$(VENV)-oldest/bin/python $(PYTEST) -m 'not slow and not kills and not heavy and not sweep and not newest and not pages' -o filterwarnings=default \
 	  $(foreach each,beside frameworks remote cli docs faults fuzz plan plugin real rules storage trainers targets/layers targets/optimizers,--ignore=tests/$(each)) $(ARGS)
 
 audit: $(VENV)/.installed-test
@@ -122,7 +133,7 @@ audit: $(VENV)/.installed-test
 	@$(BIN)/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge $(VENV)-remote .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-formats $(VENV)-bridge $(VENV)-remote $(VENV)-docs .venv-3.[0-9]* .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------
@@ -186,12 +197,14 @@ $(VENV)-formats/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyprojec
 	@$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet --no-deps tensorflowjs==4.22.0
 	@touch $@
 
+# mergekit comes alone: its methods are compared with, and most of what it needs is for its commands.
 $(VENV)-bridge/.installed: pyproject.toml $(wildcard plugins/initreg-*/pyproject.toml) | $(VENV)/bin/python
 	@echo "==> Installing torch, JAX, ONNX and TensorFlow for the tests of tests/frameworks: about 1 GB, only once"
 	@$(MAKE) --no-print-directory VENV=$(VENV)-bridge $(VENV)-bridge/bin/python
 	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable '.[tensorflow]' $(patsubst %/pyproject.toml,--editable %,$(wildcard plugins/initreg-*/pyproject.toml)) \
 	  --group bridge
+	@$(VENV)-bridge/bin/python -m pip --disable-pip-version-check install --quiet --no-deps mergekit==0.1.5
 	@touch $@
 
 $(VENV)-remote/.installed: pyproject.toml | $(VENV)/bin/python
@@ -199,6 +212,13 @@ $(VENV)-remote/.installed: pyproject.toml | $(VENV)/bin/python
 	@$(MAKE) --no-print-directory VENV=$(VENV)-remote $(VENV)-remote/bin/python
 	@$(VENV)-remote/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --editable '.[remote]' --group remote
+	@touch $@
+
+# Without initreg, whose docstrings are read and never run.
+$(VENV)-docs/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "==> Installing what builds the site: half a minute, only once"
+	@$(MAKE) --no-print-directory VENV=$(VENV)-docs $(VENV)-docs/bin/python
+	@$(VENV)-docs/bin/python -m pip --disable-pip-version-check install --quiet --group docs
 	@touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

@@ -3,14 +3,21 @@
 from initreg.api.comparing import ComparedOutput as ComparedOutput
 from initreg.api.comparing import ComparedOutputs as ComparedOutputs
 from initreg.api.comparing import compare_outputs as compare_outputs
-from initreg.api.diffing import ArrayDiff as ArrayDiff
 from initreg.api.diffing import Diff as Diff
 from initreg.api.diffing import diff as diff
 from initreg.api.dumping import Dumped as Dumped
 from initreg.api.dumping import dump as dump
+from initreg.api.layer_diffs import ArrayDiff as ArrayDiff
+from initreg.api.layer_diffs import LayerDiff as LayerDiff
 from initreg.api.mapping import map as map
+from initreg.api.merging import Merged as Merged
+from initreg.api.merging import merge as merge
 from initreg.api.opening import load as load
 from initreg.api.opening import open as open
+from initreg.api.reported import ReportedArray as ReportedArray
+from initreg.api.reported import ReportedSource as ReportedSource
+from initreg.api.reporting import Report as Report
+from initreg.api.reporting import report as report
 from initreg.api.resuming import ResumePoint as ResumePoint
 from initreg.api.resuming import resume as resume
 from initreg.api.rule_texts import rules_text as rules_text
@@ -22,6 +29,9 @@ from initreg.api.sessinit import JustCurrentSession as JustCurrentSession
 from initreg.api.sessinit import SaverRestore as SaverRestore
 from initreg.api.sessinit import SaverRestoreRelaxed as SaverRestoreRelaxed
 from initreg.api.sessinit import get_model_loader as get_model_loader
+from initreg.api.showing import Shown as Shown
+from initreg.api.showing import ShownArray as ShownArray
+from initreg.api.showing import show as show
 from initreg.api.sidecars import save_states as save_states
 from initreg.api.smart_init import SmartInit as SmartInit
 from initreg.api.stating import ArrayStats as ArrayStats
@@ -33,6 +43,7 @@ from initreg.api.verifying import Verified as Verified
 from initreg.api.verifying import verify as verify
 from initreg.arrays.array_map import ArrayMap as ArrayMap
 from initreg.arrays.differences import Difference as Difference
+from initreg.arrays.heat_maps import HeatMap as HeatMap
 from initreg.arrays.lazy_array import LazyArray as LazyArray
 from initreg.arrays.saved import Saved as Saved
 from initreg.arrays.statistics import Statistics as Statistics
@@ -48,6 +59,8 @@ from initreg.errors import DuplicateName as DuplicateName
 from initreg.errors import InitregError as InitregError
 from initreg.errors import InitregWarning as InitregWarning
 from initreg.errors import LocalOnly as LocalOnly
+from initreg.errors import MergeError as MergeError
+from initreg.errors import MergeWarning as MergeWarning
 from initreg.errors import MetadataWarning as MetadataWarning
 from initreg.errors import MismatchError as MismatchError
 from initreg.errors import MismatchWarning as MismatchWarning
@@ -73,6 +86,10 @@ from initreg.errors import UnreadableFile as UnreadableFile
 from initreg.errors import UnusedError as UnusedError
 from initreg.errors import UnusedWarning as UnusedWarning
 from initreg.errors import UnwritableFile as UnwritableFile
+from initreg.merging.inputs import NonFinite as NonFinite
+from initreg.merging.plan import MergePart as MergePart
+from initreg.merging.plan import MergePlan as MergePlan
+from initreg.merging.plan import MergeRow as MergeRow
 from initreg.plan.plan import Plan as Plan
 from initreg.plan.rows import Hint as Hint
 from initreg.plan.rows import Row as Row
@@ -93,6 +110,7 @@ from initreg.plugin.target import PieceSpec as PieceSpec
 from initreg.plugin.target import Target as Target
 from initreg.plugin.training_hookspecs import Inference as Inference
 from initreg.plugin.training_hookspecs import StateFile as StateFile
+from initreg.plugin.verb_hookspecs import Verb as Verb
 from initreg.specs import ArraySpec as ArraySpec
 from initreg.specs import Automatic as Automatic
 from initreg.specs import Chunk as Chunk
@@ -145,16 +163,24 @@ __all__ = [
     "Dumped",
     "DuplicateName",
     "Extent",
+    "HeatMap",
     "Hint",
     "Inference",
     "InitregError",
     "InitregWarning",
     "JustCurrentSession",
+    "LayerDiff",
     "LayerSpec",
     "LazyArray",
     "LocalOnly",
     "Mapped",
     "MappedVariable",
+    "MergeError",
+    "MergePart",
+    "MergePlan",
+    "MergeRow",
+    "MergeWarning",
+    "Merged",
     "MetadataWarning",
     "MismatchError",
     "MismatchWarning",
@@ -162,6 +188,7 @@ __all__ = [
     "MissingLibrary",
     "MissingWarning",
     "NamingWarning",
+    "NonFinite",
     "NothingMatched",
     "OpaqueExtent",
     "OpenOptions",
@@ -180,6 +207,9 @@ __all__ = [
     "Probe",
     "RandomStates",
     "RefusedFile",
+    "Report",
+    "ReportedArray",
+    "ReportedSource",
     "ReshapeWarning",
     "ResumePoint",
     "ResumeWarning",
@@ -189,6 +219,8 @@ __all__ = [
     "Saved",
     "SaverRestore",
     "SaverRestoreRelaxed",
+    "Shown",
+    "ShownArray",
     "SlicedExtent",
     "SmartInit",
     "Source",
@@ -209,6 +241,7 @@ __all__ = [
     "UnusedWarning",
     "UnwritableFile",
     "VariableSpec",
+    "Verb",
     "Verification",
     "Verified",
     "Way",
@@ -225,16 +258,19 @@ __all__ = [
     "load_checkpoint_vars",
     "load_chkpt_vars",
     "map",
+    "merge",
     "open",
     "part_sets",
     "plugin_manager",
     "probe",
+    "report",
     "resume",
     "rules_text",
     "save",
     "save_checkpoint_vars",
     "save_chkpt_vars",
     "save_states",
+    "show",
     "stand_in",
     "stats",
     "verify",

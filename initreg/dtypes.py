@@ -77,6 +77,7 @@ def name_of(dtype: Any) -> str:
     return name
 
 
+@functools.lru_cache(256)
 def name_of_descr(descr: str) -> str | None:
     """The name of a dtype that is given as a type string.
 
@@ -262,8 +263,9 @@ def itemsize(name: str) -> int | None:
     """
     if name == STRING:
         return None
-    if name == "bool":
-        return 1
+    known = _ITEMSIZES.get(name)
+    if known is not None:
+        return known
     match = re.fullmatch(r"(?:b?float|q?u?int|b?complex)(\d+)(?:_\w+)?", name)
     if match is not None:
         return max(int(match[1]), 8) // 8

@@ -276,6 +276,12 @@ class UnusedError(PlanError):
     """No variable takes some arrays, and ``on_unused="error"`` does not allow that."""
 
 
+class MergeError(PlanError):
+    """Arrays cannot be merged: shapes differ, a source lacks them, or their values are not floats
+    and differ. The message lists all of them. ``plan`` is an :class:`initreg.MergePlan`.
+    """
+
+
 class RuleError(InitregError, ValueError):
     """A rule is wrong: it matches no array, gives two arrays the same name, cannot be applied to
     its array, or has the wrong type.
@@ -336,6 +342,10 @@ class CastWarning(InitregWarning):
 class MetadataWarning(InitregWarning):
     """Metadata of a source is not kept: the format that is saved has no place for it, or several
     sources have different values."""
+
+
+class MergeWarning(InitregWarning):
+    """Sources of a merge have values that are NaN or infinite, and so has the result."""
 
 
 class AxesWarning(InitregWarning):

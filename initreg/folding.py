@@ -13,10 +13,10 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from initreg.errors import printable
+from initreg.records import record
 
 _TOKEN = re.compile(r"\d+|[/.:]|[^/.:\d]+")
 # Two spaces in a row, or one at an end, would look like the gap between a name and its note.
@@ -27,7 +27,7 @@ _LONGEST, _MOST_TOKENS, _COMPARED = 512, 64, 10_000_000
 _ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt]|.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Folded:
     """One line of folded names.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg.errors import RuleError
@@ -14,6 +15,7 @@ _TENSOR_SUFFIX = ":0"
 _ATTRIBUTE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SUFFIXES = (_TENSOR_SUFFIX, _ATTRIBUTE_SUFFIX)
 _MAGIC = re.compile(r"[*?\[]")
+_NUMBER = re.compile(r"(\d+)")
 
 
 def normalise(name: str) -> str:
@@ -33,6 +35,48 @@ def normalise(name: str) -> str:
         if short.endswith(suffix):
             return short + suffix
     return short
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """The key by which names are sorted as people read them: ``vars/2`` before ``vars/10``.
+
+    >>> sorted(["vars/10", "vars/2", "vars"], key=natural)
+    ['vars', 'vars/2', 'vars/10']
+    """
+    # A name comes before those that it begins. Texts and numbers take turns.
+    pieces: list[Any] = _NUMBER.split(name.replace("/", "\0"))
+    numbers = [digits.lstrip("0") for digits in pieces[1::2]]
+    pieces[1::2] = [(len(digits), digits) for digits in numbers]
+    return (*pieces, name)
+
+
+def as_read(names: Sequence[str]) -> list[str]:
+    """Names in the order in which they are listed: that of the file, if it means something.
+
+    Many files have their names sorted, with ``vars/10`` before ``vars/2``. Such an order says
+    nothing about the model, and the natural one is easier to read.
+
+    >>> as_read(["a/1", "a/10", "a/2"]), as_read(["conv", "bias"])
+    (['a/1', 'a/2', 'a/10'], ['conv', 'bias'])
+    """
+    keys: tuple[Callable[[str], Any], ...] = (
+        str,
+        lambda name: name.split("/"),
+        lambda name: f"{name}/",
+    )
+    for key in keys:
+        if all(key(a) <= key(b) for a, b in itertools.pairwise(names)):
+            return sorted(names, key=natural)
+    return list(names)
+
+
+def separator(names: Iterable[str]) -> str:
+    """What separates the parts of names: ``/``, or ``.`` if no name has a ``/``.
+
+    >>> separator(["encoder.layer.0.weight", "head.bias"])
+    '.'
+    """
+    return "/" if any("/" in name for name in names) else "."
 
 
 def plain(value: Any) -> Any:

@@ -15,13 +15,14 @@ of another front end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from initreg.records import record
 
 Flags = Callable[[Mapping[str, Any]], str]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Choice:
     """A piece of a text in two forms: for Python, and for another front end.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from initreg import dtypes
+from initreg.records import record
 from initreg.state_specs import OptimizerSpec as OptimizerSpec
 from initreg.state_specs import StateSpec as StateSpec
 
@@ -56,7 +56,7 @@ class ArrayLike(Protocol):
     def __array__(self) -> np.ndarray[Any, Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Extent:
     """Where the bytes of one array are.
 
@@ -97,7 +97,7 @@ class Extent:
     role: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SlicedExtent:
     """An array that is stored in slices, each in an extent of its own: a partitioned variable.
 
@@ -149,7 +149,7 @@ class Chunk(NamedTuple):
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ChunkedExtent:
     """An array that is stored in chunks of one shape, each packed on its own.
 
@@ -184,7 +184,7 @@ class ChunkedExtent:
         return min((chunk.offset for chunk in self.chunks), default=0)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class OpaqueExtent:
     """An array of a dtype that numpy does not have, such as one of 4 bits.
 
@@ -210,7 +210,7 @@ class OpaqueExtent:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ArraySpec:
     """An array of a source, without its values.
 
@@ -301,7 +301,7 @@ class PartSpec(NamedTuple):
     where: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class VariableSpec:
     """A variable of a target, without its value.
 
@@ -357,7 +357,7 @@ class VariableSpec:
         return _given(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class LayerSpec:
     """What a variable is in its layer. :func:`initreg.map` asks a target for it.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from initreg.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class OptimizerSpec:
     """An optimizer, as a file records it or as a target has it.
 
@@ -26,7 +26,7 @@ class OptimizerSpec:
     is_built: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class StateSpec:
     """What an array or a variable is in the state of an optimizer.
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from initreg.api.opening import load
 from initreg.api.opening import open as open_source
+from initreg.api.resuming import names_of, run_folder
 from initreg.api.saving import save, saver_for
 from initreg.errors import SourceNotFound, UnknownFormat, UnreadableFile
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
 from initreg.storage import small_files
+from initreg.storage.locating import is_remote
 
 __all__ = [
     "dump_session_params",
@@ -40,7 +42,7 @@ def load_checkpoint_vars(path: str | os.PathLike[str]) -> dict[str, Any]:
     """All arrays of a checkpoint, or of a file of any other format, by name without ``:0``.
 
     Raises:
-        What :func:`initreg.load` raises.
+        InitregError: what :func:`initreg.load` raises.
     """
     return load(path)
 
@@ -97,7 +99,7 @@ def get_all_checkpoints(
     """The checkpoints ``<prefix>-<step>`` in a folder, sorted by step.
 
     Args:
-        dir: the folder.
+        dir: the folder, or its URL.
         prefix: what the names of the checkpoints begin with.
 
     Returns:
@@ -108,8 +110,20 @@ def get_all_checkpoints(
         SourceNotFound: there is no such folder.
         UnreadableFile: the folder cannot be listed.
     """
-    folder = os.path.expanduser(os.fspath(dir))
     pattern = re.compile(re.escape(prefix) + r"-(\d+)", re.ASCII)
+    if is_remote(dir):
+        there = run_folder(dir)
+        try:
+            names = list(names_of(there))
+        except SourceNotFound:
+            raise SourceNotFound(f"{there}: no such folder") from None
+        found = [
+            (str(there / name), int(match[1]))
+            for name in checkpoints(default_registry(), names)
+            if (match := pattern.fullmatch(name)) is not None
+        ]
+        return sorted(found, key=lambda each: (each[1], each[0]))
+    folder = os.path.expanduser(os.fspath(dir))
     try:
         names = small_files.listed(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -129,7 +143,8 @@ def get_checkpoint_path(path: str | os.PathLike[str]) -> str:
 
     Args:
         path: the prefix itself, its ``.index``, one of its data files, a file ``checkpoint``, or
-            the folder of one. The last two mean the latest checkpoint that the file names.
+            the folder of one. The last two mean the latest checkpoint that the file names. It may
+            be a URL, and then the answer is one.
 
     Returns:
         The prefix. A bare name gets ``./`` before it, which some versions of TensorFlow need.
@@ -139,6 +154,9 @@ def get_checkpoint_path(path: str | os.PathLike[str]) -> str:
         RefusedFile: a file ``checkpoint`` leads out of its folder.
         InitregError: what opening the checkpoint raises.
     """
+    if is_remote(path):
+        with open_source(path) as opened:
+            return str(path) if opened.path is None else str(opened.path)
     given = os.path.expanduser(os.fspath(path))
     if given and os.path.basename(given) == given:
         given = os.path.join(".", given)

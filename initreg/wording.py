@@ -9,20 +9,22 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from initreg import dtypes, folding
 from initreg.errors import printable as printable
-from initreg.names import plain
+from initreg.names import as_read, plain
 from initreg.option_spelling import either, join
+from initreg.records import record
 from initreg.specs import ArraySpec
+from initreg.store_paths import StorePath
 
 GATES = "gates"  # how the text of a change begins that says the order of gates
 
 _WIDTH = 120  # characters of folded names in one line; a longer one is split
 _LONGEST = 400  # characters of one name, unless everything is shown
+_MANY = 10_000  # names with one note; more are not put into natural order, which would take long
 _MOST_LINES = 20  # of what cannot be read
 MORE = either("plan.to_text(limit=None) shows them all", "--all shows them all")
 
@@ -89,7 +91,7 @@ def code_text(value: Any) -> str:
     if isinstance(value, type) or (hasattr(value, "newbyteorder") and hasattr(value, "kind")):
         return code_text(getattr(value, "__name__", None) or value.name)  # a dtype
     if isinstance(value, os.PathLike):
-        return code_text(os.fspath(value))
+        return code_text(str(value) if isinstance(value, StorePath) else os.fspath(value))
     if isinstance(value, re.Pattern):
         return _regex_text(value)
     if callable(value):
@@ -141,7 +143,7 @@ def options_text(options: Mapping[str, Any]) -> str:
     return "".join(f", {name}={code_text(value)}" for name, value in options.items())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Line:
     """Names that share a note.
 
@@ -176,7 +178,7 @@ def folded(entries: Iterable[tuple[str, str]], limit: int | None = 20) -> tuple[
     lines = (
         Line(found.text, found.count, note)
         for note, names in groups.items()
-        for found in folding.lines(names, _WIDTH)
+        for found in folding.lines(as_read(names) if len(names) < _MANY else names, _WIDTH)
     )
     if limit is None:
         return list(lines), 0
@@ -240,7 +242,7 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
     ]
 
 
-def _also(spec: ArraySpec) -> str:
+def also_text(spec: ArraySpec) -> str:
     """What there is to say about an array: that it cannot be read, or the names that people gave to
     one that is called by its place."""
     if spec.unreadable:
@@ -260,10 +262,15 @@ def listing_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> 
         not_arrays: the names of what else the source holds.
     """
     rows = [
-        (printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes), _also(s))
+        (printable(s.name), shape_text(s.shape), s.dtype, size_text(s.nbytes), also_text(s))
         for s in specs
     ]
-    lines = table(rows, right=(3,))
+    lines = [*table(rows, right=(3,)), totals_text(specs), *not_read_text(specs, not_arrays)]
+    return join("\n", lines)
+
+
+def totals_text(specs: Sequence[ArraySpec]) -> str:
+    """How many arrays these are, how many numbers they have, and how large they are."""
     parameters = 0
     for spec in specs:
         if spec.dtype != dtypes.STRING and not spec.unreadable:
@@ -272,8 +279,12 @@ def listing_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> 
                 count *= axis
             parameters += count
     total = sum(spec.nbytes or 0 for spec in specs)
-    totals = plural(len(specs), "array"), plural(parameters, "number"), size_text(total)
-    lines.append(", ".join(totals))
+    return ", ".join((plural(len(specs), "array"), plural(parameters, "number"), size_text(total)))
+
+
+def not_read_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> list[str]:
+    """The lines of a listing about arrays that cannot be read, and about what is not an array."""
+    lines: list[str] = []
     unreadable = [spec for spec in specs if spec.unreadable]
     if unreadable:
         lines.append(f"{plural(len(unreadable), 'array')} cannot be read:")
@@ -282,11 +293,15 @@ def listing_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> 
     if not_arrays:
         lines.append(f"not arrays, but other members of the archive: {len(not_arrays):,}")
         lines += _first([f"  {_shorten(printable(name))}" for name in not_arrays])
-    return join("\n", lines)
+    return lines
 
 
-def metadata_text(metadata: Mapping[str, str], limit: int = 20) -> list[str]:
+def metadata_text(metadata: Mapping[str, str], limit: int | None = 20) -> list[str]:
     """The lines of a listing about metadata, of which there are none if it is empty.
+
+    Args:
+        metadata: the texts by key.
+        limit: how many keys to show, each with a part of a long text. None for all, and all text.
 
     >>> metadata_text({"format": "pt"})
     ['metadata', '  format: pt']
@@ -294,11 +309,11 @@ def metadata_text(metadata: Mapping[str, str], limit: int = 20) -> list[str]:
     if not metadata:
         return []
     shown = list(metadata.items())[:limit]
-    lines = [f"  {_shorten(printable(key))}: {_shorten(printable(text))}" for key, text in shown]
-    if len(metadata) > limit:
-        lines.append(
-            f"  ... and {plural(len(metadata) - limit, 'key')} more: --json shows them all"
-        )
+    cut = str if limit is None else _shorten
+    lines = [f"  {cut(printable(key))}: {cut(printable(text))}" for key, text in shown]
+    if limit is not None and len(metadata) > limit:
+        more = f"  ... and {plural(len(metadata) - limit, 'key')} more: "
+        lines.append(more + either("m.metadata has them all", "--metadata shows them all"))
     return ["metadata", *lines]
 
 

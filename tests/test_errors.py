@@ -249,6 +249,10 @@ RAISED = {
         lambda f, m: init({"fc/W": ONES, "b": ONES}, target(**{"fc/W": (4,), "b": (3,)})),
         ["fc/W", "shape (3,) does not fit (4,)", 'ignore=["fc/W"]', "ignore_mismatch=True"],
     ),
+    "MergeError": (
+        lambda f, m: initreg.merge([{"a": np.int64(1)}, {"a": np.int64(2)}], f / "new.npz"),
+        ["a  int64, not floats, and the values differ", "Nothing was written", "on_conflict="],
+    ),
     "NothingMatched": (
         lambda f, m: init({"net/w": ONES, "net/b": np.ones(2)}, target(w=(3,), b=(2,))),
         ["no array in dict of 2 has the name of", "nothing was written", 'strip_prefix="net/"'],
@@ -298,6 +302,13 @@ WARNED = {
     "MismatchWarning": (
         lambda: init({"a": ONES, "b": ONES}, target(a=(4,), b=(3,)), ignore_mismatch=True),
         ["a  shape (3,) does not fit (4,)"],
+    ),
+    "MergeWarning": (
+        lambda: initreg.merge(
+            [{"a": ONES}, {"a": np.full(3, np.nan, "f4")}],
+            os.path.join(tempfile.mkdtemp(), "new.npz"),
+        ),
+        ["new.npz: 1 merged array", "a  3 NaN, 0 infinite in dict of 1"],
     ),
     "UnmetWarning": (
         lambda: init({"a": ONES}, target(a=(3,)), expect_missing="head/*"),
@@ -358,6 +369,7 @@ def test_only_these_are_raised():
     root = Path(__file__).parents[1]
     ours = {kind.__name__ for kind in CLASSES}
     pythons = {"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError", "OSError"}
+    pythons |= {"NoSuchName"}  # a KeyError that shows what may have been meant
     pythons |= {"NotImplementedError"}  # of initreg.testing, whose user is the author of a plugin
     inner = {"BadStream", "Fault", "Malformed", "NoFile"}  # which a caller turns into a DamagedFile
     inner |= {"Bad", "TooDeep", "Unknown"}  # of HDF5, which a caller turns into one of ours

@@ -34,17 +34,28 @@ HEAVY = FRAMEWORKS | {"h5py", "safetensors", "gguf", "rich", "numpy", "ml_dtypes
 
 # What the ground floor may import of ours. import-linter holds the rooms above it.
 GROUND_FLOOR = {
-    "option_spelling": set[str](),
+    "records": set[str](),
+    "near": set[str](),
+    "option_spelling": {"records"},
     "errors": {"option_spelling"},
     "dtypes": set[str](),
     "names": {"errors", "option_spelling"},
-    "folding": {"errors"},
-    "state_specs": set[str](),
-    "specs": {"dtypes", "state_specs"},
-    "wording": {"dtypes", "errors", "folding", "names", "specs", "option_spelling"},
-    "plugin.claim": set[str](),
+    "folding": {"errors", "records"},
+    "state_specs": {"records"},
+    "specs": {"dtypes", "records", "state_specs"},
+    "tables": set[str](),
+    "wording": {"dtypes", "errors", "folding", "names", "option_spelling", "records", "specs"},
+    "markup": {"errors", "wording"},
+    "plugin.claim": {"records"},
     "plugin.source": {
-        *("errors", "plugin.foreign", "plugin.part_names", "storage.locating", "storage.paths"),
+        *(
+            "errors",
+            "near",
+            "plugin.foreign",
+            "plugin.part_names",
+            "storage.locating",
+            "storage.paths",
+        ),
         *("storage.stamps", "storage.stand_ins", "storage.store_files", "store_paths"),
     },
 }
@@ -144,19 +155,20 @@ def test_the_kernel_has_no_import_cycle() -> None:
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_the_kernel_names_no_format(path: Path) -> None:
-    """No string of the kernel's code is the name of a format in the wheel."""
+    """No string of the kernel's code is the name of a format in the wheel, but that of numpy's own
+    files, which `initreg show` writes for other programs."""
     points = metadata.entry_points(group="initreg")
     formats = {p.name for p in points if p.value.startswith("initreg_formats.")}
     tree = ast.parse(path.read_text("utf-8"))
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert len(formats) == 7
-    assert not strings & formats
+    assert strings & formats <= ({"npy"} if path.name in ("showing.py", "show.py") else set())
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT / "plugins")))
 def test_a_plugin_imports_public_names_only(path: Path) -> None:
-    """Of initreg: its public names, and the four modules that are public."""
-    modules = ("dtypes", "format_tools", "option_spelling", "testing")
+    """Of initreg: its public names, and the five modules that are public."""
+    modules = ("dtypes", "format_tools", "option_spelling", "testing", "verb_tools")
     public = {*initreg.__all__, *modules}
     for module, name in runtime_imports(path):
         if module == "initreg":

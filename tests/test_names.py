@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initreg.errors import RuleError
-from initreg.names import NO_PATTERNS, Patterns, normalise
+from initreg.names import NO_PATTERNS, Patterns, as_read, natural, normalise, separator
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,39 @@ def test_what_is_no_pattern_is_an_error(given):
     """Anything but strings is refused, with the option's name."""
     with pytest.raises(RuleError, match=r"drop=.*give a name or a glob"):
         Patterns(given, "drop")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["vars/10", "vars/2", "vars"], ["vars", "vars/2", "vars/10"]),
+        (["a/b", "a b", "a"], ["a", "a/b", "a b"]),
+        (["w9", "w09", "w10", "w010"], ["w09", "w9", "w010", "w10"]),
+        (["2", "10", "x", "1" * 5000], ["2", "10", "1" * 5000, "x"]),
+        (["layer_2.10.w", "layer_2.9.w"], ["layer_2.9.w", "layer_2.10.w"]),
+    ],
+)
+def test_natural_order(names, expected):
+    """Numbers by their value, however long, and a name before those that it begins."""
+    assert sorted(names, key=natural) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "is_by_name"),
+    [
+        (["a/1", "a/10", "a/2"], True),
+        (["a.b/x", "a/x"], True),  # whole names
+        (["a/x", "a.b/x", "b"], True),  # part by part, as HDF5 has them
+        (["a-b", "a", "a/c"], True),  # keys of a checkpoint, whose ends are not shown
+        (["conv1", "bias", "dense"], False),
+        ([], True),
+    ],
+)
+def test_the_order_of_a_file(names, is_by_name):
+    """One that is sorted by names says nothing and becomes natural. Any other is kept."""
+    assert as_read(names) == (sorted(names, key=natural) if is_by_name else names)
+
+
+def test_what_separates_parts():
+    """A slash, if any name has one."""
+    assert (separator(["a.b", "c"]), separator(["a.b", "c/d"]), separator([])) == (".", "/", ".")

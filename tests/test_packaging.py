@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import zipfile
 from email import message_from_string
 from email.message import Message
 from pathlib import Path
@@ -56,3 +57,23 @@ def test_no_extra_repeats_a_dependency(metadata: Message) -> None:
     assert always
     assert extra
     assert always & extra == set()
+
+
+def test_the_wheel_has_what_code_reads(tmp_path: Path) -> None:
+    """The files beside the code that are not code: all of them, and nothing of the tests."""
+    code = f"from hatchling.build import *; print(build_wheel({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    data = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "initreg").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".pyi")
+    }
+    templates = {each for each in data if each.endswith(".in")}
+    assert len(templates) > 6  # from which `initreg new-plugin` makes a folder
+    assert {f"initreg/api/report_page/page.{ending}" for ending in ("html", "css", "js")} <= data
+    assert data <= names
+    packages = {"initreg", "initreg_formats", "initreg_targets"}
+    assert {name.partition("/")[0] for name in names} == packages

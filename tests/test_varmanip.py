@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -244,6 +245,26 @@ def test_get_checkpoint_path_stays_in_the_folder(folder: Path) -> None:
         (below / "checkpoint").write_text(f'model_checkpoint_path: "{named}"\n')
         with pytest.raises(RefusedFile, match=r"below/checkpoint: points out of its folder, to "):
             get_checkpoint_path(below)
+
+
+def test_checkpoints_in_a_store(folder: Path) -> None:
+    """URLs give URLs, which open, and a folder that is missing is an error."""
+    fs = fsspec.filesystem("memory")
+    fs.put(str(folder), "varmanip-run", recursive=True)
+    url = "memory://varmanip-run"
+    assert get_all_checkpoints(url) == [(f"{url}/model-20", 20), (f"{url}/model-100", 100)]
+    assert get_all_checkpoints(f"{url}/", "best")[0][1] == 3
+    for given in (url, f"{url}/model-20", f"{url}/model-20.index", f"{url}/checkpoint"):
+        found = get_checkpoint_path(given)
+        assert found == f"{url}/model-20"
+        assert load_chkpt_vars(found)["w"] == 20
+    save_chkpt_vars({"w:0": np.ones(3)}, f"{url}/new-1")
+    assert load_chkpt_vars(f"{url}/new-1")["w"].tolist() == [1, 1, 1]
+    with pytest.raises(SourceNotFound, match="memory://nowhere: no such folder"):
+        get_all_checkpoints("memory://nowhere")
+    with pytest.raises(SourceNotFound, match=f"{url}/nope"):
+        get_checkpoint_path(f"{url}/nope")
+    fs.rm("varmanip-run", recursive=True)
 
 
 def test_importing_it_imports_no_tensorflow() -> None:

@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,8 @@ from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.choices import By, Policy
 from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import part_sets
+from initreg.plugin.source import Source
+from initreg.records import record, replace
 from initreg.rules.keywords import Rules
 from initreg.rules.scope_rules import Scope
 from initreg.storage.locating import is_url
@@ -43,7 +44,7 @@ OF_THE_CALL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Link:
     """One source of a chain, with its options.
 
@@ -61,7 +62,7 @@ class Link:
     """
 
     source: Any
-    opening: Opening = field(default_factory=Opening)
+    opening: Opening = Opening()
     rules: tuple[Rules, ...] = ()
     ignore_mismatch: bool = False
     on_unused: Policy = Policy.WARN
@@ -101,7 +102,7 @@ class Link:
         return link
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Step:
     """An initialiser that is not initreg's own, which is run between the links of a chain.
 
@@ -140,7 +141,7 @@ def flatten(source: Any, like: Link) -> Iterator[Link]:
                 "Only init() of a ChainInit can do that"
             )
         yield from (link.inside(like) for link in source.links)
-    elif isinstance(source, (list, tuple)):
+    elif isinstance(source, (list, tuple)) and not _is_one(source):
         for before, each in itertools.pairwise((None, *source)):
             if not _are_of_one_set(before, each):
                 yield from flatten(each, like)
@@ -148,6 +149,27 @@ def flatten(source: Any, like: Link) -> Iterator[Link]:
         return
     else:
         yield replace(like, source=source)
+
+
+def _is_one(source: Sequence[Any]) -> bool:
+    """Whether a list or tuple is one source, such as the variables of a model, and not a chain.
+
+    That is for formats to say. They are not asked if one of its elements is a source by itself,
+    whoever else claims it.
+    """
+    if not source or any(map(_is_in_chain, source)):
+        return False
+    return bool(default_registry().probe(Source(source)).claims)
+
+
+def _is_in_chain(source: Any) -> bool:
+    """Whether it is a source that a chain may have, rather than a variable or a layer."""
+    if isinstance(source, (list, tuple)):  # one with names for its elements is an object
+        return not hasattr(source, "_fields")
+    kinds = (str, bytes, os.PathLike, Mapping, Chain, type(None))
+    if isinstance(source, kinds) or hasattr(source, "joinpath"):
+        return True
+    return hasattr(source, "read") and hasattr(source, "seek")
 
 
 def _are_of_one_set(one: Any, other: Any) -> bool:

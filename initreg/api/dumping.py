@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from initreg.api.opening_options import ReadingOptions, opening_of, spelt_out
 from initreg.api.saving import convert
@@ -22,7 +22,13 @@ from initreg.plugin.training import inference, parameter_files
 from initreg.rules.keywords import Rules
 from initreg.rules.rule import Outcome
 from initreg.specs import ArraySpec
+from initreg.storage.locating import is_remote, locate, takes_options
+from initreg.storage.paths import is_file, modified_at, names_in, which_are_there
+from initreg.store_paths import FilePath, StorePath
 from initreg.wording import code_text, names_text, plural, shape_text
+
+if TYPE_CHECKING:
+    from zipfile import Path as ZipPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Dumped:
     path: Path
     kept: tuple[ArraySpec, ...]
     dropped: Mapping[str, str]
-    meta: Path | None = None
+    meta: FilePath | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain dicts, lists and strings."""
@@ -80,7 +86,7 @@ _MORE = either("they are in .kept and .dropped", "--all shows them all")
 @spelt_out(ReadingOptions)
 def dump(
     checkpoint: Any,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | BinaryIO | ZipPath,
     *,
     meta: str | os.PathLike[str] | None = None,
     inference: bool = False,
@@ -89,7 +95,8 @@ def dump(
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[ReadingOptions],
 ) -> Dumped:
     """Write the model of a checkpoint, without the variables that only training needs.
@@ -97,9 +104,9 @@ def dump(
     Args:
         checkpoint: any source that :func:`initreg.open` takes. If it is a folder, the newest
             checkpoint in it is used.
-        out: the file to write, or the prefix of a checkpoint.
-        meta: the metagraph whose TRAINABLE and MODEL variables are the model. If ``checkpoint`` is
-            a folder, the default is the newest ``*.meta`` in it.
+        out: where to write, as for :func:`initreg.save`: a path, a URL or an open file.
+        meta: the path or the URL of the metagraph whose TRAINABLE and MODEL variables are the
+            model. If ``checkpoint`` is a folder, the default is the newest ``*.meta`` in it.
         inference: work without a metagraph. Optimiser slots and the bookkeeping of training are
             recognised from the checkpoint itself and dropped. Everything else is kept, averages of
             weights too. A variable that is only a number in a list of an object-based checkpoint
@@ -110,6 +117,7 @@ def dump(
         manifest: as for :func:`initreg.save`.
         metadata: as for :func:`initreg.save`.
         progress: as for :func:`initreg.save`.
+        output_storage_options: if ``out`` is a URL: what fsspec's file system is made with.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native`` and
             ``max_inflation``, as for :class:`initreg.SmartInit`. They are about the checkpoint.
 
@@ -129,9 +137,10 @@ def dump(
         raise InitregError(
             "meta= names the metagraph, and inference=True works without one. Pass one of them"
         )
-    graph = None if meta is None else Path(meta)
+    options_of = options.get("storage_options")
+    graph = None if meta is None else _path_of(meta, options_of)
     if graph is None and not inference:
-        graph = _newest_metagraph(checkpoint)
+        graph = _newest_metagraph(checkpoint, options_of)
     with ExitStack() as stack:
         opened = checkpoint
         if not isinstance(checkpoint, ArrayMap):
@@ -155,6 +164,7 @@ def dump(
             manifest=manifest,
             metadata=metadata,
             progress=progress,
+            output_storage_options=output_storage_options,
         )
         return Dumped(path, tuple(chosen.specs()), dropped, graph)
 
@@ -191,7 +201,7 @@ def _by_plugins(opened: ArrayMap) -> tuple[dict[str, str], dict[str, str]]:
     return kept, dict(found.dropped)
 
 
-def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _by_metagraph(opened: ArrayMap, path: FilePath) -> tuple[dict[str, str], dict[str, str]]:
     """The arrays that are kept, each with its name in the graph, and those that are not.
 
     In an object-based checkpoint that was saved from a graph, the names of the graph are aliases.
@@ -230,7 +240,7 @@ def _by_metagraph(opened: ArrayMap, path: Path) -> tuple[dict[str, str], dict[st
     return kept, others
 
 
-def _parameters(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+def _parameters(path: FilePath) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
     """The names of the parameters in a metagraph, and the shapes of its variables.
 
     A checkpoint may have the name of the metagraph, so that its format claims the metagraph as one
@@ -257,18 +267,29 @@ def _parameters(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]
     )
 
 
-def _newest_metagraph(checkpoint: Any) -> Path:
+def _path_of(path: Any, storage_options: Mapping[str, Any] | None) -> FilePath:
+    """A path on the disk as it is given, or the path in a store that a URL means."""
+    if not is_remote(path):
+        return Path(os.path.expanduser(os.fspath(path)))
+    found = locate(path, storage_options if takes_options(path) else None)
+    assert found is not None
+    return found.path
+
+
+def _newest_metagraph(checkpoint: Any, storage_options: Mapping[str, Any] | None) -> FilePath:
     """The newest metagraph in a folder.
 
     Raises:
         InitregError: there is none, or ``checkpoint`` is not a folder.
     """
-    is_path = isinstance(checkpoint, (str, os.PathLike))
-    path = Path(os.path.expanduser(os.fspath(checkpoint))) if is_path else None
-    folder = path if path is not None and os.path.isdir(path) else path.parent if path else None
+    is_path = isinstance(checkpoint, (str, os.PathLike)) or is_remote(checkpoint)
+    path = _path_of(checkpoint, storage_options) if is_path else None
+    folder = path if path is not None and path.is_dir() else path.parent if path else None
     endings = parameter_files(default_registry())
     there = _files_with(endings, folder) if folder is not None else []
-    label = checkpoint.label if isinstance(checkpoint, ArrayMap) else Source(checkpoint).label
+    label = checkpoint.label if isinstance(checkpoint, ArrayMap) else None
+    if label is None:
+        label = Source(checkpoint if path is None else path).label
     if there and folder == path:
         return there[-1]
     if path is not None and (error := default_registry().probe(Source(path)).error()) is not None:
@@ -288,8 +309,13 @@ def _newest_metagraph(checkpoint: Any) -> Path:
     )
 
 
-def _files_with(endings: tuple[str, ...], folder: Path) -> list[Path]:
+def _files_with(endings: tuple[str, ...], folder: FilePath) -> list[FilePath]:
     """The files of a folder with one of these endings, the newest last."""
+    if isinstance(folder, StorePath):
+        names = [name for name in names_in(folder) or () if name.endswith(endings)]
+        which_are_there(folder, names)  # looks all of them up at once
+        listed = [(modified_at(folder / name), name) for name in names if is_file(folder / name)]
+        return [folder / name for _, name in sorted(listed)]
     try:
         with os.scandir(folder) as entries:
             found = [

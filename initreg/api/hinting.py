@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +20,10 @@ from initreg.plan.matching import SlotFinder, is_fit
 from initreg.plan.plan import Plan
 from initreg.plan.rows import RESTORED, By, Hint, Kind, Row
 from initreg.plan.transposing import Layers, study
+from initreg.records import replace
 from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec, VariableSpec
+from initreg.store_paths import StorePath
 from initreg.wording import code_text, options_text
 
 _FEW_NAMES = 50  # on one side only: a misspelt name is looked for among at most so many
@@ -243,7 +244,9 @@ class Hinting:
         """
         link = self._links[number]
         alone = len(self._links) == 1
-        path = isinstance(link.source, (str, os.PathLike))
+        path = isinstance(link.source, (str, os.PathLike)) and not isinstance(
+            link.source, StorePath
+        )
         name = "source" if alone else _expression(self._source, link.source) or "source"
         code = code_text(os.fspath(link.source)) if path else name
         opening = options_text(link.opening.typed())

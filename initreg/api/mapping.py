@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
@@ -13,6 +12,7 @@ from initreg.arrays.notes import still_reordered
 from initreg.bridge.deriving import mapped
 from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
+from initreg.records import replace
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.rules.writing import steps_text
 from initreg.specs import ArraySpec, Extent
@@ -43,7 +43,7 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     Raises:
         UnknownTarget, TargetError: the target cannot be restored into.
         RuleError: a rule matches nothing, does not apply, or cannot be in a file: a function.
-        What :func:`initreg.open` raises.
+        InitregError: what :func:`initreg.open` raises.
 
     >>> mapped = initreg.map("resnet50.pth", model)  # doctest: +SKIP
     >>> mapped.save("resnet50.toml")  # doctest: +SKIP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any, TypedDict, TypeVar
 
 from initreg.arrays.array_map import ArrayMap
@@ -14,6 +14,7 @@ from initreg.option_spelling import option
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
+from initreg.records import record
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.locating import takes_options
 
@@ -77,7 +78,7 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=defaults[name],
+                default=defaults.get(name),
                 annotation=getattr(annotation, "__forward_arg__", annotation),
             )
             for name, annotation in allowed.__annotations__.items()
@@ -89,7 +90,7 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
     return decorate
 
 
-@dataclass(frozen=True, slots=True)
+@record(hidden=("storage_options",))  # which may hold a password
 class Opening:
     """How one source is opened.
 
@@ -100,8 +101,8 @@ class Opening:
     """
 
     format: str | None = None
-    options: OpenOptions = field(default_factory=OpenOptions)
-    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    options: OpenOptions = OpenOptions()
+    storage_options: Mapping[str, Any] | None = None
 
     def source(self, source: Any) -> Source:
         """What formats are asked about. Raises what :class:`Source` raises."""

@@ -15,12 +15,14 @@ from initreg import dtypes
 from initreg.api import optimizer_states
 from initreg.api.chain import Link, Step, open_chain
 from initreg.api.hinting import Hinting
+from initreg.api.progressing import Counted
 from initreg.api.target_variables import boxes_of, layers_of, shape_in, variables_of
 from initreg.api.written import Done
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
 from initreg.arrays.pieces import pieces
 from initreg.arrays.regions import refitted
+from initreg.arrays.saved import Progress
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (
     FAULTS,
@@ -198,11 +200,12 @@ class Restore:
                 )
         return ""
 
-    def write(self, *, atomic: bool = False) -> None:
+    def write(self, *, atomic: bool = False, report: Progress | None = None) -> None:
         """Read, change and write every restored variable, in the order of the files.
 
         Args:
             atomic: read all of them before the first is written.
+            report: is told the bytes that were read, and all bytes.
 
         Raises:
             PartialRestoreError: it failed after some variables were written.
@@ -217,10 +220,9 @@ class Restore:
         logger.info("Restoring %s from %s", plural(len(rows), "variable"), chain_text(self.plan))
         try:
             parts: list[tuple[Iterable[Any], Step | None]]
-            parts = [(self._read(part), step) for part, step in self._parts(rows)]
-            if atomic or any(
-                hasattr(v, "assign") for row in rows for v in self.array_of(row).read_from
-            ):
+            counted = Counted(report, [self.array_of(row) for row in rows])
+            parts = [(counted(self._read(part)), step) for part, step in self._parts(rows)]
+            if atomic or self._reads_from_target(rows):
                 # Variables of the target may be a source, too. They are read before any is
                 # written, or else a swap would give both the same value.
                 parts = [(_given_away(list(pairs)), step) for pairs, step in parts]
@@ -251,6 +253,15 @@ class Restore:
             raise done.error(self.plan.target, error, atomic) from error
         logger.info("Restored %s", plural(len(done.written), "variable"))
         self.plan = self.plan.done()
+
+    def _reads_from_target(self, rows: Sequence[Row]) -> bool:
+        """Whether an array may be one of the variables that are going to be written."""
+        values = [value for row in rows for value in self.array_of(row).read_from]
+        if any(hasattr(value, "assign") for value in values):
+            return True
+        given = {getattr(value, "identity", None) for value in values} - {None}
+        own = getattr(self._target, "identities", None)
+        return bool(given) and (own is None or not given.isdisjoint(own()))
 
     def _put_back(self, put_back: Callable[[], None], done: Done, error: BaseException) -> None:
         """Give the target its old values. Raises TargetError, which says so.

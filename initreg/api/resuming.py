@@ -227,7 +227,7 @@ def run_folder(
     return Path(directory)
 
 
-def _names(folder: FilePath) -> set[str]:
+def names_of(folder: FilePath) -> set[str]:
     """The names in a folder. Raises SourceNotFound, UnreadableFile."""
     if isinstance(folder, StorePath):
         found = names_in(folder)
@@ -246,7 +246,7 @@ def _names(folder: FilePath) -> set[str]:
 
 def _in_order(folder: FilePath) -> list[_Candidate]:
     """The checkpoints of a folder, in the order in which they are tried."""
-    names = _names(folder)
+    names = names_of(folder)
     # Hidden files belong to a save that is running, or was killed.
     names = {name for name in names if not name.startswith(".")}
     known, states = checkpoints_and_states(default_registry(), names, folder)

@@ -9,12 +9,13 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
+from initreg.api.progressing import shown
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.metadata import checked, joined
 from initreg.arrays.saved import Progress, Saved
@@ -31,10 +32,16 @@ from initreg.plugin.hookspecs import SaveOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
+from initreg.storage.destinations import destination_of
+from initreg.storage.locating import is_remote
 from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
 from initreg.storage.output import Output
+from initreg.storage.rehearsal import Enough, Rehearsal
 from initreg.storage.uploading import written_to
 from initreg.wording import plural
+
+if TYPE_CHECKING:
+    from zipfile import Path as ZipPath
 
 _STEP = re.compile(r"-\d+$")  # the step of a training: "model.ckpt-1000"
 _SHOWN = 10  # arrays, or keys of metadata, in a message
@@ -44,15 +51,15 @@ _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 @spelt_out(RuleOptions)
 def save(
-    path: str | os.PathLike[str],
-    arrays: Mapping[str, Any],
+    path: str | os.PathLike[str] | BinaryIO | ZipPath,
+    arrays: Any,
     *,
     format: str | None = None,
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **rules: Unpack[RuleOptions],
 ) -> Path:
@@ -60,9 +67,13 @@ def save(
 
     Args:
         path: the file, or the prefix of a checkpoint. It may be a URL, for which ``pip install
-            'initreg[remote]'``. Files are then written on the disk, and uploaded complete.
-        arrays: arrays by name, in a dict that may be nested, or an open map.
-        format: the name of the format. By default the extension of the path decides:
+            'initreg[remote]'``. Files are then written on the disk, and uploaded complete. It may
+            also be an open binary file, such as a ``BytesIO``, or a ``zipfile.Path`` of an archive
+            that is open for writing: one file is written where the open file stands.
+        arrays: arrays by name, in a dict that may be nested, or an open map, or what holds
+            variables: a model, a session, a list of variables.
+        format: the name of the format. By default the extension of the path decides, or that of
+            the open file's name:
             ``.npz``, ``.safetensors``, ``.h5``, or ``.ckpt`` for a TensorFlow checkpoint with the
             files ``path.index`` and ``path.data-...``.
         compress: compress the arrays. For npz and HDF5 only.
@@ -73,12 +84,14 @@ def save(
         metadata: texts by key to save beside the arrays, such as ``{"license": "mit"}``. For
             safetensors, and for formats of plugins that keep metadata. An open map brings its own,
             to which these are added.
-        progress: a function that is called with the bytes that are done, and with all bytes.
+        progress: a function that is called with the bytes that are done, and with all bytes. True
+            shows a bar on a terminal or in a notebook.
         storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         rules: as for :class:`initreg.SmartInit`: ``cast="float16"``, ``drop="head/*"``.
 
     Returns:
-        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
+        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``, and if it
+        is an open file, it is that.
 
     Raises:
         UnwritableFile: the system cannot write the file, or its name is that of one part of
@@ -115,15 +128,16 @@ def _only_rules(options: Mapping[str, Any]) -> RuleOptions:
 @spelt_out(SourceOptions)
 def convert(
     source: Any,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | BinaryIO | ZipPath,
     *,
     to: str | None = None,
     compress: bool = False,
     shard_size: int | str | None = None,
     manifest: bool = False,
     metadata: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     reverse: bool = False,
+    dry_run: bool = False,
     output_storage_options: Mapping[str, Any] | None = None,
     **options: Unpack[SourceOptions],
 ) -> Path:
@@ -137,7 +151,8 @@ def convert(
     Args:
         source: anything that :class:`initreg.SmartInit` takes.
         path: the file, or the prefix of a checkpoint. It may be a URL, for which ``pip install
-            'initreg[remote]'``. Files are then written on the disk, and uploaded complete.
+            'initreg[remote]'``. Files are then written on the disk, and uploaded complete. It may
+            also be an open file, as for :func:`save`.
         to: the name of the format to write. By default the extension of the path decides.
         compress: as for :func:`save`.
         shard_size: as for :func:`save`.
@@ -146,21 +161,28 @@ def convert(
         progress: as for :func:`save`.
         reverse: undo the rules: take a model back to the names and axes that it came from. Those
             of sources that are SmartInits are applied as they are.
+        dry_run: check all that can be checked without reading values, and write nothing: that the
+            sources can be opened, that rules match, and that the format can store the arrays.
         output_storage_options: if ``path`` is a URL: what fsspec's file system is made with.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation`` and the rules, as for :class:`initreg.SmartInit`. They are about the
             source.
 
     Returns:
-        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``.
+        The path to open the result with. If ``path`` is a URL, it is a URL, as a ``str``, and if it
+        is an open file, it is that.
 
     Raises:
-        What :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
+        InitregError: what :func:`initreg.open` and :func:`save` raise. Nothing is changed then.
         RuleError: a rule cannot be undone.
 
     >>> initreg.convert("model.ckpt-1000", "model.safetensors", drop="*/Adam*")  # doctest: +SKIP
     """
     opening, rules = split(options, "convert")
+    opened = destination_of(path)
+    if opened is not None:
+        _refuse_several_files(opened.label, shard_size, manifest)
+    text = path_text(path) if opened is None else opened.label
     name = to if to is not None else saver_for(path)
     saving = SaveOptions(switch(compress, "compress"), size_in_bytes(shard_size))
     made = Rules.of(**rules)
@@ -172,16 +194,35 @@ def convert(
     with ExitStack() as stack:
         digests: dict[str, str] | None = {} if switch(manifest, "manifest") else None
         maps = open_chain(flatten(source, like), stack)
-        text = path_text(path)
+        report = stack.enter_context(shown(progress))
         kept = _metadata(maps, metadata, name, text)
-        arrays = Saved(merged(maps), progress, digests, kept)
+        arrays = Saved(merged(maps), report, digests, kept)
         _refuse_unreadable(arrays, text)
+        if switch(dry_run, "dry_run"):
+            is_elsewhere = opened is not None or is_remote(path)
+            rehearsal = Rehearsal(text, is_elsewhere)
+            with suppress(Enough):
+                default_registry().save(name, arrays, rehearsal, saving)
+            return cast("Path", path) if is_elsewhere else rehearsal.result
         with written_to(path, output_storage_options) as output:
             output.need(0 if compress else arrays.nbytes)
             default_registry().save(name, arrays, output, saving)
             _refuse_part_name(output)
             _replace_manifest(output, arrays, digests)
+    if opened is not None:
+        return cast("Path", path)
     return cast("Path", output.url) if output.url else output.result
+
+
+def _refuse_several_files(label: str, shard_size: object, manifest: object) -> None:
+    """Raise InitregError for options that make several files, of which an open file takes one."""
+    for name, given in (("shard_size", shard_size is not None), ("manifest", manifest)):
+        if given:
+            raise InitregError(
+                f"{label}: an open file takes one file. Leave out "
+                + option(name, python=name)
+                + ", or save to a path or a URL"
+            )
 
 
 def _metadata(
@@ -296,13 +337,13 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
     output.file_after(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
 
 
-def path_text(path: str | os.PathLike[str]) -> str:
+def path_text(path: Any) -> str:
     """A path, or a URL that may be a UPath, as text."""
-    return str(path) if hasattr(path, "fs") else os.fspath(path)
+    return str(path) if is_remote(path) else os.fspath(path)
 
 
-def saver_for(path: str | os.PathLike[str]) -> str:
-    """The format that the extension of a path asks for.
+def saver_for(path: Any) -> str:
+    """The format that the extension of a path asks for, or that of the name of an open file.
 
     A training step is not part of the extension: that of ``model.ckpt-1000`` is ``.ckpt``.
 
@@ -310,9 +351,15 @@ def saver_for(path: str | os.PathLike[str]) -> str:
         UnknownFormat: no format has this extension.
     """
     endings = default_registry().endings()
-    text = path_text(path)
+    opened = destination_of(path)
+    text = path_text(path) if opened is None else opened.name
     name = _STEP.sub("", Path(text).name.lower())
     fitting = [ending for ending in endings if name.endswith(ending)]
+    if not fitting and opened is not None:
+        raise UnknownFormat(
+            f"{opened.label}: its name does not say in which format to save. Name the format, with "
+            f"format= of save or to= of convert: {', '.join(sorted(set(endings.values())))}"
+        )
     if not fitting:
         raise UnknownFormat(
             f"{text}: no format has this file extension. Use {' or '.join(endings)}, "

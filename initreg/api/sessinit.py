@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from initreg.api.chain import Chain, Link, Step, Typed, flatten
@@ -16,8 +15,10 @@ from initreg.api.smart_init import SmartInit, policy
 from initreg.errors import SourceNotFound
 from initreg.names import Patterns, plain
 from initreg.plan.rows import Policy
+from initreg.records import replace
 from initreg.rules.keywords import Globs
 from initreg.rules.scope_rules import Scope
+from initreg.storage.locating import is_remote
 
 _STRICTEST = (Policy.ERROR, Policy.WARN, Policy.IGNORE)
 
@@ -65,9 +66,13 @@ class SaverRestore(SmartInit):
         ignore: Globs = (),
         **options: Any,
     ) -> None:
-        self.path = os.fspath(model_path) if isinstance(model_path, os.PathLike) else model_path
+        self.path = model_path
+        if is_remote(model_path):  # whose fs and options the text does not have
+            self.path = str(model_path)
+        elif isinstance(model_path, os.PathLike):
+            self.path = model_path = os.fspath(model_path)
         scope = prefix.rstrip("/") if isinstance(prefix, str) else prefix
-        super().__init__(self.path, ignore=() if scope else ignore, **options)
+        super().__init__(model_path, ignore=() if scope else ignore, **options)
         if not self.links:
             raise SourceNotFound(f"{model_path!r}: the path is empty")
         if scope:
@@ -124,7 +129,7 @@ class JustCurrentSession(SmartInit):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def init(self, target: Any) -> Any:
+    def init(self, target: Any, *, progress: Any = None) -> Any:
         return self.plan(target)  # without the warning in the log
 
 

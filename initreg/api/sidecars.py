@@ -30,6 +30,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
 from initreg.storage import small_files
 from initreg.storage.locating import is_remote, locate
+from initreg.storage.output import TEMPORARY
 from initreg.storage.paths import is_there, modified_at, status
 from initreg.storage.store_files import fresh
 from initreg.storage.uploading import removed, written_to
@@ -149,13 +150,14 @@ def save_states(
     path = sidecar_of(checkpoint if found is None else found.path)
     name = path.name.removesuffix(ENDING)
     text = sidecar_text(name, epoch=epoch, step=step, states=states_of(objects or {}))
-    with written_to(path) as output:
+    with written_to(path, alone=True) as output:
         output.file().write_text(text, "utf-8")
     return path
 
 
 def remove_orphans(folder: str | os.PathLike[str] | StorePath, keep: Iterable[str] = ()) -> None:
-    """Remove the sidecars whose checkpoints no longer exist.
+    """Remove the sidecars whose checkpoints no longer exist, and in a store also the hidden files
+    of uploads that were killed. On the disk, the next save removes those.
 
     One that is younger than a day may be of a checkpoint that another loop is still writing.
 
@@ -168,11 +170,16 @@ def remove_orphans(folder: str | os.PathLike[str] | StorePath, keep: Iterable[st
     known = checkpoints(default_registry(), names)
     for name in names:
         checkpoint = name.removesuffix(ENDING)
-        if name.endswith(ENDING) and checkpoint not in {*keep, *names, *known}:
-            path = at / name
-            written_at = modified_at(path)
-            if written_at and time.time() - written_at > _ORPHANED:
-                removed(path)
+        is_sidecar = name.endswith(ENDING) and checkpoint not in {*keep, *names, *known}
+        if is_sidecar or (isinstance(at, StorePath) and TEMPORARY.match(name)):
+            remove_if_old(at / name)
+
+
+def remove_if_old(path: FilePath) -> None:
+    """Remove a file that was written more than a day ago."""
+    written_at = modified_at(path)
+    if written_at and time.time() - written_at > _ORPHANED:
+        removed(path)
 
 
 def _digest(path: FilePath) -> dict[str, Any]:
@@ -295,7 +302,7 @@ def forget_replaced(checkpoint: FilePath) -> None:
     path = sidecar_of(checkpoint)
     content = replaced(checkpoint)
     if content:
-        with written_to(path) as output:
+        with written_to(path, alone=True) as output:
             output.file().write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
 
 

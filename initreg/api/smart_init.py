@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, Unpack
 
 from initreg.api import chain
 from initreg.api.chain import Chain, Link, Typed, flatten
+from initreg.api.collecting import gc_paused
 from initreg.api.opening_options import SourceOptions, spelt_out, split, switch
+from initreg.api.progressing import shown
 from initreg.api.restoring import Restore
+from initreg.arrays.saved import Progress
 from initreg.errors import RuleError
 from initreg.names import Patterns, plain
 from initreg.option_spelling import option as option_text
@@ -34,8 +36,9 @@ class SmartInit(Chain):
 
     Args:
         source: a path (``str`` or ``Path``), a URL, an open binary file, a mapping of names to
-            arrays, an open ``ArrayMap``, another ``SmartInit``, or a list of these, which may be
-            nested. A list is a chain: if several sources have a name, the last one supplies it.
+            arrays, an open ``ArrayMap``, a model, a session or variables, another ``SmartInit``, or
+            a list of these, which may be nested. A list is a chain: if several sources have a name,
+            the last one supplies it.
             ``None``, ``""``, ``{}`` and ``[]`` restore nothing, and the log says so.
 
         format: the name of the format, for a source that does not show it.
@@ -208,10 +211,10 @@ class SmartInit(Chain):
         """
         if self._is_nothing:
             return Plan((), (), type(target).__name__)
-        with _gc_paused(), ExitStack() as stack:
+        with gc_paused(), ExitStack() as stack:
             return self._restore(target, stack).plan
 
-    def init(self, target: Any) -> Plan:
+    def init(self, target: Any, *, progress: Progress | bool | None = None) -> Plan:
         """Write each variable of ``target`` that a source has an array for.
 
         There is one warning for each kind of thing to know: names on one side only, and arrays
@@ -220,6 +223,8 @@ class SmartInit(Chain):
         Args:
             target: a TF1 session, ``tf.Variable``s, a ``tf.Module``, a Keras model, or a dict of
                 numpy arrays, which are filled in place.
+            progress: a function that is called with the bytes that are read, and with all bytes.
+                True shows a bar on a terminal or in a notebook.
 
         Returns:
             The plan that was carried out.
@@ -240,14 +245,15 @@ class SmartInit(Chain):
             for step in self.steps:
                 step.run(target)
             return plan
-        with _gc_paused(), ExitStack() as stack:
+        with gc_paused(), ExitStack() as stack:
             restore = self._restore(target, stack)
             error = restore.plan.error()
             if error is not None:
                 raise error
             restore.check_states()
             restore.warn()
-            restore.write(atomic=self.atomic)
+            with shown(progress) as report:
+                restore.write(atomic=self.atomic, report=report)
             return restore.plan
 
     @property
@@ -299,21 +305,3 @@ def _refuse_inner(source: Any) -> None:
                     f"{source!r} is a part of a chain, and {name}= is about the target of the "
                     f"whole chain. Pass {name}= to the outer SmartInit"
                 )
-
-
-@contextmanager
-def _gc_paused() -> Iterator[None]:
-    """No automatic garbage collection inside, unless other code switches it on.
-
-    A plan creates 10,000 specs and rows at once, which are not garbage. That starts full
-    collections, and each of them walks through the million objects of TensorFlow. It took half of
-    the time of a restore of 10,000 small variables. Arrays are freed without it, because they are
-    in no cycles. It is off for all threads, because Python offers nothing else.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import SourceOptions, spelt_out, split
+from initreg.api.progressing import Done, shown
+from initreg.arrays.saved import Progress
 from initreg.arrays.statistics import Statistics, statistics, together
-from initreg.arrays.streaming import position
+from initreg.arrays.streaming import at_hand, position
 from initreg.errors import InitregError
+from initreg.names import as_read, natural, separator
 from initreg.option_spelling import option
 from initreg.rules.keywords import Rules
-from initreg.wording import plural, printable, shape_text, table
+from initreg.tables import lay_out
+from initreg.wording import plural, printable, shape_text
 
-KEYS = ("name", "size", "mean", "std", "min", "max", "norm", "zeros", "nan", "inf")
-_HEAD = ("NAME", "SHAPE", "DTYPE", "MEAN", "STD", "MIN", "MAX", "NORM", "ZEROS", "NAN", "INF", "")
+KEYS: tuple[str, ...] = ("name", "size", "dtype", "file")
+KEYS += ("mean", "std", "min", "max", "norm", "zeros", "nan", "inf")
+_HEAD = (
+    "NAME",
+    "SHAPE",
+    "DTYPE",
+    "MEAN",
+    "STD",
+    "MIN",
+    "MAX",
+    "NORM",
+    "ZEROS",
+    "NAN",
+    "INF",
+    "HISTOGRAM",
+)
+_SPARE = (11, 8, 7, 2, 4)  # the columns that a narrow terminal does without, the first first
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +50,7 @@ class ArrayStats:
         arrays: how many arrays these are.
         values: the statistics. None if the values are not numbers, or cannot be read.
         why: why they cannot be read, or "".
+        nbytes: how many bytes they have. None if that is not known.
     """
 
     name: str
@@ -38,6 +59,7 @@ class ArrayStats:
     arrays: int = 1
     values: Statistics | None = None
     why: str = ""
+    nbytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and strings."""
@@ -46,6 +68,7 @@ class ArrayStats:
             "shape": None if self.shape is None else list(self.shape),
             "dtype": self.dtype,
             "arrays": self.arrays,
+            "nbytes": self.nbytes,
             "values": None if self.values is None else self.values.to_dict(),
             "why": self.why or None,
         }
@@ -66,24 +89,31 @@ class Stats:
     total: Statistics
 
     def sorted(self, key: str) -> Stats:
-        """The same arrays by name, or the largest figure first.
+        """The same arrays by name or dtype, or the largest figure first.
 
         Args:
-            key: ``"name"``, ``"size"``, or the name of a figure: ``"norm"``.
+            key: ``"name"``, for which ``vars/2`` comes before ``vars/10``, ``"dtype"``, ``"size"``,
+                or the name of a figure, such as ``"norm"``. ``"file"`` changes nothing.
         """
         if key not in KEYS:
             raise InitregError(option("sort", key) + f": give one of {', '.join(KEYS)}")
-        if key == "name":
-            return Stats(self.source, tuple(sorted(self.arrays, key=lambda a: a.name)), self.total)
+        found = list(self.arrays)
+        if key != "file":
+            found.sort(key=lambda each: natural(each.name))
+            if key != "name":
+                found.sort(key=lambda each: sort_key(each, key))
+        return Stats(self.source, tuple(found), self.total)
 
-        def figure(each: ArrayStats) -> float:
-            found = getattr(each.values, "count" if key == "size" else key, None)
-            return float("inf") if found is None else -found
-
-        return Stats(self.source, tuple(sorted(self.arrays, key=figure)), self.total)
+    def as_read(self) -> Stats:
+        """The same arrays in the order of the file, or by name if that is the file's order."""
+        by_name = {each.name: each for each in self.arrays}
+        ordered = tuple(by_name[name] for name in as_read(list(by_name)))
+        return Stats(self.source, ordered, self.total)
 
     def to_depth(self, depth: int) -> Stats:
         """The arrays whose names have the same first parts, together, as ``du -d`` does it.
+
+        Parts are separated by ``/``, or by ``.`` if no name has a ``/``.
 
         Args:
             depth: how many parts of the names: ``1`` for ``encoder`` and ``head``.
@@ -91,10 +121,12 @@ class Stats:
         if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
             raise InitregError(option("depth", depth) + ": give a number of at least 1")
         groups: dict[str, list[ArrayStats]] = {}
+        gap = separator(each.name for each in self.arrays)
         for each in self.arrays:
-            groups.setdefault("/".join(each.name.split("/")[:depth]), []).append(each)
+            groups.setdefault(gap.join(each.name.split(gap)[:depth]), []).append(each)
         found = (
-            found[0] if len(found) == 1 else _group(name, found) for name, found in groups.items()
+            found[0] if len(found) == 1 else group(name + gap, found)
+            for name, found in groups.items()
         )
         return Stats(self.source, tuple(found), self.total)
 
@@ -115,22 +147,68 @@ class Stats:
         Args:
             bars: whether histograms are shown, for which a terminal needs Unicode.
         """
-        rows = [_HEAD, *map(_row, self.arrays)]
-        if not bars:
-            rows = [(*row[:-1], "") for row in rows]
-        lines = table(rows, right=range(3, 11))
-        lines += [f"{printable(a.name)}: {a.why}" for a in self.arrays if a.why]
-        count = sum(each.arrays for each in self.arrays)
+        lines, _ = stats_table(self.arrays, bars=bars)
+        return "\n".join([*lines, *self.footer()])
+
+    def footer(self) -> list[str]:
+        """The lines below the table: what cannot be read, and all arrays together."""
+        lines = [f"{printable(a.name)}: {printable(a.why)}" for a in self.arrays if a.why]
+        count, total = sum(each.arrays for each in self.arrays), self.total
+        return [*lines, f"{plural(count, 'array')}, {total.count:,} numbers: {_figures(total)}"]
+
+    def _repr_html_(self) -> str:
+        """The table as HTML, which a notebook shows. NaN and infinities are red."""
+        from initreg.markup import LIMIT, notebook, table, text, verdict
+
         total = self.total
-        lines.append(f"{plural(count, 'array')}, {total.count:,} numbers: {_figures(total)}")
-        return "\n".join(lines)
+        wrong = ""
+        if total.nan or total.inf:
+            found = f"{total.nan:,} NaN and {total.inf:,} infinite of {total.count:,} numbers"
+            wrong = verdict(found, is_bad=True)
+        hidden = len(self.arrays) - LIMIT
+        more = f"... and {plural(hidden, 'array')} more: print(stats)" if hidden > 0 else ""
+        body = table(_HEAD, map(_row, self.arrays[:LIMIT]), range(3, 12), more)
+        last = f"<p>{text(self.footer()[-1])}</p>"
+        return notebook(wrong, f"<p><code>{text(self.source)}</code></p>", body, last)
 
 
-def _group(name: str, arrays: list[ArrayStats]) -> ArrayStats:
+def sort_key(each: ArrayStats, key: str) -> Any:
+    """By what an array, or several, are sorted: the largest figure first."""
+    if key == "dtype":
+        return each.dtype
+    found = each.nbytes if key == "size" else getattr(each.values, key, None)
+    return float("inf") if found is None else -found
+
+
+def stats_table(
+    arrays: Sequence[ArrayStats], *, bars: bool = True, **layout: Any
+) -> tuple[list[str], list[str]]:
+    """The lines of a table of statistics, and the columns for which there was no room.
+
+    Args:
+        arrays: its lines.
+        bars: whether histograms are shown, for which a terminal needs Unicode.
+        layout: ``width``, ``paint`` and ``marked``, as for :func:`initreg.tables.lay_out`.
+    """
+    rows = [_row(each) if bars else (*_row(each)[:-1], "") for each in arrays]
+    if not rows:
+        return [], []
+    return lay_out(_HEAD, rows, right=range(3, 11), spare=_SPARE, styles={2: "dim"}, **layout)
+
+
+def group(name: str, arrays: Sequence[ArrayStats]) -> ArrayStats:
+    """Several arrays as one line.
+
+    Args:
+        name: what the line is called.
+        arrays: the arrays, or groups of them.
+    """
     known = [each.values for each in arrays if each.values is not None]
     dtypes = " ".join(dict.fromkeys(each.dtype for each in arrays))
     count = sum(each.arrays for each in arrays)
-    return ArrayStats(f"{name}/", None, dtypes, count, together(known) if known else None)
+    nbytes = sum(each.nbytes or 0 for each in arrays)
+    values = together(known) if known else None
+    return ArrayStats(name, None, dtypes, count, values, nbytes=nbytes)
 
 
 def _row(each: ArrayStats) -> tuple[str, ...]:
@@ -156,15 +234,18 @@ def _figures(total: Statistics) -> str:
 
 
 @spelt_out(SourceOptions)
-def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
+def stats(
+    source: Any, *, progress: Progress | bool | None = None, **options: Unpack[SourceOptions]
+) -> Stats:
     """Statistics of the values of one source, or of a chain: mean, spread, range, zeros, NaN.
 
-    Arrays are read in pieces of 8 MB. Those of more than 64 MB are read twice, once for the range
-    of their histogram.
+    Arrays are read in pieces of at most 8 MB. Those of more than 64 MB are read twice, once for the
+    range of their histogram.
 
     Args:
         source: anything that :class:`initreg.SmartInit` takes. In a chain the last array of a name
             counts.
+        progress: as for :func:`initreg.diff`, with the bytes of the arrays.
         options: ``format``, ``verify``, ``mmap``, ``allow_pickle``, ``native``,
             ``max_inflation``, ``storage_options`` and the rules, as for :class:`initreg.SmartInit`.
 
@@ -172,7 +253,7 @@ def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
         A :class:`Stats`.
 
     Raises:
-        What :func:`initreg.open` raises.
+        InitregError: what :func:`initreg.open` raises.
 
     >>> print(initreg.stats("model.npz", keep="encoder/*").sorted("norm"))  # doctest: +SKIP
     """
@@ -182,11 +263,14 @@ def stats(source: Any, **options: Unpack[SourceOptions]) -> Stats:
         maps = open_chain(flatten(source, like), stack)
         arrays = merged(maps)
         found: dict[str, ArrayStats] = {}
-        for name in sorted(arrays, key=lambda name: position(arrays[name])):
-            array = arrays[name]
-            spec, why = array.spec, str(array.spec.unreadable or "")
-            values = None if why or spec.opaque is not None else statistics(array)
-            found[name] = ArrayStats(name, spec.shape, spec.dtype, 1, values, why)
+        names = sorted(arrays, key=lambda name: position(arrays[name]))
+        with shown(progress) as report:
+            done = Done(report, arrays.values())
+            for name, array in zip(names, at_hand([arrays[n] for n in names]), strict=True):
+                spec, why = array.spec, str(array.spec.unreadable or "")
+                values = None if why or spec.opaque is not None else statistics(array)
+                found[name] = ArrayStats(name, spec.shape, spec.dtype, 1, values, why, spec.nbytes)
+                done.add(array)
         label = " + ".join(each.label for each in maps)
     ordered = tuple(found[name] for name in arrays)
     return Stats(label, ordered, together(a.values for a in ordered if a.values is not None))

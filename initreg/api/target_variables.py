@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import cast
 
 from initreg.arrays.describing import check_state, names_in
@@ -12,6 +13,10 @@ from initreg.errors import FAULTS, InitregError, TargetError, is_by_signal
 from initreg.plugin.target import Target
 from initreg.specs import LayerSpec, VariableSpec
 from initreg.wording import parts_text, shape_text
+
+# The fields that are checked, and what most of a million variables have there.
+_more_of = attrgetter("aliases", "places", "automatic", "not_needed_with", "state", "parts")
+_NO_MORE = (), (), (), (), None, ()
 
 
 def variables_of(target: Target) -> list[VariableSpec]:
@@ -29,15 +34,20 @@ def variables_of(target: Target) -> list[VariableSpec]:
     for each in found:
         if not isinstance(each, VariableSpec):
             raise TargetError(f"{target.label}: lists {each!r}, which is not a VariableSpec")
-        what = f"{target.label}: variable {each.name!r}"
-        for field in ("aliases", "places", "automatic", "not_needed_with"):
-            if (given := getattr(each, field)) != ():
-                names_in(given, f"{what}: VariableSpec.{field}")
-        if each.state is not None:
-            check_state(each.state, what)
-        if each.parts:
-            _check_parts(each, what)
+        if _more_of(each) != _NO_MORE:
+            _check(each, f"{target.label}: variable {each.name!r}")
     return found
+
+
+def _check(variable: VariableSpec, what: str) -> None:
+    """Raise PluginError or TargetError if a field has a value that it cannot have."""
+    for field in ("aliases", "places", "automatic", "not_needed_with"):
+        if (given := getattr(variable, field)) != ():
+            names_in(given, f"{what}: VariableSpec.{field}")
+    if variable.state is not None:
+        check_state(variable.state, what)
+    if variable.parts:
+        _check_parts(variable, what)
 
 
 def _check_parts(variable: VariableSpec, what: str) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out, switch
+from initreg.api.progressing import Done, shown
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.codecs import has_checksum
 from initreg.arrays.lazy_array import LazyArray
-from initreg.arrays.streaming import position
+from initreg.arrays.saved import Progress
+from initreg.arrays.streaming import at_hand, position
 from initreg.arrays.threads import thread_count
 from initreg.errors import (
     DamagedFile,
@@ -137,6 +139,18 @@ class Verification:
             lines += ["  checked  " + line for line in self._checked()]
         return join("\n", lines)
 
+    def _repr_html_(self) -> str:
+        """The result as HTML, which a notebook shows. It is red if something is wrong."""
+        from initreg.markup import LIMIT, names, notebook, text, verdict
+
+        headline, *_ = self.to_text(0).split("\n")
+        wrong = [(array.name, array.problem) for array in self.arrays if array.problem]
+        parts = [f"<p>{text(problem)}</p>" for problem in self.problems[:LIMIT]]
+        parts += [names(wrong, "they are in .arrays")] if wrong else []
+        if self.format is not None:
+            parts += [f'<p class="faint">checked {text(line)}</p>' for line in self._checked()]
+        return notebook(verdict(headline, is_bad=not self.ok), *parts)
+
     def _checked(self) -> Iterator[str]:
         total = plural(len(self.arrays), "array")
         summed = sum(array.has_checksum for array in self.arrays)
@@ -167,6 +181,7 @@ def verify(
     *,
     manifest: str | os.PathLike[str] | None = None,
     finite: bool = True,
+    progress: Progress | bool | None = None,
     **options: Unpack[OpeningOptions],
 ) -> Verification:
     """Read all of a source, and report whether it is as it was saved.
@@ -182,6 +197,7 @@ def verify(
         manifest: the manifest, which must exist. By default it is the one beside the source, which
             ``save(..., manifest=True)`` wrote, if there is one.
         finite: whether values that are NaN or infinite are a problem. They are counted anyway.
+        progress: as for :func:`initreg.load`.
         options: ``format``, ``allow_pickle``, ``native`` and ``max_inflation``, as for
             :class:`initreg.SmartInit`.
 
@@ -218,11 +234,16 @@ def verify(
         problem = _without(printable(said(error)), label)
         return Verification(label, None, found, (), 0, (problem, *changed))
     with opened:
-        return _verification(opened, named, given, finite)
+        with shown(progress) as report:
+            return _verification(opened, named, given, finite, report)
 
 
 def _verification(
-    opened: ArrayMap, named: Source | None, given: FilePath | None, finite: bool
+    opened: ArrayMap,
+    named: Source | None,
+    given: FilePath | None,
+    finite: bool,
+    report: Progress | None,
 ) -> Verification:
     arrays = sorted(opened.values(), key=position)
     path = given or _manifest_of(named, {f for a in arrays for f in _files_of(a)})
@@ -235,9 +256,11 @@ def _verification(
         f"{line}: in the manifest, but not in the file"
         for line in names_text([(name, "") for name in absent], more=_MORE)
     ]
-    checked = {
-        found.name: found for found in _all(arrays, digests if path is not None else None, finite)
-    }
+    done = Done(report, arrays)
+    checked = {}
+    for found in _all(arrays, digests if path is not None else None, finite):
+        checked[found.name] = found
+        done.add(opened[found.name])
     nbytes = sum(spec.nbytes or 0 for spec in opened.specs())
     ordered = tuple(checked[name] for name in opened)
     return Verification(opened.label, opened.format, path, ordered, nbytes, tuple(problems))
@@ -306,7 +329,7 @@ def _all(
     """
     running: deque[Future[Verified]] = deque()
     with ThreadPoolExecutor(threads := thread_count(), "initreg-verify") as pool:
-        for array in arrays:
+        for array in at_hand(arrays):
             if isinstance(array.value, (ChunkedExtent, Extent, OpaqueExtent, SlicedExtent)):
                 running.append(pool.submit(_checked, array, digests, finite))
             else:

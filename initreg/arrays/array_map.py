@@ -19,6 +19,7 @@ from initreg.errors import (
     warn,
 )
 from initreg.names import normalise
+from initreg.near import NoSuchName
 from initreg.specs import (
     ArraySpec,
     ChunkedExtent,
@@ -91,7 +92,7 @@ class ArrayMap(Mapping[str, LazyArray]):
         if found is None and isinstance(name, str):
             found = self._arrays.get(normalise(name))
         if found is None:
-            raise KeyError(f"{self.label} has no array {name!r}")
+            raise NoSuchName(f"{self.label} has no array {name!r}", name, self._arrays)
         return found
 
     def __contains__(self, name: object) -> bool:
@@ -105,6 +106,12 @@ class ArrayMap(Mapping[str, LazyArray]):
 
     def __repr__(self) -> str:
         return f"<ArrayMap {self.label}: {len(self)} arrays, format {self.format!r}>"
+
+    def _repr_html_(self) -> str:
+        """The names and shapes as HTML, which a notebook shows. No values are read."""
+        from initreg.arrays.html import map_html
+
+        return map_html(self.label, self.format, self.specs())
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
@@ -37,24 +39,60 @@ def owned(array: LazyArray, label: str, box: Box | None = None) -> Array:
     if isinstance(array.value, OpaqueExtent):
         raise InitregError(array.value.reason)
     shape = array.shape if box is None else box.shape
-    try:
+    with _as_our_error([array], label):
         value = array.value if box is None else _cut(array.value, box)
         found = np.asarray(_own(value), order="C")
         if box is not None and found.shape == array.shape != shape:
             found = found[box.slices].copy()
+    return _checked(found, array, shape, label)
+
+
+def owned_together(arrays: Sequence[LazyArray], label: str) -> list[Array]:
+    """Read arrays whose values are read in one go, as :func:`owned` reads one.
+
+    Args:
+        arrays: the arrays, whose values have the same ``together``.
+        label: what to call the source in an error.
+
+    Raises:
+        InitregError: what :func:`owned` raises.
+    """
+    import numpy as np
+
+    with _as_our_error(arrays, label):
+        values = [array.value for array in arrays]
+        found = [np.asarray(_own(each), order="C") for each in values[0].together.read(values)]
+    return [
+        _checked(values, array, array.shape, label)
+        for values, array in zip(found, arrays, strict=True)
+    ]
+
+
+@contextmanager
+def _as_our_error(arrays: Sequence[LazyArray], label: str) -> Iterator[None]:
+    """Raise what the library of a plugin raises as an error of ours. It may be anything."""
+    try:
+        yield
     except InitregError:
         raise
-    except FAULTS as error:  # the library of a plugin may raise anything for damaged bytes
+    except FAULTS as error:
         if is_by_signal(error):
             raise
+        which = f"array {arrays[0].name!r}"
+        if len(arrays) > 1:
+            which += f", or one of those up to {arrays[-1].name!r},"
         if isinstance(error, SystemExit):
             raise PluginError(
-                f"{label}: format {array.stored.owner.format!r} would have ended the program while "
-                f"it read array {array.name!r}: {brief(error)}"
+                f"{label}: format {arrays[0].stored.owner.format!r} would have ended the program "
+                f"while it read {which}: {brief(error)}"
             ) from error
         raise DamagedFile(
-            f"{label}: array {array.name!r} cannot be read: {type(error).__name__}: {error}"
+            f"{label}: {which} cannot be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def _checked(found: Array, array: LazyArray, shape: tuple[int, ...], label: str) -> Array:
+    """The values of an array, if they are as it was announced. Raises DamagedFile."""
     kind = dtypes.name_of(found.dtype)
     if kind == "object" and array.spec.dtype == dtypes.STRING:
         kind = dtypes.STRING

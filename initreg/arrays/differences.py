@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from initreg import dtypes
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.pieces import pieces
-from initreg.arrays.regions import whole
+from initreg.arrays.regions import Box, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +33,11 @@ class Difference:
         mean: the mean absolute difference.
         largest_relative: the largest difference relative to the value of B, where that is not 0.
         mean_relative: the mean of these.
-        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0.
+        cosine: the cosine of the angle between both, as vectors. None if one of them is all 0, or
+            if their squares are too large for a float.
         is_equal: whether the bits of both are equal, in one dtype.
+        norms: the norms of A and of B, and that of their difference, without values that are not
+            finite. None for values without differences.
     """
 
     count: int
@@ -44,6 +49,12 @@ class Difference:
     mean_relative: float | None
     cosine: float | None
     is_equal: bool
+    norms: tuple[float, float, float] | None = None
+
+    @property
+    def moved(self) -> float | None:
+        """The norm of the difference as a part of the norm of B. None if that is 0 or unknown."""
+        return self.norms[2] / self.norms[1] if self.norms and self.norms[1] else None
 
     def text(self) -> str:
         """The figures in words."""
@@ -58,16 +69,61 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures by name. What is not finite in JSON is a text."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+        found = {name: _plain(getattr(self, name)) for name in self.__slots__}
+        return found | {"moved": _plain(self.moved)}
+
+
+def all_together(found: Sequence[Difference]) -> Difference:
+    """Several differences, as if their arrays were one. There is at least one."""
+    numbers = [each for each in found if each.norms is not None]
+    count, differing, beyond = (
+        sum(getattr(each, name) for each in found) for name in ("count", "differing", "beyond")
+    )
+    is_equal = all(each.is_equal for each in found)
+    if not numbers:
+        return Difference(count, differing, beyond, *(None,) * 5, is_equal)
+    norms = [math.hypot(*(each.norms[i] for each in numbers if each.norms)) for i in range(3)]
+    known = [each for each in numbers if each.cosine is not None and each.norms]
+    dot = math.fsum((e.cosine or 0) * e.norms[0] * e.norms[1] for e in known if e.norms)
+    length = norms[0] * norms[1]
+    relative = [each for each in numbers if each.largest_relative is not None]
+    size = sum(each.count for each in relative)
+    return Difference(
+        count,
+        differing,
+        beyond,
+        _largest(each.largest for each in numbers),
+        math.fsum((each.mean or 0) * each.count for each in numbers)
+        / max(sum(each.count for each in numbers), 1),
+        _largest(each.largest_relative for each in relative) if relative else None,
+        math.fsum((e.mean_relative or 0) * e.count for e in relative) / size if size else None,
+        (1.0 if is_equal else max(-1.0, min(1.0, dot / length))) if length else None,
+        is_equal,
+        (norms[0], norms[1], norms[2]),
+    )
+
+
+def _largest(values: Iterable[float | None]) -> float:
+    """The largest value. It is NaN if one of them is."""
+    found = [each for each in values if each is not None]
+    return next((each for each in found if each != each), max(found, default=0.0))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
 
 
-def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Difference:
+def compare(
+    mine: LazyArray,
+    theirs: LazyArray,
+    rtol: float,
+    atol: float,
+    watch: Callable[[Box, Array], None] | None = None,
+) -> Difference:
     """Compare two arrays of one shape.
 
     Args:
@@ -75,6 +131,7 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
         theirs: the array of B.
         rtol: the tolerance relative to the values of B.
         atol: the absolute tolerance.
+        watch: for numbers, it is given each piece: the region, and B minus A as float64.
 
     Raises:
         InitregError: one of them cannot be read.
@@ -82,16 +139,20 @@ def compare(mine: LazyArray, theirs: LazyArray, rtol: float, atol: float) -> Dif
     import numpy as np
 
     one, other = mine.dtype, theirs.dtype
-    is_number = one.kind in "biufcV" and other.kind in "biufcV" and not (one.names or other.names)
+    # Not raw bytes, dates or structured dtypes.
+    is_number = all(dtypes.is_number(dtypes.name_of(each)) for each in (one, other))
     sums = _Sums(rtol, atol, one == other)
     if not is_number:
         sums.add(mine.read(), theirs.read(), is_number)
         return sums.result()
     common = one if one == other else _common(one, other)
     boxes = [whole(mine.shape)]
-    both = (pieces(each, boxes, _PIECE, common) for each in (mine, theirs))
+    most = min(_PIECE, _PIECE * common.itemsize // 4)  # small dtypes grow more in float64
+    both = (pieces(each, boxes, most, common) for each in (mine, theirs))
     for a, b in zip(*both, strict=True):
         sums.add(np.asarray(a[3]), np.asarray(b[3]), True)
+        if watch is not None:
+            watch(a[1], _minus(np.asarray(b[3]), np.asarray(a[3])))
     return sums.result()
 
 
@@ -108,6 +169,17 @@ def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
     return found if found.kind in "iu" else np.dtype(np.float64)
 
 
+def _minus(b: Array, a: Array) -> Array:
+    """B minus A as float64, 0 where both are equal, and the magnitude of complex numbers."""
+    import numpy as np
+
+    kind = np.complex128 if a.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        found = np.asarray(b.astype(kind) - a.astype(kind))
+        found[np.asarray((a == b) | ((a != a) & (b != b)))] = 0
+        return np.abs(found) if found.dtype.kind == "c" else found
+
+
 class _Sums:
     """What is known of two arrays after some of their pieces."""
 
@@ -117,7 +189,7 @@ class _Sums:
         self._count = self._differing = self._beyond = self._relative_count = 0
         self._largest = self._largest_relative = 0.0
         self._sum = self._relative_sum = 0.0
-        self._dot = self._mine = self._theirs = 0.0
+        self._dot = self._mine = self._theirs = self._distance = 0.0
         self._is_number = True
 
     def add(self, mine: Array, theirs: Array, is_number: bool) -> None:
@@ -135,7 +207,8 @@ class _Sums:
             if mine.dtype.kind in "fc" and mine.dtype.itemsize >= 4:
                 square = float(np.vdot(mine, mine).real)
             else:
-                wide = mine.astype(np.float64)
+                with np.errstate(invalid="ignore"):  # of a NaN that signals
+                    wide = mine.astype(np.float64)
                 square = float(np.vdot(wide, wide))
             self._dot += square
             self._mine += square
@@ -149,8 +222,9 @@ class _Sums:
 
         mine, theirs = np.atleast_1d(mine), np.atleast_1d(theirs)
         kind = np.complex128 if "c" in (mine.dtype.kind, theirs.dtype.kind) else np.float64
-        equal = mine == theirs
-        a, b = mine.astype(kind), theirs.astype(kind)
+        with np.errstate(invalid="ignore"):  # of a NaN that signals
+            equal = mine == theirs
+            a, b = mine.astype(kind), theirs.astype(kind)
         both = np.isnan(a) & np.isnan(b)
         equal |= both
         with np.errstate(all="ignore"):
@@ -160,20 +234,23 @@ class _Sums:
             within = equal | (np.isfinite(size) & (distance <= self._atol + self._rtol * size))
             known = (size > 0) & np.isfinite(size)
             relative = distance[known] / size[known]
-        self._differing += int(equal.size - np.count_nonzero(equal))
-        self._beyond += int(within.size - np.count_nonzero(within))
-        if distance.size:
-            self._largest = float(np.maximum(self._largest, distance.max()))
-            self._sum += float(distance.sum())
-        if relative.size:
-            self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
-            self._relative_sum += float(relative.sum())
-            self._relative_count += relative.size
-        a[~np.isfinite(a)] = 0
-        b[~np.isfinite(b)] = 0
-        self._dot += float(np.vdot(a, b).real)
-        self._mine += float(np.vdot(a, a).real)
-        self._theirs += float(np.vdot(b, b).real)
+        with np.errstate(over="ignore"):  # sums of very large differences are infinite
+            self._differing += int(equal.size - np.count_nonzero(equal))
+            self._beyond += int(within.size - np.count_nonzero(within))
+            finite = distance[np.isfinite(distance)]
+            self._distance += float(np.vdot(finite, finite))
+            if distance.size:
+                self._largest = float(np.maximum(self._largest, distance.max()))
+                self._sum += float(distance.sum())
+            if relative.size:
+                self._largest_relative = float(np.maximum(self._largest_relative, relative.max()))
+                self._relative_sum += float(relative.sum())
+                self._relative_count += relative.size
+            a[~np.isfinite(a)] = 0
+            b[~np.isfinite(b)] = 0
+            self._dot += float(np.vdot(a, b).real)
+            self._mine += float(np.vdot(a, a).real)
+            self._theirs += float(np.vdot(b, b).real)
 
     def result(self) -> Difference:
         if not self._is_number:
@@ -183,7 +260,7 @@ class _Sums:
         cosine = None
         if self._is_equal and self._mine:
             cosine = 1.0
-        elif length > 0:
+        elif length > 0 and math.isfinite(length) and math.isfinite(self._dot):
             cosine = max(-1.0, min(1.0, self._dot / length))
         count = self._relative_count
         return Difference(
@@ -196,6 +273,7 @@ class _Sums:
             self._relative_sum / count if count else None,
             cosine,
             self._is_equal,
+            (math.sqrt(self._mine), math.sqrt(self._theirs), math.sqrt(self._distance)),
         )
 
 

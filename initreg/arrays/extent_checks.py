@@ -127,7 +127,8 @@ def _size_of(name: str, file: FilePath, label: str, stamps: dict[FilePath, AnySt
 def _check_extent(name: str, extent: Extent, label: str, stamps: dict[FilePath, AnyStamp]) -> None:
     size = _size_of(name, extent.file, label, stamps)
     numbers = (*extent.shape, extent.offset, extent.length, extent.skip)
-    if not all(isinstance(number, (int, Integral)) for number in numbers):
+    kinds = set(map(type, numbers))
+    if kinds != {int} and not all(issubclass(kind, (int, Integral)) for kind in kinds):
         raise DamagedFile(f"{label}: array {name!r} has a length that is not an integer: {extent}")
     try:
         nbytes = _nbytes(extent)
@@ -135,7 +136,7 @@ def _check_extent(name: str, extent: Extent, label: str, stamps: dict[FilePath, 
         raise DamagedFile(
             f"{label}: array {name!r} has a dtype that cannot be read: {error}"
         ) from error
-    if min(extent.shape, default=0) < 0 or min(extent.offset, extent.length, extent.skip) < 0:
+    if min(numbers) < 0:
         raise DamagedFile(f"{label}: array {name!r} has a negative length or offset: {extent}")
     if extent.offset + extent.length > size:
         raise DamagedFile(

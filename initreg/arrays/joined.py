@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from initreg.arrays import memory
@@ -12,6 +11,7 @@ from initreg.arrays.regions import Box, box_of, whole
 from initreg.arrays.streaming import stream
 from initreg.arrays.threads import Job, Pool
 from initreg.errors import RuleError
+from initreg.records import replace
 from initreg.rules.combining import Combining
 
 if TYPE_CHECKING:

@@ -148,6 +148,12 @@ class LazyArray:
     def __repr__(self) -> str:
         return f"<{self.spec.name!r} {self.spec.shape} {self.spec.dtype}>"
 
+    def _repr_html_(self) -> str:
+        """The name and the shape as HTML, which a notebook shows. No values are read."""
+        from initreg.arrays.html import array_html
+
+        return array_html(self.spec)
+
     def read(self) -> np.ndarray[Any, Any]:
         """Read the whole array: in native byte order, and in memory that nobody else holds.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from initreg import dtypes
 from initreg.arrays import checksums, chunked, memory
 from initreg.arrays.box_reading import read_box
-from initreg.arrays.copying import owned
+from initreg.arrays.copying import owned, owned_together
 from initreg.arrays.files import OpenFiles
 from initreg.arrays.inflating import CODECS, BadStream, inflate
 from initreg.arrays.lazy_array import LazyArray
@@ -153,7 +153,8 @@ class Reader:
         """Begin to read arrays.
 
         Args:
-            arrays: one array, or several whose extents lie side by side in one file.
+            arrays: one array, several whose extents lie side by side in one file, or several
+                whose values a plugin reads together.
             pool: what does the work.
             alignment: an array is mapped only if its position in the file is a multiple of this.
                 The default is the alignment of its dtype. Other arrays are read.
@@ -165,6 +166,8 @@ class Reader:
         """
         first, *more = arrays
         value = first.value
+        if more and not isinstance(value, Extent):  # in the caller's thread, as below
+            return Job(lambda: owned_together(arrays, self._label))
         if more:
             if self._mmap:
                 found = [self._mapped(a.name, a.value, alignment) for a in arrays]

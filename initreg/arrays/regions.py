@@ -8,15 +8,16 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from initreg.records import record
 
 # To skip fewer bytes than these costs more than to read them.
 _WORTH_SKIPPING = 1 << 15
 MOST_CUTS = 8  # how many axes an array may be cut along; each doubles the work
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Box:
     """A rectangular region of an array.
 

@@ -70,6 +70,7 @@ class Saved(Mapping[str, LazyArray]):
         """
         from concurrent.futures import ThreadPoolExecutor
 
+        self._report()
         chosen = [self._arrays[name] for name in (names or self._arrays)]
         chosen.sort(key=position)
         held = [array for array in chosen if _is_at_hand(array)]
@@ -88,12 +89,16 @@ class Saved(Mapping[str, LazyArray]):
                 if self._digests is not None and digest is not None:
                     self._digests[array.name] = digest.result()
                     del digest
-                if self._progress is not None:
-                    try:
-                        self._progress(self._done, self.nbytes)
-                    except BaseException as error:
-                        self.interrupted = error
-                        raise
+                self._report()
+
+    def _report(self) -> None:
+        """Say how many bytes of all are done."""
+        if self._progress is not None:
+            try:
+                self._progress(self._done, self.nbytes)
+            except BaseException as error:
+                self.interrupted = error
+                raise
 
 
 def _is_at_hand(array: LazyArray) -> bool:

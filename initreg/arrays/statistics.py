@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from initreg import dtypes
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.pieces import pieces
-from initreg.arrays.regions import whole
+from initreg.arrays.regions import Box, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,8 +90,9 @@ def _sum(a: Statistics, b: Statistics) -> Statistics:
         return Statistics(*counts, known.mean, known.std, known.min, known.max, known.norm)
     n = a.finite + b.finite
     (mean, std, low, high, norm), (other, spread, lowest, highest, length) = _known(a), _known(b)
-    squares = a.finite * std**2 + b.finite * spread**2
-    squares += (other - mean) ** 2 * a.finite * b.finite / n
+    # Products, since a power that is too large would be an OverflowError.
+    squares = a.finite * (std * std) + b.finite * (spread * spread)
+    squares += (other - mean) * (other - mean) * a.finite * b.finite / n
     mean += (other - mean) * (b.finite / n)
     ends = (min(low, lowest), max(high, highest))
     return Statistics(*counts, mean, math.sqrt(squares / n), *ends, math.hypot(norm, length))
@@ -102,44 +104,63 @@ def _known(one: Statistics) -> tuple[float, ...]:
     return tuple(each for each in found if each is not None)
 
 
-def statistics(array: LazyArray) -> Statistics | None:
+def statistics(
+    array: LazyArray, watch: Callable[[Box, Array], None] | None = None
+) -> Statistics | None:
     """The statistics of an array. None if its values are not numbers.
+
+    Args:
+        array: the array.
+        watch: it is given each piece as it is read: the region, and the values as float64.
 
     Raises:
         InitregError: it cannot be read.
     """
     import numpy as np
 
-    if array.dtype.names or array.dtype.kind not in "biufcV":
+    if not dtypes.is_number(dtypes.name_of(array.dtype)):
         return None
-    kept: list[Array] = []
+    kept: list[Array] = []  # as they are stored, since float64 may be eight times as large
     total = Statistics()
     keep = (array.spec.nbytes or 0) <= _KEPT
-    for values in _values(array):
-        total = _sum(total, _of(values))
+    for box, values in _values(array):
+        wide = _wide(values)
+        total = _sum(total, _of(wide))
+        if watch is not None:
+            watch(box, wide)
         if keep:
             kept.append(values)
     if not total.finite:
         return total
     bins = np.zeros(BINS, np.int64)
-    low, width = total.min or 0.0, (total.max or 0.0) / BINS - (total.min or 0.0) / BINS
-    for values in kept if keep else _values(array):
+    low, high = total.min or 0.0, total.max or 0.0
+    scale = 1.0 if math.isfinite(high - low) else 0.25  # the range of all floats is infinite
+    low, width = low * scale, (high / BINS - low / BINS) * scale
+    for each in kept if keep else (values for _, values in _values(array)):
         # Not numpy.histogram, which refuses a range that is small beside its values.
+        values = _wide(each)
         finite = values[np.isfinite(values)]
-        places = (finite - low) / width if width else np.full(finite.shape, BINS // 2)
+        places = (finite * scale - low) / width if width else np.full(finite.shape, BINS // 2)
         bins += np.bincount(np.minimum(places.astype(np.int64), BINS - 1), minlength=BINS)
     names = ("count", "nan", "inf", "zeros", "mean", "std", "min", "max", "norm")
     found = {name: getattr(total, name) for name in names}
     return Statistics(**found, histogram=tuple(bins.tolist()))
 
 
-def _values(array: LazyArray) -> Iterator[Array]:
-    """The values in pieces, as float64."""
+def _values(array: LazyArray) -> Iterator[tuple[Box, Array]]:
+    """The values in pieces, each with its region."""
+    most = min(_PIECE, _PIECE * array.dtype.itemsize // 4)  # small dtypes grow more in float64
+    for _, box, _, values in pieces(array, [whole(array.shape)], most, array.dtype):
+        yield box, values
+
+
+def _wide(values: Array) -> Array:
+    """Values as float64, and the magnitudes of complex ones."""
     import numpy as np
 
-    for _, _, _, values in pieces(array, [whole(array.shape)], _PIECE, array.dtype):
-        given = np.abs(values) if values.dtype.kind == "c" else values
-        yield np.atleast_1d(given.astype(np.float64))
+    given = np.abs(values) if values.dtype.kind == "c" else values
+    with np.errstate(invalid="ignore"):  # of a NaN that signals
+        return np.atleast_1d(given.astype(np.float64))
 
 
 def _of(values: Array) -> Statistics:

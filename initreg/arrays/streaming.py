@@ -95,6 +95,24 @@ def stream(
             ahead -= piece.nbytes
 
 
+def at_hand(arrays: Sequence[LazyArray]) -> Iterator[LazyArray]:
+    """Each array, for whoever reads them piece by piece, in order.
+
+    Those that a plugin reads together are read, up to :data:`AHEAD` bytes of them, and are then in
+    memory until the next ones are.
+    """
+    sizes = [array.stored.spec.nbytes or 0 for array in arrays]
+    for piece in _pieces(arrays, sizes):
+        few = [arrays[index] for index in piece.indices]
+        if _together(few[0]) is None or few[0].is_part:
+            yield from few
+            continue
+        with pool_for(0) as pool:
+            found = few[0].reader.start([each.stored for each in few], pool).finish()
+        for array in few:
+            yield LazyArray(array.spec, array.changed(found.pop(0)), array.owner)
+
+
 def _is_packed(array: LazyArray) -> bool:
     value = array.value
     return getattr(value, "codec", None) is not None or bool(getattr(value, "codecs", ()))
@@ -120,6 +138,16 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
     others = _Others(arrays)
     for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
         value = array.value
+        together = None if array.is_part else _together(array)
+        if together is not None:
+            last = arrays[group.indices[-1]] if group.indices else array
+            is_next = _together(last) is together and last.stored.owner is array.stored.owner
+            if group.indices and not (is_next and group.nbytes + size <= AHEAD):
+                yield group
+                group = _Piece([], 0)
+            group.indices.append(index)
+            group.nbytes += size
+            continue
         is_small = (
             isinstance(value, Extent)
             # A packed array takes one thread of its own, unless the request is what takes time.
@@ -131,6 +159,7 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
             last = arrays[group.indices[-1]]
             if not (
                 is_small
+                and isinstance(last.value, Extent)
                 and last.value.file == value.file
                 and last.stored.owner is array.stored.owner
                 and end <= value.offset <= end + _GAP
@@ -150,6 +179,11 @@ def _pieces(arrays: Sequence[LazyArray], sizes: Sequence[int]) -> Iterator[_Piec
         group.nbytes += size
     if group.indices:
         yield group
+
+
+def _together(array: LazyArray) -> Any:
+    """What reads the value of an array together with others, if a plugin says so."""
+    return getattr(array.value, "together", None)
 
 
 class _Others:

@@ -9,7 +9,11 @@ from typing import Any
 from initreg.bridge.conversions import Change
 from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.text import rule_text
-from initreg.storage.output import written
+from initreg.markup import folding, notebook, text, verdict
+from initreg.storage.uploading import written_to
+from initreg.wording import plural
+
+_SHOWN = 400  # lines of the rules in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,12 @@ class Mapped:
         """Write the rule file, whole or not at all.
 
         Args:
-            path: where to. A file that is there is replaced.
+            path: where to: a path or a URL. A file that is there is replaced.
 
         Raises:
             UnwritableFile: it cannot be written.
         """
-        with written(path) as output:
+        with written_to(path, alone=True) as output:
             output.file().write_text(self.to_text(), "utf-8")
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,6 +158,18 @@ class Mapped:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def _repr_html_(self) -> str:
+        """The verdict, red if a variable has no array, and the rules, for a notebook."""
+        lines = self.to_text().splitlines()
+        shown = "\n".join(lines[:_SHOWN])
+        hidden = len(lines) - _SHOWN
+        more = f"... and {plural(hidden, 'line')} more: print(mapped)" if hidden > 0 else ""
+        return notebook(
+            verdict(self.verdict, is_bad=not self.is_complete),
+            folding("the rules", f"<pre>{text(shown)}</pre>", is_open=hidden <= 0),
+            f'<p class="faint">{text(more)}</p>' if more else "",
+        )
 
 
 def _changes(change: Change) -> dict[str, list[int]]:

@@ -1,7 +1,8 @@
 """The command line: parse, call, print. One module a verb. ``VERBS`` is the table of contents.
 
 Parsing imports only the modules of the verbs, and they import what they need when they run.
-Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.
+Exit codes: 0 fine, 1 the answer is no, 2 it could not be done. As for the signals, a shell says 130
+after Ctrl-C, and 141 after a closed pipe.
 """
 
 from __future__ import annotations
@@ -9,49 +10,90 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from initreg.cli.added_verbs import added_verbs, guarded, show_faults
 from initreg.cli.flags import message
 from initreg.cli.parser import Parser
 from initreg.cli.printing import OutputFailed, show_json, write
+from initreg.cli.quiet import hide_banners
 from initreg.cli.verbs import (
+    completion,
     convert,
     diff,
     dump,
+    help,
     ls,
     map,
+    merge,
+    new_plugin,
     plan,
     plugins,
     probe,
+    report,
     resume,
+    show,
     stats,
     verify,
 )
 from initreg.errors import InitregError, InitregWarning
 
-VERBS = (probe, plugins, ls, stats, diff, plan, map, verify, convert, dump, resume)
+if TYPE_CHECKING:
+    from initreg.plugin.verb_hookspecs import Verb
+
+VERBS = (
+    *(probe, plugins, new_plugin, ls, show, stats, diff, report, plan, map, verify),
+    *(convert, merge, dump, resume, completion, help),
+)
 
 
-def parser() -> Parser:
-    """The parser of the whole command line."""
+def verb_names() -> list[str]:
+    """The names of initreg's own verbs."""
+    return [_name(module) for module in VERBS]
+
+
+def parser(added: Mapping[str, tuple[str, Verb]] | None = None) -> Parser:
+    """The parser of the whole command line.
+
+    Args:
+        added: the verbs of plugins by name, each with what to call its plugin.
+    """
     top = Parser(
         prog="initreg",
-        description="Initialise TensorFlow variables from weights that somebody else saved.",
+        description="Initialise TensorFlow variables from weights that somebody else saved, and "
+        "look at them, compare and convert them.",
         epilog="Exit codes: 0 fine, 1 the answer is no, 2 it could not be done.",
     )
+    top.has_verbs = True
     top.add_argument("--version", action="store_true", help="print the version and exit")
     verbs = top.add_subparsers(metavar="VERB", title="verbs")
-    for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[-1]
+    parsers: dict[str, Parser] = {}
+
+    def add(name: str, verb: Any, summary: str, examples: Sequence[tuple[str, str]]) -> None:
         # Not the docstring of the module, which `python -OO` removes.
-        verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
-        verb.add_argument("--json", action="store_true", help="print the result as JSON")
-        module.add_arguments(verb)
-        verb.set_defaults(run=module.run)
+        own = parsers[name] = verbs.add_parser(name, help=summary, description=summary)
+        own.add_argument("--json", action="store_true", help="print the result as JSON")
+        verb.add_arguments(own)
+        own.set_defaults(run=verb.run, top=top)
+        own.examples = examples
+
+    for module in VERBS:
+        add(_name(module), module, module.SUMMARY, getattr(module, "EXAMPLES", ()))
+    for name, (label, given) in (added or {}).items():
+        verb = guarded(label, given)
+        add(name, verb, verb.summary, verb.examples)
+    for each in (top, *parsers.values()):
+        each.verbs = parsers
     return top
+
+
+def _name(module: Any) -> str:
+    name: str = module.__name__.rsplit(".", 1)[-1]
+    return name.replace("_", "-")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,18 +106,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     _hold_standard_files()
+    if arguments is None:
+        hide_banners()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     options = None
     try:
-        options = parser().parse_args(arguments)
+        own = verb_names()
+        if typed[:1] == ["__complete"]:
+            return _complete(typed[1:], own)
+        added = added_verbs(typed, own)
+        options = parser(added.verbs).parse_args(typed)
+        options.added = added
         with _warnings_on_stderr():
             return _run(options)
     except InitregError as error:
         return _failed(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
-        return 130
+        return _interrupted(is_process=arguments is None)
+
+
+def _complete(words: Sequence[str], own: Sequence[str]) -> int:
+    """Answer the script of a shell, which has asked what can be typed next."""
+    from initreg.cli.completing import complete, unquoted
+
+    shell, *typed = words or [""]
+    typed = unquoted(typed) if shell == "bash" else typed
+    added = added_verbs(typed[:-1], own, is_asked=False)
+    for line in complete(parser(added.verbs), typed):
+        write(line)
+    return 0
+
+
+def _interrupted(*, is_process: bool) -> int:
+    """End by the signal of Ctrl-C, as other programs do: the exit code of a shell is 130.
+
+    A shell goes on with the next round of a loop after a program that returns 130 by itself.
+    """
+    if is_process:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return 130
 
 
 def _hold_standard_files() -> None:
@@ -98,10 +173,11 @@ def _run(options: Any) -> int:
         write(initreg.__version__)
         return 0
     if not hasattr(options, "run"):
-        write(parser().format_help().rstrip())
+        write(parser(options.added.verbs).format_help().rstrip())
+        show_faults(options.added)
         return 2
-    code: int = options.run(options)
-    return code
+    code: int | None = options.run(options)
+    return code or 0
 
 
 def _failed(error: InitregError, *, as_json: bool) -> int:
@@ -117,7 +193,7 @@ def _failed(error: InitregError, *, as_json: bool) -> int:
             if sys.stdout is not None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error.__cause__, BrokenPipeError):
-            return 2  # `initreg ls model.npz | head`, whose reader has seen enough
+            return 141  # as after SIGPIPE: `initreg ls model.npz | head` has seen enough
     with contextlib.suppress(OSError):  # of stderr, which leaves nothing to say it to
         print(f"initreg: {message(error)}", file=sys.stderr, flush=True)
     return 2

@@ -73,6 +73,28 @@ def refuse_loss(destination: str, to: str | None, maps: Sequence[ArrayMap]) -> N
         raise _loss(destination, f"has arrays that would not be in the new file: {what}")
 
 
+def refuse_existing(destination: str) -> None:
+    """Refuse to replace a model, whatever is in it. An empty file is no model.
+
+    Args:
+        destination: the path to write.
+
+    Raises:
+        UnwritableFile: there is a file, or the checkpoint of this prefix.
+    """
+    from initreg.plugin.installed import default_registry
+    from initreg.plugin.source import Source
+
+    there = Source(destination)
+    if there.is_dir or (there.exists and not there.size):
+        return
+    try:
+        default_registry().probe(there)
+    except SourceNotFound:
+        return
+    raise _loss(destination, "would be replaced")
+
+
 def _loss(destination: str, why: str) -> UnwritableFile:
     return UnwritableFile(
         f"{destination}: the file exists and {why}. The destination comes last. To replace what is "

@@ -41,11 +41,8 @@ def target_of(text: str, stack: ExitStack, **opening: Any) -> Any:
         TargetError: the code cannot be imported, fails, or returns None.
         InitregError: what :func:`initreg.open` raises.
     """
-    if not os.path.exists(text):
-        if match := _IN_A_FILE.fullmatch(text):
-            return _from_file(*match.groups())
-        if match := _IN_A_MODULE.fullmatch(text):
-            return _from_module(*match.groups())
+    if is_code(text):
+        return built(text, "--onto ")
     try:
         return stack.enter_context(open_source(text, **opening))
     except SourceNotFound as error:
@@ -61,17 +58,42 @@ def target_of(text: str, stack: ExitStack, **opening: Any) -> Any:
         ) from error
 
 
-def _from_module(name: str, path: str) -> Any:
-    where = f"--onto {name}:{path}"
+def is_code(text: str) -> bool:
+    """Whether a text names code, as ``package.module:callable`` or ``file.py:callable``."""
+    if os.path.exists(text):
+        return False
+    return bool(_IN_A_FILE.fullmatch(text) or _IN_A_MODULE.fullmatch(text))
+
+
+def built(text: str, option: str = "") -> Any:
+    """What the named code is or builds: a model, a session, variables, a dict of arrays.
+
+    Args:
+        text: it names code, by :func:`is_code`.
+        option: the option before it, for messages.
+
+    Raises:
+        SourceNotFound: the file does not exist.
+        TargetError: the code cannot be imported, fails, or returns None.
+    """
+    if match := _IN_A_FILE.fullmatch(text):
+        return _from_file(match[1], match[2], option)
+    match = _IN_A_MODULE.fullmatch(text)
+    assert match is not None
+    return _from_module(match[1], match[2], option)
+
+
+def _from_module(name: str, path: str, option: str) -> Any:
+    where = f"{option}{name}:{path}"
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, but not the installed script
     with _foreign(f"{where}: {name} cannot be imported", name):
         module = importlib.import_module(name)
-    return _build(module, name, path)
+    return _build(module, name, path, option)
 
 
-def _from_file(name: str, path: str) -> Any:
-    where = f"--onto {name}:{path}"
+def _from_file(name: str, path: str, option: str) -> Any:
+    where = f"{option}{name}:{path}"
     file = Path(os.path.expanduser(name))
     if not os.path.exists(file):
         raise SourceNotFound(f"{where}: there is no file {name}")
@@ -82,7 +104,7 @@ def _from_file(name: str, path: str) -> Any:
             sys.modules[_MODULE] = module  # dataclasses, for example, look for it there
             code = compile(file.read_bytes(), module.__file__, "exec", dont_inherit=True)
             exec(code, vars(module))
-        return _build(module, name, path)
+        return _build(module, name, path, option)
 
 
 @contextlib.contextmanager
@@ -96,18 +118,19 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _build(module: ModuleType, name: str, path: str) -> Any:
+def _build(module: ModuleType, name: str, path: str, option: str) -> Any:
     """What the named code is, or returns if it is called.
 
     Args:
         module: the module.
         name: what the user calls the module.
         path: the name in the module, which may have dots.
+        option: the option before it, for messages.
 
     Raises:
         TargetError: there is no such name, calling it fails, or it returns None.
     """
-    where = f"--onto {name}:{path}"
+    where = f"{option}{name}:{path}"
     found: Any = module
     try:
         for part in path.split("."):

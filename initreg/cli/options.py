@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from initreg.cli.parser import FOR, For
+from initreg.cli.rule_values import (
+    PARSERS,
+    dtypes_of,
+    number_of,
+    numbers,
+    scaled,
+    split_at,
+    taken,
+)
 from initreg.errors import InitregError, RuleError, SourceNotFound
 from initreg.plugin.hookspecs import OpenOptions
 
 if TYPE_CHECKING:
     from initreg.api.opening_options import OpeningOptions
     from initreg.rules.keywords import RuleOptions
+
+_OPENING = ("format", "allow_pickle", "native", "max_inflation")
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -22,32 +33,99 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        help="a file, a folder or the prefix of a checkpoint; if several have a name, the last "
-        "one wins",
+        help="a file, a folder or the prefix of a checkpoint, or code that builds a model, as "
+        "module:callable or file.py:callable; if several have a name, the last one wins",
     )
 
 
 def sources_of(options: argparse.Namespace) -> list[Any]:
-    """The sources of :func:`add_sources`, those with rule files of their own as SmartInits.
+    """The sources of :func:`add_sources`, those with rules of their own as SmartInits.
 
     Raises:
         SourceNotFound: one is empty.
         InitregError: a rule file cannot be read, or is wrong.
     """
-    if "" in options.sources:
-        raise SourceNotFound("'': the path is empty")
-    _, own = _rule_files(options)
-    if not own:
-        return list(options.sources)
-    from initreg.api.smart_init import SmartInit
+    return sources_with_rules(options, options.sources)
 
+
+def sources_with_rules(options: argparse.Namespace, sources: Sequence[str]) -> list[Any]:
+    """Sources as they were typed, those with rules or options of their own as SmartInits.
+
+    Their own rules are ``--rules SOURCE=FILE``, and what follows ``--for SOURCE``.
+
+    Args:
+        options: the options that were typed.
+        sources: all sources, whatever they are for.
+
+    Raises:
+        SourceNotFound: one is empty.
+        InitregError: a rule file cannot be read, or is wrong, or --for names something else.
+    """
+    if "" in sources:
+        raise SourceNotFound("'': the path is empty")
+    _, own = _rule_files(options, sources)
+    scoped: Mapping[str, argparse.Namespace] = getattr(options, FOR, {})
+    for source in scoped:
+        if source not in sources:
+            raise RuleError(
+                f"--for {source}: this is not one of the sources. They are {', '.join(sources)}"
+            )
     return [
-        SmartInit(source, rules=own[source], **opening_of(options)) if source in own else source
-        for source in options.sources
+        _with_rules(options, source, own.get(source, ()), scoped.get(source)) for source in sources
     ]
 
 
-def _rule_files(options: argparse.Namespace) -> tuple[list[str], dict[str, list[str]]]:
+def _with_rules(
+    options: argparse.Namespace,
+    source: str,
+    files: Sequence[str],
+    scoped: argparse.Namespace | None,
+) -> Any:
+    """One source, as a SmartInit if it has rules or options of its own. What is named as code is
+    what the code builds: a model."""
+    given: Any = source
+    if ":" in source and "://" not in source:
+        from initreg.cli.onto_option import built, is_code
+
+        if is_code(source):
+            given = built(source)
+    if not files and scoped is None:
+        return given
+    from initreg.api.smart_init import SmartInit
+    from initreg.storage.locating import takes_options
+
+    opening: dict[str, Any] = {**opening_of(options)}
+    if not takes_options(source):
+        opening.pop("storage_options", None)
+    rules: dict[str, Any] = {}
+    if scoped is not None:
+        opening |= opening_of(scoped)
+        rules = {**rules_of(scoped)}
+    rules["rules"] = [*files, *rules.get("rules", ())]
+    return SmartInit(given, **opening, **{name: rule for name, rule in rules.items() if rule})
+
+
+def add_for(parser: argparse.ArgumentParser, rules: argparse._ArgumentGroup) -> None:
+    """Add ``--for SOURCE``, after which rules and options of opening are for one source.
+
+    Args:
+        parser: a :class:`initreg.cli.parser.Parser` with the options of opening.
+        rules: what :func:`add_rules` returned.
+    """
+    names = [*_OPENING, "storage_options", *(action.dest for action in rules._group_actions)]
+    rules.add_argument(
+        "--for",
+        dest="for_source",
+        action=For,
+        options=names,
+        metavar="SOURCE",
+        help="what follows is for this source, up to the next --for",
+    )
+
+
+def _rule_files(
+    options: argparse.Namespace, sources: Sequence[str] = ()
+) -> tuple[list[str], dict[str, list[str]]]:
     """The rule files of all sources together, and those of single sources.
 
     Raises:
@@ -56,7 +134,6 @@ def _rule_files(options: argparse.Namespace) -> tuple[list[str], dict[str, list[
     common: list[str] = []
     own: dict[str, list[str]] = {}
     for text in options.rules or ():
-        sources = getattr(options, "sources", ())
         cuts = {s: text[len(s) + 1 :] for s in sources if text.startswith(f"{s}=")}
         if not cuts:
             common.append(text)
@@ -77,32 +154,32 @@ def _rule_files(options: argparse.Namespace) -> tuple[list[str], dict[str, list[
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
     """Add the options of opening. One that is not typed has the default of the functions."""
-    parser.add_argument("--format", help="the format of the source, if the source does not show it")
-    parser.add_argument(
+    group = parser.add_argument_group("opening", "How the sources are opened.")
+    group.add_argument("--format", help="the format of the source, if the source does not show it")
+    group.add_argument(
         "--allow-pickle",
         action="store_true",
         default=None,
         help="open a pickle, which can run any code; only for files that you made yourself",
     )
-    parser.add_argument(
+    group.add_argument(
         "--native",
         action="store_true",
         default=None,
         help="let a library in C read what initreg does not, such as rare filters of HDF5; only "
         "for files that you trust",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-inflation",
         type=float,
         metavar="TIMES",
         help="refuse packed arrays that unpack to more than this many times their size "
         f"(default: {OpenOptions().max_inflation:g})",
     )
+    add_storage_options(group)
 
-    add_storage_options(parser)
 
-
-def add_storage_options(parser: argparse.ArgumentParser) -> None:
+def add_storage_options(parser: argparse._ActionsContainer) -> None:
     """Add ``--storage-options``, which :func:`storage_options_of` reads."""
     parser.add_argument(
         "--storage-options",
@@ -116,8 +193,7 @@ def add_storage_options(parser: argparse.ArgumentParser) -> None:
 
 def opening_of(options: argparse.Namespace) -> OpeningOptions:
     """The options of :func:`add_opening` that were typed, as keywords."""
-    names = ("format", "allow_pickle", "native", "max_inflation")
-    typed = {name: getattr(options, name) for name in names}
+    typed = {name: getattr(options, name) for name in _OPENING}
     typed["storage_options"] = storage_options_of(options)
     return cast("OpeningOptions", {n: value for n, value in typed.items() if value is not None})
 
@@ -126,15 +202,15 @@ def storage_options_of(options: argparse.Namespace) -> dict[str, Any] | None:
     """What was typed for ``--storage-options``. None if nothing was."""
     if options.storage_options is None:
         return None
-    return {name: _number(value) for name, value in options.storage_options}
+    return {name: number_of(value) for name, value in options.storage_options}
 
 
 def add_rules(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the rules. Returns the group that they are in."""
     rules = parser.add_argument_group(
-        "rules, in the order in which they are applied",
-        "Those that take a GLOB, a name or a regex may be given several times. In a GLOB, * "
-        "matches any run of characters.",
+        "rules",
+        "They are applied in this order. Those that take a GLOB, a name or a regex may be given "
+        "several times. In a GLOB, * matches any run of characters.",
     )
 
     def add(option: str, metavar: Any, help: str, **more: Any) -> None:
@@ -201,146 +277,43 @@ def rules_of(options: argparse.Namespace) -> RuleOptions:
             raise RuleError("--rename: a name is renamed twice. Give each OLD once")
     renames += [tuple(pair) for pair in options.rename_regex or ()]
     rules: dict[str, Any] = {
-        "rules": _rule_files(options)[0],
+        "rules": _rule_files(options, getattr(options, "sources", ()))[0],
         "keep": options.keep,
         "drop": options.drop or (),
         "strip_prefix": options.strip_prefix,
         "rename": renames or None,
         "prefix": options.prefix,
         "transpose": options.transpose or (),
-        "view": _dtypes(options.view, "view"),
-        "cast": _dtypes(options.cast, "cast"),
+        "view": dtypes_of(options.view, "view"),
+        "cast": dtypes_of(options.cast, "cast"),
     }
-    for name, parse in _PARSERS.items():
+    for name, parse in PARSERS.items():
         given = getattr(options, name)
         rules[name] = {
-            whole: parse(text) for whole, text in (_split(each, name) for each in given or ())
+            whole: parse(text) for whole, text in (split_at(each, name) for each in given or ())
         }
         if len(rules[name]) < len(given or ()):
             flag = name.replace("_", "-")
             raise RuleError(f"--{flag}: an array is given twice. Give each NAME once")
     rules["scale"] = {
-        name: _scaled(_numbers(text))
-        for name, text in (_split(each, "scale") for each in options.scale or ())
+        name: scaled(numbers(text))
+        for name, text in (split_at(each, "scale") for each in options.scale or ())
     }
     rules["take"] = {
-        glob: _taken(_numbers(text))
-        for glob, text in (_split(each, "take") for each in options.take or ())
+        glob: taken(numbers(text))
+        for glob, text in (split_at(each, "take") for each in options.take or ())
     }
     rules["add"] = {
-        glob: _numbers(text)[0]
-        for glob, text in (_split(each, "add") for each in options.add or ())
+        glob: numbers(text)[0]
+        for glob, text in (split_at(each, "add") for each in options.add or ())
     }
     for name in ("permute", "reshape", "gates", "slice", "pad"):
         given = getattr(options, name)
         rules[name] = {
-            glob: text if name == "slice" and ":" in text else _numbers(text)
-            for glob, text in (_split(each, name) for each in given or ())
+            glob: text if name == "slice" and ":" in text else numbers(text)
+            for glob, text in (split_at(each, name) for each in given or ())
         }
     return cast("RuleOptions", {name: rule for name, rule in rules.items() if rule})
-
-
-_EXAMPLES = {
-    "permute": "'conv*=2,3,1,0'",
-    "scale": "'*.w=*.scale'",
-    "fold_batch_norm": "'conv/kernel=3,0.001,conv/bias,bn/mean,bn/variance,bn/gamma,bn/beta'",
-    "add": "'lstm/forget_bias=1'",
-    "sum": "'bias=bias_ih,bias_hh'",
-    "gates": "'lstm/*=0,iofc,ifco'",
-    "split": "'qkv=0,q,k,v'",
-    "unstack": "'w=0,layers.{i}.w'",
-    "concat": "'qkv=0,q,k,v'",
-    "stack": "'w=0,layers.{i}.w'",
-    "reshape": "'query/kernel=768,12,-1'",
-    "take": "'emb=0,3,1'",
-    "slice": "'emb*=0,0,5'",
-    "pad": "'emb*=0,5'",
-    "view": "emb=bfloat16",
-    "cast": "step=int32",
-}
-
-
-def _split(text: str, name: str) -> tuple[str, str]:
-    glob, equals, value = text.rpartition("=")
-    if not equals:
-        flag = name.replace("_", "-")
-        raise RuleError(
-            f"--{flag} {text}: give a glob, '=' and a value, as in --{flag} {_EXAMPLES[name]}"
-        )
-    return glob, value
-
-
-def _parts(text: str) -> tuple[Any, ...]:
-    """``0,q,k`` as (0, ["q", "k"]), and ``0,q,k;4,2`` as (0, ["q", "k"], [4, 2]). The rule says
-    what it takes if there is no number."""
-    text, semicolon, sizes = text.partition(";")
-    axis, *names = text.split(",")
-    found = [_number(size) for size in sizes.split(",")] if semicolon else []
-    return _number(axis), names, *([found if len(found) > 1 else found[0]] if found else [])
-
-
-def _number(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def _folded(text: str) -> tuple[Any, ...]:
-    """``3,0.001,b,m,v`` as (3, 0.001, "b", "m", "v")."""
-    axis, *others = text.split(",")
-    epsilon, *names = others or [""]
-    try:
-        number: Any = float(epsilon)
-    except ValueError:
-        number = epsilon  # the rule says what it takes
-    return _number(axis), number, *(name or None for name in names)
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "fold_batch_norm": _folded,
-    "split": _parts,
-    "unstack": _parts,
-    "sum": lambda text: text.split(","),
-    "concat": _parts,
-    "stack": _parts,
-}
-
-
-def _scaled(values: tuple[Any, ...]) -> Any:
-    """``("s",)`` as "s", and ``("s", 128, 64)`` as ("s", [128, 64])."""
-    by, *block = values
-    return (by, block if len(block) > 1 else block[0]) if block else by
-
-
-def _taken(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """``(0, 3, 1)`` as (0, [3, 1]). Vocabularies stay as they are."""
-    axis, *others = values
-    is_by_index = all(isinstance(each, int) for each in others)
-    return (axis, others) if is_by_index else values
-
-
-def _numbers(text: str) -> tuple[Any, ...]:
-    """``0,,5`` as (0, None, 5). Anything else stays text, and the rule says what it takes."""
-    found: list[Any] = []
-    for part in text.split(","):
-        try:
-            found.append(ast.literal_eval(part.strip()) if part.strip() else None)
-        except (ValueError, SyntaxError):
-            found.append(part.strip())
-    return tuple(found)
-
-
-def _dtypes(given: Sequence[str] | None, name: str) -> Any:
-    if not given:
-        return None
-    if len(given) == 1 and "=" not in given[0]:
-        return given[0]
-    if sum("=" not in each for each in given) > 1:
-        raise RuleError(
-            f"--{name} DTYPE can be given only once. For some arrays: --{name} GLOB=DTYPE"
-        )
-    return dict(_split(each, name) for each in given)
 
 
 def metadata_of(options: argparse.Namespace) -> dict[str, str] | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO
 
-from initreg.errors import UnwritableFile, printable
+from initreg.errors import InitregError, UnwritableFile, printable
 
 
 class OutputFailed(UnwritableFile):
@@ -69,10 +71,35 @@ def write(text: str) -> None:
     Raises:
         OutputFailed: as for :func:`show`.
     """
-    try:
+    with _output():
         print(text)
-        if sys.stdout is not None:  # as there is none in a service
+
+
+def write_pieces(pieces: Iterable[str]) -> None:
+    """Print a text that comes in pieces, as it is. Raises OutputFailed as :func:`show` does."""
+    for piece in pieces:  # what fails while a piece is made is no fault of stdout
+        with _output(flush=False):
+            print(piece, end="")
+    with _output():
+        pass
+
+
+def write_bytes(write_to: Callable[[BinaryIO], None]) -> None:
+    """Let a function write bytes to stdout. Raises OutputFailed as :func:`show` does."""
+    with _output():
+        if sys.stdout is not None:
+            write_to(sys.stdout.buffer)
+
+
+@contextlib.contextmanager
+def _output(flush: bool = True) -> Iterator[None]:
+    """Flush stdout at the end. An OSError is that of stdout."""
+    try:
+        yield
+        if flush and sys.stdout is not None:  # as there is none in a service
             sys.stdout.flush()
+    except InitregError:
+        raise
     except OSError as error:
         raise OutputFailed(
             f"the output cannot be written to stdout: {error.strerror or error}"

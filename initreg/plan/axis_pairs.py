@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from initreg.names import normalise
 from initreg.plan.axes import Axes, Role, frameworks, is_pytorchs, orders, role, squeeze
 from initreg.plan.rows import RESTORED, Row
+from initreg.records import record
 from initreg.specs import ArraySpec, VariableSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Pair:
     """A row, with the array and the variable that it is about."""
 
@@ -53,7 +54,7 @@ class Pair:
         return orders(shape, wanted, self.frameworks)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Reordered:
     """An array with the orders of axes in which it fits, by the framework that it may be from."""
 

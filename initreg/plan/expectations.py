@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from initreg.names import NO_PATTERNS, Patterns, normalise
 from initreg.plan.rows import By, Kind, Policy, Row
+from initreg.records import record, replace
 from initreg.specs import ArraySpec, VariableSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SourceSpecs:
     """One source of a chain, as planning needs it.
 
@@ -47,6 +47,7 @@ class Expectations:
         self._sources = sources
         self._missing = missing
         self._ignored = [source.ignored for source in sources if source.ignored]
+        self._of_variables = [patterns for patterns in (missing, *self._ignored) if patterns]
         self._clauses = [
             patterns.clause(glob)
             for patterns in (self._missing, *(p for s in sources for p in (s.expected, s.ignored)))
@@ -84,8 +85,8 @@ class Expectations:
 
     def of_variable(self, row: Row, variable: VariableSpec) -> Row:
         """Mark the row of a variable that no source supplies, if it is expected."""
-        for patterns in (self._missing, *self._ignored):
-            clause = self._hits(patterns, *_all_names(variable)) if patterns else ""
+        for patterns in self._of_variables:
+            clause = self._hits(patterns, *_all_names(variable))
             if clause:
                 return replace(row, expected=True, reason=clause)
         return row

@@ -6,7 +6,6 @@ It makes the plan from specs alone, without numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 
 from initreg import dtypes
 from initreg.names import NO_PATTERNS, Patterns, normalise
@@ -18,6 +17,7 @@ from initreg.plan.plain_names import Names, pair_by, pair_plain
 from initreg.plan.plan import Plan
 from initreg.plan.rows import ASKED, By, Kind, Policy, Row, Way
 from initreg.plan.states import States, only_whole, pair_states
+from initreg.records import replace
 from initreg.specs import ArraySpec, VariableSpec
 
 # Takes the names on one side only and the names of the restored variables, and returns the variable
@@ -25,8 +25,11 @@ from initreg.specs import ArraySpec, VariableSpec
 SlotFinder = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 
 
+_MATCHED = Kind.MATCHED, ""
+
+
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
-    if wanted is None:
+    if wanted is None or shape == wanted:
         return True
     return len(shape) == len(wanted) and all(
         b is None or a == b for a, b in zip(shape, wanted, strict=True)
@@ -49,6 +52,8 @@ def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
     if array.unreadable:
         return Kind.MISMATCHED, "it cannot be read: " + array.unreadable
     shape, wanted = array.shape, variable.shape
+    if shape == wanted and array.dtype == variable.dtype:  # most of them
+        return _MATCHED
     same = _fits(shape, wanted)
     squeezable = not same and squeeze(shape) == squeeze(wanted or ())
     reasons = []
@@ -57,7 +62,7 @@ def judge(array: ArraySpec, variable: VariableSpec) -> tuple[Kind, str]:
     elif squeezable:
         hidden = _hidden(array, variable)
         reasons += [f"shape {shape} fits {wanted} in two ways: {hidden}"] if hidden else []
-    if not dtypes.can_cast(array.dtype, variable.dtype):
+    if array.dtype != variable.dtype and not dtypes.can_cast(array.dtype, variable.dtype):
         note = dtypes.note_on_cast(array.dtype, variable.dtype)
         reasons.append(f"dtype {array.dtype} is not cast to {variable.dtype}{note}")
     if reasons:
@@ -145,34 +150,34 @@ def match(
     has_model = any(variable.state is None for variable in variables)
     rows: list[Row] = []
     restored: set[str] = set()
-    for index, variable in enumerate(variables):
-        name = normalise(variable.name)
-        of_variable = _rows_of(name, variable, index, sources, pairs)
-        if of_variable and (first := of_variable[0]).source is not None:
-            called = namings[first.source].renamed.get(index)
-            if called is not None:
-                of_variable[0] = replace(first, called=called)
-        rows += of_variable
+    last_first = [(number, sources[number], pairs[number]) for number in range(len(sources))][::-1]
+    renamed = any(naming.renamed for naming in namings)
+    for name, (index, variable) in zip(target_names.by_name, enumerate(variables), strict=True):
+        of_variable = _rows_of(name, variable, index, last_first)
         if not of_variable:
-            row = Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype)
-            row = replace(row, parts=_boxes(variable)) if variable.parts else row
+            row = _variable_row(name, variable)
             row = expectations.of_variable(row, variable)
-            is_optional = variable.state is not None and variable.state.optional
-            rows.append(_as_state(row, variable) if has_model or is_optional else row)
-        elif all(row.kind is Kind.PASSED_OVER for row in of_variable):
-            rows[-len(of_variable) :] = [expectations.skipped(r, variable) for r in of_variable]
-        for row in of_variable:
-            if row.kind not in (Kind.OVERRIDDEN, Kind.PASSED_OVER):
-                supplier = row.source or 0
-                restored.update((name, *map(normalise, variable.aliases)))
-                restored.add(sources[supplier].arrays[pairs[supplier][index]].name)
+            if variable.state is not None and (has_model or variable.state.optional):
+                row = _as_state(row, variable)
+            rows.append(row)
+            continue
+        first = of_variable[0]
+        supplier = first.source or 0
+        if renamed and (called := namings[supplier].renamed.get(index)) is not None:
+            of_variable[0] = replace(first, called=called)
+        if first.kind is not Kind.PASSED_OVER:
+            restored.update((name, sources[supplier].arrays[pairs[supplier][index]].name))
+            restored.update(map(normalise, variable.aliases))
+        else:  # and so are all others
+            of_variable = [expectations.skipped(row, variable) for row in of_variable]
+        rows += of_variable
     for number, source in enumerate(sources):
         used = set(pairs[number].values())
         for position, array in enumerate(source.arrays):
             if position not in used:
                 row = _array_row(Kind.ONLY_IN_SOURCE, array, number)
                 row = expectations.of_array(row, array, position)
-                if namings[number].has_states:
+                if array.state is not None and namings[number].has_states:
                     row = _as_state(row, array, position in states[number].copies)
                 rows.append(row)
         rows += [_array_row(Kind.DROPPED, array, number) for array in source.dropped]
@@ -266,22 +271,28 @@ def _rows_of(
     name: str,
     variable: VariableSpec,
     index: int,
-    sources: Sequence[SourceSpecs],
-    pairs: Sequence[Mapping[int, int]],
+    sources: Sequence[tuple[int, SourceSpecs, Mapping[int, int]]],
 ) -> list[Row]:
-    """The rows of one variable: first its supplier, then the skipped and overridden arrays."""
+    """The rows of one variable: first its supplier, then the skipped and overridden arrays.
+
+    Args:
+        name: its name, normalised.
+        variable: the variable.
+        index: its index.
+        sources: the number of each source, the source, and its pairs. The last source comes first.
+    """
     rows: list[Row] = []
     supplier: int | None = None
-    for number in reversed(range(len(sources))):
-        position = pairs[number].get(index)
+    for number, source, pairs in sources:
+        position = pairs.get(index)
         if position is None:
             continue
-        array = sources[number].arrays[position]
+        array = source.arrays[position]
         if supplier is not None:
             rows.append(_pair_row(Kind.OVERRIDDEN, name, variable, array, number, "", supplier))
             continue
         kind, reason = judge(array, variable)
-        if kind is Kind.MISMATCHED and sources[number].ignore_mismatch:
+        if reason and source.ignore_mismatch and kind is Kind.MISMATCHED:
             rows.append(_pair_row(Kind.PASSED_OVER, name, variable, array, number, reason))
             continue
         supplier = number
@@ -311,8 +322,13 @@ def _pair_row(
         reason,
         array.changes,
         made_of=array.made_of,
-        parts=_boxes(variable),
+        parts=_boxes(variable) if variable.parts else (),
     )
+
+
+def _variable_row(name: str, variable: VariableSpec) -> Row:
+    boxes = _boxes(variable) if variable.parts else ()
+    return Row(Kind.ONLY_IN_TARGET, name, variable.shape, variable.dtype, parts=boxes)
 
 
 def _boxes(variable: VariableSpec) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
@@ -340,11 +356,13 @@ def _array_row(kind: Kind, array: ArraySpec, source: int) -> Row:
     )
 
 
-def _mark_slots(rows: Sequence[Row], restored: set[str], slots: SlotFinder) -> list[Row]:
+def _mark_slots(rows: list[Row], restored: set[str], slots: SlotFinder) -> list[Row]:
     """Give slots of restored variables a kind of their own, if they are on one side only."""
     one_sided = (Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE)
     names = {row.name for row in rows if row.kind in one_sided}
     of = slots(names, restored) if names else {}
+    if not of:
+        return rows
     return [
         replace(row, kind=Kind.SLOT, reason=f"of {of[row.name]}")
         if row.name in of and row.kind in one_sided

@@ -14,7 +14,6 @@ A side without any places, such as a dict, has only names. They may be meant as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from initreg.errors import AmbiguousNames
 from initreg.names import normalise
@@ -27,13 +26,14 @@ from initreg.plan.places import Alignment, alignments
 from initreg.plan.renamed import is_other_within, is_renamed
 from initreg.plan.roots import common_name, names_of_wholes, part_name
 from initreg.plan.rows import ASKED, By, StateNote, Way
+from initreg.records import fresh, record, replace
 from initreg.specs import ORDER, ArraySpec, VariableSpec
 from initreg.wording import plural
 
 Fits = Callable[[ArraySpec, VariableSpec], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Naming:
     """How the arrays of one source were paired with variables.
 
@@ -48,9 +48,9 @@ class Naming:
     """
 
     pairs: dict[int, int]
-    way: Way = field(default_factory=Way)
-    renamed: Mapping[int, str] = field(default_factory=dict)
-    found: Alignment = field(default_factory=Alignment)
+    way: Way = Way()
+    renamed: Mapping[int, str] = fresh(factory=dict)
+    found: Alignment = fresh(factory=Alignment)
     states: tuple[StateNote, ...] = ()
     has_states: bool = False
 
@@ -81,7 +81,12 @@ def is_structured(arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
     """Whether both sides have places of one sort, so that a way of naming has to be chosen."""
     for in_order in (False, True):
         if all(
-            any(place.startswith(ORDER) is in_order for entry in side for place in entry.places)
+            any(
+                place.startswith(ORDER) is in_order
+                for entry in side
+                if entry.places
+                for place in entry.places
+            )
             for side in (arrays, variables)
         ):
             return True

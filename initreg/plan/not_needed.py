@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from initreg.names import normalise
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Kind, Row
+from initreg.records import replace
 from initreg.specs import VariableSpec
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from initreg.plan.name_parts import unique
+from initreg.records import fresh, record
 from initreg.specs import ORDER
 
 _MOST_CUTS = 16  # parts of a place at which a prefix may end
@@ -20,7 +20,7 @@ _MOST_PARTS = 8  # of a checkpoint that have the same place in them
 _LISTS = re.compile(r"(?:.*/)?\w*(?:optimizer|variables)/", re.DOTALL)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Alignment:
     """One way to lay the structure of a source upon that of a target.
 
@@ -31,8 +31,8 @@ class Alignment:
         below: what comes before the source's places in the target.
     """
 
-    pairs: dict[int, int] = field(default_factory=dict)
-    by: dict[int, str] = field(default_factory=dict)
+    pairs: dict[int, int] = fresh(factory=dict)
+    by: dict[int, str] = fresh(factory=dict)
     above: str = ""
     below: str = ""
 

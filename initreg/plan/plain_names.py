@@ -31,18 +31,19 @@ class Names:
 
     @classmethod
     def of(cls, entries: Iterable[ArraySpec | VariableSpec], label: str) -> Names:
-        names = cls()
-        aliases: Counter[str] = Counter()
         entries = list(entries)
+        primary = [normalise(entry.name) for entry in entries]
+        names = cls(dict(zip(primary, range(len(primary)), strict=True)))
+        if len(names.by_name) < len(primary):
+            name = _first_twice(primary)
+            raise DuplicateName(
+                f"{label}: two variables are called {name!r}, so they cannot be told apart by "
+                "name. Give them different names, or pass only one of them"
+            )
+        aliases: Counter[str] = Counter()
         for index, entry in enumerate(entries):
-            name = normalise(entry.name)
-            if name in names.by_name:
-                raise DuplicateName(
-                    f"{label}: two variables are called {name!r}, so they cannot be told apart by "
-                    "name. Give them different names, or pass only one of them"
-                )
-            names.by_name[name] = index
-        for index, entry in enumerate(entries):
+            if not entry.aliases:
+                continue
             for alias in {normalise(alias) for alias in entry.aliases}:
                 if alias not in names.by_name:
                     aliases[alias] += 1
@@ -51,6 +52,15 @@ class Names:
             if count > 1:
                 del names.by_alias[alias]
         return names
+
+
+def _first_twice(names: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("each name is there once")
 
 
 def pair_plain(
@@ -81,6 +91,9 @@ def pair_plain(
     Raises:
         AmbiguousNames: primary names and aliases contradict each other.
     """
+    if not any(each.aliases for side in (arrays, variables) for each in side):
+        by_name = theirs.by_name
+        return {index: by_name[name] for name, index in ours.by_name.items() if name in by_name}
     pairs: dict[int, int] = _in_both_ways(arrays, variables, theirs)
     taken = set(pairs.values())
     also_called = {alias: each for each in arrays for alias in each.aliases}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from initreg.errors import MismatchError, MissingError, NothingMatched, PlanError, UnusedError
 from initreg.plan import text
 from initreg.plan.rows import RESTORED, Hint, Kind, Row, Rows, StateNote
+from initreg.records import replace
 
 
 class Plan(Rows):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from initreg.names import normalise
 from initreg.plan.name_parts import (
@@ -20,6 +19,7 @@ from initreg.plan.name_parts import (
     starts_within,
     without_underscores,
 )
+from initreg.records import replace
 from initreg.specs import ArraySpec, VariableSpec
 
 

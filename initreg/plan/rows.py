@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from initreg.plan.choices import By as By
 from initreg.plan.choices import Policy as Policy
+from initreg.records import fresh, record
 from initreg.wording import options_text
 
 
@@ -37,7 +37,7 @@ RESTORED = frozenset({Kind.MATCHED, Kind.RESHAPED, Kind.CAST})
 ASKED = "as asked for"  # why a way was taken that an option names
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Way:
     """The way in which the arrays of one source were matched.
 
@@ -52,7 +52,7 @@ class Way:
 
     by: By | None = None
     why: str = ""
-    others: Mapping[By, int] = field(default_factory=dict)
+    others: Mapping[By, int] = fresh(factory=dict)
 
     def __str__(self) -> str:
         return f"matched by {self.by.value}: {self.why}" if self.by is not None else ""
@@ -66,7 +66,7 @@ class Way:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class StateNote:
     """What there is to say about the state of one optimizer.
 
@@ -101,7 +101,7 @@ class StateNote:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Hint:
     """What would help where few names match. ``str(hint)`` ends in the code to type.
 
@@ -120,7 +120,7 @@ class Hint:
     words: str
     options: Mapping[str, Any]
     source: str
-    kept: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Any] = fresh(factory=dict)
     before: Sequence[str] = ()
     after: Sequence[str] = ()
 
@@ -143,7 +143,7 @@ class Hint:
         return {"words": self.words, "options": dict(self.options), "code": self.code}
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Row:
     """One name of a plan. If one side does not have the name, the fields for that side are None.
 

@@ -32,7 +32,7 @@ def rich_table(plan: Rows, limit: int | None = 20, spell: Callable[[str], str] =
     table.columns[0].overflow = "fold"
     table.columns[1].justify = "right"
     for section in sections(plan, limit):
-        style = _style(section)
+        style = section_style(section)
         table.add_row(Text(section.title, style=f"bold {style}"), f"{section.count:,}", "")
         for line in section.lines:
             count = f"{line.count:,}" if line.count > 1 else ""
@@ -51,7 +51,8 @@ def rich_table(plan: Rows, limit: int | None = 20, spell: Callable[[str], str] =
     return Group(Text(spell(heading(plan)), style=style), *ways, table, *notes)
 
 
-def _style(section: Section) -> str:
+def section_style(section: Section) -> str:
+    """In which colour the title of a section is: red for faults, yellow for what to look at."""
     if section.kind is Kind.MISMATCHED:
         return "red"
     if section.kind in RESTORED and not section.doubtful:

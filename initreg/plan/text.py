@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from initreg.option_spelling import join, option
 from initreg.plan.rows import ASKED, RESTORED, By, Kind, Row, Rows
+from initreg.records import record
 from initreg.wording import (
     MORE,
     Line,
@@ -56,7 +56,7 @@ _ATTENTION = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Section:
     """All rows of one kind, those that are expected apart from the others.
 

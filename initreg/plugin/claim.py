@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from initreg.records import record
 
 
 class Confidence(IntEnum):
@@ -14,7 +15,7 @@ class Confidence(IntEnum):
     EXACT = 3  # no other format looks like this
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Claim:
     """A format claims a source.
 

@@ -43,13 +43,13 @@ that order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
 
 from initreg.plugin.claim import Claim
+from initreg.records import record
 
 if TYPE_CHECKING:
     from initreg.arrays.saved import Saved
@@ -63,7 +63,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class OpenOptions:
     """What the user asked for when opening. initreg sees to all but ``allow_pickle`` and ``native``
     itself for arrays that are extents."""
@@ -75,7 +75,7 @@ class OpenOptions:
     max_inflation: float = 1000  # refuse data that unpacks to more than this many times its size
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SaveOptions:
     """What the user asked for when saving. Raise InitregError for what your format cannot do.
 
@@ -116,8 +116,10 @@ def initreg_open(  # type: ignore[empty-body]
 
     A value may have ``.aliases``, a tuple of other names, and ``.unreadable``: why it is listed
     although it cannot be read. The mapping may have ``.close()``, ``.not_arrays``, ``.reordered``,
-    ``.metadata``: a mapping of str to str, or a tuple of one for each file, and
-    ``.parameters``: the names of the arrays that belong to the model and not to its training.
+    ``.metadata``: a mapping of str to str, or a tuple of one for each file,
+    ``.parameters``: the names of the arrays that belong to the model and not to its training, and
+    ``.label``: what messages call an object that is not a path, such as a model. Variables of such
+    an object are ``initreg.format_tools.living.LivingArray``s.
     Raise ``DamagedFile`` or ``RefusedFile`` with the name of the file and what is wrong with it.
     """
 

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import metadata
 from types import FrameType
 from typing import Any
@@ -16,25 +15,27 @@ from typing import Any
 import pluggy
 
 from initreg.errors import PluginError
-from initreg.plugin import hookspecs, training_hookspecs
+from initreg.plugin import hookspecs, training_hookspecs, verb_hookspecs
 from initreg.plugin.calling import is_wrapper
 from initreg.plugin.claim import Claim, Confidence
 from initreg.plugin.target import Target
+from initreg.records import fresh, record
 
+_VERBS = "initreg_verbs"
 HOME = "initreg"  # the distribution whose plugins win when two have the same name
 PATIENCE = 20.0  # seconds for the import of a third party's plugin
 
 HOOKS = tuple(
     sorted(
         name
-        for module in (hookspecs, training_hookspecs)
+        for module in (hookspecs, training_hookspecs, verb_hookspecs)
         for name in vars(module)
         if name.startswith("initreg_")
     )
 )
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class PluginRecord:
     """What is known about one plugin.
 
@@ -43,7 +44,8 @@ class PluginRecord:
         distribution: the installed package that it comes from, "" if there is none.
         version: the version of that package.
         module: what its entry point names.
-        kinds: what it can do, of ``"format"``, ``"target"``, ``"wrapper"`` and ``"training"``.
+        kinds: what it can do, of ``"format"``, ``"target"``, ``"wrapper"``, ``"training"`` and
+            ``"verb"``.
         broken: why it takes no part, or None if it works.
         missing: the libraries that it needs and that are not installed. Each is mapped to the
             command that installs it.
@@ -55,7 +57,7 @@ class PluginRecord:
     module: str
     kinds: tuple[str, ...] = ()
     broken: str | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = fresh(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -166,7 +168,9 @@ def checked_kinds(plugin: object, impls: Mapping[str, list[pluggy.HookImpl]]) ->
     if "initreg_save" in own:
         endings(plugin)
     can = {"format": "initreg_open" in own, "target": "initreg_target" in own, "wrapper": wraps}
-    can["training"] = bool(own) and not (can["format"] or can["target"])
+    others = own - {_VERBS}
+    can["training"] = bool(others) and not (can["format"] or can["target"])
+    can["verb"] = _VERBS in own
     if not any(can.values()):
         raise PluginError("it implements no hook; is @hookimpl missing?")
     return tuple(kind for kind, yes in can.items() if yes)

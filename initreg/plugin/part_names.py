@@ -10,10 +10,10 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from initreg.errors import DamagedFile, RefusedFile, UnreadableFile, one_line
+from initreg.records import record
 from initreg.storage.paths import names_in, which_are_there
 from initreg.store_paths import FilePath, StorePath
 
@@ -24,7 +24,7 @@ _SHOWN = 5
 _MOST_ASKED = 2000  # parts that a store is asked for one by one
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PartName:
     """The name of one part of a set: ``m-00001-of-00003.gguf`` is ``m-``, 1, 3 and ``.gguf``.
 
@@ -44,7 +44,7 @@ class PartName:
         return cls(*found.groups()) if found is not None and int(found[3]) > 1 else None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PartSet:
     """The parts of one set that exist: their names by their numbers."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from initreg.errors import AmbiguousSource, InitregError, UnknownFormat
 from initreg.option_spelling import option
 from initreg.plugin.claim import Claim
 from initreg.plugin.loading import PluginRecord
+from initreg.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Probe:
     """Which format opens a source, and what every plugin said about it.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from importlib import metadata
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from initreg.errors import (
     is_by_signal,
 )
 from initreg.option_spelling import said
-from initreg.plugin import hookspecs, parts, training_hookspecs
+from initreg.plugin import hookspecs, parts, training_hookspecs, verb_hookspecs
 from initreg.plugin.calling import Calls
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
 from initreg.plugin.loading import (
@@ -45,6 +44,7 @@ from initreg.plugin.loading import (
 from initreg.plugin.probing import Probe
 from initreg.plugin.source import Source
 from initreg.plugin.target import Blueprint, Target
+from initreg.records import replace
 from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Registry:
         self.manager = pluggy.PluginManager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self.manager.add_hookspecs(training_hookspecs)
+        self.manager.add_hookspecs(verb_hookspecs)
         self.records: list[PluginRecord] = []
         self.calls = Calls(self.manager)
         if entry_points is None:
@@ -198,6 +199,8 @@ class Registry:
         if what := source.stand_in():
             raise DamagedFile(f"{label}: {what}")
         arrays = self._open_parts(name, source, options)
+        if source.path is None and isinstance(own := getattr(arrays, "label", None), str):
+            label = own
         try:
             _refuse_stand_ins(source, label)
             stamps = extent_checks.check(

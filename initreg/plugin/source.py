@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sized
@@ -252,9 +251,11 @@ class Source:
             names = listed(folder)
         elif (names := listed(folder)) == [] and not os.path.isdir(folder):
             return SourceNotFound(f"{self.label}: no such file, and no such folder {str(folder)!r}")
-        near = difflib.get_close_matches(self.path.name, names[:10_000], n=3, cutoff=0.6)
-        near += sorted(n for n in names if n.startswith(self.path.name) and n not in near)[:3]
-        hint = f". Similar names: {', '.join(map(one_line, near))}" if near else ""
+        from initreg.near import near
+
+        found = near(self.path.name, names)
+        found += sorted(n for n in names if n.startswith(self.path.name) and n not in found)[:3]
+        hint = f". Similar names: {', '.join(map(one_line, found))}" if found else ""
         return SourceNotFound(f"{self.label}: no such file or checkpoint{hint}")
 
     def part(self, name: str) -> Source:

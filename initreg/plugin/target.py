@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from initreg.errors import TargetError
+from initreg.records import record
 from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class Target(Protocol):
     for it, and so does a plan that doubts the order of axes. A method ``outputs(inputs, names)``
     runs it on arrays, and returns the outputs of the layers of these names as numpy arrays, and
     those of the target itself under ``""``.
+
+    If its variables can be a source, too, it has a method ``identities()``, which returns what the
+    ``LivingArray`` of each variable has as its ``identity``. All arrays are read before the first
+    is written if one of them is among these, so that variables can be swapped.
 
     A variable whose :class:`initreg.VariableSpec` has ``parts`` or ``most_bytes`` is written in
     pieces. ``write`` then gets an :class:`initreg.PieceSpec` with each piece.
@@ -64,7 +68,7 @@ class Target(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PieceSpec(VariableSpec):
     """A piece of the array of a variable. Its ``shape`` is that of the piece.
 
@@ -102,7 +106,7 @@ def _slices(at: Sequence[int], shape: Sequence[int | None] | None) -> tuple[slic
     return tuple(slice(a, a + (n or 0)) for a, n in zip(at, shape or (), strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Part:
     """An array in a dict target that takes only a box of the array of a source.
 

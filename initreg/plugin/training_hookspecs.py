@@ -12,14 +12,14 @@ checkpoint. A plugin that reads such files sets their extensions:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from initreg.plugin.hookspecs import hookspec
+from initreg.records import fresh, record
 from initreg.specs import ArraySpec
 from initreg.store_paths import FilePath
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Inference:
     """What a plugin knows about a checkpoint whose model is to be published.
 
@@ -29,8 +29,8 @@ class Inference:
         renamed: names under which other arrays are better published, by the names that they have.
     """
 
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = fresh(factory=dict)
+    renamed: Mapping[str, str] = fresh(factory=dict)
 
 
 class FileNames(frozenset[str]):
@@ -48,7 +48,7 @@ class FileNames(frozenset[str]):
         return made
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class StateFile:
     """What a file of a folder says about the checkpoints there: which one is the latest.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg import dtypes
+from initreg.records import record
 from initreg.rules.casting import astype
 from initreg.rules.combining import Combining, rounded
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Add(Combining):
     """The sum of an array and of a number, or of the other arrays that it needs.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from initreg.records import record
 from initreg.wording import shape_text
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Ends = tuple[int | None, int | None]  # the start and the stop of a slice
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Box:
     """Elements ``start`` to ``stop`` of each of the first axes, as numpy counts them."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from initreg import dtypes
@@ -17,6 +16,7 @@ from initreg.errors import RuleError
 from initreg.names import Patterns
 from initreg.option_spelling import either, said
 from initreg.option_spelling import option as option_text
+from initreg.records import replace
 from initreg.rules.adding import add
 from initreg.rules.boxes import box, is_box
 from initreg.rules.changes import Cast, Change, Pad, Permute, Reshape, Slice, View

@@ -7,12 +7,12 @@ before anything is read. If it cannot be applied, it raises a ValueError that sa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from initreg import dtypes
 from initreg.errors import RuleError
 from initreg.option_spelling import option
+from initreg.records import record
 from initreg.rules.casting import astype, cast_values, losses_of, why_not
 from initreg.wording import plural, printable, shape_text
 
@@ -60,7 +60,7 @@ class Change(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Cast:
     """A cast to another dtype, which is a name as in :mod:`initreg.dtypes`."""
 
@@ -86,7 +86,7 @@ class Cast:
         return cast_values(array, dtypes.to_numpy(self.dtype), name)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class View:
     """The same bits as another dtype, whose elements have as many bytes.
 
@@ -144,7 +144,7 @@ def _bytes(count: int | None) -> str:
     return "an unknown number of bytes" if count is None else plural(count, "byte")
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Permute:
     """Another order of the axes. Axis ``i`` of the result is axis ``axes[i]`` of the array.
 
@@ -187,7 +187,7 @@ class Permute:
         return tuple(axis + ndim if -ndim <= axis < 0 else axis for axis in self.axes)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Slice:
     """Elements ``start`` to ``stop`` of one axis. ``stop=None`` is the end of the axis."""
 
@@ -237,7 +237,7 @@ class Part(Slice):
         return f"split from {shape_text(shape)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Pick:
     """What an array has at one index of an axis, without that axis."""
 
@@ -274,7 +274,7 @@ class Pick:
         return np.array(array[self.part(array.ndim)], order="C", copy=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Reshape:
     """Another shape with as many elements, in the same order. One axis may be -1."""
 
@@ -306,7 +306,7 @@ class Reshape:
         return array.reshape(self.announce(array.shape, "")[0])
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Pad:
     """One axis made ``length`` long. It is filled with ``fill``, or the mean along the axis."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg.errors import CastWarning, RuleError, warn
+from initreg.records import record
 from initreg.rules.casting import astype
 from initreg.rules.rule import Entry
 from initreg.wording import plural, printable
@@ -26,7 +26,7 @@ class Readable(Protocol):
     def read(self) -> Array: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Combining:
     """What these changes have in common.
 

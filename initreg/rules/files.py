@@ -7,7 +7,6 @@ anything else is opened, and its errors name the line.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -16,6 +15,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from initreg.errors import RuleError, SourceNotFound
+from initreg.near import near
 from initreg.option_spelling import option as option_text
 from initreg.option_spelling import said, spell_options
 from initreg.rules.kinds import FIELD_KINDS, IN_TABLE, WHOLE, is_renaming
@@ -25,6 +25,10 @@ from initreg.rules.steps import Step, parts_of, where
 from initreg.rules.toml_lines import Path, lines_of
 from initreg.rules.writing import FIELDS, in_order, spelt
 from initreg.storage import small_files
+from initreg.storage.locating import is_remote, is_url, locate
+from initreg.storage.paths import status
+from initreg.storage.stores import without_secrets
+from initreg.store_paths import StorePath
 from initreg.wording import printable
 
 Refuse = Callable[[Path, str], RuleError]  # the error about a part of a step, and its words
@@ -72,23 +76,24 @@ def paths_of(given: Any) -> list[str]:
     Raises:
         RuleError: it is something else.
     """
-    each = [given] if isinstance(given, (str, os.PathLike)) else given
+    each = [given] if isinstance(given, (str, os.PathLike)) or is_remote(given) else given
     if not isinstance(each, (list, tuple)) or not all(
-        isinstance(path, (str, os.PathLike)) and os.fspath(path) for path in each
+        is_remote(path) or (isinstance(path, (str, os.PathLike)) and os.fspath(path))
+        for path in each
     ):
         raise RuleError(
             option_text("rules", given)
             + ": give the path of a rule file, or a list of them. Rules themselves are options of "
             "their own"
         )
-    return [os.fsdecode(path) for path in each]
+    return [str(path) if is_remote(path) else os.fsdecode(path) for path in each]
 
 
 def read(path: str) -> list[Step]:
     """The steps of a rule file.
 
     Args:
-        path: the file.
+        path: the file, or its URL. Then it may name no vocabularies, which are files on the disk.
 
     Raises:
         RuleError: it is not TOML, or has something that is not a rule. The error names the line.
@@ -96,6 +101,7 @@ def read(path: str) -> list[Step]:
         InitregError: the file cannot be read.
     """
     document, lines = _document(path)
+    path = without_secrets(path)
     steps = document.get(STEP)
     if steps is None:
         return [_step(document, path, lines, ())] if document else []
@@ -113,8 +119,12 @@ def read(path: str) -> list[Step]:
 
 def _document(path: str) -> tuple[dict[str, Any], dict[Path, int]]:
     """The content of a file, and the lines of its parts."""
-    file = FilePath(path).expanduser()
-    if not file.exists():
+    file: FilePath | StorePath = FilePath(path).expanduser()
+    if is_url(path):
+        at = locate(path)
+        assert at is not None
+        file, path = at.path, without_secrets(path)
+    if status(file) is None:
         raise SourceNotFound(f"{path}: no such file, in " + option_text("rules", path))
     data = small_files.content(file, _LARGEST, "a rule file")
     try:
@@ -130,8 +140,9 @@ def _document(path: str) -> tuple[dict[str, Any], dict[Path, int]]:
         found = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         reason = str(error)[: found.start()] if found else str(error).partition(" (at ")[0]
         line = int(found[1]) if found else text.rstrip().count("\n") + 1  # the end of the document
-        at = f"{path}, line {line}"
-        raise RuleError(f"{at}: this is not valid TOML: {printable(reason)}") from error
+        raise RuleError(
+            f"{path}, line {line}: this is not valid TOML: {printable(reason)}"
+        ) from error
 
 
 def _step(table: Mapping[str, Any], path: str, lines: Mapping[Path, int], at: Path) -> Step:
@@ -139,13 +150,30 @@ def _step(table: Mapping[str, Any], path: str, lines: Mapping[Path, int], at: Pa
         return RuleError(f"{where(path, lines, (*at, *where_in))}: {message}")
 
     options = _options(table, (), refuse, {*ORDER, INVERSE, *({STEP} if not at else ())})
+    _refuse_vocabularies(options, path, lambda message: refuse(("take",), message))
     inverse = table.get(INVERSE)
     undone = None
     if inverse is not None:
         if not isinstance(inverse, Mapping):
             raise refuse((INVERSE,), f"{INVERSE}: give a table of the options that undo the step")
         undone = _options(inverse, (INVERSE,), refuse, ORDER)
+        _refuse_vocabularies(undone, path, lambda message: refuse((INVERSE, "take"), message))
     return Step(options, undone, path, lines, at)
+
+
+def _refuse_vocabularies(
+    options: Mapping[str, Any], path: str, refuse: Callable[[str], RuleError]
+) -> None:
+    """Raise RuleError if a rule file in a store names files. Those of this disk are not its own."""
+    if not is_url(path) or not isinstance(options.get("take"), Mapping):
+        return
+    for how in options["take"].values():
+        named = [each for each in how if isinstance(each, str)] if isinstance(how, tuple) else []
+        if named:
+            raise refuse(
+                f"names the vocabulary {printable(repr(named[0]))}, which is read from this disk. "
+                "Download the rule file, and give its path"
+            )
 
 
 def _options(
@@ -242,7 +270,6 @@ def _fields(option: str, given: Any, at: Path, refuse: Refuse) -> tuple[Any, ...
 
 
 def _nearest(key: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
-        return f"Did you mean {near[0]}?"
+    if found := near(key, known, 1):
+        return f"Did you mean {found[0]}?"
     return f"There are {', '.join(sorted(known))}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg.errors import RuleError
+from initreg.records import record
 from initreg.wording import GATES, plural, shape_text
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ORDERS = {
 _SAME = str.maketrans({"g": "c", "j": "c", "n": "h", "u": "z"})
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Gates:
     """The blocks of an axis in another order.
 

@@ -9,13 +9,13 @@ misspelt.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg.errors import RuleError
+from initreg.near import near
 from initreg.option_spelling import join, said
 from initreg.rules.options import checked, clauses_of
 from initreg.rules.rename_rules import Renaming, is_pair
@@ -281,8 +281,8 @@ class Rules:
         idle = [clause for clause in self.clauses if clause not in touched]
         if not idle:
             return
-        near = _near(idle[0], names)
-        hint = f"Similar names: {near}" if near else f"Arrays: {_some(names)}"
+        similar = _near(idle[0], names)
+        hint = f"Similar names: {similar}" if similar else f"Arrays: {_some(names)}"
         raise RuleError(
             f"{label}: " + join(" and ", idle) + f" {'matches' if len(idle) == 1 else 'match'} no "
             f"array (a rule must match at least one). {hint}"
@@ -305,9 +305,9 @@ def _touched(option: str, value: Any, touched: Collection[str]) -> bool:
 
 
 def _near(clause: str, names: Sequence[str]) -> str:
-    """Names that look like the first quoted text of the clause."""
+    """Names that look like the first quoted text of the clause, or globs of such names."""
     typed = re.search(r"['\"](.+?)['\"]", clause)
-    found = difflib.get_close_matches(typed[1], names[:2_000], n=3) if typed else []
+    found = near(typed[1], names) if typed else []
     return ", ".join(repr(printable(name)) for name in found)
 
 

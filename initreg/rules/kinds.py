@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from initreg.records import record
 from initreg.rules.rename_rules import is_pair
 from initreg.rules.structure_specs import EQUAL
 
 MEAN = "mean"  # a fill that is computed
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Kind:
     """A kind of value.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg import dtypes
 from initreg.errors import RuleError
 from initreg.option_spelling import either, join
 from initreg.option_spelling import option as option_text
+from initreg.records import record, replace
 from initreg.rules.casting import astype
 from initreg.rules.combining import Combining, made_of, refuse_unreadable, rounded
 from initreg.rules.name_templates import Template
@@ -36,7 +36,7 @@ _FIELDS = ("axis", "epsilon", "bias", *_NORM)
 _LEAST = 5  # of the fields; gamma and beta may be left out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Fold(Combining):
     """The kernel or the bias of the layer, with the normalization folded into it.
 
@@ -105,7 +105,7 @@ class Fold(Combining):
         return rounded(found, given, array.dtype, name, "folded")
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Spec:
     """What one clause says: the names of all arrays by their roles, the axis, and the epsilon."""
 

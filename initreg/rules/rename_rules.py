@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from initreg.errors import RuleError
 from initreg.names import normalise
 from initreg.option_spelling import option
+from initreg.records import record, replace
 
 if TYPE_CHECKING:
     from initreg.rules.rule import Outcome
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Renaming = Mapping[str, str] | Callable[[str], str] | Iterable[tuple[str | re.Pattern[str], str]]
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Rename:
     """A rule that gives arrays other names.
 

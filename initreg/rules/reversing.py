@@ -7,13 +7,13 @@ apart or put together. For anything else, the user says in the step what undoes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from initreg.errors import RuleError
 from initreg.names import normalise
 from initreg.option_spelling import join, spell_options
 from initreg.option_spelling import option as option_text
+from initreg.records import replace
 from initreg.rules.change_rules import change_of
 from initreg.rules.name_templates import NUMBER
 from initreg.rules.options import ORDER

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from initreg.records import record
 from initreg.rules.changes import Change
 
 if TYPE_CHECKING:
     from initreg.specs import ArraySpec
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Entry:
     """One array on its way through the rules.
 
@@ -37,7 +37,7 @@ class Entry:
         return [index for part in self.join.parts for index in part.indices]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Join:
     """How one array is put together from several.
 
@@ -54,7 +54,7 @@ class Join:
     spec: ArraySpec
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Outcome:
     """What the rules make of an array map.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg import dtypes
 from initreg.errors import RuleError
 from initreg.option_spelling import either, join
 from initreg.option_spelling import option as option_text
+from initreg.records import record, replace
 from initreg.rules.casting import astype
 from initreg.rules.combining import Combining, made_of, refuse_unreadable, rounded
 from initreg.rules.name_templates import Template
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Scale(Combining):
     """A multiplication of an array by a number, or by the other array that it needs.
 
@@ -187,7 +187,7 @@ class _Scaled:
         return replace(entry, spec=new, changes=(*entry.changes, change))
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Spec:
     """What one clause says: what is scaled, by which number or array, and in which blocks."""
 

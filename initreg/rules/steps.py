@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from initreg.errors import RuleError
 from initreg.option_spelling import said, spell_options
+from initreg.records import fresh, record
 from initreg.rules.options import clauses_of, rules_of
 from initreg.rules.rename_rules import is_pair
 from initreg.rules.rule import Outcome, Rule
@@ -15,7 +15,7 @@ from initreg.rules.toml_lines import Path
 from initreg.rules.writing import spelt
 
 
-@dataclass(frozen=True, slots=True)
+@record(hidden=("lines",))
 class Step:
     """Options that are applied in the order of :data:`initreg.rules.options.ORDER`.
 
@@ -31,7 +31,7 @@ class Step:
     options: Mapping[str, Any]
     inverse: Mapping[str, Any] | None = None
     file: str = ""
-    lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
+    lines: Mapping[Path, int] = fresh(factory=dict)
     at: Path = ()
     is_reversed: bool = False
 

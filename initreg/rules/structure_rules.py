@@ -6,12 +6,12 @@ They say which arrays are made of which. :mod:`initreg.arrays.joined` reads them
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from initreg.errors import RuleError
 from initreg.option_spelling import join
 from initreg.option_spelling import option as option_text
+from initreg.records import replace
 from initreg.rules.adding import Add
 from initreg.rules.changes import Change, Part, Pick
 from initreg.rules.combining import made_of, refuse_unreadable

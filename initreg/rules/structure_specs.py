@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from initreg.errors import RuleError
 from initreg.option_spelling import either
 from initreg.option_spelling import option as option_text
+from initreg.records import record
 from initreg.rules.name_templates import NUMBER, Template
 from initreg.wording import plural
 
@@ -18,7 +18,7 @@ EQUAL = "equal"  # the sizes of parts that are all of one size
 Sizes = Sequence[int] | int | str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Spec:
     """What one clause says.
 

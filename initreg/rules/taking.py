@@ -12,6 +12,7 @@ from initreg.errors import RuleError, SourceNotFound
 from initreg.option_spelling import option
 from initreg.rules.changes import Pad
 from initreg.storage import small_files
+from initreg.storage.locating import is_url
 from initreg.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ def _vocabulary(path: str) -> dict[str, int]:
         RuleError: it is neither, or a token is there twice.
         InitregError: it cannot be read.
     """
+    if is_url(path):
+        raise RuleError(
+            f"{path}: a vocabulary is read from the disk. Download it, and give its path, in "
+            + option("take")
+        )
     file = Path(path).expanduser()
     if not file.exists():
         raise SourceNotFound(f"{path}: no such file, in " + option("take"))

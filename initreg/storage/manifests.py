@@ -16,10 +16,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from initreg.errors import DamagedFile, InitregError
+from initreg.records import record
 from initreg.storage import small_files
 from initreg.storage.paths import is_there
 from initreg.store_paths import FilePath
@@ -35,7 +35,7 @@ _MOST = 1000  # how many manifests of a folder are read
 _CHUNK = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class FileDigest:
     """A file in a manifest: its size in bytes and its SHA-256 in hexadecimal digits."""
 
@@ -43,7 +43,7 @@ class FileDigest:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ArrayDigest:
     """An array in a manifest. ``dtype`` is a name as in :mod:`initreg.dtypes`."""
 
@@ -52,7 +52,7 @@ class ArrayDigest:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Manifest:
     """What one save wrote.
 

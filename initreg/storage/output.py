@@ -26,7 +26,7 @@ from initreg.storage.flushing import Flusher
 from initreg.storage.locking import locked
 from initreg.storage.manifests import is_manifest
 
-_TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
+TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _LONGEST_NAME = 255  # bytes. Source: NAME_MAX of Linux and macOS
 _STALE = 3600  # seconds after which the files of a killed process are removed
 
@@ -332,13 +332,17 @@ class Output:
 
 
 @contextlib.contextmanager
-def written(path: str | os.PathLike[str]) -> Iterator[Output]:
+def written(path: str | os.PathLike[str], kind: type[Output] | None = None) -> Iterator[Output]:
     """An output that is committed when the block ends, and discarded if the block raises.
+
+    Args:
+        path: where to save.
+        kind: the class of the output.
 
     Raises:
         UnwritableFile: the block raised an OSError, or the commit failed.
     """
-    output = Output(path)
+    output = (kind or Output)(path)
     try:
         try:
             yield output
@@ -381,7 +385,7 @@ def _remove_stale(folder: Path) -> None:
     """Remove the files of killed processes: hidden ones that are old and that nobody holds."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            if _TEMPORARY.match(name) and folder / name not in _ours:
+            if TEMPORARY.match(name) and folder / name not in _ours:
                 with contextlib.suppress(OSError):
                     _remove_if_stale(folder / name)
 

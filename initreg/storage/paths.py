@@ -8,17 +8,17 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from initreg.errors import UnreadableFile
+from initreg.records import record
 from initreg.storage.open_files import StoreFile
 from initreg.storage.stamps import AnyStamp, Stamp
 from initreg.storage.store_files import files_of
 from initreg.store_paths import FilePath, StorePath
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Status:
     """What is at a path.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from initreg.records import record
 from initreg.storage.stores import StoreStamp
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Stamp:
     """What identifies a file and its content, to notice if it is replaced or written to.
 

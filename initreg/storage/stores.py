@@ -8,16 +8,17 @@ again what failed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from initreg.records import record
 
 # In a text: what is between "://" and "@", and what follows "?" in a URL.
 _USER = re.compile(r"(://)[^/\s'\"]*@")
 _QUERY = re.compile(r"(://[^?\s'\"]*)\?[^\s'\"]*?(?=::[a-z]|[\s'\"]|$)", re.I)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class StoreStamp:
     """What identifies an object of a store and its content.
 
@@ -31,7 +32,7 @@ class StoreStamp:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Found:
     """What a store says about a key.
 

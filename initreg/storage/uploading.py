@@ -1,4 +1,5 @@
-"""Saves to a URL: written on the disk as any other, and uploaded when they are complete.
+"""Saves to a URL, or into what the user has opened: written on the disk as any other, and uploaded
+or copied when they are complete.
 
 A format writes its files into a folder of its own, as :mod:`initreg.storage.output` says. In it
 there are stand-ins for the files that the store has under such names, so that the format finds free
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from initreg.errors import InitregError, UnwritableFile
 from initreg.option_spelling import Spelt
+from initreg.storage.destinations import Destination, OneFile, destination_of
 from initreg.storage.locating import is_remote, locate
 from initreg.storage.manifests import ENDING
 from initreg.storage.output import Output, written
@@ -31,21 +33,35 @@ _LARGEST_INDEX = 16 << 20  # bytes of a file that is copied here, because others
 
 @contextlib.contextmanager
 def written_to(
-    path: str | os.PathLike[str] | StorePath, storage_options: Mapping[str, Any] | None = None
+    path: Any,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    alone: bool = False,
 ) -> Iterator[Output]:
-    """An output for a local path or a URL, as :func:`initreg.storage.output.written`.
+    """An output for a local path, a URL, or what the user has opened, as
+    :func:`initreg.storage.output.written`.
 
-    After the block, ``output.url`` is what opens a save in a store. It is "" for a local one.
+    After the block, ``output.url`` is what opens a save in a store. It is "" for any other.
 
     Args:
         path: where to save.
         storage_options: for a URL: what fsspec's file system is made with.
+        alone: whether this is one file, which does not depend on others in its folder. Then a
+            store is not asked for those.
 
     Raises:
         UnwritableFile: the block raised an OSError, or the files cannot be written or uploaded.
+        InitregError: nothing can be written into such an object.
     """
+    opened_before = destination_of(path)
+    if storage_options and not is_remote(path):
+        label = os.fspath(path) if opened_before is None else opened_before.label
+        raise InitregError(f"{label}: is not a URL, and has no storage options. Leave them out")
+    if opened_before is not None:
+        with _copied(opened_before) as output:
+            yield output
+        return
     if not is_remote(path):
-        assert not isinstance(path, StorePath)
         with written(path) as output:
             yield output
         return
@@ -58,11 +74,9 @@ def written_to(
     target = fresh(found.path)
     if not target.name or str(path).endswith("/"):
         raise UnwritableFile(f"{found.shown}: is a folder. Give the name of a file in it")
-    if not hasattr(files_of(target).store, "write"):
-        raise UnwritableFile(f"{found.shown}: such a store cannot be written to. Save to a file")
-    with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, target):
-        here = Path(os.path.realpath(folder))
-        stand_ins = _mirror(target, here)
+    refuse_read_only(target)
+    with _temporary() as here, _named(f"{here}/", str(target.with_name("_"))[:-1]):
+        stand_ins = set() if alone else _mirror(target, here)
         order: list[str] = []
         with written(here / target.name) as output:
             yield output
@@ -71,19 +85,42 @@ def written_to(
         output.url = str(target.with_name(output.result.name))
 
 
+def refuse_read_only(path: StorePath) -> None:
+    """Raise UnwritableFile if nothing can be written to the store of a path."""
+    if not hasattr(files_of(path).store, "write"):
+        raise UnwritableFile(f"{path}: such a store cannot be written to. Save to a file")
+
+
 @contextlib.contextmanager
-def _named(folder: str, target: StorePath) -> Iterator[None]:
-    """Errors of the block name the URL, and not the folder on the disk."""
+def _copied(destination: Destination) -> Iterator[Output]:
+    """An output whose one file is copied to what the user has opened, once it is complete."""
+    destination.check()
+    with _temporary() as here:
+        path = here / (destination.name or "file")
+        with _named(str(path), destination.label):
+            with written(path, OneFile) as output:
+                yield output
+            destination.write(path)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    """A folder on the disk, with links followed, that is removed after the block."""
+    with tempfile.TemporaryDirectory(prefix="initreg-") as folder:
+        yield Path(os.path.realpath(folder))
+
+
+@contextlib.contextmanager
+def _named(local: str, name: str) -> Iterator[None]:
+    """Errors of the block name what the user gave, and not the file on the disk."""
     try:
         yield
     except InitregError as error:
         text = error.args[0] if error.args else ""
-        local = os.path.join(os.path.realpath(folder), "")
-        beside = str(target.with_name("_"))[:-1]
         if isinstance(text, Spelt):
-            error.args = (text.mapped(lambda piece: piece.replace(local, beside)), *error.args[1:])
+            error.args = (text.mapped(lambda piece: piece.replace(local, name)), *error.args[1:])
         elif isinstance(text, str):
-            error.args = (text.replace(local, beside), *error.args[1:])
+            error.args = (text.replace(local, name), *error.args[1:])
         raise
 
 
@@ -96,12 +133,14 @@ def _mirror(target: StorePath, folder: Path) -> set[str]:
     names = files_of(target).names(target.parent.key) or ()
     stem = target.name.partition(".")[0]
     found = set()
-    for name in names:
-        if not name.startswith(stem) and ".index" not in name:
-            continue
+    wanted = [name for name in names if name.startswith(stem) or ".index" in name]
+    files_of(target).find_all([target.with_name(name).key for name in wanted])
+    for name in wanted:
         there = target.with_name(name)
-        if there.is_file():
-            size = files_of(target).stamp(there.key).size
+        # Raises if the store does not say. What it has may be replaced only by a name that is free.
+        status = files_of(target).find(there.key)
+        if status is not None and status.stamp is not None:
+            size = status.stamp.size
             is_read = size <= _LARGEST_INDEX and (".index" in name or name.endswith(".json"))
             content = files_of(target).read(there.key, 0, size) if is_read else b""
             (folder / name).write_bytes(content)
@@ -117,7 +156,7 @@ def _upload(target: StorePath, folder: Path, order: list[str], stand_ins: set[st
     done: list[str] = []
     try:
         for name in sorted(outdated):  # which do not describe the new files
-            store.remove(target.with_name(name).key)
+            _tried(target, name, store.remove)
         for name in order:
             _tried(target, name, lambda key, name=name: store.write(key, folder / name))
             done.append(name)
@@ -144,13 +183,17 @@ def _check_size(path: StorePath, size: int) -> None:
         )
 
 
-def removed(path: FilePath) -> None:
-    """Remove a file, on the disk or in a store. One that cannot be removed stays."""
-    with contextlib.suppress(Exception):
+def removed(path: FilePath) -> bool:
+    """Remove a file, on the disk or in a store. Returns whether it is gone."""
+    try:
         if isinstance(path, StorePath):
-            cast("WritableStore", files_of(path).store).remove(path.key)
+            store = cast("WritableStore", files_of(path).store)
+            files_of(path).tried(path.key, "cannot be removed", lambda: store.remove(path.key))
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
+    except (OSError, InitregError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -163,11 +206,20 @@ def on_disk(path: FilePath) -> Iterator[Path]:
     if isinstance(path, Path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="initreg-") as folder, _named(folder, path):
-        local = Path(os.path.realpath(folder), path.name)
-        with opened(path) as file, open(local, "wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-        yield local
+    with _temporary() as here, _named(f"{here}/", str(path.with_name("_"))[:-1]):
+        yield downloaded(path, here)
+
+
+def downloaded(path: FilePath, folder: Path) -> Path:
+    """A copy of a file, in a folder on the disk.
+
+    Raises:
+        OSError, UnreadableFile, DamagedFile: it cannot be read.
+    """
+    local = folder / path.name
+    with opened(path) as file, open(local, "wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+    return local
 
 
 def _tried(target: StorePath, name: str, call: Any) -> None:

@@ -14,7 +14,9 @@ from initreg import Claim, Confidence, InitregError, OpenOptions, Source, hookim
 @hookimpl
 def initreg_claim(source: Source) -> Claim | None:
     if isinstance(source.obj, Mapping):
-        return Claim(Confidence.EXACT, f"a {type(source.obj).__name__}, which is a mapping")
+        # What another format knows better, such as a dict of layers, has a class of its own.
+        sure = Confidence.EXACT if type(source.obj) is dict else Confidence.CONTENT
+        return Claim(sure, f"a {type(source.obj).__name__}, which is a mapping")
     return None
 
 

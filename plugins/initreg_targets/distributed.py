@@ -77,13 +77,13 @@ def holders(variable: Any) -> list[Any]:
 
 def copies(variable: Any) -> list[Any]:
     """The variables that hold copies of one box, one on each device of this process."""
-    inner = _unwrapped(variable)
+    inner = unwrapped(variable)
     if _is_distributed(_kind(inner)):
         return [each for value in inner.values for each in copies(value)]
     return [inner]
 
 
-def _unwrapped(variable: Any) -> Any:
+def unwrapped(variable: Any) -> Any:
     while (attribute := _wraps(_kind(variable))) is not None:
         variable = getattr(variable, attribute)
     return variable
@@ -106,7 +106,7 @@ def _is_distributed(kind: Any) -> bool:
 def share_of(variable: Any) -> int:
     """How many copies a value is divided among. It is 1 unless reading the variable gives the sum
     of its copies."""
-    inner = _unwrapped(variable)
+    inner = unwrapped(variable)
     if not _is_distributed(_kind(inner)):
         return 1
     is_on_read = getattr(inner.synchronization, "name", "") == "ON_READ"
@@ -116,7 +116,7 @@ def share_of(variable: Any) -> int:
 
 def is_packed(variable: Any) -> bool:
     """Whether one handle stands for the copies on all devices, as on a TPU."""
-    return getattr(_unwrapped(variable), "_packed_variable", None) is not None
+    return getattr(unwrapped(variable), "_packed_variable", None) is not None
 
 
 def is_dtensor(variable: Any) -> bool:

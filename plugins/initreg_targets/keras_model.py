@@ -12,9 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from initreg import LayerSpec, Target, TargetError, VariableSpec, hookimpl
+from initreg import (
+    Claim,
+    LayerSpec,
+    OpenOptions,
+    Source,
+    Target,
+    TargetError,
+    VariableSpec,
+    hookimpl,
+)
+from initreg_targets import reading
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a, is_keras_layer, is_variable
 from initreg_targets.keeping import PutBack, can_keep, keep_values
@@ -34,6 +44,9 @@ from initreg_targets.object_paths import keys_of, layers_of, places_of, without_
 from initreg_targets.optimizer_states import optimizers_of, owned_by, states_of
 from initreg_targets.tf_variables import Variables
 
+if TYPE_CHECKING:
+    from initreg.format_tools.living import LivingArrays
+
 initreg_takes = ("a Keras model or layer",)
 # What is not state of the model itself.
 _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer")
@@ -42,6 +55,17 @@ _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optim
 @hookimpl
 def initreg_target(obj: object) -> Target | None:
     return Model(obj) if is_keras_layer(obj) else None
+
+
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    return reading.claim(source, initreg_target)
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    model = reading.target_of(source, initreg_target, "not a Keras model or layer")
+    return model.living()  # type: ignore[no-any-return]
 
 
 class Model(Variables):
@@ -193,9 +217,9 @@ class Model(Variables):
             )
         ]
 
-    def variables(self) -> Sequence[VariableSpec]:
+    def _listed(self) -> list[VariableSpec]:
         """The variables, and what layers take that is not in a variable."""
-        specs = list(super().variables())
+        specs = super()._listed()
         at = {_identity(v): index for index, v in enumerate(self._variables)}
 
         def named(variable: Any) -> str:
@@ -211,9 +235,20 @@ class Model(Variables):
             specs[index] = replace(specs[index], not_needed=why, not_needed_with=instead)
         return specs + added
 
+    def living(self) -> LivingArrays:
+        """The same as a source."""
+        eager.check_readable(self._variables, self.label)
+        specs = self._listed()
+
+        def of_part(spec: VariableSpec) -> reading.Read | None:
+            part = self._takers.get(spec.name)
+            return None if part is None else part.reads(spec.name)
+
+        return reading.living(self.label, specs, self._by_name, of_part)
+
     def layers(self) -> Mapping[str, LayerSpec]:
         """See ``initreg.Target``."""
-        specs = super().variables()
+        specs = super()._listed()
         names = {
             _identity(variable): spec.name
             for variable, spec in zip(self._variables, specs, strict=True)

@@ -91,6 +91,17 @@ class Own(Part):
         }
         return self._keys
 
+    def reads(self, name: str) -> Callable[[tuple[slice, ...] | None], Any] | None:
+        import numpy as np
+
+        key = self._keys[name]
+
+        def read(box: tuple[slice, ...] | None) -> Any:
+            found = np.array(_value(self._stored()[key]))
+            return found if box is None else found[box]
+
+        return read
+
     def take(self, name: str, array: Any) -> list[str]:
         self._store[self._keys[name]] = array
         self._names.append(name)

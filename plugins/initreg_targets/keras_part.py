@@ -55,6 +55,13 @@ class Part:
         spec."""
         yield from ()
 
+    # --- for a model as a source ----------------------------------------------------------------
+
+    def reads(self, name: str) -> Callable[[tuple[slice, ...] | None], Any] | None:
+        """What reads what :meth:`take` takes under this name: a box of it, or all of it for None.
+        None if the layer has nothing there that another one needs."""
+        return None
+
     # --- for the restore ------------------------------------------------------------------------
 
     def takes(self, named: Named) -> Iterable[str]:

@@ -145,6 +145,20 @@ class Lookup(Part):
         found = [] if self._frequencies is None else [self._frequencies]
         return [*found, *self._vocabularies]
 
+    def reads(self, name: str) -> Callable[[tuple[slice, ...] | None], Any] | None:
+        if name == self._frequencies:
+            return None  # the same as its variable
+
+        def read(box: tuple[slice, ...] | None) -> Any:
+            import numpy as np
+
+            words = [str(word).encode() for word in self.layer.get_vocabulary()]
+            found = np.empty(len(words), object)
+            found[:] = words
+            return found if box is None else found[box].copy()
+
+        return read
+
     def take(self, name: str, array: Any) -> list[str]:
         if name == self._frequencies:
             eager.assign(self._variable, array)
@@ -221,6 +235,19 @@ class Boundaries(Part):
 
     def takes(self, named: Named) -> Iterable[str]:
         return [self._name]
+
+    def reads(self, name: str) -> Callable[[tuple[slice, ...] | None], Any] | None:
+        import numpy as np
+
+        summary = self.layer.summary
+        if summary is None or not np.size(summary):
+            return None
+
+        def read(box: tuple[slice, ...] | None) -> Any:
+            found = np.array(self.layer.summary, np.float32)
+            return found if box is None else found[box]
+
+        return read
 
     def take(self, name: str, array: Any) -> list[str]:
         self._taken = array

@@ -78,6 +78,10 @@ def _refuse_shared(arrays: Mapping[str, Any]) -> None:
     """Raise TargetError if filling one array would change another one."""
     import numpy as np
 
+    if len({id(array) for array in arrays.values()}) == len(arrays) and all(
+        array.flags.owndata for array in arrays.values()
+    ):
+        return
     ranges = []
     for name, array in arrays.items():
         if array.size:
@@ -129,10 +133,11 @@ def _walk(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
     for key, value in mapping.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        is_array = isinstance(value, np.ndarray)  # most are, and this is found out soonest
+        if not is_array and isinstance(value, Mapping):
             yield from _walk(value, f"{name}/")
             continue
-        array = _array_of(value)
+        array = value if is_array else _array_of(value)
         if not isinstance(array, np.ndarray):
             raise TargetError(f"dict of arrays: {name!r} is {_remedy(array)}")
         if not array.flags.writeable:

@@ -12,16 +12,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from initreg import PartSpec, PieceSpec, Target, TargetError, VariableSpec, dtypes, hookimpl
-from initreg_targets import tf_slices
+from initreg import (
+    Claim,
+    OpenOptions,
+    PartSpec,
+    PieceSpec,
+    Source,
+    Target,
+    TargetError,
+    VariableSpec,
+    dtypes,
+    hookimpl,
+)
+from initreg_targets import reading, session_reading, tf_slices
 from initreg_targets.distributed import copies, share_of
 from initreg_targets.frameworks import is_a
 from initreg_targets.sessions import session_in
-from initreg_targets.variables import dtype_of, shape_of
+from initreg_targets.variables import shape_of
+
+if TYPE_CHECKING:
+    from initreg.format_tools.living import LivingArrays
 
 # Bytes that one run writes at most. Each run has a cost that grows with the graph, and holds all
 # arrays that it feeds in memory.
@@ -43,6 +57,17 @@ def initreg_target(obj: object) -> Target | None:
     if session is not None:
         return Session(session)
     return Graph(obj) if is_a(obj, "tensorflow", "Graph") else None
+
+
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    return reading.claim(source, initreg_target)
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    session = reading.target_of(source, initreg_target, "not a TF1 session")
+    return session.living()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +126,7 @@ class Session:
         unwritable: list[str] = []
         self._found = {}
         entries: list[_Variable] = []
-        for variable in _unique(graph.get_collection("variables")):
+        for variable in session_reading.unique(graph.get_collection("variables")):
             found = []
             for each in copies(variable):
                 writer = _writer(each, graph)
@@ -128,6 +153,14 @@ class Session:
             )
         most_sent = _MOST_SENT if getattr(self._session, "sess_str", "") else 0
         return [entry.described(most_sent) for entry in entries]
+
+    def living(self) -> LivingArrays:
+        """The same variables as a source, and those that cannot be written."""
+        return session_reading.living(self._session, self.label)
+
+    def identities(self) -> set[Hashable]:
+        """See ``initreg.Target``."""
+        return {session_reading.identity(self._session, name) for name in self._found}
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         most_sent = _MOST_SENT if getattr(self._session, "sess_str", "") else 0
@@ -204,6 +237,11 @@ class Graph(Session):
 
     def variables(self) -> Sequence[VariableSpec]:
         return self._of_graph(self._session)
+
+    def living(self) -> LivingArrays:
+        raise TargetError(
+            "TF1 graph: its variables have values only in a session. Give the session"
+        )
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         raise TargetError(
@@ -318,14 +356,6 @@ def _run_plainly(session: Any, writes: Sequence[str], feeds: Mapping[str, Any]) 
     return True
 
 
-def _unique(variables: Iterable[Any]) -> list[Any]:
-    """Each variable once. A collection may hold one twice, as two objects after an import."""
-    found: dict[Any, Any] = {}
-    for variable in variables:
-        found.setdefault(variable.name, variable)
-    return list(found.values())
-
-
 def _writer(variable: Any, graph: Any) -> tuple[Any, Any] | None:
     """The op that assigns to the variable, and the tensor that it reads, which can be fed. None if
     the graph has no such op."""
@@ -346,16 +376,10 @@ def _writer(variable: Any, graph: Any) -> tuple[Any, Any] | None:
 
 def _described(variable: Any, feed: Any) -> tuple[VariableSpec, PartSpec | None]:
     """The spec of a variable, and its box if it is one part of a partitioned variable."""
-    name = variable.name.removesuffix(":0")
-    dtype = dtype_of(variable.dtype)
-    info = getattr(variable, "_save_slice_info", None)
-    if info is not None:
-        # As in tf.compat.v1.train.Saver, the parts are one variable under their common name.
-        shape = tuple(int(axis) for axis in info.full_shape)
-        box = tuple(map(int, info.var_offset)), tuple(map(int, info.var_shape))
-        part = PartSpec(*box, str(variable.device or ""))
-        return VariableSpec(info.full_name, shape, dtype), part
+    spec, part = session_reading.described(variable)
+    if part is not None:
+        return spec, part
     # A variable of unknown shape takes only shapes that its initial value's tensor can be fed.
-    shape_ = variable.shape
-    shape_ = shape_.merge_with(feed.shape) if shape_.is_compatible_with(feed.shape) else feed.shape
-    return VariableSpec(name, shape_of(shape_), dtype), None
+    shape = variable.shape
+    shape = shape.merge_with(feed.shape) if shape.is_compatible_with(feed.shape) else feed.shape
+    return replace(spec, shape=shape_of(shape)), None

@@ -7,10 +7,20 @@ such an object tracks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from initreg import PieceSpec, Target, TargetError, VariableSpec, hookimpl
+from initreg import (
+    Claim,
+    OpenOptions,
+    PieceSpec,
+    Source,
+    Target,
+    TargetError,
+    VariableSpec,
+    hookimpl,
+)
+from initreg_targets import reading
 from initreg_targets import variables as eager
 from initreg_targets.distributed import refuse_single_shards
 from initreg_targets.frameworks import find, is_keras_layer, is_module, is_variable
@@ -28,6 +38,9 @@ from initreg_targets.trackables import (
     root_of,
     twins,
 )
+
+if TYPE_CHECKING:
+    from initreg.format_tools.living import LivingArrays
 
 initreg_takes = (
     "tf.Variables",
@@ -70,6 +83,17 @@ def initreg_target(obj: object) -> Target | None:
     return None
 
 
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    return reading.claim(source, initreg_target)
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    what = "neither variables of TensorFlow nor an object that tracks some"
+    return reading.target_of(source, initreg_target, what).living()  # type: ignore[no-any-return]
+
+
 class Variables:
     """Variables by name. Those of Keras 3 are called by their path."""
 
@@ -82,9 +106,21 @@ class Variables:
 
     def variables(self) -> Sequence[VariableSpec]:
         eager.check_writable(self._variables, self.label)
+        return self._listed()
+
+    def _listed(self) -> list[VariableSpec]:
         specs = self._specs()
         self._by_name = {spec.name: v for spec, v in zip(specs, self._variables, strict=True)}
         return specs
+
+    def living(self) -> LivingArrays:
+        """The same variables as a source."""
+        eager.check_readable(self._variables, self.label)
+        return reading.living(self.label, self._listed(), self._by_name)
+
+    def identities(self) -> set[Hashable]:
+        """See ``initreg.Target``."""
+        return reading.identities(self._variables)
 
     def _specs(self) -> list[VariableSpec]:
         return [eager.spec(v, eager.name_of(v)) for v in self._variables]
@@ -205,6 +241,11 @@ class Tracked(Variables):
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         return super().write(self._copied(arrays))
+
+    def identities(self) -> set[Hashable]:
+        """See ``initreg.Target``."""
+        twins = [each for found in self._twins.values() for each in found]
+        return reading.identities([*self._variables, *twins])
 
     def _copied(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[Any]:
         for spec, array in arrays:

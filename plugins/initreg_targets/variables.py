@@ -84,6 +84,15 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
 
     In both cases nothing would be written until a session runs the graph.
     """
+    _check_eager(variables, label, "written at once. Call init()")
+
+
+def check_readable(variables: Sequence[Any], label: str) -> None:
+    """The same for values to be read, which are not there before a session runs the graph."""
+    _check_eager(variables, label, "read. Do it")
+
+
+def _check_eager(variables: Sequence[Any], label: str, what: str) -> None:
     tensorflow = [
         v
         for each in map(unwrapped, variables)
@@ -102,8 +111,7 @@ def check_writable(variables: Sequence[Any], label: str) -> None:
             )
     if not tf.executing_eagerly():
         raise TargetError(
-            f"{label}: inside a graph or a tf.function nothing can be written at once. Call init() "
-            "outside of it"
+            f"{label}: inside a graph or a tf.function nothing can be {what} outside of it"
         )
 
 

@@ -177,3 +177,72 @@ def test_two_files_of_keras(tmp_path: Path) -> None:
     different = [each for each in found.arrays if each.kind == "different"]
     assert [each.values.largest for each in different if each.values] == [pytest.approx(0.25)]
     assert len(found.of("equal")) == 3
+
+
+def test_layers_are_what_numpy_computes(tmp_path: Path) -> None:
+    """The figures of a layer are those of its arrays laid end to end."""
+    rng = np.random.default_rng(0)
+    base = {
+        f"encoder/block_{i}/{name}": rng.normal(size=shape).astype("f4")
+        for i in range(3)
+        for name, shape in (("kernel", (7, 5)), ("bias", (5,)))
+    }
+    base["head/kernel"], base["head/words"] = rng.normal(size=(5, 2)), np.array([b"a", b"b"])
+    tuned = {name: array.copy() for name, array in base.items()}
+    tuned["encoder/block_1/kernel"][2] += 0.25
+    tuned["encoder/block_1/bias"] *= 1.5
+    tuned["head/kernel"] = np.concatenate([tuned["head/kernel"]] * 2)
+    found = initreg.diff(
+        initreg.save(tmp_path / "a.npz", base), initreg.save(tmp_path / "b.npz", tuned)
+    )
+    layers = {each.name: each for each in found.layers()}
+    assert list(layers) == [*(f"encoder/block_{i}" for i in range(3)), "head"]
+    assert [each.differing for each in layers.values()] == [0, 2, 0, 1]
+    one = layers["encoder/block_1"].values
+    assert one is not None
+    names = [name for name in base if "block_1" in name]
+    a, b = (np.concatenate([np.ravel(of[name]) for name in names]) for of in (base, tuned))
+    a, b = a.astype("f8"), b.astype("f8")
+    assert one.largest == pytest.approx(np.abs(a - b).max())
+    assert one.mean == pytest.approx(np.abs(a - b).mean())
+    assert one.moved == pytest.approx(np.linalg.norm(a - b) / np.linalg.norm(b))
+    assert one.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    assert one.largest_relative == pytest.approx((np.abs(a - b) / np.abs(b)).max())
+    assert (one.count, one.differing) == (a.size, int((a != b).sum()))
+    same = layers["encoder/block_0"].values
+    assert same is not None
+    assert (same.largest, same.moved, same.cosine, same.is_equal) == (0, 0, 1, True)
+    assert [each.name for each in found.layers(1)] == ["encoder", "head"]
+    text = found.to_text(fold=True)
+    assert "encoder/block_1       2          2" in text
+    assert "1 array of another shape" in text
+    assert "2 layers without a difference\n  encoder/block_{0,2}" in text
+    with pytest.raises(InitregError, match="depth=0: give a number of at least 1"):
+        found.layers(0)
+
+
+@pytest.mark.parametrize("progress", ["load", "stats", "diff", "verify", "init", "save"])
+def test_progress_is_told_from_the_start(progress: str, tmp_path: Path) -> None:
+    """A function is told nothing of all bytes first, and all of them at the end."""
+    arrays = {name: np.ones((16, 4), "f4") for name in "abc"}
+    path = initreg.save(tmp_path / "a.npz", arrays)
+    told: list[tuple[int, int]] = []
+
+    def note(done: int, total: int) -> None:
+        told.append((done, total))
+
+    target = {name: np.zeros((16, 4), "f4") for name in "abc"}
+    {
+        "load": lambda: initreg.load(path, progress=note),
+        "stats": lambda: initreg.stats(path, progress=note),
+        "diff": lambda: initreg.diff(path, arrays, progress=note),
+        "verify": lambda: initreg.verify(path, progress=note),
+        "init": lambda: initreg.SmartInit(path).init(target, progress=note),
+        "save": lambda: initreg.save(tmp_path / "b.h5", arrays, progress=note),
+    }[progress]()
+    assert told[0] == (0, 768)
+    assert told[-1] == (768, 768)
+    assert told == sorted(told)
+    assert len(told) >= 4
+    with pytest.raises(InitregError, match="progress"):
+        initreg.load(path, progress="yes")  # type: ignore[arg-type]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +74,35 @@ def test_a_folder_gives_its_newest_checkpoint_and_metagraph(run: Path, tmp_path:
     assert {spec.name for spec in done.kept} == MODEL
     assert set(done.dropped) == set(initreg.load(run / "model-2")) - MODEL
     assert set(done.dropped.values()) == {"neither TRAINABLE nor MODEL in the graph"}
+
+
+def test_a_run_in_a_store(run: Path, tmp_path: Path) -> None:
+    """The folder, the checkpoint and the metagraph may be URLs, and so may the file to write."""
+    fs = fsspec.filesystem("memory")
+    fs.put(str(run), "dumped-run", recursive=True)
+    fs.store["/dumped-run/graph-9.meta"].created = datetime.datetime(
+        2000, 1, 1, tzinfo=datetime.UTC
+    )
+    expected = initreg.load(initreg.dump(run, tmp_path / "expected.npz").path)
+    url = "memory://dumped-run"
+    for checkpoint, meta in (
+        (url, None),
+        (f"{url}/", None),
+        (f"{url}/model-2", f"{url}/graph-1.meta"),
+        (run / "model-2", f"{url}/graph-1.meta"),
+        (f"{url}/model-2", run / "graph-1.meta"),
+    ):
+        done = initreg.dump(checkpoint, f"{url}/out.npz", meta=meta)
+        assert str(done.path) == f"{url}/out.npz"
+        assert str(done.meta).endswith("graph-1.meta")
+        found = initreg.load(f"{url}/out.npz")
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[name], array) for name, array in expected.items())
+    with pytest.raises(InitregError, match=rf'meta="{url}/graph-1\.meta"'):
+        initreg.dump(f"{url}/model-2", tmp_path / "m.npz")
+    with pytest.raises(initreg.SourceNotFound, match=rf"{url}/nope\.meta"):
+        initreg.dump(url, tmp_path / "m.npz", meta=f"{url}/nope.meta")
+    fs.rm("dumped-run", recursive=True)
 
 
 def test_of_a_given_metagraph(run: Path, tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ CALLS: list[tuple[str, Callable[[Path, Path], Any]]] = [
     ("MismatchWarning", lambda f, p: initreg.SmartInit(f, ignore_mismatch=True).init(target((4,)))),
     ("AxesWarning", lambda f, p: initreg.SmartInit(matrices(3), transpose="a").init(matrices(2))),
     ("UnmetWarning", lambda f, p: initreg.SmartInit(f, expect_missing="x").init(target())),
+    ("MergeWarning", lambda f, p: initreg.merge([{"a": ONES}, {"a": ONES * np.nan}], p / "x.npz")),
+    ("CastWarning", lambda f, p: initreg.merge([f, f], p / "x.npz", dtype="float16")),
     ("MetadataWarning", lambda f, p: initreg.convert(described(p), p / "x.npz")),
     ("CastWarning", lambda f, p: initreg.load(f, cast="float16")),
     ("CastWarning", lambda f, p: initreg.open(f, cast="float16")["a"].read()),

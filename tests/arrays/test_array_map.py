@@ -27,8 +27,11 @@ def test_a_map_is_a_mapping(path):
         assert arrays["fc/W:0"] is arrays["fc/W"]
         assert repr(arrays) == f"<ArrayMap {path}: 2 arrays, format 'npz'>"
         assert arrays.specs() == [ArraySpec("fc/W", (3, 4), "float64"), ArraySpec("s", (), "int8")]
-        with pytest.raises(KeyError, match="has no array 'fc/b'"):
+        with pytest.raises(KeyError, match=r"has no array 'fc/b'\. Did you mean 'fc/W'\?"):
             arrays["fc/b"]
+        with pytest.raises(KeyError, match=r"has no array 'zzz'$"):
+            arrays["zzz"]
+        assert arrays.get("fc/b") is None
 
 
 def test_an_array_tells_its_shape_and_dtype_unread(path):

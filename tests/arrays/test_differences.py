@@ -100,7 +100,29 @@ def test_strings() -> None:
     assert found.text() == "1 of 3 values differ"
 
 
+def test_raw_bytes_and_dates() -> None:
+    """What are no numbers is compared, and has no differences that could be measured."""
+    raw = np.array([1, 2], "u2").view("V2")
+    assert compared(raw, raw).is_equal
+    found = compared(raw, np.array([1, 3], "u2").view("V2"))
+    assert (found.differing, found.largest) == (1, None)
+    days = np.array(["2020-01-01", "2020-01-02"], "M8[D]")
+    assert compared(days, days[::-1].copy()).differing == 2
+
+
 def test_empty_and_scalar() -> None:
     """Arrays of no elements are equal, and 0-d arrays are compared."""
     assert compared(np.zeros((0, 3)), np.zeros((0, 3))).is_equal
     assert compared(np.float32(1), np.float32(2)).largest == 1.0
+
+
+def test_very_large_values() -> None:
+    """Sums that overflow are infinite, without a warning. A cosine that is not known is None."""
+    huge = {"w": np.array([1.7e308, -1.7e308, 1.0])}
+    [found] = initreg.diff(huge, {"w": -huge["w"]}).arrays
+    assert found.values is not None
+    assert found.values.largest == np.inf
+    assert found.values.cosine is None
+    [found] = initreg.diff({"w": np.full(4, 1e200)}, {"w": np.full(4, -1e200)}).arrays
+    assert found.values is not None
+    assert (found.values.largest, found.values.cosine) == (2e200, None)

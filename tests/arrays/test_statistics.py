@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,8 +98,8 @@ def test_arrays_together() -> None:
 
 
 def test_no_numbers() -> None:
-    """Strings and structures have no statistics."""
-    for array in (np.array(["a"]), np.zeros(2, [("a", "f4")])):
+    """Strings, structures and raw bytes have no statistics."""
+    for array in (np.array(["a"]), np.zeros(2, [("a", "f4")]), np.zeros(2, "V2")):
         with initreg.open({"x": array}) as opened:
             assert statistics(opened["x"]) is None
 
@@ -106,3 +107,26 @@ def test_no_numbers() -> None:
 def test_complex_numbers_by_their_magnitude() -> None:
     """3+4j counts as 5."""
     assert of(np.array([3 + 4j, 0])).max == 5.0
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32"])
+def test_a_nan_that_signals_is_nan(name: str) -> None:
+    """It is counted without a warning, and is equal to itself."""
+    bits = {"float16": b"\x01\x7c", "bfloat16": b"\x81\x7f", "float32": b"\x01\x00\x80\x7f"}[name]
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    values = np.frombuffer(bits + np.ones(1, dtype).tobytes(), dtype)
+    found = initreg.stats({"w": values}).arrays[0].values
+    assert found is not None
+    assert (found.nan, found.mean) == (1, 1)
+    other = np.concatenate([values[:1], np.zeros(1, dtype)])
+    assert initreg.diff({"w": values}, {"w": values}).is_same
+    [difference] = initreg.diff({"w": values}, {"w": other}).arrays
+    assert difference.values is not None
+    assert (difference.values.differing, difference.values.largest) == (1, 1)
+
+
+def test_very_large_values_together() -> None:
+    """The spread of several arrays is infinite where its square is, and no error."""
+    arrays = {"a": np.array([1e200, -1e200]), "b": np.array([3e200, 0])}
+    total = initreg.stats(arrays).total
+    assert (total.mean, total.std, total.max) == (pytest.approx(7.5e199), np.inf, 3e200)

@@ -27,11 +27,11 @@ NOTE = """\
 Files of a web server on loopback, in a process of its own, which waits 30 ms before each answer.
 Ours is `initreg.load(URL)`. The peer is `fsspec.open(URL)` with the library of the format:
 `np.load`, `h5py.File`, `safetensors.numpy.load`. fsspec reads blocks of 5 MB, so that it reads a
-file of a few megabytes with one or two requests, and a safetensors file of any size with one. For a
-checkpoint the peer copies the files with fsspec, and reads them with `tf.train.load_checkpoint`. For
-one large file it is obstore, if it is installed: 16 threads ask for 4 MiB each, and it gives bytes,
-not arrays. The server shares the cores with both sides. `make bench SUBJECTS=remote` measures them
-alone.
+file of a few megabytes with one or two requests, and a safetensors file of any size with one. For
+a checkpoint the peer copies the files with fsspec, and reads them with `tf.train.load_checkpoint`.
+For one large file it is obstore, if it is installed: 16 threads ask for 4 MiB each, and it gives
+bytes, not arrays. The server shares the cores with both sides. `make bench SUBJECTS=remote`
+measures them alone.
 """
 _LATENCY = 0.03  # seconds
 _LARGE = 25  # arrays of 16 MiB

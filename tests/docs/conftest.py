@@ -1,4 +1,4 @@
-"""Makes ``pages``, ``run_page`` and ``given`` importable, which are no tests themselves."""
+"""Makes ``pages``, ``run_page`` and ``given`` importable, and the program that builds the site."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2] / "tools" / "site"))

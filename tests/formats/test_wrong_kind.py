@@ -13,7 +13,10 @@ from initreg.plugin.installed import default_registry
 FORMATS = [
     record.name
     for record in default_registry().records
-    if record.distribution == "initreg" and "format" in record.kinds
+    if record.distribution == "initreg"
+    and "format" in record.kinds
+    # What a target writes into, its plugin also opens as a source.
+    and "target" not in record.kinds
 ]
 FOLDERS = {"mapping", "safetensors", "tf_checkpoint"}  # whose own errors say more of a folder
 
@@ -46,6 +49,15 @@ def test_a_mapping_is_not_any_object(source: object, tmp_path: Path, base: Path)
     given = base if source == "a.npz" else source
     with pytest.raises(initreg.InitregError, match="the mapping format opens mappings") as caught:
         initreg.open(given, format="mapping")
+    assert not isinstance(caught.value, initreg.DamagedFile)
+
+
+@pytest.mark.parametrize("format", ["keras_model", "tf_session", "tf_variables"])
+@pytest.mark.parametrize("given", [5, {"w": np.ones(2)}, "path"], ids=["int", "dict", "path"])
+def test_what_is_not_a_model(format: str, given: object, base: Path) -> None:
+    """The format of models, sessions and variables says what it opens, also without TensorFlow."""
+    with pytest.raises(initreg.InitregError, match=r"is not a|is neither") as caught:
+        initreg.open(base if given == "path" else given, format=format)
     assert not isinstance(caught.value, initreg.DamagedFile)
 
 

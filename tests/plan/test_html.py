@@ -49,11 +49,16 @@ def test_a_notebook_shows_every_section():
 
 
 def test_a_plan_that_fails_says_so_first_in_html():
-    """The heading of the notebook is the verdict."""
+    """The heading of the notebook is the verdict, in white on red, before anything else."""
     arrays = [ArraySpec("w", (2,), "float32")]
     plan = match([SourceSpecs("s", arrays)], [VariableSpec("w", (3,), "float32")], "t")
     heading = "s -&gt; t: cannot be carried out: 1 array does not fit; nothing is written"
-    assert plan._repr_html_().startswith(f"<div><p><strong>{heading}</strong></p>")
+    html = plan._repr_html_()
+    first = html.index("<p ")
+    assert html[first:].startswith('<p class="verdict bad" style="background:#b3261e;color:#fff;')
+    assert html[first:].partition(">")[2].startswith(f"{heading}</p>")
+    assert html.count("verdict bad") == 1
+    assert "verdict bad" not in plan_of("w0")._repr_html_()
 
 
 def placed(name="<a>_1/w"):

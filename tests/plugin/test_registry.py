@@ -256,7 +256,7 @@ BROKEN = {
         HEAD + "@hookimpl\ndef initreg_clam(source): return None",
         "breaks the contract: PluginError: there is no hook 'initreg_clam'; the hooks are "
         "['initreg_checkpoints', 'initreg_claim', 'initreg_inference', 'initreg_open', "
-        "'initreg_save', 'initreg_slots', 'initreg_target']",
+        "'initreg_save', 'initreg_slots', 'initreg_target', 'initreg_verbs']",
     ),
     "arguments": (
         HEAD + "@hookimpl\ndef initreg_claim(path): return None",

@@ -177,6 +177,59 @@ def test_installed_plugin_is_found_without_a_change_to_initreg(
     assert environment.run("initreg probe m.rawz", project).stdout == before.stdout
 
 
+# --- initreg new-plugin -----------------------------------------------------------------------
+
+
+def test_a_new_format_works_at_once(environment: Environment, tmp_path: Path) -> None:
+    """The folder that is made is installed, passes its own tests, and opens and saves its files."""
+    printed = environment.must_run("initreg new-plugin my-rawz", tmp_path)
+    project = tmp_path / "initreg-my-rawz"
+    assert printed.endswith("  cd initreg-my-rawz\n  pip install --editable . pytest\n  pytest\n")
+    environment.must_run("pip install --editable . pytest", project)
+    tested = environment.must_run("pytest", project)
+    assert int(re.search(r"^(\d+) passed, 6 skipped in", tested, re.MULTILINE)[1]) > 55, tested
+
+    npz = ROOT / "demo" / "weights" / "digits.npz"
+    environment.must_run(f"initreg convert {npz} m.my-rawz --manifest", tmp_path)
+    probed = environment.must_run("initreg probe m.my-rawz", tmp_path)
+    assert probed.startswith("m.my-rawz: my_rawz (EXACT: begins with 'MYRAWZ1')\n")
+    assert "m.my-rawz: fine (my_rawz, 7 arrays, " in environment.must_run(
+        "initreg verify m.my-rawz", tmp_path
+    )
+    same = environment.must_run(f"initreg diff {npz} m.my-rawz", tmp_path)
+    assert "7 arrays equal, bit by bit" in same
+    again = environment.run("initreg new-plugin my-rawz --directory other", tmp_path)
+    assert again.returncode == 2
+    assert "'my_rawz' is the name of an installed plugin, of initreg-my-rawz" in again.stdout
+
+
+def test_a_new_format_is_a_wheel(environment: Environment, tmp_path: Path) -> None:
+    """Installed as users will, not from its folder."""
+    environment.must_run("initreg new-plugin rawz", tmp_path)
+    environment.must_run("pip install ./initreg-rawz", tmp_path)
+    code = "import initreg; initreg.save('m.rawz', {'a': [1.0]}); print(initreg.load('m.rawz'))"
+    assert environment.must_run(f'python -c "{code}"', tmp_path) == "{'a': array([1.])}\n"
+
+
+def test_a_new_target_works_at_once(environment: Environment, tmp_path: Path) -> None:
+    """It is installed, passes its own tests, and its README is right."""
+    environment.must_run("initreg new-plugin my-library --target", tmp_path)
+    project = tmp_path / "initreg-my-library"
+    environment.must_run("pip install --editable . pytest", project)
+    tested = environment.must_run("pytest", project)
+    assert int(re.search(r"^(\d+) passed, 6 skipped in", tested, re.MULTILINE)[1]) > 30, tested
+    blocks = re.findall(
+        r"^```pycon\n(.*?)^```", (project / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(blocks) == 1
+    (project / "session.txt").write_text(blocks[0])
+    environment.must_run("python -m doctest session.txt", project)
+    listed = environment.must_run("initreg plugins", tmp_path)
+    assert re.search(
+        r"^my_library +target +initreg-my-library 0.1.0 +initreg_my_library$", listed, re.M
+    )
+
+
 # --- initreg-gguf -----------------------------------------------------------------------------
 
 

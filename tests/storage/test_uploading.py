@@ -88,6 +88,30 @@ def test_a_upath_is_a_destination(fs: Recording) -> None:
     path.unlink()
 
 
+def test_a_store_path_is_a_source_and_a_destination(fs: Recording) -> None:
+    """What ``resume`` returns for a run in a store is taken wherever a path is: by errors with
+    hints, whose code names no path, by save and convert, and by SaverRestore."""
+    for step in (1, 2):
+        initreg.save_states(f"recording://run/m-{step}.npz", step=step)
+        initreg.save(f"recording://run/m-{step}.npz", {"a/w": np.ones((2, 3)), "a/b": np.ones(2)})
+    point = initreg.resume("recording://run")
+    assert point is not None
+    with pytest.raises(initreg.NothingMatched, match=r"SmartInit\(source, rename=\[\("):
+        initreg.SmartInit(point.path).init({"x/w": np.zeros((2, 3)), "x/b": np.zeros(2)})
+    with pytest.raises(initreg.MismatchError, match=r'SmartInit\(source, transpose=\["a/w"\]\)'):
+        initreg.SmartInit(point.path).init({"a/w": np.zeros((3, 2)), "a/b": np.zeros(2)})
+    plan = initreg.SmartInit([point.path, {"a/b": np.ones(2)}]).plan({"a/w": np.zeros((3, 2))})
+    assert "SmartInit(source[0], transpose=" in str(plan)
+    url = initreg.save(point.path.with_name("other.npz"), {"w": np.ones(3)})
+    assert url == "recording://run/other.npz"
+    url = initreg.convert(point.path, point.path.with_name("m.safetensors"))
+    assert url == "recording://run/m.safetensors"
+    assert initreg.SaverRestore(point.path).path == "recording://run/m-2.npz"
+    model = {"a/w": np.zeros((2, 3)), "a/b": np.zeros(2)}
+    initreg.SaverRestore(point.path).init(model)
+    assert model["a/w"].all()
+
+
 def test_a_file_url_is_local(tmp_path: Path) -> None:
     """file:// is saved to as the local path is."""
     assert initreg.save(f"file://{tmp_path}/m.npz", ARRAYS) == tmp_path / "m.npz"

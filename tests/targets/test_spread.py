@@ -31,9 +31,9 @@ def started(program: str, *args: object) -> subprocess.Popen[str]:
     )
 
 
-def check(process: subprocess.Popen[str], at_least: int) -> None:
+def check(process: subprocess.Popen[str], at_least: int, timeout: float = 240) -> None:
     """The program compared so many cases, and none was wrong."""
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=timeout)
     assert process.returncode == 0, output[-3000:] + errors[-3000:]
     found = re.search(r"(\d+) cases, (\d+) wrong", output)
     assert found is not None, output[-3000:] + errors[-3000:]
@@ -65,6 +65,13 @@ def test_sessions(tmp_path: Path) -> None:
     """All copies in a graph that a strategy made are written. Feeds to a server are split, and a
     variable that is larger than a message is written in slices, or refused."""
     check(started("graphs.py", tmp_path), 130)
+
+
+@pytest.mark.heavy
+def test_variables_of_more_than_two_gigabytes(tmp_path: Path) -> None:
+    """They reach a server in another process, where TensorFlow's own feed ends this process: as a
+    resource and as a reference variable, in partitions, and as several of together so much."""
+    check(started("large.py", tmp_path, 2500), 4, timeout=1500)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A fit, as a process: ``keras_run.py DIR EPOCHS RESULT keras|tf_keras``.
+"""A fit, as a process: ``keras_run.py DIR EPOCHS RESULT keras|tf_keras [STORE]``.
 
 What it prints, and RESULT: see conftest.py.
 """
@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from shelf import url_of
 
 from initreg import RandomStates
 
 
-def main(folder: str, epochs: str, result: str, library: str) -> None:
+def main(folder: str, epochs: str, result: str, library: str, store: str = "") -> None:
+    where = url_of(folder, store)
     keras = importlib.import_module(library)
     trainers = importlib.import_module(f"initreg.trainers.{library}")
     keras.utils.set_random_seed(3)
@@ -68,8 +70,8 @@ def main(folder: str, epochs: str, result: str, library: str) -> None:
         save_weights_only=True,
     )
     log = keras.callbacks.CSVLogger(os.path.join(folder, "log.csv"))
-    best = trainers.MinSaver(folder, "wave")
-    saver = trainers.ModelSaver(folder, max_to_keep=3, objects={"random": RandomStates(noise=rng)})
+    best = trainers.MinSaver(where, "wave")
+    saver = trainers.ModelSaver(where, max_to_keep=3, objects={"random": RandomStates(noise=rng)})
     os.makedirs(folder, exist_ok=True)
     history, say = keras.callbacks.History(), Say()
     callbacks = [Wave(), early, plateau, check, log, best, history, say, saver]

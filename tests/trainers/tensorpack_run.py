@@ -1,4 +1,4 @@
-"""A tensorpack training, as a process: ``tensorpack_run.py DIR EPOCHS RESULT``.
+"""A tensorpack training, as a process: ``tensorpack_run.py DIR EPOCHS RESULT [STORE]``.
 
 What it prints, and RESULT: see conftest.py.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from shelf import url_of
 from tensorpack import (
     DataFlow,
     FeedInput,
@@ -108,16 +109,17 @@ class Finish(Callback):
         self.values = self.trainer.sess.run({v.op.name: v for v in v1.global_variables()})
 
 
-def main(folder: str, epochs: str, result: str) -> None:
+def main(folder: str, epochs: str, result: str, store: str = "") -> None:
+    where = url_of(folder, store)
     logger.set_logger_dir(os.path.join(folder, "log"), action="k")
     data, counter, finish = Batches(), Counter(), Finish()
-    best, worst = MinSaver("score", checkpoint_dir=folder), MaxSaver("score", checkpoint_dir=folder)
+    best, worst = MinSaver("score", checkpoint_dir=where), MaxSaver("score", checkpoint_dir=where)
     objects = {"counter": counter, "data": RandomStates(data=data.rng)}
     config = AutoResumeTrainConfig(
         model=Model(),
         data=FeedInput(data),
         callbacks=[
-            ModelSaver(checkpoint_dir=folder, max_to_keep=3, objects=objects),
+            ModelSaver(checkpoint_dir=where, max_to_keep=3, objects=objects),
             Score(),
             best,
             worst,

@@ -14,6 +14,10 @@ RUNS = [
     pytest.param(("tf1_run.py",), 0.03, id="tf1"),
     pytest.param(("keras_run.py", "keras"), 0.15, id="keras"),
     pytest.param(("keras_run.py", "tf_keras"), 0.15, id="tf_keras"),
+    # In a store, with slow uploads.
+    pytest.param(("tensorpack_run.py", "shelf"), 0.06, id="tensorpack-url"),
+    pytest.param(("tf1_run.py", "shelf"), 0.06, id="tf1-url"),
+    pytest.param(("keras_run.py", "keras", "shelf"), 0.2, id="keras-url"),
 ]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import InitregError, ResumeWarning
+from initreg import InitregError, ResumeWarning, UnwritableFile
 from tests.storage.web_server import serving
 
 pytestmark = [
@@ -180,9 +180,8 @@ def test_checkpoints_of_tensorflow(run: str) -> None:
     assert initreg.load(point.path)["w"][0] == 10
 
 
-def test_savers_that_need_a_folder(run: str) -> None:
-    """Those of TF1 say at once that they need a folder on the disk, and make none."""
-    from initreg.trainers.tf1 import ModelSaver
-
-    with pytest.raises(InitregError, match="needs a folder on the disk"):
-        ModelSaver(run, every_n_steps=1)
+def test_a_store_that_can_only_be_read(library: Any) -> None:
+    """A saver says at once, and not after the first epoch, that a web server takes nothing."""
+    for kind in (library.trainers.ModelSaver, library.trainers.MinSaver):
+        with pytest.raises(UnwritableFile, match="such a store cannot be written to"):
+            kind("http://127.0.0.1:9/run")

@@ -1,4 +1,4 @@
-"""A MonitoredTrainingSession, as a process: ``tf1_run.py DIR EPOCHS RESULT``.
+"""A MonitoredTrainingSession, as a process: ``tf1_run.py DIR EPOCHS RESULT [STORE]``.
 
 It saves after every third step, which counts as an epoch. What it prints, and RESULT: see
 conftest.py.
@@ -15,6 +15,7 @@ import json
 
 import numpy as np
 import tensorflow as tf
+from shelf import url_of
 
 from initreg import RandomStates
 from initreg.trainers.tf1 import ModelSaver, init_fn
@@ -34,7 +35,7 @@ class Counter:
         self.log = list(state["log"])
 
 
-def main(folder: str, epochs: str, result: str) -> None:
+def main(folder: str, epochs: str, result: str, store: str = "") -> None:
     counter, rng, values = Counter(), np.random.default_rng(5), {}
     with tf.Graph().as_default() as graph:
         step = v1.train.get_or_create_global_step()
@@ -46,7 +47,9 @@ def main(folder: str, epochs: str, result: str) -> None:
         train = v1.train.AdamOptimizer(0.05).minimize(loss, step)
         base = {"fc/W": np.ones((4, 1), "f4"), "fc/b": np.full(1, 0.5, "f4")}
         objects = {"counter": counter, "random": RandomStates(data=rng)}
-        saver = ModelSaver(folder, every_n_steps=EVERY, max_to_keep=3, objects=objects)
+        saver = ModelSaver(
+            url_of(folder, store), every_n_steps=EVERY, max_to_keep=3, objects=objects
+        )
         scaffold = v1.train.Scaffold(init_fn=init_fn(base, saver, on_missing="ignore"))
         everything = {v.op.name: v for v in graph.get_collection("variables")}
         with v1.train.MonitoredTrainingSession(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.cli.flags import flags
 from initreg.cli.options import (
+    add_for,
     add_opening,
     add_rules,
     add_sources,
@@ -21,12 +21,19 @@ from initreg.cli.options import (
     sources_of,
 )
 from initreg.cli.printing import show, show_json
-from initreg.errors import RuleError
+from initreg.cli.screen import show_fitted
+from initreg.errors import RuleError, SourceNotFound
 
 if TYPE_CHECKING:
+    from initreg.arrays.array_map import ArrayMap
     from initreg.rules.keywords import Rules
 
-SUMMARY = "Write the arrays of one or more sources into one file, of any format that can be saved."
+SUMMARY = "Write the arrays of sources into one file, of any format."
+EXAMPLES = (
+    ("initreg convert model.ckpt model.safetensors", "another format"),
+    ("initreg convert base.npz head.npz all.npz", "two files in one"),
+    ("initreg convert a.npz b.npz --cast float16", "half the size"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a destination that is a source, is of another format, or has other arrays",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show what would be written, and write nothing",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="with --dry-run, show every name, however many there are"
+    )
     add_opening(parser)
     add_saving(parser)
     rules = add_rules(parser)
+    add_for(parser, rules)
     rules.add_argument(
         "--reverse",
         metavar="FILE",
@@ -55,28 +71,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_saving(parser: argparse.ArgumentParser) -> None:
     """Add the options of saving."""
-    parser.add_argument(
-        "--to", metavar="FORMAT", help="the format to write, whatever the extension"
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("saving", "How the file is written.")
+    group.add_argument("--to", metavar="FORMAT", help="the format to write, whatever the extension")
+    group.add_argument(
         "--compress", action="store_true", help="compress the arrays (npz and HDF5 only)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--shard-size",
         metavar="SIZE",
-        help="the largest size of one file, such as 5GB (safetensors only)",
+        help="the largest file, such as 5GB (safetensors only)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--manifest",
         action="store_true",
         help="write digests beside the file, for 'initreg verify'",
     )
-    parser.add_argument(
+    group.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
         action="append",
-        help="a text to save beside the arrays, in addition to those of the sources; may be given "
-        "several times (safetensors only)",
+        help="a text to save beside the arrays, with those of the sources (safetensors only)",
     )
 
 
@@ -101,13 +115,17 @@ def run(options: argparse.Namespace) -> int:
             manifest=options.manifest,
             metadata=metadata_of(options),
             progress=progress,
+            dry_run=options.dry_run,
         )
         names = overridden(maps)
+        if options.dry_run:
+            _show_rehearsal(options, maps, str(path), names)
+            return 0
     found = written_to(path, options.to)
     if options.json:
         show_json(found | {"overridden": names} if names else found)
     else:
-        show(written_text(found))
+        show_fitted(written_text(found))
         show_overridden(names)
     return 0
 
@@ -135,15 +153,46 @@ def _rules(options: argparse.Namespace) -> Rules:
     return made.reversed()
 
 
+def _show_rehearsal(
+    options: argparse.Namespace,
+    maps: Sequence[ArrayMap],
+    path: str,
+    names: Mapping[str, Sequence[str]],
+) -> None:
+    """Print what would be written, and what it would replace."""
+    from initreg.api.chain import merged
+    from initreg.plugin.installed import default_registry
+    from initreg.plugin.source import Source
+    from initreg.wording import names_text, plural, printable, shape_text, size_text
+
+    specs = [array.spec for array in merged(maps).values()]
+    nbytes = sum(spec.nbytes or 0 for spec in specs)
+    try:
+        replaces = bool(default_registry().probe(Source(path)).source)
+    except SourceNotFound:  # also for the prefix of a checkpoint
+        replaces = False
+    if options.json:
+        arrays = [{"name": s.name, "shape": list(s.shape), "dtype": s.dtype} for s in specs]
+        found = {"path": path, "arrays": arrays, "nbytes": nbytes, "replaces": replaces}
+        show_json(found | {"dry_run": True} | ({"overridden": names} if names else {}))
+        return
+    what = f"{plural(len(specs), 'array')} of {size_text(nbytes)}"
+    show(f"{printable(path)}: would be written, with {what}" + ", and replaced" * replaces)
+    entries = [(printable(s.name), f"{shape_text(s.shape)} {s.dtype}") for s in specs]
+    for line in names_text(entries, None if options.all else 20, more="--all shows them all"):
+        show("  " + line)
+    show_overridden(names)
+
+
 def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
     """Print the names that several sources have, and which source each array is from."""
     from initreg.wording import names_text, plural
 
     if names:
-        show(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
+        show_fitted(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
         entries = [(name, "from " + ", not ".join(labels[::-1])) for name, labels in names.items()]
         for line in names_text(entries, None):
-            show("  " + line)
+            show_fitted("  " + line)
 
 
 def written_to(path: Path | str, format: str | None) -> dict[str, Any]:
@@ -172,15 +221,7 @@ def written_text(found: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     """A function that shows the bytes done and all bytes, or None if stderr is not a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
+    from initreg.api.progressing import shown
 
-    with tqdm(unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
+    with shown(True) as report:
+        yield report

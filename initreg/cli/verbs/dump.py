@@ -6,11 +6,16 @@ import argparse
 
 from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, metadata_of, opening_of
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.cli.verbs.convert import add_saving, progress_bar, written_text, written_to
 from initreg.errors import SourceNotFound
 
-SUMMARY = "Write the model of a checkpoint, without the variables that only its training needs."
+SUMMARY = "Write the model of a checkpoint, without its training state."
+EXAMPLES = (
+    ("initreg dump run/ model.npz", "by the newest metagraph in run/"),
+    ("initreg dump model-100 model.npz --inference", "without a metagraph"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(found | done.to_dict())
         return 0
-    show(written_text(found))
+    show_fitted(written_text(found))
     if done.meta is not None:
-        show(f"  by {done.meta}")
-    show(typed(done.to_text(None if options.all else 20)))
+        show_fitted(f"  by {done.meta}")
+    show_fitted(typed(done.to_text(None if options.all else 20)))
     return 0

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from initreg.api.comparing import ComparedOutputs
     from initreg.bridge.mapped import Mapped
 
-SUMMARY = "Derive the rules that take the weights of another framework into a target."
+SUMMARY = "Derive rules that take another framework's weights to a target."
+EXAMPLES = (
+    ("initreg map torch.pt --onto model.py:build --output rules.toml", "write the rules"),
+    ("initreg map torch.pt --onto model.py:build --check x.npz=y.npz", "compare outputs"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,15 +16,20 @@ from initreg.cli.options import (
     rules_of,
     sources_of,
 )
-from initreg.cli.printing import show, show_json
-from initreg.errors import MissingLibrary
+from initreg.cli.printing import show_json
+from initreg.cli.screen import Style, show_fitted
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
 
 _POLICIES = ("warn", "error", "ignore")  # initreg.plan.Policy, which parsing does not import
 
-SUMMARY = "Show what restoring sources onto a target would do, without writing anything."
+SUMMARY = "Show what a restore would do, without writing anything."
+EXAMPLES = (
+    ("initreg plan a.npz --onto model.py:build", "onto code that builds a model"),
+    ("initreg plan a.npz --onto b.h5", "onto the names and shapes of a file"),
+    ("initreg plan a.npz --onto b.h5 --drop 'head/*'", "without the head"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,26 +101,29 @@ def run(options: argparse.Namespace) -> int:
             answer |= {"error": type(error).__name__, "message": message(error)}
         show_json(answer)
     else:
-        _show(plan.with_hints(()), None if options.all else 20)
-        for text in hints:
-            show(f"hint: {text}")
+        limit = None if options.all else 20
+        lines = [typed(plan.with_hints(()).to_text(limit)), *(f"hint: {text}" for text in hints)]
         verdict = typed(plan.verdict)
-        show("it would load" if error is None else f"it would fail: {verdict}")
+        lines.append("it would load" if error is None else f"it would fail: {verdict}")
+        show_fitted("\n".join(lines), _style(plan, limit))
     return 0 if error is None else 1
 
 
-def _show(plan: Plan, limit: int | None) -> None:
-    """Print the plan: on a terminal as a table with colours if rich is installed, else as text."""
-    if sys.stdout is not None and sys.stdout.isatty():
-        try:
-            from initreg.plan.terminal import rich_table
+def _style(plan: Plan, limit: int | None) -> Style:
+    """The style of a line of a plan: red for faults, yellow for what to look at."""
+    from initreg.plan.terminal import section_style
+    from initreg.plan.text import sections
 
-            shown = rich_table(plan, limit, typed)
-        except MissingLibrary:
-            pass
-        else:
-            from rich import print as rich_print
+    styles = {"it would load": "green"}
+    for section in sections(plan, limit):
+        styles[f"  {section.count:,} {section.title}"] = section_style(section)
+    begins = {"hint: ": "cyan", "it would fail: ": "red", "  unmatched pattern: ": "yellow"}
+    first = typed(plan.to_text(0)).partition("\n")[0]
 
-            rich_print(shown)
-            return
-    show(typed(plan.to_text(limit)))
+    def style(line: str) -> str:
+        if line == first:
+            return "bold" if plan.ok else "red"
+        found = (how for begin, how in begins.items() if line.startswith(begin))
+        return styles.get(line) or next(found, "")
+
+    return style

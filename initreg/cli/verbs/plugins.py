@@ -6,9 +6,9 @@ import argparse
 
 from initreg.cli.printing import show, show_json
 from initreg.cli.verbs.probe import broken_text, lacking_text
-from initreg.plugin.installed import default_registry
 
-SUMMARY = "List the installed plugins: what each provides, and which distribution it is from."
+SUMMARY = "List the installed plugins, and what each provides."
+EXAMPLES = (("initreg plugins", "formats, targets and verbs"),)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,14 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the verb. Returns 0, or 1 if a plugin is broken."""
+    """Run the verb. Returns 0, or 1 if a plugin is broken, or its verbs are."""
+    from initreg.cli.added_verbs import faults_of, show_faults
+    from initreg.plugin.installed import default_registry
     from initreg.wording import table
 
     records = default_registry().records
+    faults = faults_of(options.added)
     broken = [record for record in records if record.broken is not None]
     if options.json:
         show_json([r.to_dict() for r in records])
-        return 1 if broken else 0
+        show_faults(options.added)
+        return 1 if broken or faults else 0
     working = [record for record in records if record.broken is None]
     rows = [
         (r.name, ", ".join(r.kinds), f"{r.distribution} {r.version}".strip(), r.module)
@@ -36,4 +40,6 @@ def run(options: argparse.Namespace) -> int:
             show(f"lacks a library  {lacking_text(record)}")
     for record in broken:
         show(f"broken  {broken_text(record)}")
-    return 1 if broken else 0
+    for line in faults:
+        show(f"verbs   {line}")
+    return 1 if broken or faults else 0

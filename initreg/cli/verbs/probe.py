@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initreg.cli.flags import flags, message
-from initreg.cli.printing import show, show_json
-from initreg.plugin.installed import default_registry
-from initreg.plugin.loading import PluginRecord
-from initreg.plugin.probing import Probe
-from initreg.plugin.source import Source
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 
-SUMMARY = "Show which format claims a file, with its confidence and reason, and what others say."
+if TYPE_CHECKING:
+    from initreg.plugin.loading import PluginRecord
+    from initreg.plugin.probing import Probe
+
+SUMMARY = "Show which format claims a file, and why."
+EXAMPLES = (
+    ("initreg probe weights.bin", "what is this file?"),
+    ("initreg probe weights.bin --json", "the same for a program"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0 if a format claims it, 1 if none does, 2 if it is ambiguous."""
+    from initreg.plugin.installed import default_registry
+    from initreg.plugin.source import Source
+
     probe = default_registry().probe(Source(options.path))
     if options.json:
         answer: dict[str, Any] = probe.to_dict()
@@ -31,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             answer |= {"error": type(error).__name__, "message": message(error)}
         show_json(answer)
     else:
-        show(text(probe))
+        show_fitted(text(probe))
     if probe.winner is not None:
         return 0
     return 2 if probe.tied else 1

@@ -6,10 +6,15 @@ import argparse
 
 from initreg.cli.flags import typed
 from initreg.cli.options import add_storage_options, storage_options_of
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 from initreg.errors import one_line
 
-SUMMARY = "Show where a training run can continue: the newest complete checkpoint of a folder."
+SUMMARY = "Show where a training run can continue."
+EXAMPLES = (
+    ("initreg resume run/", "the newest complete checkpoint"),
+    ("initreg resume run/ --verify", "with all checksums"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +43,17 @@ def run(options: argparse.Namespace) -> int:
         show_json(answer)
         return 0 if point is not None else 1
     if point is None:
-        show(f"{one_line(without_secrets(options.directory))}: there is no complete checkpoint")
+        show_fitted(
+            f"{one_line(without_secrets(options.directory))}: there is no complete checkpoint"
+        )
     else:
         known = {"epoch": point.epoch, "step": point.step}
-        show(one_line(str(point.path)))
+        show_fitted(one_line(str(point.path)))
         for name, value in known.items():
             if value is not None:
-                show(f"  {name:<7}{value:,}")
+                show_fitted(f"  {name:<7}{value:,}")
         if point.states:
-            show(f"  states {', '.join(point.states)}")
+            show_fitted(f"  states {', '.join(point.states)}")
     for _, reason in skipped:
-        show(f"skipped  {typed(reason)}")
+        show_fitted(f"skipped  {typed(reason)}")
     return 0 if point is not None else 1

@@ -6,9 +6,14 @@ import argparse
 
 from initreg.cli.flags import typed
 from initreg.cli.options import add_opening, opening_of
-from initreg.cli.printing import show, show_json
+from initreg.cli.printing import show_json
+from initreg.cli.screen import show_fitted
 
-SUMMARY = "Read all of a source, and report whether it is complete, unchanged and finite."
+SUMMARY = "Check that a source is complete, unchanged and finite."
+EXAMPLES = (
+    ("initreg verify model.safetensors", "read all of it"),
+    ("initreg verify model.npz --manifest good.json", "compare digests"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +42,14 @@ def run(options: argparse.Namespace) -> int:
         options.source,
         manifest=options.manifest,
         finite=not options.allow_nonfinite,
+        progress=True,
         **opening_of(options),
     )
     if options.json:
         show_json(found.to_dict())
     else:
-        show(typed(found.to_text(None if options.all else 20)))
+        text = typed(found.to_text(None if options.all else 20))
+        first = text.partition("\n")[0]
+        verdict = "green" if found.ok else "red"
+        show_fitted(text, lambda line: verdict if line == first else "")
     return 0 if found.ok else 1

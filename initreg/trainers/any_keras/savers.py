@@ -10,14 +10,12 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from initreg.api import sidecars
 from initreg.api.resuming import ResumePoint
-from initreg.storage.store_files import fresh
 from initreg.storage.uploading import written_to
-from initreg.store_paths import FilePath, StorePath
+from initreg.store_paths import FilePath
 from initreg.trainers.any_keras import callback_states, files
 from initreg.trainers.any_keras.files import ENDING
 from initreg.trainers.any_keras.model_state import ModelState
@@ -26,7 +24,7 @@ from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.workers import is_one_of_several, is_writer
 from initreg.trainers.shared import best
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
-from initreg.trainers.shared.run_folder import anywhere, log_not_saved
+from initreg.trainers.shared.run_folder import NOT_SAVED, anywhere, log_not_saved, make, now
 from initreg.trainers.shared.states import check_names
 
 logger = logging.getLogger("initreg")
@@ -51,14 +49,10 @@ class Saver:
         super().__init__()
         self.directory = anywhere(directory, storage_options)
 
-    def _make_folder(self) -> None:
-        if isinstance(self.directory, Path):
-            self.directory.mkdir(parents=True, exist_ok=True)
-
     def _try(self, what: str, save: Callable[[], None]) -> bool:
         try:
             save()
-        except OSError as error:  # UnwritableFile, too
+        except NOT_SAVED as error:
             log_not_saved(what, error)
             return False
         return True
@@ -166,7 +160,7 @@ class ModelSaver(Saver):
         content = files.weights_of(self.model)
         if not is_writer(self.model):
             return
-        self._make_folder()
+        make(self.directory)
         states[OF_THE_SAVER] = self._kept.state_for(name)
         # A run that was started anew in this folder may have left a checkpoint of this name. It
         # stays until the new one is complete.
@@ -194,13 +188,10 @@ class ModelSaver(Saver):
         self._kept.saved(states[OF_THE_SAVER])
 
     def _at(self, name: str) -> FilePath:
-        """The path of a file, in a store with a look of its own at what is there now."""
-        folder = self.directory
-        return (fresh(folder) if isinstance(folder, StorePath) else folder) / name
+        return now(self.directory) / name
 
     def _remove(self, name: str) -> None:
-        folder = self.directory
-        files.remove(fresh(folder) if isinstance(folder, StorePath) else folder, name)
+        files.remove(now(self.directory), name)
 
 
 class MinSaver(Saver):
@@ -278,7 +269,7 @@ class MinSaver(Saver):
         if not is_writer(self.model):
             return
         content = self._content if self._content is not None else files.weights_of(self.model)
-        self._make_folder()
+        make(self.directory)
         with written_to(self.directory / self.filename) as output:
             beside = output.file(f"{self.filename.removesuffix(ENDING)}.json")
             beside.write_text(json.dumps(about) + "\n", "utf-8")

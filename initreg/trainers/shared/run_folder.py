@@ -9,36 +9,51 @@ from pathlib import Path
 from typing import Any
 
 from initreg.api.resuming import ResumePoint, find, passed_over, run_folder
-from initreg.errors import InitregError, ResumeWarning, SourceNotFound, warn
+from initreg.errors import DamagedFile, ResumeWarning, SourceNotFound, warn
 from initreg.storage.locating import is_remote
-from initreg.storage.stores import without_secrets
+from initreg.storage.store_files import fresh
+from initreg.storage.uploading import refuse_read_only
 from initreg.store_paths import FilePath, StorePath
 
 logger = logging.getLogger("initreg")
 
 
-def absolute(directory: str | os.PathLike[str]) -> Path:
-    """The folder as the user meant it when the saver was made, wherever the program goes then.
-
-    Raises:
-        InitregError: it is in a store. TensorFlow's Saver, which writes there, needs a folder.
-    """
-    if is_remote(directory):
-        raise InitregError(
-            f"{without_secrets(str(directory))}: this saver needs a folder on the disk, because "
-            "TensorFlow itself writes the checkpoint. Save there, and copy the files afterwards. "
-            "The ModelSavers of Keras and tf_keras take URLs"
-        )
-    return Path(os.path.abspath(os.path.expanduser(directory)))
+# What a save raises if the disk or the store refuses it. It never ends a training.
+NOT_SAVED = (OSError, DamagedFile)
 
 
 def anywhere(
-    directory: str | os.PathLike[str] | StorePath, storage_options: Mapping[str, Any] | None
+    directory: str | os.PathLike[str] | StorePath,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> FilePath:
-    """What :func:`absolute` returns, or a folder in a store."""
-    if is_remote(directory) or storage_options:
-        return run_folder(directory, storage_options)
-    return absolute(directory)
+    """The folder as the user meant it when the saver was made, wherever the program goes then.
+
+    Args:
+        directory: a folder on the disk, or in a store.
+        storage_options: for a URL: what fsspec's file system is made with.
+
+    Raises:
+        InitregError: there are options for a folder that is not in a store, or its store can only
+            be read.
+    """
+    if not (is_remote(directory) or storage_options):
+        assert not isinstance(directory, StorePath)
+        return Path(os.path.abspath(os.path.expanduser(directory)))
+    found = run_folder(directory, storage_options)
+    if isinstance(found, StorePath):
+        refuse_read_only(found)
+    return found
+
+
+def now(folder: FilePath) -> FilePath:
+    """The folder, in a store with a look of its own at what is there now."""
+    return fresh(folder) if isinstance(folder, StorePath) else folder
+
+
+def make(folder: FilePath) -> None:
+    """Make the folder if it is missing. A store needs none."""
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _warn(text: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -18,8 +17,9 @@ from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
 from initreg.api.smart_init import SmartInit
 from initreg.errors import InitregError
+from initreg.store_paths import FilePath
 from initreg.trainers.shared import best
-from initreg.trainers.shared.run_folder import absolute
+from initreg.trainers.shared.run_folder import anywhere
 from initreg.trainers.shared.states import check_names, with_states
 from initreg.trainers.tensorpack import states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter
@@ -27,13 +27,15 @@ from initreg.trainers.tf1.checkpoints import CheckpointWriter
 v1 = tf.compat.v1
 
 
-def directory_of(given: str | os.PathLike[str] | None) -> str | None:
+def directory_of(
+    given: str | os.PathLike[str] | None, storage_options: Mapping[str, Any] | None = None
+) -> FilePath | None:
     """Where to save: what the user gave, or the logger's folder, if it has one."""
     found = given if given is not None else logger.get_logger_dir()
-    return None if found is None else str(absolute(found))
+    return None if found is None else anywhere(found, storage_options)
 
 
-def _existing(saver: Any, directory: str | None) -> str:
+def _existing(saver: Any, directory: FilePath | None) -> FilePath:
     if directory is None:
         raise InitregError(
             f"{type(saver).__name__} needs a folder: pass checkpoint_dir, or call "
@@ -54,10 +56,15 @@ class ModelSaver(Callback):  # type: ignore[misc]
         max_to_keep: how many of the newest checkpoints to keep. None keeps all.
         keep_checkpoint_every_n_hours: of the older checkpoints, one in so many hours is kept for
             good. None keeps none of them.
-        checkpoint_dir: where to save, by default in the logger's folder.
+        checkpoint_dir: where to save: a folder or a URL. By default it is the logger's folder.
         var_collections: the collections of variables to save, by default GLOBAL_VARIABLES. Tables
             are in SAVEABLE_OBJECTS.
         objects: by name, what else has ``state_dict()`` and ``load_state_dict(state)``.
+        storage_options: for a URL: what fsspec's file system is made with.
+
+    Attributes:
+        checkpoint_dir: where it saves, as a text. None if there is no folder yet.
+        directory: the same as a path.
 
     Raises:
         InitregError: an object has no ``state_dict()`` and ``load_state_dict(state)``. When
@@ -74,12 +81,14 @@ class ModelSaver(Callback):  # type: ignore[misc]
         var_collections: str | Sequence[str] | None = None,
         *,
         objects: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         if var_collections is None:
             var_collections = [v1.GraphKeys.GLOBAL_VARIABLES]
         keys = [var_collections] if isinstance(var_collections, str) else list(var_collections)
         self.var_collections = keys
-        self.checkpoint_dir = directory_of(checkpoint_dir)
+        self.directory = directory_of(checkpoint_dir, storage_options)
+        self.checkpoint_dir = None if self.directory is None else str(self.directory)
         self.objects = with_states(objects)
         self._options = max_to_keep, keep_checkpoint_every_n_hours
         self._point: ResumePoint | None = None
@@ -94,7 +103,6 @@ class ModelSaver(Callback):  # type: ignore[misc]
     def restore(self, session: Any, point: ResumePoint) -> None:
         """Restore all that this saves, by the names under which it saves it: also the tables and
         other objects that ``var_collections`` may hold."""
-        assert isinstance(point.path, Path)  # as the folder is
         if self._writer is None:  # it is not one of the callbacks of this graph
             SmartInit(point.path).init(session)
         else:
@@ -106,7 +114,7 @@ class ModelSaver(Callback):  # type: ignore[misc]
             id(each): each for key in self.var_collections for each in v1.get_collection(key)
         }
         self._writer = CheckpointWriter(
-            _existing(self, self.checkpoint_dir),
+            _existing(self, self.directory),
             max_to_keep=most,
             every_n_hours=hours,
             var_list=list(variables.values()),
@@ -179,7 +187,8 @@ class MinSaver(Callback):  # type: ignore[misc]
         monitor_stat: the name of the statistic.
         reverse: whether the largest value is the best.
         filename: by default ``min-STATISTIC``, or ``max-STATISTIC``.
-        checkpoint_dir: where to save, by default in the logger's folder.
+        checkpoint_dir: where to save: a folder or a URL. By default it is the logger's folder.
+        storage_options: for a URL: what fsspec's file system is made with.
 
     Attributes:
         best: the step and the value of the best so far, None before the first save.
@@ -196,12 +205,15 @@ class MinSaver(Callback):  # type: ignore[misc]
         reverse: bool = False,
         filename: str | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.monitor_stat = monitor_stat
         self.reverse = reverse
         self.filename = filename or best.default_name(monitor_stat, largest=reverse)
         self.best: tuple[int, float] | None = None
-        self.checkpoint_dir = directory_of(checkpoint_dir)
+        self.directory = directory_of(checkpoint_dir, storage_options)
+        self.checkpoint_dir = None if self.directory is None else str(self.directory)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -211,7 +223,7 @@ class MinSaver(Callback):  # type: ignore[misc]
 
     def _setup_graph(self) -> None:
         variables = v1.get_collection(v1.GraphKeys.GLOBAL_VARIABLES)
-        directory = _existing(self, self.checkpoint_dir)
+        directory = _existing(self, self.directory)
         self._writer = CheckpointWriter(directory, var_list=variables)
 
     def _trigger(self) -> None:
@@ -242,5 +254,9 @@ class MaxSaver(MinSaver):
         monitor_stat: str,
         filename: str | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(monitor_stat, True, filename, checkpoint_dir)
+        super().__init__(
+            monitor_stat, True, filename, checkpoint_dir, storage_options=storage_options
+        )

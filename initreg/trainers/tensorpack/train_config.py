@@ -24,10 +24,10 @@ from initreg.trainers.tensorpack.session_init import SaverRestore
 class AutoResumeTrainConfig(TrainConfig):  # type: ignore[misc]
     """A TrainConfig that resumes from the newest complete checkpoint, if there is one.
 
-    It looks in the folder of the ModelSaver in ``callbacks``, or else in the logger's folder. A
-    checkpoint that it finds replaces ``session_init`` and ``starting_epoch``. The callbacks and
-    objects get their states back, and ``stats.json`` loses the epochs that are trained again.
-    Without a checkpoint, both are what the user passes.
+    It looks in the folder of the ModelSaver in ``callbacks``, which may be a URL, or else in the
+    logger's folder. A checkpoint that it finds replaces ``session_init`` and ``starting_epoch``.
+    The callbacks and objects get their states back, and ``stats.json`` loses the epochs that are
+    trained again. Without a checkpoint, both are what the user passes.
 
     Args:
         always_resume: False keeps ``session_init`` and ``starting_epoch`` if they are given.
@@ -43,7 +43,7 @@ class AutoResumeTrainConfig(TrainConfig):  # type: ignore[misc]
     def __init__(self, always_resume: bool = True, **kwargs: Any) -> None:
         callbacks = states.flat(kwargs.get("callbacks") or [])
         saver = next((each for each in callbacks if isinstance(each, ModelSaver)), None)
-        directory = saver.checkpoint_dir if saver is not None else directory_of(None)
+        directory = saver.directory if saver is not None else directory_of(None)
         point = None if directory is None else newest(directory, report=logger.warn)
         is_free = kwargs.get("session_init") is None
         if point is not None and (always_resume or is_free):

@@ -2,15 +2,16 @@
 
 ``tf.compat.v1.train.Saver`` writes them under a hidden name. It saves partitioned variables and
 tables, and holds no copy of the model. Then they are flushed to disk and renamed, the sidecar first
-and the index last. An older checkpoint of the same name stays complete until then.
+and the index last. An older checkpoint of the same name stays complete until then. If they go to a
+store, TensorFlow writes them into a temporary folder, and they are uploaded in that order.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -26,14 +27,17 @@ from initreg.api.saving import move
 from initreg.api.sidecars import (
     Replaced,
     forget_replaced,
+    remove_if_old,
     replaced,
     sidecar_of,
     sidecar_text,
 )
-from initreg.errors import InitregError
-from initreg.storage.output import written
+from initreg.errors import InitregError, UnwritableFile
+from initreg.storage.paths import listed, status, which_are_there
+from initreg.storage.uploading import removed, written_to
+from initreg.store_paths import FilePath, StorePath
 from initreg.trainers.shared.keeping import OF_THE_SAVER, Keeping, KeptCheckpoints
-from initreg.trainers.shared.run_folder import absolute, log_not_saved
+from initreg.trainers.shared.run_folder import NOT_SAVED, anywhere, log_not_saved, make, now
 from initreg.trainers.shared.states import give_states
 from initreg.trainers.tf1.restoring import Restoration, reason_of
 from initreg.trainers.tf1.saved import Taker, takers
@@ -61,7 +65,8 @@ class CheckpointWriter:
     It adds ops to the default graph, so make it before the graph is finalized.
 
     Args:
-        directory: where to save. It is made if it is missing.
+        directory: where to save: a folder, which is made if it is missing, or a URL.
+        storage_options: for a URL: what fsspec's file system is made with.
         max_to_keep: how many of the newest are kept. None or 0 keeps all.
         every_n_hours: how often one of the older ones is kept for good, see
             :class:`initreg.trainers.shared.keeping.Keeping`.
@@ -71,14 +76,15 @@ class CheckpointWriter:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | StorePath,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         max_to_keep: int | None = 10,
         every_n_hours: float | None = 0.5,
         name: str = "model",
         var_list: Any = None,
     ) -> None:
-        self.directory = absolute(directory)
+        self.directory = anywhere(directory, storage_options)
         self.saver = v1.train.Saver(var_list=var_list, max_to_keep=0, save_relative_paths=True)
         self._apart = _apart(var_list)
         self._is_default = var_list is None
@@ -115,7 +121,7 @@ class CheckpointWriter:
         self.saver = v1.train.Saver(saver_def=own, save_relative_paths=True)
         self._apart, self._takers = None, found
 
-    def restore(self, session: Any, path: Path, *, is_last: bool = True) -> Restoration:
+    def restore(self, session: Any, path: FilePath, *, is_last: bool = True) -> Restoration:
         """Restore a checkpoint: all that the Saver saves, or nothing.
 
         Args:
@@ -135,7 +141,7 @@ class CheckpointWriter:
 
     def save(
         self, session: Any, step: int, *, epoch: int | None, states: Mapping[str, Any]
-    ) -> Path | None:
+    ) -> FilePath | None:
         """Save the session and the states.
 
         Returns:
@@ -149,11 +155,12 @@ class CheckpointWriter:
             return None
         self._present = [*(each for each in self._present if each != name), name]
         self._kept.saved(own)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*NOT_SAVED):
             self._write_state()
+            self._remove_leftovers()
         return self.directory / name
 
-    def save_as(self, session: Any, name: str) -> Path | None:
+    def save_as(self, session: Any, name: str) -> FilePath | None:
         """Save under a name of its own, to be kept. There is no sidecar: it is not for resuming.
 
         Returns:
@@ -163,65 +170,97 @@ class CheckpointWriter:
         return self.directory / name if self._write(session, name) else None
 
     def _write(self, session: Any, name: str, **about: Any) -> bool:
-        hidden = self.directory / f"{_HIDDEN}{secrets.token_hex(4)}-{name}"
+        hidden = f"{_HIDDEN}{secrets.token_hex(4)}-{name}"
+        path = now(self.directory) / name
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.saver.save(session, str(hidden), write_meta_graph=False, write_state=False)
-            if os.path.lexists(self.directory / f"{name}.index"):
-                self._replace(hidden, name, about)
+            make(self.directory)
+            if _is_there(path.with_name(f"{name}.index")):
+                self._replace(session, hidden, path, about)
             else:
-                self._rename(hidden, name, about)
-        except (OSError, *_OF_THE_DISK) as error:
-            log_not_saved(self.directory / name, reason_of(error))
+                self._add(session, hidden, path, about)
+        except (*NOT_SAVED, *_OF_THE_DISK) as error:
+            log_not_saved(path, reason_of(error))
             return False
         finally:
-            _clear(self.directory, hidden.name)
+            if isinstance(self.directory, Path):
+                _clear(self.directory, hidden)
         return True
 
-    def _rename(self, hidden: Path, name: str, about: Mapping[str, Any]) -> None:
-        with written(self.directory / name) as output:
+    def _save_in(self, folder: Path, hidden: str, session: Any) -> Path:
+        """Let TensorFlow write the checkpoint. Returns its prefix."""
+        prefix = folder / hidden
+        self.saver.save(session, str(prefix), write_meta_graph=False, write_state=False)
+        if not os.path.lexists(f"{prefix}.index"):
+            raise UnwritableFile(
+                f"TensorFlow wrote no checkpoint into {folder}. If its session is one of a server "
+                "on another machine, save into a folder that both machines share, or set TMPDIR to "
+                "one if you save to a URL"
+            )
+        return prefix
+
+    def _add(self, session: Any, hidden: str, path: FilePath, about: Mapping[str, Any]) -> None:
+        name = path.name
+        with written_to(path) as output:
+            prefix = self._save_in(output.folder, hidden, session)
             if about:
                 text = sidecar_text(name, **about)
                 output.file(sidecar_of(output.path).name).write_text(text, "utf-8")
-            parts = sorted(path.name for path in self.directory.glob(f"{hidden.name}.data-*"))
-            for part in [*parts, f"{hidden.name}.index"]:
-                output.take(self.directory / part, name + part.removeprefix(hidden.name))
+            parts = sorted(each.name for each in output.folder.glob(f"{hidden}.data-*"))
+            for part in [*parts, f"{hidden}.index"]:
+                output.take(prefix.with_name(part), name + part.removeprefix(hidden))
 
-    def _replace(self, hidden: Path, name: str, about: Mapping[str, Any]) -> None:
+    def _replace(self, session: Any, hidden: str, path: FilePath, about: Mapping[str, Any]) -> None:
         """Take the place of an older checkpoint, which stays complete until the index is renamed.
 
         The data files get unused names. The sidecar holds the older one as well until then.
         """
-        path = self.directory / name
-        with written(f"{path}.index") as output:
+        name = path.name
+        with written_to(path.with_name(f"{name}.index")) as output:
+            prefix = self._save_in(output.folder, hidden, session)
             sidecar = output.file(sidecar_of(path).name) if about else None
-            move(hidden, output)
+            move(prefix, output)
             if sidecar is not None:
                 index = f"{name}.index"
                 older = Replaced(replaced(path), {index: output.files[index]})
                 sidecar.write_text(sidecar_text(name, **about, replaces=older), "utf-8")
         if about:
-            with contextlib.suppress(OSError):
-                forget_replaced(path)
+            with contextlib.suppress(*NOT_SAVED):
+                forget_replaced(now(self.directory) / name)
 
     def _remove(self, name: str) -> None:
         """The index goes first: without it, the rest is not taken for a checkpoint."""
         self._present = [each for each in self._present if each != name]
-        parts = [path.name for path in self.directory.glob(f"{glob.escape(name)}.data-*")]
-        for part in (f"{name}.index", sidecar_of(name).name, *parts):
-            with contextlib.suppress(OSError):
-                (self.directory / part).unlink()
+        folder = now(self.directory)
+        parts = [each for each in listed(folder) if each.startswith(f"{name}.data-")]
+        if not removed(folder / f"{name}.index"):
+            logger.warning("%s cannot be removed, and stays", folder / name)
+            return
+        for part in (sidecar_of(name).name, *parts):
+            removed(folder / part)
+
+    def _remove_leftovers(self) -> None:
+        """Remove from a store the data files of uploads that were killed before that of the index.
+        On the disk, a journal lists such files, and the next save removes them."""
+        if isinstance(self.directory, Path):
+            return
+        folder = now(self.directory)
+        names = listed(folder)
+        pattern = re.compile(rf"({re.escape(self._name)}-\d+)\.data-\d{{5,}}-of-\d{{5,}}")
+        for name in names:
+            data = pattern.fullmatch(name)
+            if data is not None and f"{data[1]}.index" not in names:
+                remove_if_old(folder / name)
 
     def _write_state(self) -> None:
         """Write the file ``checkpoint``, in which ``tf.train.latest_checkpoint`` looks."""
         lines = [f'model_checkpoint_path: "{self._present[-1]}"']
         lines += [f'all_model_checkpoint_paths: "{name}"' for name in self._present]
-        with written(self.directory / "checkpoint") as output:
+        with written_to(now(self.directory) / "checkpoint", alone=True) as output:
             output.file().write_text("\n".join(lines) + "\n", "utf-8")
 
     def export_meta_graph(
         self, name: str | None = None, collections: Sequence[str] | None = None
-    ) -> Path | None:
+    ) -> FilePath | None:
         """Write the default graph.
 
         Args:
@@ -239,10 +278,10 @@ class CheckpointWriter:
             collection_list=collections or graph.get_all_collection_keys(),
         )
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with written(self.directory / name) as output:
+            make(self.directory)
+            with written_to(now(self.directory) / name, alone=True) as output:
                 output.file().write_bytes(meta.SerializeToString())
-        except OSError as error:
+        except NOT_SAVED as error:
             logger.warning("%s was not written: %s", self.directory / name, error)
             return None
         return self.directory / name
@@ -257,7 +296,8 @@ class CheckpointWriter:
         give_states(objects, point.states, point.path)
         self._kept.go_on(point.states, str(point.path))
         recent = self._kept.recent
-        self._present = [name for name in recent if (self.directory / f"{name}.index").exists()]
+        there = which_are_there(now(self.directory), [f"{name}.index" for name in recent])
+        self._present = [name for name in recent if f"{name}.index" in there]
 
 
 def _apart(var_list: Any) -> Any:
@@ -270,6 +310,11 @@ def _apart(var_list: Any) -> Any:
         if any(spec.dtype in (tf.variant, tf.resource) for spec in getattr(each, "specs", ()))
     ]
     return v1.train.Saver(found, max_to_keep=0) if found else None
+
+
+def _is_there(path: FilePath) -> bool:
+    """Whether something is at a path. Raises UnreadableFile if a store does not say."""
+    return os.path.lexists(path) if isinstance(path, Path) else status(path) is not None
 
 
 def _described(found: Sequence[Taker]) -> set[tuple[str, str, str]]:

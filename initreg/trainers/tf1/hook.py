@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -13,7 +12,7 @@ from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
 from initreg.api.smart_init import SmartInit
 from initreg.errors import InitregError
-from initreg.trainers.shared.run_folder import absolute, newest
+from initreg.trainers.shared.run_folder import anywhere, newest
 from initreg.trainers.shared.states import with_states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter
 from initreg.trainers.tf1.restoring import Restoration
@@ -28,7 +27,7 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     that fails, as on a full disk, is logged, and training goes on.
 
     Args:
-        directory: where to save. It is made if it is missing.
+        directory: where to save: a folder, which is made if it is missing, or a URL.
         every_n_steps: how often to save. Give either this or ``every_n_secs``.
         every_n_secs: how often to save, in seconds.
         max_to_keep: how many of the newest checkpoints to keep. None keeps all.
@@ -38,6 +37,7 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
             position in the data or a :class:`initreg.RandomStates`.
         var_list: as in ``tf.compat.v1.train.Saver``. By default what the Saver of the Scaffold
             saves, if :func:`init_fn` is given the saver, or else all that a Saver saves.
+        storage_options: for a URL: what fsspec's file system is made with.
 
     Raises:
         ValueError: neither ``every_n_steps`` nor ``every_n_secs`` is given, or both.
@@ -57,10 +57,11 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
         keep_checkpoint_every_n_hours: float | None = 0.5,
         objects: Mapping[str, Any] | None = None,
         var_list: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         if (every_n_steps is None) == (every_n_secs is None):
             raise ValueError("give either every_n_steps or every_n_secs")
-        self.directory = absolute(directory)
+        self.directory = anywhere(directory, storage_options)
         self.objects = with_states(objects)
         self._timer = v1.train.SecondOrStepTimer(every_n_secs, every_n_steps)
         self._options = (max_to_keep, keep_checkpoint_every_n_hours, var_list)
@@ -79,7 +80,6 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     def restore(self, session: Any, point: ResumePoint, saver: Any) -> None:
         """Restore what was saved. ``saver`` is that of the Scaffold, for a session that does not
         have this hook."""
-        assert isinstance(point.path, Path)  # as self.directory is
         if self._writer is not None:
             self._restoration = self._writer.restore(session, point.path, is_last=False)
         elif getattr(saver, "saver_def", None) is not None:

@@ -8,8 +8,12 @@ the graph. Only what is not an array, the state of an iterator, is read by Tenso
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
+import tempfile
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +26,9 @@ from initreg.errors import MismatchError, MissingWarning, TargetError, warn
 from initreg.names import normalise
 from initreg.plugin.installed import default_registry
 from initreg.specs import VariableSpec
+from initreg.storage.paths import listed
+from initreg.storage.uploading import downloaded
+from initreg.store_paths import FilePath
 from initreg.trainers.tf1.saved import Read, Taker, saved_shapes, table_value_shape, takers
 from initreg.wording import names_text, plural
 
@@ -63,8 +70,9 @@ class Restoration:
         self._session = session
         self._target = _Target(session, found, saved_shapes(graph, saver_def))
         self._filenames = [each.filename_tensor_name for each in defs]
+        self._copy = contextlib.ExitStack()  # of a checkpoint in a store, for TensorFlow
 
-    def run(self, path: str | os.PathLike[str], *, is_last: bool = True) -> None:
+    def run(self, path: str | FilePath, *, is_last: bool = True) -> None:
         """Restore a checkpoint. Variables and tables that it does not have stay as they are, with a
         MissingWarning.
 
@@ -77,7 +85,16 @@ class Restoration:
             MismatchError: an array does not fit, or a table or other object is there in part.
             InitregError: what :meth:`initreg.SmartInit.init` raises.
         """
-        target, path = self._target, Path(path)
+        try:
+            self._run(Path(path) if isinstance(path, str) else path, is_last)
+        except BaseException:
+            self._copy.close()
+            raise
+        if is_last:
+            self._copy.close()
+
+    def _run(self, path: FilePath, is_last: bool) -> None:
+        target = self._target
         start = SmartInit(path)
         restored: set[str] = set()
         if target.specs:
@@ -87,9 +104,11 @@ class Restoration:
                 raise error
             restored = {target.key_of(row.name) for row in plan.restored}
         opaque = target.opaque
-        there = _keys(path) if opaque else frozenset()
+        # What is not an array is read by TensorFlow itself, which needs files.
+        local = self._local(path) if opaque else None
+        there = _keys(local) if local is not None else frozenset()
         self._choose(restored | (opaque & there), there, path)
-        target.begin({name: os.fspath(path) for name in self._filenames}, is_last=is_last)
+        target.begin(dict.fromkeys(self._filenames, str(local or path)), is_last=is_last)
         if restored:
             start.init(target)
         else:
@@ -112,9 +131,22 @@ class Restoration:
     def again(self) -> None:
         """Restore once more what is not a global variable. Ops that ran in between, such as
         ``local_init_op``, may have initialised it."""
-        self._target.again()
+        with self._copy:
+            self._target.again()
 
-    def _choose(self, present: set[str], there: frozenset[str], path: Path) -> None:
+    def _local(self, path: FilePath) -> Path:
+        """A checkpoint on the disk. One in a store is copied there until the restore ends."""
+        if isinstance(path, Path):
+            return path
+        folder = Path(tempfile.mkdtemp(prefix="initreg-"))
+        # Also if no session is created, so that again() is not called.
+        self._copy.callback(weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True))
+        parts = [each for each in listed(path.parent) if _is_part(each, path.name)]
+        for each in parts:
+            downloaded(path.with_name(each), folder)
+        return folder / path.name
+
+    def _choose(self, present: set[str], there: frozenset[str], path: FilePath) -> None:
         """Choose the objects to restore: those that the checkpoint has.
 
         Raises:
@@ -313,6 +345,11 @@ def _assigned(graph: Any, found: Sequence[Taker]) -> set[str]:
             info = getattr(variable, "_save_slice_info", None)
             names.add(variable.name.removesuffix(":0") if info is None else info.full_name)
     return names
+
+
+def _is_part(name: str, prefix: str) -> bool:
+    """Whether a file is one of a checkpoint."""
+    return name == f"{prefix}.index" or name.startswith(f"{prefix}.data-")
 
 
 def _keys(path: Path) -> frozenset[str]:

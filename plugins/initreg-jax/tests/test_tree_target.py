@@ -19,7 +19,7 @@ import pytest
 from flax import nnx
 from flax.core import freeze
 from flax.training.train_state import TrainState
-from initreg import SmartInit
+from initreg import SmartInit, TargetError
 from initreg.testing import TargetContract
 
 from initreg_jax import Tree
@@ -233,3 +233,29 @@ def test_jax_is_not_imported() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+def test_a_pytree_is_a_source(tmp_path: Path) -> None:
+    """The variables and the state of an optimizer are saved, and restored into a tree of their
+    kind."""
+    params = {"d": {"k": jnp.arange(6.0).reshape(2, 3), "h": jnp.ones(2, jnp.bfloat16)}}
+    state = optax.adam(1e-3).init(params)
+    path = initreg.save(tmp_path / "state.safetensors", state)
+    with initreg.open(state) as opened:
+        assert opened.format == "jax_tree"
+        assert "0/mu/d/k" in opened
+    zeros = Tree(jax.tree_util.tree_map(lambda leaf: leaf * 0 + 5, state))
+    SmartInit(path, on_missing="error", on_unused="error").init(zeros)
+    same = jax.tree_util.tree_map(lambda a, b: bool((a == b).all()), zeros.value, state)
+    assert jax.tree_util.tree_all(same)
+    tree = Tree(jax.tree_util.tree_map(jnp.zeros_like, params))
+    SmartInit(Tree(params), on_missing="error", on_unused="error").init(tree)
+    assert tree.value["d"]["k"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert initreg.diff(tree, params).is_same
+
+
+def test_a_tree_without_values_is_no_source() -> None:
+    """Shapes alone can be restored into, and not read."""
+    tree = Tree({"w": jax.ShapeDtypeStruct((2,), jnp.float32)})
+    with pytest.raises(TargetError, match="'w' is a ShapeDtypeStruct, which has no values"):
+        initreg.open(tree)

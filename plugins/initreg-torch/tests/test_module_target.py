@@ -339,3 +339,57 @@ def test_torch_is_not_imported() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+def _small() -> torch.nn.Module:
+    found = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)
+    )
+    return found.eval()
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors", ".h5"])
+def test_a_module_is_a_source(ending: str, tmp_path: Path) -> None:
+    """A module is copied into another one, and saved and restored: their outputs are equal."""
+    one, other, x = _small(), _small(), torch.randn(5, 3)
+    expected = one(x)
+    assert not torch.equal(other(x), expected)
+    SmartInit(one, **STRICT).init(other)
+    assert torch.equal(other(x), expected)
+    path = initreg.save(tmp_path / f"m{ending}", one)
+    with torch.no_grad():
+        one[0].weight.add_(1)
+    assert [each.name for each in initreg.diff(one, other).of("different")] == ["0.weight"]
+    SmartInit(path, **STRICT).init(one)
+    assert torch.equal(one(x), expected)
+
+
+def test_what_was_read_of_a_module_does_not_change() -> None:
+    """Arrays are copies in every dtype, also of views and of a part."""
+    module = torch.nn.Module()
+    for number, dtype in enumerate((torch.float32, torch.bfloat16, torch.float8_e4m3fn)):
+        values = torch.arange(6).reshape(2, 3).to(dtype)
+        module.register_buffer(f"b{number}", values.t())
+    with initreg.open(module) as opened:
+        part = opened["b1"][1:, 0]
+        found = {name: array.read() for name, array in opened.items()}
+    for tensor in module.buffers():
+        tensor.zero_()
+    expected = [[0, 3], [1, 4], [2, 5]]
+    assert [found[f"b{n}"].astype("f4").tolist() for n in range(3)] == [expected] * 3
+    assert part.astype("f4").tolist() == [1, 2]
+    assert found["b1"].dtype == ml_dtypes.bfloat16
+
+
+def test_tensors_of_one_module_are_swapped() -> None:
+    """All of them are read before the first is written."""
+    module = torch.nn.Module()
+    module.u, module.v = (torch.nn.Parameter(torch.full((2,), n)) for n in (1.0, 2.0))
+    SmartInit(module, rename={"u": "v", "v": "u"}).init(module)
+    assert (module.u.tolist(), module.v.tolist()) == ([2, 2], [1, 1])
+
+
+def test_a_lazy_parameter_has_no_values() -> None:
+    """The error says what gives it some."""
+    with pytest.raises(TargetError, match="'weight' has no values yet"):
+        initreg.open(torch.nn.LazyLinear(2))

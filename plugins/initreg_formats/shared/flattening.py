@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from initreg import DamagedFile, DuplicateName, LazyArray
 from initreg.format_tools.values import Unreadable
 
 _DEEPEST = 100  # levels of nesting. No model has as many; a dict that holds itself has more
-_MOST = 200_000  # arrays, dicts and lists. A few that hold each other several times have more
+_MOST = 200_000  # arrays, dicts and lists that are met again. A few that hold each other have more
 
 
 def flatten(mapping: Mapping[Any, Any], label: str, lenient: bool = False) -> dict[str, Any]:
@@ -31,16 +31,25 @@ def flatten(mapping: Mapping[Any, Any], label: str, lenient: bool = False) -> di
         DamagedFile: a name is not a str, a value is not an array, or the nesting is too deep.
     """
     arrays: dict[str, Any] = {}
+    is_plain = _is_plain()
     for name, value in _Walk(label).walk(mapping, "", 0):
         if name in arrays:
             raise DuplicateName(f"{label}: two arrays are called {name!r} once nesting is joined")
         try:
-            arrays[name] = _as_array(name, value, label)
+            arrays[name] = value if is_plain(value) else _as_array(name, value, label)
         except DamagedFile as error:
             if not lenient:
                 raise
             arrays[name] = Unreadable((), "object", error.args[0], kind=DamagedFile)
     return arrays
+
+
+def _is_plain() -> Callable[[Any], bool]:
+    """A function that says whether a value is an array of numpy, but not of objects. Of a million
+    values, most are."""
+    import numpy as np
+
+    return lambda value: type(value) is np.ndarray and not value.dtype.hasobject
 
 
 def is_list(value: Any) -> bool:
@@ -57,7 +66,9 @@ class _Walk:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._count = 0  # of arrays, dicts and lists that were met
+        self._count = 0  # of arrays, dicts and lists that were met in one that was met before
+        self._entered: dict[int, Any] = {}  # the dicts and lists that were met, by id
+        self._is_plain = _is_plain()
         self._known: dict[int, tuple[Any, bool]] = {}  # by id, with the object, which keeps the id
 
     def walk(self, value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -66,26 +77,30 @@ class _Walk:
             raise DamagedFile(
                 f"{self._label}: nested more than {_DEEPEST} levels deep at {path[:80]!r}"
             )
-        self._met(path)
-        items = value.items() if isinstance(value, Mapping) else enumerate(_elements(value))
-        for key, each in items:
-            if isinstance(value, Mapping) and not isinstance(key, str):
+        is_again = id(value) in self._entered
+        self._entered[id(value)] = value
+        if is_again:
+            self._met(path)
+        is_mapping = isinstance(value, Mapping)
+        for key, each in value.items() if is_mapping else enumerate(_elements(value)):
+            if is_mapping and not isinstance(key, str):
                 raise DamagedFile(
                     f"{self._label}: names must be str, but this one is {key!r} "
                     f"({type(key).__name__})"
                 )
-            if isinstance(each, Mapping) or self.is_list(each):
+            if not self._is_plain(each) and (isinstance(each, Mapping) or self.is_list(each)):
                 yield from self.walk(each, f"{path}{key}/", depth + 1)
             else:
-                self._met(path)
+                if is_again:
+                    self._met(path)
                 yield f"{path}{key}", each
 
     def _met(self, path: str) -> None:
         self._count += 1
         if self._count > _MOST:
             raise DamagedFile(
-                f"{self._label}: holds more than {_MOST:,} arrays, dicts and lists, the last at "
-                f"{path[:80]!r}"
+                f"{self._label}: holds more than {_MOST:,} arrays, dicts and lists in others that "
+                f"it holds several times, the last at {path[:80]!r}"
             )
 
     def is_list(self, value: Any) -> bool:

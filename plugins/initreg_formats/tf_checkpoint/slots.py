@@ -34,6 +34,8 @@ _SLOT = re.compile(
     )""",
     re.DOTALL | re.VERBOSE,
 )
+# How the last part of such a name begins or ends, if TensorFlow itself did not make the slot.
+_LAST = re.compile(rf"(?:{'|'.join(sorted(_OPTIMISERS))}|adam_|lamb_)|.*_slot_", re.DOTALL)
 # A slot of a partitioned variable is <variable>/<the end of its name again>/part_<n>/<slot>.
 _PART = re.compile(r".+/part_\d+", re.DOTALL)
 _MOST_PARTS = 32  # how many parts of a name are tried as the repeated end
@@ -115,5 +117,11 @@ def without_an_axis(shape: Sequence[int], of: Sequence[int]) -> bool:
 
 def slots(names: Collection[str], variables: Collection[str]) -> dict[str, str]:
     """The slots among ``names``, each with the one of ``variables`` that it belongs to."""
-    found = {name: variable_of_slot(name, variables) for name in names}
+    found = {name: variable_of_slot(name, variables) for name in names if _may_be_slot(name)}
     return {name: variable for name, variable in found.items() if variable is not None}
+
+
+def _may_be_slot(name: str) -> bool:
+    """Whether a name ends as that of a slot may, which is known much sooner than that it is one."""
+    last = name.rfind("/") + 1
+    return bool(_LAST.match(name, last)) or "/.OPTIMIZER_SLOT/" in name

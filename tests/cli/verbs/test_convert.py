@@ -79,8 +79,24 @@ def test_one_path_is_no_conversion(base: Path) -> None:
     assert caught.value.code == 2
 
 
-def test_a_terminal_gets_a_bar(base: Path, tmp_path: Path) -> None:
-    """It is on stderr, says how much of how many bytes is done, and leaves stdout alone."""
+_SLOW = """
+import time
+import numpy as np
+
+class Slow:
+    shape, dtype = (64,), np.dtype("f4")
+
+    def __array__(self, dtype=None, copy=None):
+        time.sleep(0.4)
+        return np.ones(64, "f4")
+
+def arrays():
+    return {name: Slow() for name in "abcd"}
+"""
+
+
+def on_a_terminal(*arguments: str) -> tuple[int, str, str]:
+    """The exit code of a command, its stdout, which is a pipe, and its stderr, a terminal."""
     import fcntl
     import pty
     import struct
@@ -88,15 +104,105 @@ def test_a_terminal_gets_a_bar(base: Path, tmp_path: Path) -> None:
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # else it has no room
-    command = [sys.executable, "-m", "initreg", "convert", str(base), str(tmp_path / "o.ckpt")]
+    command = [sys.executable, "-m", "initreg", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=False)
     os.set_blocking(ours, False)
-    shown = os.read(ours, 1 << 16).decode()  # before the other side is closed, and it is gone
+    try:
+        shown = os.read(ours, 1 << 16).decode()  # before the other side is closed, and it is gone
+    except BlockingIOError:
+        shown = ""
     os.close(theirs)
     os.close(ours)
-    assert done.returncode == 0, shown
+    return done.returncode, done.stdout, shown
+
+
+@pytest.mark.parametrize("verb", ["convert", "stats", "diff"])
+def test_a_terminal_gets_a_bar(verb: str, tmp_path: Path) -> None:
+    """It is on stderr, says how much of all bytes is done, and leaves stdout alone. A pipe gets
+    none."""
+    slow = tmp_path / "slow.py"
+    slow.write_text(_SLOW)
+    out = str(tmp_path / "o.ckpt")
+    given = {
+        "convert": [f"{slow}:arrays", out],
+        "stats": [f"{slow}:arrays"],
+        "diff": [f"{slow}:arrays", f"{slow}:arrays"],
+    }[verb]
+    code, found, shown = on_a_terminal(verb, *given)
+    assert code == 0, shown
+    assert "/1.02k" in shown  # 4 arrays of 256 bytes, known from the first one on
     assert "B/s" in shown
-    assert done.stdout.startswith(f"{tmp_path / 'o.ckpt'}: 2 arrays, ")
+    assert "\r" not in found
+    command = [sys.executable, "-m", "initreg", verb, *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "line", [["o.npz"], ["o.ckpt"], ["o.h5", "--manifest"], ["o.safetensors", "--shard-size", "8"]]
+)
+def test_a_dry_run_writes_nothing(line: list[str], base: Path, tmp_path: Path, capsys: Any) -> None:
+    """It shows the arrays, and leaves the folder as it was, down to the last byte and time."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "other.txt").write_text("x")
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
+    times = folder.stat().st_mtime_ns
+    out = folder / line[0]
+    assert main(["convert", "--dry-run", str(base), str(out), *line[1:]]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{out}: would be written, with 2 arrays of ")
+    assert "and replaced" not in said
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()} == before
+    assert folder.stat().st_mtime_ns == times
+    assert main(["convert", str(base), str(out), *line[1:]]) == 0
+    capsys.readouterr()
+    kept = {p: p.read_bytes() for p in folder.iterdir()}
+    assert main(["convert", "--dry-run", str(base), str(base), str(out), *line[1:]]) == 0
+    said = capsys.readouterr().out
+    assert ("and replaced" in said) == ("--shard-size" not in line)  # whose files have other names
+    assert "2 names in several sources" in said
+    assert {p: p.read_bytes() for p in folder.iterdir()} == kept
+
+
+def test_a_dry_run_as_json(base: Path, tmp_path: Path, capsys: Any) -> None:
+    """Names, shapes and dtypes of what would be written."""
+    line = [
+        "convert",
+        "--json",
+        "--dry-run",
+        str(base),
+        str(tmp_path / "o.npz"),
+        "--cast",
+        "float16",
+    ]
+    assert main(line) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["dry_run"] is True
+    assert {each["name"]: each["dtype"] for each in found["arrays"]}["w"] == "float16"
+    assert found["replaces"] is False
+    assert not (tmp_path / "o.npz").exists()
+
+
+def test_a_dry_run_finds_what_the_save_would_refuse(
+    base: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """A dtype that the format lacks, a folder that is not there, a file that would be lost, an
+    option of another format: code 2, and nothing is written."""
+    words = initreg.save(tmp_path / "s.npz", {"s": np.array(["a"])})
+    head = initreg.save(tmp_path / "head.npz", {"head/w": np.ones(2)})
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for line, why in (
+        ([str(words), "o.safetensors"], "cannot store array 's'"),
+        ([str(base), "none/o.npz"], "does not exist"),
+        ([str(base), str(head)], "has arrays that would not be in the new file"),
+        ([str(base), "o.h5", "--shard-size", "1GB"], "HDF5 is always one file"),
+        ([str(base), "o.npz", "--drop", "nope"], "matches no array"),
+    ):
+        out = tmp_path / line[1]
+        assert main(["convert", "--dry-run", line[0], str(out), *line[2:]]) == 2
+        assert why in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_names_that_are_overridden_as_json(base: Path, tmp_path: Path, capsys: Any) -> None:

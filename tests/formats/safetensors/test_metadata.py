@@ -239,9 +239,11 @@ def test_it_is_shown_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     path = initreg.save(tmp_path / "m.safetensors", {"w": np.ones(2, "f4")}, metadata=metadata)
     assert main(["ls", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2:5] == ["metadata", "  format: pt", r"  evil\x1b[31m: \x9b\u202e"]
-    assert lines[5].startswith("  long: xxx")
-    assert len(lines[5]) < 500
+    assert lines[3:6] == ["metadata", "  format: pt", r"  evil\x1b[31m: \x9b\u202e"]
+    assert lines[6].startswith("  long: xxx")
+    assert len(lines[6]) < 500
+    assert main(["ls", str(path), "--metadata"]) == 0
+    assert f"  long: {'x' * 5000}" in capsys.readouterr().out.splitlines()
     assert main(["ls", str(path), "--json"]) == 0
     printed = capsys.readouterr().out
     assert printed.replace("\n", "").isprintable()
@@ -258,7 +260,10 @@ def test_many_keys_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     path = initreg.save(tmp_path / "m.safetensors", {"w": np.ones(2)}, metadata=metadata)
     assert main(["ls", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == ["  key19: 19", "  ... and 5 keys more: --json shows them all"]
+    assert lines[-2:] == ["  key19: 19", "  ... and 5 keys more: --metadata shows them all"]
+    assert main(["ls", str(path), "--metadata"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["metadata", *(f"  key{i}: {i}" for i in range(25))]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ for layout in LAYOUTS:
         if not all(map(np.array_equal, local(ours), expected)) or not np.any(local(ours)):
             wrong += 1
             print(layout, source, local(ours), expected)
+        (found,) = initreg.load([ours]).values()
+        with initreg.open([ours]) as opened:
+            part = opened["v"][1:4, 2:5]
+        if not np.array_equal(found, value) or not np.array_equal(part, value[1:4, 2:5]):
+            wrong += 1
+            print("as a source", layout, source, found)
         if len(parts) != (2 ** len(axes) if axes else 0):
             wrong += 1
             print(layout, parts)

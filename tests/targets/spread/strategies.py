@@ -89,6 +89,10 @@ for (label, strategy), synchronization, aggregation, (dtype, value) in itertools
         if not np.array_equal(ours_read, theirs_read):
             wrong += 1
             print("read", label, synchronization, aggregation, dtype, ours_read, theirs_read)
+        (found,) = initreg.load([ours]).values()
+        if found.dtype != ours_read.dtype or not np.array_equal(found, ours_read):
+            wrong += 1
+            print("as a source", label, synchronization, aggregation, dtype, found, ours_read)
     # What a restore that fails puts back: each copy has its own value, also where they differ.
     for number, each in enumerate(getattr(ours, "values", [ours])):
         each.assign(tf.cast(tf.fill(value.shape, number + 3), dtype))

@@ -1,15 +1,28 @@
-"""Pytrees of JAX as a target. Their arrays cannot be changed, so a :class:`Tree` holds the pytree
-and makes another one.
+"""Pytrees of JAX as a target and as a source. Their arrays cannot be changed, so a :class:`Tree`
+holds the pytree and makes another one. As a source, the pytree itself will do.
 
 JAX is not imported here before somebody restores into a tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, dtypes, hookimpl
+from initreg import (
+    Claim,
+    Confidence,
+    InitregError,
+    OpenOptions,
+    Source,
+    Target,
+    TargetError,
+    VariableSpec,
+    dtypes,
+    hookimpl,
+)
+from initreg.format_tools.living import LivingArray, LivingArrays
 
 initreg_takes = "an initreg_jax.Tree, which holds a pytree of JAX"
 
@@ -62,6 +75,34 @@ def initreg_target(obj: object) -> Target | None:
     return _Leaves(obj) if isinstance(obj, Tree) else None
 
 
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    if source.path is None and _is_tree(source.obj):
+        return Claim(Confidence.EXACT, "a pytree with arrays of JAX")
+    return None
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    if source.path is not None or not _is_tree(source.obj):
+        raise InitregError(f"{source.label} is not a pytree with arrays of JAX")
+    obj = source.obj
+    return _Leaves(obj if isinstance(obj, Tree) else Tree(obj)).living()
+
+
+def _is_tree(obj: Any) -> bool:
+    """Whether it is a pytree with arrays of JAX. A dict is for the format of mappings."""
+    if isinstance(obj, Tree):
+        return True
+    if "jax" not in sys.modules or isinstance(obj, (Mapping, str, bytes)):
+        return False
+    import jax
+
+    leaves = jax.tree_util.tree_leaves(obj)
+    is_leaf = len(leaves) == 1 and leaves[0] is obj
+    return not is_leaf and any(isinstance(leaf, jax.Array) for leaf in leaves)
+
+
 class _Leaves:
     """The leaves of a tree, by the keys on the way to them, joined with ``/``."""
 
@@ -90,6 +131,32 @@ class _Leaves:
             for name, at in self._positions.items()
         ]
 
+    def living(self) -> LivingArrays:
+        """The same leaves as a source, without keys of random numbers.
+
+        Raises:
+            TargetError: a leaf has a shape and no values, or another process has some of them.
+        """
+        found = []
+        for spec in self.variables():
+            leaf = self._leaves[self._positions[spec.name]]
+            if spec.not_needed:
+                continue
+            what = f"{self.label}: {spec.name!r}"
+            if type(leaf) not in _NUMBERS and not hasattr(leaf, "__array__"):
+                raise TargetError(f"{what} is a {type(leaf).__name__}, which has no values")
+            if not getattr(leaf, "is_fully_addressable", True):
+                raise TargetError(
+                    f"{what} is spread over several processes, and this one has only a part of it"
+                )
+            found.append(
+                (
+                    spec.name,
+                    LivingArray(spec, tuple(n or 0 for n in spec.shape or ()), _reader(leaf)),
+                )
+            )
+        return LivingArrays(self.label, found, None)
+
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         for variable, array in arrays:
             at = self._positions[variable.name]
@@ -117,6 +184,19 @@ def _spec(name: str, leaf: Any, aliases: tuple[str, ...]) -> VariableSpec:
         why = "a key of random numbers, which is kept"
         return VariableSpec(name, shape, str(leaf.dtype), aliases, not_needed=why)
     return VariableSpec(name, shape, dtypes.name_of(leaf.dtype), aliases)
+
+
+def _reader(leaf: Any) -> Callable[[tuple[slice, ...] | None], Any]:
+    """What reads a leaf, or a box of it, into memory of its own."""
+
+    def read(box: tuple[slice, ...] | None) -> Any:
+        import numpy as np
+
+        if type(leaf) in _NUMBERS:
+            return np.array(leaf, _NUMBERS[type(leaf)])
+        return np.array(leaf if box is None else leaf[box])
+
+    return read
 
 
 def _is_key(leaf: Any) -> bool:

@@ -1,4 +1,5 @@
-"""A ``torch.nn.Module`` as a target: its parameters and buffers, by the names of its state dict.
+"""A ``torch.nn.Module`` as a target and as a source: its parameters and buffers, by the names of
+its state dict.
 
 torch is not imported here before somebody has made a module with it.
 """
@@ -6,10 +7,22 @@ torch is not imported here before somebody has made a module with it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from initreg import Target, TargetError, VariableSpec, dtypes, hookimpl
+from initreg import (
+    Claim,
+    Confidence,
+    InitregError,
+    OpenOptions,
+    Source,
+    Target,
+    TargetError,
+    VariableSpec,
+    dtypes,
+    hookimpl,
+)
+from initreg.format_tools.living import LivingArray, LivingArrays
 
 initreg_takes = "a torch.nn.Module"
 
@@ -29,9 +42,31 @@ _BITS = {1: "u1", 2: "i2", 4: "i4", 8: "i8"}
 
 @hookimpl
 def initreg_target(obj: object) -> Target | None:
+    return Module(obj) if _is_module(obj) else None
+
+
+@hookimpl
+def initreg_claim(source: Source) -> Claim | None:
+    if source.path is None and _is_module(source.obj):
+        return Claim(Confidence.EXACT, _label(source.obj))
+    return None
+
+
+@hookimpl
+def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
+    if source.path is not None or not _is_module(source.obj):
+        raise InitregError(f"{source.label} is not a torch.nn.Module")
+    return Module(source.obj).living()
+
+
+def _is_module(obj: object) -> bool:
     torch = sys.modules.get("torch")
     module = getattr(getattr(torch, "nn", None), "Module", None)
-    return Module(obj) if isinstance(module, type) and isinstance(obj, module) else None
+    return isinstance(module, type) and isinstance(obj, module)
+
+
+def _label(module: Any) -> str:
+    return f"torch module {type(module).__name__!r}"
 
 
 class Module:
@@ -47,7 +82,7 @@ class Module:
     """
 
     def __init__(self, module: Any) -> None:
-        self.label = f"torch module {type(module).__name__!r}"
+        self.label = _label(module)
         self._tensors = dict(_tensors(module))
         self._prefix = _WRAPPERS.get(type(module).__name__, "")
         self._names: dict[Any, list[str]] = {}  # of each tensor; a tied one has several
@@ -69,6 +104,27 @@ class Module:
             not_needed=f"the same tensor as {tied[0]!r}" if tied else "",
             not_needed_with=tied,
         )
+
+    def living(self) -> LivingArrays:
+        """The same tensors as a source.
+
+        Raises:
+            TargetError: a parameter of a lazy module has no shape yet.
+        """
+        found = []
+        for name, tensor in self._tensors.items():
+            if _is_lazy(tensor):
+                raise TargetError(
+                    f"{self.label}: {name!r} has no values yet. Call the module on some data first"
+                )
+            own = ("torch", _memory(tensor))
+            array = LivingArray(self._spec(name, tensor), tuple(tensor.shape), _reader(tensor), own)
+            found.append((name, array))
+        return LivingArrays(self.label, found, None)
+
+    def identities(self) -> set[Hashable]:
+        """See ``initreg.Target``."""
+        return {("torch", _memory(tensor)) for tensor in self._tensors.values()}
 
     def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
         import torch
@@ -155,6 +211,24 @@ def _is_lazy(tensor: Any) -> bool:
 def _dtype(tensor: Any) -> str:
     """The name that initreg has for a dtype of torch."""
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def _reader(tensor: Any) -> Callable[[tuple[slice, ...] | None], Any]:
+    """What reads a tensor, or a box of it, into memory of its own."""
+
+    def read(box: tuple[slice, ...] | None) -> Any:
+        import numpy as np
+        import torch
+
+        found = tensor.detach() if box is None else tensor.detach()[box]
+        found = found.resolve_conj().resolve_neg().contiguous().cpu()
+        dtype = _dtype(tensor)
+        if dtype in _SHARED:
+            return np.array(found.numpy())
+        bits = found.view(getattr(torch, f"int{8 * found.element_size()}")).numpy()
+        return np.array(bits).view(dtypes.to_numpy(dtype))
+
+    return read
 
 
 def _as_tensor(array: Any, dtype: Any) -> Any:
