@@ -190,7 +190,7 @@ def _facts(source: ReportedSource) -> str:
         plural(source.numbers, "number"),
         size_text(source.nbytes),
     )
-    return "".join(f"<span>{text(each)}</span>" for each in known)
+    return " ".join(f"<span>{text(each)}</span>" for each in known)
 
 
 def _sections(report: _Report) -> Iterator[str]:

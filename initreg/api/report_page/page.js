@@ -319,7 +319,7 @@
 
   /** The histogram of an array, and that of A as a line over it. */
   function histogram(values, before) {
-    const [width, height] = [320, 130];
+    const [width, height] = [280, 120];
     const all = [values, before].filter((each) => each && each.histogram.length && each.min !== null);
     const low = Math.min(...all.map((each) => each.min));
     const high = Math.max(...all.map((each) => each.max));
@@ -379,7 +379,7 @@
   function heatMap(map, title, ofWhat) {
     const cellsOf = Uint8Array.from(atob(map.cells), (c) => c.charCodeAt(0));
     const canvas = el("canvas", { width: map.columns, height: map.rows, role: "img", "aria-label": title });
-    const scale = Math.max(Math.min(260 / Math.max(map.columns, map.rows), 24), 1);
+    const scale = Math.max(Math.min(230 / Math.max(map.columns, map.rows), 24), 1);
     canvas.style.width = `${Math.max(map.columns * scale, 6)}px`;
     canvas.style.height = `${Math.max(map.rows * scale, 6)}px`;
     const bar = el("canvas", { width: 100, height: 1, "aria-hidden": "true" });
