@@ -49,6 +49,7 @@ _MOST_OPTIMISED = 500
 
 
 initreg_takes = ("a TF1 session",)
+initreg_opens_objects = True
 
 
 @hookimpl

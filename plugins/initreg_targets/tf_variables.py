@@ -49,6 +49,7 @@ initreg_takes = (
     "a loaded SavedModel",
     "an optimizer",
 )
+initreg_opens_objects = True
 
 
 @hookimpl
