@@ -136,12 +136,8 @@ class OpenFile:
             if isinstance(mode, str) and "a" in mode:
                 return end, end
             file.seek(at)
-        except (
-            AttributeError,
-            TypeError,
-            ValueError,
-            OSError,
-        ):  # a GzipFile cannot seek to its end
+        # A GzipFile cannot seek to its end, and files of libraries have errors of their own.
+        except Exception:
             return None
         return at, end
 
@@ -205,7 +201,8 @@ class OpenFile:
             if at != end:
                 self._file.seek(at)
         except Exception as error:
-            return f"What was written cannot be cut off: {brief(error)}. Call truncate({end})"
+            if self._place() != place:
+                return f"What was written cannot be cut off: {brief(error)}. Call truncate({end})"
         return "The file is as it was"
 
 
