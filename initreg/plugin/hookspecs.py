@@ -35,9 +35,6 @@ A plugin that needs a library names it, with the command that installs it:
 it, never at module level: every format is asked about every file, so claiming must be cheap. Do
 not call initreg at module level either: the plugins are still being loaded then.
 
-A plugin that opens objects as sources, such as models, and never files says so with
-``initreg_opens_objects = True``. ``initreg probe`` then does not list it for a path.
-
 initreg makes every call through pluggy, for one plugin at a time. The wrappers of all plugins
 take part in each call, in the order of their plugins' names. ``tryfirst`` and ``trylast`` change
 that order.

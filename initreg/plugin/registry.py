@@ -152,8 +152,6 @@ class Registry:
         _ = source.head, source.names  # an unreadable file is our error, not each plugin's
         failed: dict[str, str] = {}
         answers = self.calls.ask_each("initreg_claim", failed, checked_claim, source=source)
-        if source.path is not None:
-            answers = {name: c for name, c in answers.items() if not self._opens_objects(name)}
         claims = [(name, claim) for name, claim in answers.items() if claim is not None]
         claims.sort(key=lambda item: (-item[1].confidence, item[0]))
         top = [name for name, claim in claims if claim.confidence == claims[0][1].confidence]
@@ -253,10 +251,6 @@ class Registry:
                 f"no format is called {format!r}; installed are {', '.join(self.formats())}"
             )
         return format, source
-
-    def _opens_objects(self, name: str) -> bool:
-        """Whether the format opens no files, but objects such as models."""
-        return getattr(self.manager.get_plugin(name), "initreg_opens_objects", False) is True
 
     def _finds_parts(self, name: str) -> bool:
         """Whether the format itself finds the other parts of a set."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions, TargetError
 from initreg.format_tools.living import LivingArray
-from initreg.option_spelling import option
+from initreg.option_spelling import either, option
 from initreg_targets.frameworks import KERAS, is_a
 
 ENDINGS = (".weights.h5", ".keras")
@@ -67,8 +67,10 @@ def _model_of(arrays: Saved, label: str) -> Any:
     if len(found) != 1 or strangers:
         raise InitregError(
             f"{label}: Keras's own files store weights by the model's layers, so only the model "
-            "can write them: initreg.save(path, model), model.save_weights(path) or "
-            "model.save(path). " + _OTHERS
+            "can write them: "
+            + either("initreg.save(path, model)", "initreg convert module:model PATH")
+            + ", model.save_weights(path) or model.save(path). "
+            + _OTHERS
         )
     (model,) = found.values()
     whole = [len(each.stored.owner.values()) for each in arrays.values()]  # type: ignore[arg-type]

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 initreg_takes = ("a Keras model or layer",)
 initreg_endings = (".weights.h5", ".keras")
-initreg_opens_objects = True
 # What is not state of the model itself.
 _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer")
 

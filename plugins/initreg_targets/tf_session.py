@@ -49,7 +49,6 @@ _MOST_OPTIMISED = 500
 
 
 initreg_takes = ("a TF1 session",)
-initreg_opens_objects = True
 
 
 @hookimpl

@@ -49,7 +49,6 @@ initreg_takes = (
     "a loaded SavedModel",
     "an optimizer",
 )
-initreg_opens_objects = True
 
 
 @hookimpl

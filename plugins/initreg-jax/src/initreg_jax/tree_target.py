@@ -25,7 +25,6 @@ from initreg import (
 from initreg.format_tools.living import LivingArray, LivingArrays
 
 initreg_takes = "an initreg_jax.Tree, which holds a pytree of JAX"
-initreg_opens_objects = True
 
 _NUMBERS = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}
 _BOXED = "value"  # where flax.nnx has the array of a variable

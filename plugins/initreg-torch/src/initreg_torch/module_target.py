@@ -25,7 +25,6 @@ from initreg import (
 from initreg.format_tools.living import LivingArray, LivingArrays
 
 initreg_takes = "a torch.nn.Module"
-initreg_opens_objects = True
 
 # Wrappers that put their module under a name of their own, which checkpoints of it may lack.
 _WRAPPERS = {
