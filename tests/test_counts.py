@@ -20,20 +20,22 @@ finally:
 # compares two dicts. `python tests/benchmarks/counting.py` prints them. If a change is worth more,
 # put what it prints here. A count that is half as large belongs here, too.
 LIMITS = {
-    "plan a dict": 40,
-    "plan a dict, half of the names": 32,
-    "plan a dict, no name, with hints": 260,
-    "init a dict": 72,
-    "open .safetensors": 20,
-    "init from .safetensors": 74,
-    "open .npz": 60,
-    "init from .npz": 117,
-    "open .ckpt": 33,
-    "init from .ckpt": 90,
-    "open .h5": 148,
-    "init from .h5": 202,
+    "plan a dict": 43,
+    "plan a dict, half of the names": 35,
+    "plan a dict, no name, with hints": 266,
+    "init a dict": 77,
+    "open .safetensors": 21,
+    "init from .safetensors": 79,
+    "open .npz": 61,
+    "init from .npz": 121,
+    "open .ckpt": 35,
+    "init from .ckpt": 94,
+    "open .h5": 149,
+    "init from .h5": 207,
 }
-MORE = 1.35  # times as many are an error. Versions of Python differ by a fifth
+MORE = (
+    1.4  # times as many are an error. The counts are of Python 3.11; 3.12 executes a quarter more
+)
 
 
 @pytest.fixture(scope="module")

@@ -162,8 +162,8 @@ def test_ls_options(tmp_path, capsys):
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
-    """`initreg ls big.npz | head -1` prints its line and nothing on stderr. The exit code is that of
-    a program that SIGPIPE ends."""
+    """`initreg ls big.npz | head -1` prints its line and nothing on stderr. The exit code is
+    that of a program that SIGPIPE ends."""
     np.savez(tmp_path / "m.npz", **{f"x{i}" * 20: np.zeros(1) for i in range(3000)})
     command = f"{sys.executable} -m initreg ls {tmp_path}/m.npz | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
