@@ -62,7 +62,8 @@ kills: $(VENV)/.installed-test
 sweep: $(VENV)/.installed-test
 	@$(BIN)/python $(PYTEST) -m sweep $(ARGS)
 
-# All architectures of keras.applications, written by each version of Keras and restored into both.
+# All architectures of keras.applications, written by each version of Keras and restored into both,
+# and a model of 6 GB in shards (INITREG_SHARDS_GB=12 takes 12 GB of memory, and of the disk).
 heavy: $(VENV)/.installed-test
 	@$(BIN)/python $(PYTEST) -m heavy $(ARGS)
 

@@ -28,7 +28,8 @@ from initreg.storage.stores import StoreError, Transient
 
 CONNECT, SILENCE, TOTAL = 15.0, 60.0, 300.0  # seconds
 _NEXT_ADDRESS = 2.0  # seconds after which the next address of a host is tried, if it has several
-_BUFFER = 1 << 16  # bytes that are received at once, if no memory waits for them
+_HEAD = 1 << 14  # bytes that are received at once, if no memory waits for them
+_BUFFER = 1 << 16  # bytes of an answer that nobody wants, which are taken to keep the connection
 _MOST_REDIRECTS = 10
 _MOST_IDLE = 64  # connections
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -357,12 +358,12 @@ class _Connection:
             end = self._buffer.find(b"\n", self._at) + 1
             if end or len(self._buffer) - self._at >= limit:
                 break
-            into = bytearray(_BUFFER)
+            into = bytearray(_HEAD)
             count = self._receive(memoryview(into))
             if not count:
                 end = len(self._buffer)
                 break
-            self._buffer = self._buffer[self._at :] + bytes(memoryview(into)[:count])
+            self._buffer = self._buffer[self._at :] + into[:count]
             self._at = 0
         start = self._at
         self._at = min(end or len(self._buffer), start + limit)

@@ -36,8 +36,9 @@ _MOST_AHEAD = 1 << 18  # bytes that a read takes ahead, when it goes on where th
 _SPARE = 1 << 18  # bytes between ranges that are read with them in all, or this many times more
 _TIMES_SPARE = 4  # than the ranges themselves have
 # What a small request costs, in bytes of a large one: what a link of 1 Gbit/s sends in the time
-# that one of many takes, 64 at once, with a delay of 30 ms. tests/benchmarks/small_requests.py
-# measured 0.68 ms, which are 83 KiB. With a delay of 10 ms it is 50 KiB, and with one of 100 ms 211 KiB.
+# that one of many takes, 64 at once, with a delay of 30 ms. Measured by small_requests.py of
+# tests/benchmarks: 0.68 ms, which are 83 KiB. With a delay of 10 ms they are 50 KiB, and with one
+# of 100 ms 211 KiB.
 _REQUEST = 5 << 14
 _GAP = _REQUEST  # bytes between two ranges that are read with them, rather than by two requests
 _SMALL_AT_ONCE = 4  # times as many small requests at once as large ones

@@ -26,21 +26,23 @@ TITLE = "Remote files"
 NOTE = """\
 Files of a web server on loopback, in a process of its own, which waits 30 ms before each answer.
 Ours is `initreg.load(URL)`. The peer is `fsspec.open(URL)` with the library of the format:
-`np.load`, `h5py.File`, `safetensors.numpy.load`. Of a file of a few megabytes, fsspec reads all
-with one or two requests. For a checkpoint the peer copies the files with fsspec, and reads them
-with `tf.train.load_checkpoint`. For one large file it is obstore, if it is installed: 16 threads
-ask for 4 MiB each, and it gives bytes, not arrays. The server shares the cores with both sides.
-`make bench SUBJECTS=remote` measures them alone.
+`np.load`, `h5py.File`, `safetensors.numpy.load`. fsspec reads blocks of 5 MB, so that it reads a
+file of a few megabytes with one or two requests, and a safetensors file of any size with one. For
+a checkpoint the peer copies the files with fsspec, and reads them with `tf.train.load_checkpoint`.
+For one large file it is obstore, if it is installed: 16 threads ask for 4 MiB each, and it gives
+bytes, not arrays. The server shares the cores with both sides. `make bench SUBJECTS=remote`
+measures them alone.
 """
 _LATENCY = 0.03  # seconds
 _LARGE = 25  # arrays of 16 MiB
-_SMALL = 4000  # arrays of 1 KiB
+_SMALL = 4000  # arrays
+_SIDES = (16, 64, 128)  # of 1, 16 and 64 KiB each
 _PIECE = 4 << 20
 
 
-def small(count: int) -> dict[str, np.ndarray[Any, Any]]:
+def small(count: int, side: int) -> dict[str, np.ndarray[Any, Any]]:
     rng = np.random.default_rng(0)
-    return {f"layer_{i}/w": rng.normal(size=(16, 16)).astype("f4") for i in range(count)}
+    return {f"layer_{i}/w": rng.normal(size=(side, side)).astype("f4") for i in range(count)}
 
 
 def large(count: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -150,21 +152,27 @@ def rows(folder: Path, url: str, quick: bool) -> Iterator[Row]:
     yield row
     (folder / "large.safetensors").unlink()
 
-    arrays = small(400 if quick else _SMALL)
-    kinds: list[tuple[str, dict[str, Any], Read]] = [
+    kinds: list[tuple[str, dict[str, Any], Read | None]] = [
         ("m.npz", {}, npz),
         ("packed.npz", {"compress": True}, npz),
         ("m.h5", {}, h5),
         ("m.safetensors", {}, from_bytes),
+        ("m.ckpt", {}, None),
     ]
-    for name, options, read in kinds:
-        initreg.save(folder / name, arrays, **options)
-        yield beside(url + name, folder / name, arrays, read, times)
-    initreg.save(folder / "m.ckpt", arrays)
-    yield beside(f"{url}m.ckpt", folder / "m.ckpt.data-00000-of-00001", arrays, None, times)
+    for side in _SIDES[: 1 if quick else None]:
+        arrays = small(400 if quick else _SMALL, side)
+        for name, options, read in kinds:
+            # h5py takes a minute for the larger ones, each time.
+            turns = 1 if side > _SIDES[0] and read is h5 else times
+            if side == _SIDES[-1] and read is h5:
+                continue
+            initreg.save(folder / name, arrays, **options)
+            yield beside(url + name, folder, arrays, read, turns)
+            for file in folder.iterdir():
+                file.unlink()
 
 
-def beside(url: str, file: Path, arrays: dict[str, Any], read: Read | None, times: int) -> Row:
+def beside(url: str, folder: Path, arrays: dict[str, Any], read: Read | None, times: int) -> Row:
     """One format of small arrays. Both sides have to give the right values."""
 
     def theirs() -> dict[str, Any]:
@@ -173,12 +181,14 @@ def beside(url: str, file: Path, arrays: dict[str, Any], read: Read | None, time
     for found in (initreg.load(url), theirs()):
         assert found.keys() == arrays.keys()
         assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+    del found
     peer = "fsspec + tf.train.load_checkpoint" if read is None else "fsspec.open + the library"
-    what = f"small arrays, {url.rpartition('/')[2]}"
+    each = next(iter(arrays.values())).nbytes >> 10
+    what = f"arrays of {each} KiB, {url.rpartition('/')[2]}"
     row = compare(
         what, len(arrays), lambda: initreg.load(url), peer, theirs, times=times, goal_ratio=1 / 3
     )
-    row.megabytes = file.stat().st_size / 1e6
+    row.megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     return row
 
 
