@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats bridge remote pages docs lint format stubs schema layers bench fuzz beside oldest audit clean
+.PHONY: help demo test quick kills sweep heavy formats bridge remote pages docs lint format stubs schema layers bench compare fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
@@ -35,6 +35,8 @@ help: ## list these commands
 	@echo "make bench   run the benchmarks and write docs/benchmarks.md, on Linux"
 	@echo "             (QUICK=1 runs fewer and only prints, SUBJECTS=saving runs one section;"
 	@echo "             SUBJECTS=pytorch needs torch, which 'make bridge' installs)"
+	@echo "make compare BASE=main~10"
+	@echo "             compare this checkout with another commit, in ten minutes (MINUTES=2 for less)"
 	@echo "make fuzz    try mutated weight files, on Linux"
 	@echo "             (SECONDS=20 for each kind, or INPUTS=1000 for each kind; SEEDS='npz h5' selects kinds)"
 	@echo "make beside  run the tests of the installed Keras with initreg beside each load, for an hour"
@@ -116,6 +118,10 @@ schema: $(VENV)/.installed-lint
 
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick) $(SUBJECTS)
+
+BASE ?= main
+compare: $(VENV)/.installed-test
+	@$(BIN)/python tests/benchmarks/comparing.py $(BASE) $(MINUTES)
 
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python tests/fuzz/run.py --keep $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) $(SEEDS)

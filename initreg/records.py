@@ -98,6 +98,12 @@ def replace(given: T, **changes: Any) -> T:
     return type(given)(**values)
 
 
+def defaults_of(cls: type) -> dict[str, Any]:
+    """The defaults of the fields of a record, by name. No field has a factory."""
+    of: _Fields = cls.__record__  # type: ignore[attr-defined]
+    return dict(of.defaults)
+
+
 class _Fields:
     """The fields of a record.
 

@@ -16,11 +16,12 @@ from typing import Any
 from initreg.api.opening import load
 from initreg.api.opening import open as open_source
 from initreg.api.resuming import names_of, run_folder
-from initreg.api.saving import save, saver_for
+from initreg.api.saving import path_text, save, saver_for
 from initreg.errors import SourceNotFound, UnknownFormat, UnreadableFile
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import checkpoints
 from initreg.storage import small_files
+from initreg.storage.destinations import destination_of
 from initreg.storage.locating import is_remote
 
 __all__ = [
@@ -52,22 +53,24 @@ def save_checkpoint_vars(dic: Mapping[str, Any], path: str | os.PathLike[str]) -
 
     Args:
         dic: the arrays by name.
-        path: one that ends in ``.npz`` is written compressed. Any other ending that
-            :func:`initreg.save` knows is written in its format. Everything else is the prefix of a
-            TF checkpoint.
+        path: a path, a URL or an open file. One that ends in ``.npz`` is written compressed. Any
+            other ending that :func:`initreg.save` knows is written in its format. Everything else
+            is the prefix of a TF checkpoint.
 
     Raises:
         UnknownFormat: the path ends in ``.npy``, which holds only one array.
         InitregError: what :func:`initreg.save` raises.
     """
-    ending = Path(path).suffix.lower()
+    opened = destination_of(path)
+    text = path_text(path) if opened is None else opened.name
+    ending = Path(text).suffix.lower()
     if ending == ".npy":
-        raise UnknownFormat(
-            f"{os.fspath(path)}: one .npy holds one array, not arrays by name. End it in .npz"
-        )
+        raise UnknownFormat(f"{text}: one .npy holds one array, not arrays by name. End it in .npz")
     try:
         format = saver_for(path)
     except UnknownFormat:
+        if opened is not None:  # which takes one file, and a checkpoint has several
+            raise
         format = saver_for(_CHECKPOINT)
     save(path, dic, format=format, compress=ending == _PACKED)
 

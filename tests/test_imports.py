@@ -44,7 +44,10 @@ GROUND_FLOOR = {
     "state_specs": {"records"},
     "specs": {"dtypes", "records", "state_specs"},
     "tables": set[str](),
-    "wording": {"dtypes", "errors", "folding", "names", "option_spelling", "records", "specs"},
+    "wording": {
+        *("dtypes", "errors", "folding", "names", "option_spelling", "records", "specs"),
+        "store_paths",
+    },
     "markup": {"errors", "wording"},
     "plugin.claim": {"records"},
     "plugin.source": {

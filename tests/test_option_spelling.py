@@ -341,7 +341,7 @@ def test_help_without_docstrings(files: Path) -> None:
     command = [sys.executable, "-OO", "-m", "initreg"]
     top = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
     for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[-1]
+        name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
         assert f" {name} " in top
         found = subprocess.run(
             [*command, name, "--help"], capture_output=True, text=True, check=True

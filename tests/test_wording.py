@@ -129,3 +129,11 @@ def test_code_of_what_others_have_made(value, code):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         eval(code)
+
+
+def test_names_that_are_sorted_are_in_natural_order():
+    """Below one note, a/2 comes before a/10 if the names were sorted. Any other order is kept."""
+    entries = [(name, "(2,)") for name in ("a/1/x", "a/10/y", "a/2/z")]
+    assert wording.names_text(entries) == ["a/1/x  (2,)", "a/2/z  (2,)", "a/10/y  (2,)"]
+    entries = [(name, "(2,)") for name in ("b/w", "a/10/y", "a/2/z")]
+    assert wording.names_text(entries) == ["b/w  (2,)", "a/10/y  (2,)", "a/2/z  (2,)"]

@@ -28,6 +28,7 @@ from initreg.plan.rows import RESTORED, Kind, Policy
 from initreg.plugin.installed import default_registry
 from initreg.plugin.training import inference
 from initreg.storage import small_files
+from initreg.storage.paths import real
 from initreg.wording import printable
 
 _PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}
@@ -57,7 +58,23 @@ def open_sources(sources: Sequence[Any], like: Link, stack: ExitStack) -> list[A
                 "one of a chain with " + _WHOLE
             )
         links += found
-    return open_chain(links, stack)  # together, for rules that only one of them needs
+    maps = open_chain(links, stack)  # together, for rules that only one of them needs
+    _refuse_twice(maps)
+    return maps
+
+
+def _refuse_twice(maps: Sequence[ArrayMap]) -> None:
+    """Raise InitregError if two paths open the same files, as two parts of one set do: that would
+    count twice."""
+    seen: dict[frozenset[Any], str] = {}
+    for each in maps:
+        files = frozenset(map(real, each.files))
+        other = seen.setdefault(files, each.label) if files else each.label
+        if other != each.label:
+            raise InitregError(
+                f"{other} and {each.label}: both are the same source, which would count twice. "
+                "Give it once, and by one of its paths"
+            )
 
 
 def arrays_of(

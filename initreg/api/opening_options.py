@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from typing import Any, TypedDict, TypeVar
 
 from initreg.arrays.array_map import ArrayMap
@@ -14,7 +13,7 @@ from initreg.option_spelling import option
 from initreg.plugin.hookspecs import OpenOptions
 from initreg.plugin.installed import default_registry
 from initreg.plugin.source import Source
-from initreg.records import record
+from initreg.records import defaults_of, record
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.locating import takes_options
 
@@ -66,9 +65,7 @@ def spelt_out(allowed: type[Any]) -> Callable[[F], F]:
     Args:
         allowed: the TypedDict.
     """
-    defaults = {"format": None, "storage_options": None} | {
-        each.name: each.default for each in fields(OpenOptions)
-    }
+    defaults = {"format": None, "storage_options": None} | defaults_of(OpenOptions)
     defaults |= {n: each.default for n, each in inspect.signature(Rules.of).parameters.items()}
 
     def decorate(function: F) -> F:
@@ -129,10 +126,10 @@ class Opening:
     def typed(self) -> dict[str, Any]:
         """The options that are not at their defaults, as keywords, for the code of a hint."""
         found: dict[str, Any] = {} if self.format is None else {"format": self.format}
-        for each in fields(OpenOptions):
-            value = getattr(self.options, each.name)
-            if value != each.default:
-                found[each.name] = value
+        for name, default in defaults_of(OpenOptions).items():
+            value = getattr(self.options, name)
+            if value != default:
+                found[name] = value
         if self.storage_options is not None:
             found["storage_options"] = _Secret()
         return found

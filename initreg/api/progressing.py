@@ -10,7 +10,6 @@ from typing import Any
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.saved import Progress
 from initreg.errors import InitregError
-from initreg.option_spelling import option
 
 _DELAY = 0.5  # seconds before a bar is shown, so that quick work shows none
 
@@ -30,8 +29,8 @@ def shown(progress: Progress | bool | None) -> Iterator[Progress | None]:
     elif progress is not True:
         if not callable(progress):
             raise InitregError(
-                option("progress", python="progress")
-                + ": give a function of the bytes that are done and of all bytes, or True"
+                "progress: give a function of the bytes that are done and of all bytes, or True. "
+                f"This is of type {type(progress).__name__}"
             )
         yield progress
     elif (kind := _bar()) is None:

@@ -65,6 +65,7 @@ def page(
         script=script,
         header="\n".join(_header(report)),
         sections="\n".join(_sections(report)),
+        metadata="\n".join(_metadata_sections(report)),
         table=_table(report),
         data=script_text(_data(report)),
     )
@@ -189,7 +190,7 @@ def _facts(source: ReportedSource) -> str:
         plural(source.numbers, "number"),
         size_text(source.nbytes),
     )
-    return "".join(f"<span>{text(each)}</span>" for each in known)
+    return " ".join(f"<span>{text(each)}</span>" for each in known)
 
 
 def _sections(report: _Report) -> Iterator[str]:
@@ -197,7 +198,10 @@ def _sections(report: _Report) -> Iterator[str]:
         yield _section("plan", "Plan", _plan(report.plan))
     if report.diff is not None and not report.diff.is_same:
         yield _section("differences", "Differences", _differences(report.diff))
-    for letter, source in zip(("A", "B"), report.sources, strict=False):
+
+
+def _metadata_sections(report: _Report) -> Iterator[str]:
+    for letter, source in zip("AB", report.sources, strict=False):
         if source.metadata:
             of = f" of {letter}" if len(report.sources) > 1 else ""
             yield _section(f"metadata{letter}", f"Metadata{of}", _metadata(source.metadata))
@@ -282,4 +286,8 @@ def _figures(values: Statistics | None) -> tuple[str, ...]:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    """A figure of three digits, as the script writes it: 2000 rather than 2e+03."""
+    if value is None:
+        return ""
+    short = float(f"{value:.3g}")
+    return f"{short:.6g}" if short == 0 or 1e-4 <= abs(short) < 1e6 else f"{value:.3g}"

@@ -17,6 +17,7 @@ from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.opening_options import Opening, SourceOptions, spelt_out, split, switch
 from initreg.api.progressing import shown
 from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.metadata import checked, joined
 from initreg.arrays.saved import Progress, Saved
 from initreg.errors import (
@@ -75,7 +76,8 @@ def save(
         format: the name of the format. By default the extension of the path decides, or that of
             the open file's name:
             ``.npz``, ``.safetensors``, ``.h5``, or ``.ckpt`` for a TensorFlow checkpoint with the
-            files ``path.index`` and ``path.data-...``.
+            files ``path.index`` and ``path.data-...``. A Keras model can also be saved as
+            ``.weights.h5`` or ``.keras``, which Keras itself loads.
         compress: compress the arrays. For npz and HDF5 only.
         shard_size: the largest size of one file, as a number of bytes or as ``"5GB"``. For
             safetensors only.
@@ -200,7 +202,9 @@ def convert(
         _refuse_unreadable(arrays, text)
         if switch(dry_run, "dry_run"):
             is_elsewhere = opened is not None or is_remote(path)
-            rehearsal = Rehearsal(text, is_elsewhere)
+            if opened is not None:
+                opened.check()
+            rehearsal = Rehearsal(text, is_elsewhere, opened is not None)
             with suppress(Enough):
                 default_registry().save(name, arrays, rehearsal, saving)
             return cast("Path", path) if is_elsewhere else rehearsal.result
@@ -326,6 +330,20 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
     if digests is None:
         return
     files = {name: digest_of_file(file) for name, file in output.files.items()}
+    if not digests and arrays:
+        # The format did not write these arrays itself, and may call them otherwise.
+        with Opening().open(next(iter(output.files.values()))) as written:
+            described = _described(written, digests)
+    else:
+        described = _described(arrays, digests)
+    found = Manifest(files, described)
+    output.file_after(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
+
+
+def _described(
+    arrays: Mapping[str, LazyArray], digests: Mapping[str, str]
+) -> dict[str, ArrayDigest]:
+    """The digests of arrays, which are read if that was not done while they were saved."""
     described = {}
     for name, array in arrays.items():
         digest = digests.get(name)
@@ -333,8 +351,7 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
             values = array if array.spec.opaque is None else array.as_bytes()
             digest = digest_of_array(values.read())
         described[name] = ArrayDigest(array.shape, array.spec.dtype, digest)
-    found = Manifest(files, described)
-    output.file_after(f"{real}{ENDING}").write_text(found.to_text(), "utf-8")
+    return described
 
 
 def path_text(path: Any) -> str:
@@ -357,8 +374,8 @@ def saver_for(path: Any) -> str:
     fitting = [ending for ending in endings if name.endswith(ending)]
     if not fitting and opened is not None:
         raise UnknownFormat(
-            f"{opened.label}: its name does not say in which format to save. Name the format, with "
-            f"format= of save or to= of convert: {', '.join(sorted(set(endings.values())))}"
+            f"{opened.label}: its name does not say in which format to save. Name the format: "
+            f"{', '.join(sorted(set(endings.values())))}"
         )
     if not fitting:
         raise UnknownFormat(

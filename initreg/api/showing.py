@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from initreg.api.chain import Link, flatten, merged, open_chain
 from initreg.api.indexed_names import IndexedName, find
-from initreg.api.opening import open as open_source
-from initreg.api.opening_options import SourceOptions, spelt_out
-from initreg.arrays.array_map import ArrayMap
+from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.arrays.excerpts import read_axes, read_corners
+from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.value_texts import csv_pieces, json_pieces, plain_values
 from initreg.dtypes import STRING, is_number
 from initreg.errors import InitregError, UnknownFormat
 from initreg.option_spelling import either, option
+from initreg.rules.keywords import Rules
+from initreg.store_paths import FilePath
 from initreg.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class ShownArray:
                     f"{self.name!r}: {plural(threshold, 'value')} are too many for a text. Give an "
                     "index, or write them, as in " + either("pieces('csv')", "--to csv")
                 )
+        if not self.shape and self.dtype != STRING:
+            return str(self._printed)  # "2.0", where the other would say "2."
         found: str = np.array2string(self._printed, max_line_width=width, threshold=threshold)
         return found
 
@@ -179,7 +183,8 @@ def show(source: Any, *names: str, all: bool = False, **options: Unpack[SourceOp
     packed as a whole is read as a whole.
 
     Args:
-        source: a path, a mapping of names to arrays, or an object that a format claims.
+        source: anything that :class:`initreg.SmartInit` takes. In a chain the last array of a name
+            counts.
         names: names of arrays, or globs, which may end in an index of integers, slices and one
             ``...``: ``"encoder/kernel[2:4, ..., ::-1]"``.
         all: whether all values are read and printed.
@@ -198,20 +203,31 @@ def show(source: Any, *names: str, all: bool = False, **options: Unpack[SourceOp
     [0.25 0.5 ]
     """
     with showing(source, names, all, **options) as found:
-        return Shown(found.opened.label, tuple(found))
+        return Shown(found.label, tuple(found))
 
 
 class Showing:
     """What :func:`show` reads, one array after the other, so that one is in memory at a time.
 
     Args:
-        opened: the arrays.
+        label: what messages call the source.
+        files: the files that it is in.
+        arrays: its arrays.
         meant: those that are shown.
         all: whether all values are read.
     """
 
-    def __init__(self, opened: ArrayMap, meant: Sequence[IndexedName], all: bool) -> None:
-        self.opened = opened
+    def __init__(
+        self,
+        label: str,
+        files: Sequence[FilePath],
+        arrays: Mapping[str, LazyArray],
+        meant: Sequence[IndexedName],
+        all: bool,
+    ) -> None:
+        self.label = label
+        self.files = files
+        self._arrays = arrays
         self._meant = meant
         self._all = all
 
@@ -221,12 +237,12 @@ class Showing:
     def headings(self) -> list[str]:
         """The name, the shape and the dtype of each array."""
         return [
-            _heading(each.name + each.index, each.shape, self.opened[each.name].spec.dtype)
+            _heading(each.name + each.index, each.shape, self._arrays[each.name].spec.dtype)
             for each in self._meant
         ]
 
     def __iter__(self) -> Iterator[ShownArray]:
-        return (_shown(self.opened, each, self._all) for each in self._meant)
+        return (_shown(self._arrays[each.name], each, self._all) for each in self._meant)
 
 
 @contextmanager
@@ -234,30 +250,34 @@ def showing(source: Any, names: tuple[str, ...], all: bool, **options: Any) -> I
     """What is to be shown, in an open source. It does what :func:`show` says."""
     if not names or not set(map(type, names)) <= {str}:
         raise InitregError("show: give the names of arrays as text. `initreg ls` lists them")
-    with open_source(source, **options) as opened:
-        meant = [each for name in names for each in find(name, opened, opened.label)]
+    opening, rules = split(options, "show")
+    like = Link(None, opening, (Rules.of(**rules),))
+    with ExitStack() as stack:
+        maps = open_chain(flatten(source, like), stack)
+        label, arrays = " + ".join(each.label for each in maps), merged(maps)
+        meant = [each for name in names for each in find(name, arrays, label)]
         for each in meant:
-            _check(opened, each)
-        yield Showing(opened, meant, all)
+            _check(arrays[each.name], label)
+        yield Showing(label, [file for each in maps for file in each.files], arrays, meant, all)
 
 
-def _check(opened: ArrayMap, meant: IndexedName) -> None:
-    spec = opened[meant.name].spec
+def _check(array: LazyArray, label: str) -> None:
+    """Raise InitregError if the values of an array cannot be read."""
+    spec = array.spec
     if spec.unreadable:
-        raise InitregError(f"{opened.label}: array {meant.name!r}: " + spec.unreadable)
+        raise InitregError(f"{label}: array {spec.name!r}: " + spec.unreadable)
     if spec.opaque is not None:
         raise InitregError(
-            f"{opened.label}: array {meant.name!r} is of {spec.dtype}, which numpy does not have, "
-            "so that its values cannot be shown"
+            f"{label}: array {spec.name!r} is of {spec.dtype}, which numpy does not have, so that "
+            "its values cannot be shown"
         )
 
 
-def _shown(opened: ArrayMap, meant: IndexedName, all: bool) -> ShownArray:
+def _shown(array: LazyArray, meant: IndexedName, all: bool) -> ShownArray:
     import math
 
     import numpy as np
 
-    array = opened[meant.name]
     count = math.prod(meant.shape)
     settings = np.get_printoptions()
     is_short = not all and count > settings["threshold"]

@@ -204,12 +204,7 @@ class _Sums:
             self._is_equal &= not differing
             return
         if mine.dtype == theirs.dtype and np.array_equal(_bits(mine), _bits(theirs)):
-            if mine.dtype.kind in "fc" and mine.dtype.itemsize >= 4:
-                square = float(np.vdot(mine, mine).real)
-            else:
-                with np.errstate(invalid="ignore"):  # of a NaN that signals
-                    wide = mine.astype(np.float64)
-                square = float(np.vdot(wide, wide))
+            square = _square(mine)
             self._dot += square
             self._mine += square
             self._theirs += square
@@ -275,6 +270,21 @@ class _Sums:
             self._is_equal,
             (math.sqrt(self._mine), math.sqrt(self._theirs), math.sqrt(self._distance)),
         )
+
+
+def _square(array: Array) -> float:
+    """The sum of the squares of the values that are finite."""
+    import numpy as np
+
+    if array.dtype.kind in "fc" and array.dtype.itemsize >= 4:
+        square = float(np.vdot(array, array).real)
+        if math.isfinite(square):
+            return square
+    kind = np.complex128 if array.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):  # of a NaN that signals, or of squares that are too large
+        wide = np.atleast_1d(array).astype(kind)
+        wide = wide[np.isfinite(wide)]
+        return float(np.vdot(wide, wide).real)
 
 
 def _bits(array: Array) -> Array:

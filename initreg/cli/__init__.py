@@ -20,7 +20,7 @@ from initreg.cli.added_verbs import added_verbs, guarded, show_faults
 from initreg.cli.flags import message
 from initreg.cli.parser import Parser
 from initreg.cli.printing import OutputFailed, show_json, write
-from initreg.cli.quiet import hide_banners
+from initreg.cli.quiet import LEVEL, hide_banners
 from initreg.cli.verbs import (
     completion,
     convert,
@@ -107,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _hold_standard_files()
     if arguments is None:
+        os.environ.setdefault(LEVEL, "2")
         hide_banners()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -38,16 +37,15 @@ def write_paged(text: str, use_pager: bool = True) -> None:
     except OSError:  # there is no shell
         write(text)
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pager's while it runs
-    try:
-        assert pager.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # its reader has seen enough
-            pager.stdin.write((text + "\n").encode(encoding, "backslashreplace"))
-        with contextlib.suppress(BrokenPipeError):
-            pager.stdin.close()
-        code = pager.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert pager.stdin is not None
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # its reader has seen enough
+        pager.stdin.write((text + "\n").encode(encoding, "backslashreplace"))
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        pager.stdin.close()
+    code = None
+    while code is None:
+        with contextlib.suppress(KeyboardInterrupt):  # which is the pager's while it runs
+            code = pager.wait()
     if code in (126, 127):  # the shell has not found it, and nothing was shown
         write(text)
 

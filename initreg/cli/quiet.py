@@ -59,9 +59,11 @@ class _Watch:
 
 
 def hide_banners() -> None:
-    """Hide TensorFlow's banners in this process, unless the user asks for all of its log."""
-    wanted = os.environ.setdefault(LEVEL, "2")
-    if wanted != "0":
+    """Hide TensorFlow's banners in this process, unless the user asks for all of its log.
+
+    The caller sets :data:`LEVEL` to 2 if it is not set.
+    """
+    if os.environ.get(LEVEL) != "0":
         sys.meta_path.insert(0, _Watch())
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -30,6 +30,7 @@ _ALL = {
 _DESCRIPTIONS = {
     "format": "Lets initreg read and write {ending} files",
     "target": "Lets initreg restore weights into models of {name}",
+    "verb": "Adds the verb {name} to the command line of initreg",
 }
 KINDS = tuple(_DESCRIPTIONS)
 _LONGEST = 40  # letters of a name, so that module and folder names stay short
@@ -41,7 +42,7 @@ class NewPlugin:
     """A plugin that was made.
 
     Attributes:
-        kind: ``"format"`` or ``"target"``.
+        kind: ``"format"``, ``"target"`` or ``"verb"``.
         name: the name of its entry point, by which initreg and its users call it.
         folder: where it is.
         distribution: what ``pip install`` calls it.
@@ -67,14 +68,20 @@ class NewPlugin:
         }
 
 
-def new_plugin(name: str, kind: str = "format", inside: str | os.PathLike[str] = ".") -> NewPlugin:
+def new_plugin(
+    name: str,
+    kind: str = "format",
+    inside: str | os.PathLike[str] = ".",
+    own_verbs: Collection[str] = (),
+) -> NewPlugin:
     """Make the folder ``initreg-NAME`` with a plugin that works. It is made whole, or not at all.
 
     Args:
         name: what the plugin is called: lower-case letters and digits, in words that hyphens
             separate.
-        kind: ``"format"`` or ``"target"``.
+        kind: ``"format"``, ``"target"`` or ``"verb"``.
         inside: the folder in which the new one is made.
+        own_verbs: initreg's own verbs, whose names no plugin can have.
 
     Raises:
         InitregError: the name cannot be used, or the folder exists.
@@ -90,6 +97,8 @@ def new_plugin(name: str, kind: str = "format", inside: str | os.PathLike[str] =
         tuple(path.format(**words) for path in _ALL),
     )
     _refuse_taken(made, words["ending"])
+    if kind == "verb":
+        _refuse_verb(name, own_verbs)
     if os.path.lexists(made.folder):
         raise InitregError(
             f"{made.folder}: it exists, and nothing is replaced. Choose another name, or remove it"
@@ -180,6 +189,17 @@ def _refuse_taken(made: NewPlugin, ending: str) -> None:
             f"{ending} is an ending of the format {owner!r}, and would be the one of this. Choose "
             "another name"
         )
+
+
+def _refuse_verb(name: str, own_verbs: Collection[str]) -> None:
+    """Raise an InitregError if there is such a verb already."""
+    from initreg.plugin.installed import default_registry
+    from initreg.plugin.verbs import plugin_verbs
+
+    added = plugin_verbs(default_registry(), own_verbs)
+    if name in {*own_verbs, *added.verbs, *added.clashes}:
+        whose = "of a plugin" if name not in own_verbs else "of initreg"
+        raise InitregError(f"{name!r} is a verb {whose} already. Choose another name")
 
 
 def _texts(kind: str, words: Mapping[str, str]) -> Iterator[str]:

@@ -36,7 +36,7 @@ class LivingArray:
         identity: what no other variable has. If a target has the same among its ``identities``,
             all arrays are read before the first is written.
         together: what reads several of them in one go, or None.
-        of: anything that it needs for that.
+        of: anything that the plugin itself needs, for that or for saving.
 
     >>> LivingArray(spec, (2, 3), lambda box: tensor[box].numpy().copy())  # doctest: +SKIP
     """

@@ -32,6 +32,7 @@ _OTHERS = re.compile(
     r"|boft_|glora|dora_scale$|diff(_b)?$|original_module\.)"
 )
 _PREFIX = "base_model.model."
+_MOST = 2**53  # of the numbers in a configuration
 _QUANTIFIERS = 3  # in a pattern of a configuration
 _WEIGHTS = re.compile(r"[./](weight|kernel|embeddings?)$")
 # What kohya's scripts call the parts of a pipeline, and what diffusers calls their folders.
@@ -302,7 +303,10 @@ def parse_config(text: str, label: str) -> Config:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a float can hold. JSON has integers of any length."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -_MOST < value < _MOST  # NaN is not
 
 
 def refuse_unknown(adapter: Adapter, label: str) -> None:

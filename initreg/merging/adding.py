@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -139,6 +140,12 @@ class Adding:
         [name] = found
         base = self._base[name]
         up, down = (adapter.arrays[module.arrays[each]] for each in ("up", "down"))
+        for what in ("up", "down", "magnitude", "bias"):
+            own = module.arrays.get(what)
+            if own is not None and not _can_be_added(adapter.arrays[own]):
+                dtype = adapter.arrays[own].spec.dtype
+                self._fault(name, f"{printable(own)} is {dtype}, not floats that can be read")
+                return
         rank = down.shape[0] if down.ndim else 0
         scale = self._scale(adapter, module, rank)
         if isinstance(scale, str):
@@ -209,9 +216,11 @@ class Adding:
         own = module.arrays.get("alpha")
         if own is not None:
             array = adapter.arrays[own]
-            if size_of(array.shape) != 1:
-                return f"its alpha is {shape_text(array.shape)}, not one number"
+            if size_of(array.shape) != 1 or not _is_real(array):
+                return f"its alpha is {shape_text(array.shape)} {array.spec.dtype}, not one number"
             alpha = float(array.read().reshape(-1)[0])
+            if not math.isfinite(alpha):
+                return f"its alpha is {alpha}"
             return (alpha if alpha else rank) / rank
         if self._parameters.alpha is not None:
             return float(self._parameters.alpha) / rank
@@ -274,6 +283,16 @@ class Adding:
             name, Input(array, self._labels[0]), tuple(scaled), array.shape, dtype, self._seen
         )
         return replace(row, kind=MERGED, parts=(base, *parts), note=note), value
+
+
+def _can_be_added(array: LazyArray) -> bool:
+    spec = array.spec
+    return dtypes.is_float(spec.dtype) and not spec.unreadable and spec.opaque is None
+
+
+def _is_real(array: LazyArray) -> bool:
+    dtype = array.spec.dtype
+    return dtypes.is_number(dtype) and not dtypes.is_complex(dtype)
 
 
 def _text(update: Update) -> str:

@@ -206,7 +206,10 @@ def is_target(obj: object) -> bool:
 @functools.lru_cache(256)  # each answer parses the whole description of the distribution
 def distribution(dist: metadata.Distribution | None) -> tuple[str, str]:
     """Its name and version, or two empty strings if there is none."""
-    return ("", "") if dist is None else (dist.name, dist.version)
+    if dist is None:
+        return "", ""
+    described = dist.metadata  # which is parsed each time, and ``dist.name`` asks for it, too
+    return described["Name"], described["Version"]
 
 
 def missing(plugin: object) -> dict[str, str]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from initreg.errors import RuleError
 from initreg.near import near
 from initreg.option_spelling import join, said
-from initreg.rules.options import checked, clauses_of
 from initreg.rules.rename_rules import Renaming, is_pair
 from initreg.rules.rule import Entry, Outcome, Rule
 from initreg.rules.steps import Step
@@ -163,6 +162,8 @@ class Rules:
             SourceNotFound: there is no such rule file.
             InitregError: a rule file cannot be read.
         """
+        from initreg.rules.options import checked  # not for whoever only lists arrays
+
         paths: list[str] = []
         steps: list[Step] = []
         if rules is not None:
@@ -301,6 +302,8 @@ def _restricted(option: str, value: Any, touched: Collection[str]) -> Any:
 
 
 def _touched(option: str, value: Any, touched: Collection[str]) -> bool:
+    from initreg.rules.options import clauses_of
+
     return any(clause in touched for clause in clauses_of(option, value))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from initreg.records import record
-from initreg.rules.changes import Change
 
 if TYPE_CHECKING:
+    from initreg.rules.changes import Change
     from initreg.specs import ArraySpec
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from initreg.errors import RuleError
 from initreg.option_spelling import said, spell_options
 from initreg.records import fresh, record
-from initreg.rules.options import clauses_of, rules_of
 from initreg.rules.rename_rules import is_pair
 from initreg.rules.rule import Outcome, Rule
 from initreg.rules.toml_lines import Path
@@ -41,6 +40,8 @@ class Step:
         Raises:
             RuleError: an option has a value that it cannot have.
         """
+        from initreg.rules.options import rules_of  # not for whoever only lists arrays
+
         for option, value in self.options.items():
             try:
                 made = list(rules_of(option, value))
@@ -60,6 +61,8 @@ class Step:
 
     def _places(self, option: str, value: Any) -> dict[str, str]:
         """What each clause is called: where it is, and how it is typed there."""
+        from initreg.rules.options import clauses_of
+
         return {
             clause: f"{self.where(option, *path)}: {spell_options(clause, spelt)}"
             for path, part in parts_of(option, value)
@@ -68,6 +71,8 @@ class Step:
 
     def told(self, error: RuleError, option: str, value: Any) -> RuleError:
         """An error about an option, which says where it is."""
+        from initreg.rules.options import clauses_of
+
         message = said(error)
         path: Path = ()
         for each, part in parts_of(option, value):

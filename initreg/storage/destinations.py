@@ -47,12 +47,17 @@ class OneFile(Output):
     """The output of a format that may write only one file."""
 
     def file(self, name: str | None = None, like: Any = ()) -> Path:
-        if name not in (None, self.path.name):
-            raise InitregError(
-                f"{self.path}: this format has several files, such as {name!r}, and an open file "
-                "takes one. Save to a path or a URL, or in another format"
-            )
+        refuse_second(str(self.path), self.path.name, name)
         return super().file(name, like)
+
+
+def refuse_second(label: str, expected: str, name: str | None) -> None:
+    """Raise InitregError if a format asks for another file than the one that there can be."""
+    if name not in (None, expected):
+        raise InitregError(
+            f"{label}: this format has several files, such as {name!r}, and an open file takes "
+            "one. Save to a path or a URL, or in another format"
+        )
 
 
 def destination_of(obj: Any) -> Destination | None:
@@ -136,12 +141,8 @@ class OpenFile:
             if isinstance(mode, str) and "a" in mode:
                 return end, end
             file.seek(at)
-        except (
-            AttributeError,
-            TypeError,
-            ValueError,
-            OSError,
-        ):  # a GzipFile cannot seek to its end
+        # A GzipFile cannot seek to its end, and files of libraries have errors of their own.
+        except Exception:
             return None
         return at, end
 
@@ -183,7 +184,7 @@ class OpenFile:
         count = target.write(piece)
         if count is None:
             if isinstance(target, io.RawIOBase):
-                raise BlockingIOError("it does not wait until there is room. Use a blocking file")
+                raise OSError("it does not wait until there is room. Use a blocking file")
             return len(piece)  # of a file that does not say
         if not 0 < count <= len(piece):
             raise OSError(f"write() returned {count!r}")
@@ -205,7 +206,8 @@ class OpenFile:
             if at != end:
                 self._file.seek(at)
         except Exception as error:
-            return f"What was written cannot be cut off: {brief(error)}. Call truncate({end})"
+            if self._place() != place:
+                return f"What was written cannot be cut off: {brief(error)}. Call truncate({end})"
         return "The file is as it was"
 
 

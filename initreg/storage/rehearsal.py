@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from initreg.errors import UnwritableFile
+from initreg.storage.destinations import refuse_second
 from initreg.storage.output import Output
 
 
@@ -24,11 +25,13 @@ class Rehearsal(Output):
     Args:
         path: where the save would be, as messages call it.
         is_elsewhere: whether that is a URL or an open file, of which only the name is looked at.
+        is_open: whether it is an open file, which takes one file.
     """
 
-    def __init__(self, path: str, is_elsewhere: bool = False) -> None:
+    def __init__(self, path: str, is_elsewhere: bool = False, is_open: bool = False) -> None:
         super().__init__(path.rpartition("/")[2] or "x" if is_elsewhere else path)
         self._is_remote = is_elsewhere
+        self._is_open = is_open
         if is_elsewhere:
             self.label = path
         elif not self.folder.is_dir():
@@ -43,6 +46,8 @@ class Rehearsal(Output):
             Enough: it could.
             UnwritableFile: it could not.
         """
+        if self._is_open:
+            refuse_second(self.label, self.path.name, name)
         name = self.path.name if name is None else name
         if not self._is_remote:
             if (self.folder / name).is_dir():

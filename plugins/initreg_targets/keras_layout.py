@@ -10,10 +10,12 @@ the object at ``path`` is the dataset ``path/vars/key``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from initreg_targets.frameworks import is_a, is_module, is_variable
 from initreg_targets.keras_paths import all_paths
+from initreg_targets.keras_walk import skipped_once
 from initreg_targets.variables import unique
 
 
@@ -37,8 +39,9 @@ def layout(
     names: dict[str, str] = {}
     try:
         walk = _keras2 if is_module(model) else _keras3
-        found = list(walk(model, names, set(without)))
-        paths = all_paths(model, without)
+        with nullcontext() if walk is _keras2 else skipped_once():
+            found = list(walk(model, names, set(without)))
+            paths = all_paths(model, without)
         for place, variable in list(found):
             path, vars_, key = place.rpartition("/vars/")
             found += [

@@ -45,9 +45,11 @@ from initreg_targets.optimizer_states import optimizers_of, owned_by, states_of
 from initreg_targets.tf_variables import Variables
 
 if TYPE_CHECKING:
+    from initreg import Output, Saved, SaveOptions
     from initreg.format_tools.living import LivingArrays
 
 initreg_takes = ("a Keras model or layer",)
+initreg_endings = (".weights.h5", ".keras")
 # What is not state of the model itself.
 _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer")
 
@@ -66,6 +68,13 @@ def initreg_claim(source: Source) -> Claim | None:
 def initreg_open(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     model = reading.target_of(source, initreg_target, "not a Keras model or layer")
     return model.living()  # type: ignore[no-any-return]
+
+
+@hookimpl
+def initreg_save(arrays: Saved, output: Output, options: SaveOptions) -> None:
+    from initreg_targets import keras_files
+
+    keras_files.save(arrays, output, options)
 
 
 class Model(Variables):
@@ -244,7 +253,7 @@ class Model(Variables):
             part = self._takers.get(spec.name)
             return None if part is None else part.reads(spec.name)
 
-        return reading.living(self.label, specs, self._by_name, of_part)
+        return reading.living(self.label, specs, self._by_name, of_part, self._model)
 
     def layers(self) -> Mapping[str, LayerSpec]:
         """See ``initreg.Target``."""

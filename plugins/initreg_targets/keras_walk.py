@@ -7,6 +7,7 @@ Source: ``_save_state`` and ``_save_container_state`` in ``keras/src/saving/savi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from initreg_targets.frameworks import is_module
@@ -122,3 +123,29 @@ def _numbered(name: str, used: dict[str, int]) -> str:
     """The name in its container: ``dense``, then ``dense_1``."""
     count = used[name] = used.get(name, -1) + 1
     return f"{name}_{count}" if count else name
+
+
+@contextmanager
+def skipped_once() -> Iterator[None]:
+    """Let Keras 3 find out once, and not for each layer, which attributes of a class it skips.
+
+    Keras 3.15 keeps them as ``saving_attr_skipset_Layer`` and looks for
+    ``saving_attr_skiplist_Layer``, so that it makes a new layer for each one that it walks over.
+    Half of the time of a plan for 1,000 layers was spent on that. The attributes are those of this
+    thread, and what is put there is removed afterwards.
+    """
+    from keras.src.backend.common import global_state
+    from keras.src.saving import saving_lib
+
+    put = []
+    find: Any = getattr(saving_lib, "get_attr_skipset", None)
+    for kind in ("Layer", "Functional", "Sequential") if find is not None else ():
+        found, name = find(kind), f"saving_attr_skiplist_{kind}"
+        if global_state.get_global_attribute(name) is None:
+            global_state.set_global_attribute(name, found)
+            put.append(name)
+    try:
+        yield
+    finally:
+        for name in put:
+            global_state.set_global_attribute(name, None)

@@ -67,6 +67,7 @@ def living(
     specs: Sequence[VariableSpec],
     by_name: dict[str, Any],
     others: Callable[[VariableSpec], Read | None] = lambda spec: None,
+    of: Any = None,
 ) -> LivingArrays:
     """The variables of a target as arrays.
 
@@ -75,6 +76,7 @@ def living(
         specs: what it says of its variables.
         by_name: the variables.
         others: returns what reads the value of a spec that is not that of a variable.
+        of: the model that they are of, if it can save itself.
     """
     eager.check_readable(list(by_name.values()), label)
     found: list[tuple[str, LivingArray]] = []
@@ -83,11 +85,11 @@ def living(
         if variable is not None:
             read = reader_of(variable, spec, label)
             shape = _shape_of(variable, spec, read)
-            found.append((spec.name, LivingArray(spec, shape, read, identity(variable))))
+            found.append((spec.name, LivingArray(spec, shape, read, identity(variable), of=of)))
             continue
         other = others(spec)
         if other is not None:
-            found.append((spec.name, LivingArray(spec, tuple(other(None).shape), other)))
+            found.append((spec.name, LivingArray(spec, tuple(other(None).shape), other, of=of)))
     return LivingArrays(label, found, (spec.name for spec in specs if spec.state is not None))
 
 

@@ -72,6 +72,19 @@ def test_metadata_that_two_sources_contradict(tmp_path: Path) -> None:
     assert common_metadata(maps, {"b": "5"}) == {"a": "1", "c": "4"}
 
 
+def test_parts_of_one_set_are_not_two_sources(tmp_path: Path) -> None:
+    """Each part opens all of its set, as a shell lists them. They would count twice."""
+    arrays = {f"w{i}": np.full(300, i, "f4") for i in range(4)}
+    initreg.save(tmp_path / "m.safetensors", arrays, shard_size=2500)
+    parts = sorted(tmp_path.glob("m-*.safetensors"))
+    assert len(parts) > 1
+    other = initreg.save(tmp_path / "other.npz", arrays)
+    with pytest.raises(InitregError, match="both are the same source, which would count twice"):
+        initreg.merge([*parts, other], tmp_path / "new.npz")
+    done = initreg.merge([parts[0], other], tmp_path / "new.npz")
+    assert len(done.plan) == 4
+
+
 def test_orders(tmp_path: Path) -> None:
     """Numbers at the end of names are steps. Names without them say nothing."""
 

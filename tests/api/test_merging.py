@@ -103,6 +103,26 @@ def test_names_of_other_formats_are_matched_by_their_places(tmp_path: Path) -> N
         np.testing.assert_allclose(value, (a + b) / 2, atol=1e-6)
 
 
+@pytest.mark.framework
+def test_models_in_memory_are_sources(tmp_path: Path) -> None:
+    """Two Keras models are averaged. Layers are linear, and so the outputs are averaged, too."""
+    import keras
+
+    def built(seed: int) -> Any:
+        own = np.random.default_rng(seed)
+        found = keras.Sequential([keras.layers.Dense(2, name="a")], name="net")
+        found.build((None, 3))
+        found.set_weights([own.normal(size=shape).astype("f4") for shape in ((3, 2), (2,))])
+        return found
+
+    models = [built(i) for i in range(3)]
+    done = initreg.merge(models[:2], tmp_path / "new.npz")
+    SmartInit(done.path).init(models[2])
+    inputs_ = rng.normal(size=(4, 3)).astype("f4")
+    one, other, found = (model(inputs_).numpy() for model in models)
+    np.testing.assert_allclose(found, (one + other) / 2, atol=1e-6)
+
+
 @pytest.mark.parametrize("on_missing", ["error", "keep", "drop"])
 def test_arrays_that_a_source_lacks(tmp_path: Path, on_missing: str) -> None:
     """They stop the merge with both sides shown; or what there is is merged, or they are left
@@ -324,6 +344,25 @@ def test_pieces_do_not_change_the_result(
     parts = initreg.load(initreg.merge(paths, tmp_path / "p.npz", method=method, **options).path)
     for name in NAMES:
         np.testing.assert_allclose(parts[name], whole[name], atol=1e-6)
+
+
+def test_what_is_written_is_as_by_convert(tmp_path: Path) -> None:
+    """Shards, a manifest and progress, as for convert."""
+    calls: list[tuple[int, int]] = []
+    done = initreg.merge(
+        [A, B],
+        tmp_path / "new.safetensors",
+        shard_size=400,
+        manifest=True,
+        progress=lambda *call: calls.append(call),
+    )
+    assert len(list(tmp_path.glob("new-*.safetensors"))) > 1
+    assert done.path is not None
+    checked = initreg.verify(done.path)
+    assert checked.ok
+    assert all(each.in_manifest for each in checked.arrays)
+    total = sum(value.nbytes for value in A.values())
+    assert calls[-1] == (total, total)
 
 
 def test_a_source_may_be_replaced(tmp_path: Path) -> None:

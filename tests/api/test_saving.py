@@ -149,12 +149,12 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_to_the_last_byte(tmp_path: Path) -> None:
-    """Bytes done never go back, and end at all of them."""
+    """Bytes done begin at none, never go back, and end at all of them."""
     seen: list[tuple[int, int]] = []
     arrays = {f"x{i}": np.zeros(1000, "f4") for i in range(10)}
     initreg.save(tmp_path / "m.npz", arrays, progress=lambda *done: seen.append(done))
-    assert [total for _, total in seen] == [40_000] * 10
-    assert [done for done, _ in seen] == list(range(4000, 44_000, 4000))
+    assert [total for _, total in seen] == [40_000] * 11
+    assert [done for done, _ in seen] == list(range(0, 44_000, 4000))
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,11 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x12\x34")
     with pytest.raises(initreg.InitregError, match=r"m\.safetensors: array 'w' is of F4"):
         initreg.show(path, "w")
+
+
+def test_a_chain_and_its_rules(npz: Path) -> None:
+    """In a chain the last array of a name counts. A source may have rules of its own."""
+    chain = [npz, initreg.SmartInit({"net/w": np.ones(2)}, strip_prefix="net/")]
+    shown = initreg.show(chain, "w", "s")
+    assert shown.source == f"{npz} + dict of 1"
+    assert str(shown) == "w  (2,) float64\n[1. 1.]\ns  () string\n'text'"

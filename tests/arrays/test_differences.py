@@ -59,7 +59,8 @@ def test_an_array_of_several_pieces(tmp_path: Path) -> None:
 def test_equal_bits() -> None:
     """Equal arrays have no difference; -0.0 and 0.0 are equal values of different bits."""
     a = np.array([0.0, 1.0, np.nan, np.inf], "f4")
-    assert compared(a, a.copy()) == Difference(4, 0, 0, 0.0, 0.0, None, None, 1.0, True)
+    norms = (1.0, 1.0, 0.0)
+    assert compared(a, a.copy()) == Difference(4, 0, 0, 0.0, 0.0, None, None, 1.0, True, norms)
     b = np.array([-0.0, 1.0, np.nan, np.inf], "f4")
     found = compared(a, b)
     assert (found.differing, found.beyond, found.largest, found.is_equal) == (0, 0, 0.0, False)
@@ -126,3 +127,17 @@ def test_very_large_values() -> None:
     [found] = initreg.diff({"w": np.full(4, 1e200)}, {"w": np.full(4, -1e200)}).arrays
     assert found.values is not None
     assert (found.values.largest, found.values.cosine) == (2e200, None)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8"])
+def test_nan_in_a_piece_that_is_equal(dtype: str) -> None:
+    """It is left out of the norms and of the cosine, also if another piece differs."""
+    a = np.ones((3_000_000,), dtype)
+    a[0] = np.nan
+    b = a.copy()
+    b[-1] = 3
+    found = compared(a, b)
+    finite = (a[1:].astype("c16"), b[1:].astype("c16"))
+    norms = [np.linalg.norm(each) for each in (*finite, finite[1] - finite[0])]
+    assert found.norms == pytest.approx(norms)
+    assert found.cosine == pytest.approx(np.vdot(*finite).real / norms[0] / norms[1])

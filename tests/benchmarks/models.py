@@ -45,6 +45,10 @@ def small(count: int) -> Model:
     }
 
 
+def two_hundred() -> Model:
+    return small(200)
+
+
 def ten_thousand() -> Model:
     return small(10_000)
 

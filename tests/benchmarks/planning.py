@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import tempfile
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import numpy as np
 from measure import Row, compare
 
+import initreg
 from initreg import SmartInit
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import renamings
@@ -165,6 +169,66 @@ def whole(n: int) -> Iterator[Row]:
         )
 
 
+def many(n: int, times: int) -> Iterator[Row]:
+    """A dict, and a file that lists all of its names in one place, into a dict of as many."""
+    source = {name: np.zeros((1, 2), "f4") for name, _ in names_of(n)}
+    model = {name: np.zeros((1, 2), "f4") for name in source}
+
+    def by_hand() -> Any:
+        return [name for name, array in source.items() if array.shape == model[name].shape]
+
+    goal = 1.0 if n == 100_000 else None
+    yield compare(
+        "SmartInit(dict).plan(dict)",
+        n,
+        lambda: SmartInit(source).plan(model),
+        "a loop",
+        by_hand,
+        times=times,
+        goal_seconds=goal,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = initreg.save(Path(folder) / "m.safetensors", source)
+        for what, call in (
+            ("open(safetensors)", lambda: initreg.open(path).close()),
+            ("SmartInit(safetensors).plan(dict)", lambda: SmartInit(path).plan(model)),
+            ("SmartInit(safetensors).init(dict)", lambda: SmartInit(path).init(model) and None),
+        ):
+            yield compare(what, n, call, "a loop", by_hand, times=times)
+
+
+def layers(n: int) -> Iterator[Row]:
+    """A Keras model of many layers: a plan that is fine, and two that fail, with hints."""
+    import keras
+
+    sys.setrecursionlimit(50 * n)  # Keras builds a model by calls within calls
+    x = inputs = keras.Input((4,))
+    for i in range(n):
+        x = keras.layers.Dense(4, name=f"block_{i}")(x)
+    model = keras.Model(inputs, x)
+    arrays = {v.path: np.asarray(v) for v in model.weights}
+    renamed = {f"model/{k}".replace("kernel", "w"): v for k, v in arrays.items()}
+    others = {f"x{i}/{i * i}": v[..., None, None] for i, v in enumerate(arrays.values())}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.weights.h5"
+        model.save_weights(path)
+        for what, source in (
+            ("a file of its weights", path),
+            ("a dict of its weights", arrays),
+            ("a dict of other names", renamed),
+            ("nothing alike", others),
+        ):
+            yield compare(
+                f"Keras, {n:,} layers: {what}",
+                2 * n,
+                lambda source=source: SmartInit(source).plan(model),  # type: ignore[misc]
+                "load_weights",
+                lambda: model.load_weights(path),
+                times=3,
+                goal_seconds=0.3,
+            )
+
+
 def main(quick: bool) -> None:
     sizes = (1_000, 10_000) if quick else (1_000, 10_000, 100_000, 300_000)
     rows = [
@@ -172,6 +236,9 @@ def main(quick: bool) -> None:
         *hints(1_000 if quick else 10_000),
         *text(sizes[1:3]),
         *whole(1_000 if quick else 10_000),
+        *many(10_000 if quick else 100_000, 5),
+        *(() if quick else many(1_000_000, 1)),
+        *layers(100 if quick else 1_000),
     ]
     json.dump([row.to_dict() for row in rows], sys.stdout)
 

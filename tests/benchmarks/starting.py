@@ -25,7 +25,7 @@ numpy, which it imports.
 """
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-NUMPY = ("import numpy", ["-c", "import numpy"], 1.5)
+NUMPY = ("import numpy", ["-c", "import numpy"], 1.2)
 
 
 def seconds(command: list[str]) -> float:

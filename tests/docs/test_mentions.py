@@ -67,12 +67,19 @@ def test_every_verb_and_option_is_documented(verb: str) -> None:
     parser = dict(verbs())[verb]
     section = re.search(rf"^## `initreg {verb}\b.*?(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
     assert section is not None
-    for action in parser._actions:
-        if not action.option_strings:
-            assert str(action.metavar) in section[0]
-        elif "--help" not in action.option_strings:
-            shared = "--json" in action.option_strings  # said once, of all verbs
-            assert mentions(page if shared else section[0], action.option_strings[-1])
+    shared = page[page.index("## Rules and opening\n") :]  # said once, of all verbs
+    for group in parser._action_groups:
+        for action in group._group_actions:
+            if not action.option_strings:
+                assert str(action.metavar) in section[0]
+            elif "--json" in action.option_strings:
+                assert mentions(page, "--json")
+            elif "--help" not in action.option_strings:
+                is_own = group.title not in ("rules", "opening") or verb == "resume"
+                is_own = is_own or "--reverse" in action.option_strings
+                assert mentions(section[0] if is_own else shared, action.option_strings[-1])
+    if any(group.title in ("rules", "opening") for group in parser._action_groups):
+        assert "(#rules-and-opening)" in section[0]
 
 
 def test_every_format_and_target_has_its_section() -> None:

@@ -68,7 +68,8 @@ two = one + 1
 
 ```console
 $ initreg ls m.npz  # its arrays
-w    (3,)  float64  24 B
+NAME  SHAPE  DTYPE    SIZE
+w     (3,)   float64  24 B
 ...
 $ initreg ls \\
     m.npz

@@ -288,6 +288,21 @@ def test_an_adapter_of_a_language_model(files: list[str], tmp_path: Path) -> Non
         np.testing.assert_allclose(value, theirs[name].numpy(), atol=1e-6, err_msg=name)
 
 
+def test_an_adapter_in_a_pickle_of_torch(tmp_path: Path) -> None:
+    """adapter_model.bin is read as any file of torch, with the configuration beside it."""
+    model = tuned(Net, r=4, lora_alpha=10, target_modules=["fc"])
+    model.save_pretrained(tmp_path / "adapter", safe_serialization=False)
+    torch.manual_seed(3)
+    base = Net()
+    torch.save(base.state_dict(), tmp_path / "base.pt")
+    path = tmp_path / "new.safetensors"
+    adapter = tmp_path / "adapter" / "adapter_model.bin"
+    initreg.merge([adapter], path, method="lora", base=tmp_path / "base.pt")
+    base.load_state_dict(load_file(path))
+    inputs = torch.randint(0, 20, (7, 5, 4))
+    torch.testing.assert_close(base(inputs), model(inputs), atol=2e-6, rtol=2e-5)
+
+
 def test_a_convolution_in_groups_is_refused(tmp_path: Path) -> None:
     """The factors of a convolution in groups give one without groups. peft merges none either."""
 

@@ -159,6 +159,8 @@ def test_scales() -> None:
         ('{"peft_type": "LOHA"}', "only LORA can be merged"),
         ('{"r": 0, "lora_alpha": 1}', "ranks at least 1"),
         ('{"r": 2, "lora_alpha": "x"}', "have to be numbers"),
+        ('{"r": 2, "lora_alpha": NaN}', "have to be numbers"),
+        ('{"r": 2, "lora_alpha": 1' + "0" * 400 + "}", "have to be numbers"),
         ('{"r": 2, "lora_alpha": 1, "rank_pattern": {"(": 2}}', "not a regex"),
         ('{"r": 2, "lora_alpha": 1, "alpha_pattern": {"(a+)+b": 2}}', "could take very long"),
         ('{"r": 2, "lora_alpha": 1, "rank_pattern": {"a*a*a*a*b": 2}}', "could take very long"),

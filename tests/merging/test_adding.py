@@ -112,7 +112,27 @@ BAD: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     "another alpha than a number": (
         [{k.replace(BEFORE, ""): v for k, v in adapter().items()} | {"a.alpha": normal(2)}],
         {},
-        r"a.weight  its alpha is \(2,\), not one number",
+        r"a.weight  its alpha is \(2,\) float32, not one number",
+    ),
+    "an alpha that is a text": (
+        [
+            {k.replace(BEFORE, ""): v for k, v in adapter().items()} | {"a.alpha": np.array("x")},
+        ],
+        {},
+        r"a.weight  its alpha is \(\) string, not one number",
+    ),
+    "an alpha that is NaN": (
+        [
+            {k.replace(BEFORE, ""): v for k, v in adapter().items()}
+            | {"a.alpha": np.float32(np.nan)},
+        ],
+        {},
+        "a.weight  its alpha is nan",
+    ),
+    "factors of integers": (
+        [adapter() | {f"{BEFORE}a.lora_A.weight": np.ones((2, 3), "i1")}],
+        {},
+        r"a.weight  base_model.model.a.lora_A.weight is int8, not floats",
     ),
 }
 
@@ -165,9 +185,14 @@ def test_both_spellings_of_a_weight_stop(tmp_path: Any) -> None:
 
 def test_an_alpha_in_the_file_counts(tmp_path: Any) -> None:
     """That of the file is taken, and an alpha of 0 is the rank, as for kohya's scripts."""
-    for alpha, factor in ((6.0, 3.0), (0.0, 1.0)):
+    for alpha, factor in (
+        (np.float32(6), 3.0),
+        (np.float32(0), 1.0),
+        (np.array([6], ml_dtypes.bfloat16), 3.0),
+        (np.int64(4), 2.0),
+    ):
         given = adapter()
         short = {name.removeprefix(BEFORE): value for name, value in given.items()}
-        done = merged(short | {"a.alpha": np.float32(alpha)}, path=tmp_path)
+        done = merged(short | {"a.alpha": alpha}, path=tmp_path)
         wanted = BASE["a.weight"] + factor * product(given)
         np.testing.assert_allclose(initreg.load(done.path)["a.weight"], wanted, atol=1e-5)

@@ -169,10 +169,10 @@ def test_search(browser: Chromium, one: Path) -> None:
     type_in(browser, "KERNEL net")
     assert browser.run(NAMES) == ["net/a/kernel", "net/b/kernel"]
     assert browser.run(FOUND) == "2 of 6 arrays"
-    assert (
-        browser.run("[...document.querySelectorAll('mark')].map((e) => e.textContent)")
-        == ["kernel"] * 2
-    )
+    marks = "[...document.querySelectorAll('mark')].map((e) => e.textContent)"
+    assert browser.run(marks) == ["net", "kernel"] * 2
+    type_in(browser, "(.*")  # no regular expression
+    assert browser.run(NAMES) == []
     type_in(browser, "nothing like this")
     assert browser.run(NAMES) == []
     browser.press("Escape")

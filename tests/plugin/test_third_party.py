@@ -230,6 +230,21 @@ def test_a_new_target_works_at_once(environment: Environment, tmp_path: Path) ->
     )
 
 
+def test_a_new_verb_works_at_once(environment: Environment, tmp_path: Path) -> None:
+    """It is installed, passes its own tests, and is typed as initreg's own."""
+    environment.must_run("initreg new-plugin my-verb --verb", tmp_path)
+    project = tmp_path / "initreg-my-verb"
+    environment.must_run("pip install --editable . pytest", project)
+    assert re.search(r"^5 passed in", environment.must_run("pytest", project), re.MULTILINE)
+    npz = ROOT / "demo" / "weights" / "digits.npz"
+    printed = environment.must_run(f"initreg my-verb {npz} --count 1", tmp_path)
+    assert printed == " 62.3%        16,384 bytes  hidden1/kernel\n"
+    again = environment.run("initreg new-plugin other --verb", tmp_path)
+    assert again.returncode == 0
+    environment.must_run("pip install ./initreg-other", tmp_path)
+    assert "other" in environment.must_run("initreg other --help", tmp_path)
+
+
 # --- initreg-gguf -----------------------------------------------------------------------------
 
 

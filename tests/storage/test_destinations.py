@@ -22,6 +22,7 @@ import pytest
 
 import initreg
 from initreg import InitregError, UnknownFormat, UnwritableFile
+from initreg.varmanip import save_chkpt_vars
 
 rng = np.random.default_rng(0)
 ARRAYS = {f"layer_{i}/kernel": rng.normal(size=(40, 25)).astype("f4") for i in range(10)}
@@ -329,11 +330,27 @@ def test_formats_of_several_files() -> None:
         assert file.getvalue() == b"before"
 
 
+def test_a_dry_run() -> None:
+    """It says what the save would say, and writes nothing."""
+    file: Any = io.BytesIO(b"before")
+    file.seek(0, 2)
+    assert initreg.convert(ARRAYS, file, to="npz", dry_run=True) is file
+    assert (file.getvalue(), file.tell()) == (b"before", 6)
+    with pytest.raises(InitregError, match="<BytesIO 'file'>: this format has several files"):
+        initreg.convert(ARRAYS, file, to="tf_checkpoint", dry_run=True)
+    file.seek(0)
+    with pytest.raises(InitregError, match="6 bytes come after its position"):
+        initreg.convert(ARRAYS, file, to="npz", dry_run=True)
+    text: Any = io.StringIO()
+    with pytest.raises(InitregError, match="it takes text"):
+        initreg.convert(ARRAYS, text, to="npz", dry_run=True)
+
+
 def test_the_format(tmp_path: Path) -> None:
     """It is that of the name, or has to be given."""
     refused(
         io.BytesIO(),
-        r"its name does not say in which .*format= of save",
+        r"its name does not say in which format to save\. Name the format: h5, npz",
         UnknownFormat,
         format=None,
     )
@@ -511,6 +528,34 @@ def test_a_file_that_cannot_be_cut_off() -> None:
 
     with pytest.raises(UnwritableFile, match=r"cannot be cut off: .*not here\. Call truncate\(0\)"):
         initreg.save(Full_(), LARGE, format="npz")
+
+
+def test_a_buffer_that_is_in_use() -> None:
+    """A BytesIO whose memory somebody holds refuses the first byte, and is as it was."""
+    file = io.BytesIO(b"before")
+    file.seek(0, 2)
+    with file.getbuffer(), pytest.raises(UnwritableFile, match=r"BufferError.*is as it was"):
+        initreg.save(file, ARRAYS, format="npz")
+    assert (file.getvalue(), file.tell()) == (b"before", 6)
+
+
+@pytest.mark.framework
+def test_a_file_of_tensorflow(tmp_path: Path) -> None:
+    """A GFile, whose errors are TensorFlow's own, takes what is saved."""
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(str(tmp_path / "m.npz"), "wb") as file:
+        initreg.save(file, ARRAYS, format="npz")
+    assert (tmp_path / "m.npz").read_bytes() == wanted(tmp_path, "npz")
+
+
+def test_by_the_name_of_tensorpack(tmp_path: Path) -> None:
+    """save_chkpt_vars takes an open file whose name says the format."""
+    with open(tmp_path / "m.npz", "wb") as file:
+        save_chkpt_vars({f"{name}:0": array for name, array in ARRAYS.items()}, file)  # type: ignore[arg-type]
+    assert same(initreg.load(tmp_path / "m.npz"))
+    with pytest.raises(UnknownFormat, match="its name does not say in which format"):
+        save_chkpt_vars(ARRAYS, io.BytesIO())  # type: ignore[arg-type]
 
 
 def test_nothing_is_left_in_the_temporary_folder(

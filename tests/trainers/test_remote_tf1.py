@@ -240,6 +240,44 @@ def test_a_checkpoint_of_the_same_name(run: str) -> None:
     assert initreg.load(f"{run}/model-2")["w"] == 1.5
 
 
+def test_a_sharded_saver(run: str) -> None:
+    """What a sharded Saver of the Scaffold writes is uploaded, replaced and restored, with a
+    partitioned variable in it."""
+
+    def once(steps: int, first: float, saver: ModelSaver, start: Any) -> list[float]:
+        with tf.Graph().as_default():
+            step = v1.train.get_or_create_global_step()
+            partitioner = v1.fixed_size_partitioner(2)
+            with tf.device("/cpu:0"):
+                w = v1.get_variable("w", initializer=tf.fill([4], first), partitioner=partitioner)
+            train = tf.group(
+                *(part.assign_add(tf.ones_like(part)) for part in w), step.assign_add(1)
+            )
+            scaffold = v1.train.Scaffold(init_fn=start, saver=v1.train.Saver(sharded=True))
+            with v1.train.MonitoredTrainingSession(
+                scaffold=scaffold,
+                hooks=[saver],
+                save_checkpoint_steps=None,
+                save_checkpoint_secs=None,
+            ) as session:
+                for _ in range(steps):
+                    session.run(train)
+                found = session.run_step_fn(lambda step_context: step_context.session.run(list(w)))
+        return list(map(float, np.concatenate(found)))
+
+    for first in (10.0, 20.0):  # the second replaces the first
+        saver = ModelSaver(run, every_n_steps=1)
+        assert once(
+            2, first, saver, init_fn({"w": np.full(4, first, "f4")}, on_missing="ignore")
+        ) == ([first + 2] * 4)
+        point = initreg.resume(run, verify=True)
+        assert point is not None
+        assert (point.step, point.skipped) == (2, ())
+        assert initreg.load(point.path)["w"].tolist() == [first + 2] * 4
+    saver = ModelSaver(run, every_n_steps=1)
+    assert once(1, 0.0, saver, init_fn(saver=saver)) == [23] * 4
+
+
 class Number:
     """A number with a state."""
 

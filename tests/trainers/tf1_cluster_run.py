@@ -1,6 +1,6 @@
 """One task of a TF1 cluster: a parameter server, the chief or a worker.
 
-    python tf1_cluster_run.py CLUSTER JOB TASK FOLDER STEPS
+    python tf1_cluster_run.py CLUSTER JOB TASK FOLDER STEPS [STORE]
 
 Each prints ``FIRST value step`` when its session is there. The worker trains up to STEPS, and the
 chief ends after it.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from shelf import url_of
 
 from initreg.trainers.tf1 import ModelSaver, init_fn
 
@@ -38,7 +39,7 @@ with v1.device(device):
     add = [part.assign_add(tf.ones_like(part), use_locking=True) for part in w]
     train = v1.group(*add, step.assign_add(1, use_locking=True))
     whole = tf.concat(list(w), 0)
-saver = ModelSaver(folder / "run", every_n_steps=2)
+saver = ModelSaver(url_of(str(folder / "run"), *sys.argv[6:]), every_n_steps=2)
 start = init_fn({"w": np.full((4, 3), 10, "f4")}, saver, on_missing="ignore")
 began, ended = folder / f"began-{steps}", folder / f"ended-{steps}"
 with v1.train.MonitoredTrainingSession(

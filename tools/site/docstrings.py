@@ -13,6 +13,7 @@ import griffe
 from reference_pages import public_names
 
 _EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*)*", re.MULTILINE)  # up to an empty line
+_RECORD = "initreg.records.record"
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?\.?([\w.]+)`")
 
 
@@ -35,10 +36,22 @@ def as_markdown(text: str) -> str:
     return _EXAMPLE.sub(r"\1```pycon\n\g<0>\n\1```", text)
 
 
+class _Record(griffe.ExprCall):
+    """The decorator of a record, whose fields griffe then shows as those of a dataclass."""
+
+    @property
+    def canonical_path(self) -> str:
+        return "dataclasses.dataclass"
+
+
 class Docstrings(griffe.Extension):
     """What is done to each docstring before it is parsed."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        for decorator in obj.decorators if isinstance(obj, griffe.Class) else ():
+            value = decorator.value
+            if isinstance(value, griffe.ExprCall) and value.canonical_path == _RECORD:
+                decorator.value = _Record(value.function, value.arguments)
         if obj.docstring is None:
             return
         obj.docstring.value = as_markdown(obj.docstring.value)

@@ -178,13 +178,12 @@
   ];
 
   function nameOf(node) {
-    const text = node.label || "(empty)";
     const found = el("span", { class: "name" });
-    const word = node.folded ? words.find((each) => text.toLowerCase().includes(each)) : undefined;
-    // Lower case may be longer than the text, and the place another one then.
-    const at = word && text.length === text.toLowerCase().length ? text.toLowerCase().indexOf(word) : -1;
-    if (at < 0) found.append(text);
-    else found.append(text.slice(0, at), el("mark", {}, text.slice(at, at + word.length)), text.slice(at + word.length));
+    const text = node.label || "(empty)";
+    const patterns = node.folded ? words.map((word) => word.replace(/[^\p{L}\p{N}\s]/gu, "\\$&")) : [];
+    // Every second part is one that matches, because of the group.
+    const parts = patterns.length ? text.split(new RegExp(`(${patterns.join("|")})`, "i")) : [text];
+    found.append(...parts.map((part, i) => (i % 2 ? el("mark", {}, part) : part)));
     return found;
   }
 
@@ -320,7 +319,7 @@
 
   /** The histogram of an array, and that of A as a line over it. */
   function histogram(values, before) {
-    const [width, height] = [320, 130];
+    const [width, height] = [280, 120];
     const all = [values, before].filter((each) => each && each.histogram.length && each.min !== null);
     const low = Math.min(...all.map((each) => each.min));
     const high = Math.max(...all.map((each) => each.max));
@@ -380,7 +379,7 @@
   function heatMap(map, title, ofWhat) {
     const cellsOf = Uint8Array.from(atob(map.cells), (c) => c.charCodeAt(0));
     const canvas = el("canvas", { width: map.columns, height: map.rows, role: "img", "aria-label": title });
-    const scale = Math.max(Math.min(260 / Math.max(map.columns, map.rows), 24), 1);
+    const scale = Math.max(Math.min(230 / Math.max(map.columns, map.rows), 24), 1);
     canvas.style.width = `${Math.max(map.columns * scale, 6)}px`;
     canvas.style.height = `${Math.max(map.rows * scale, 6)}px`;
     const bar = el("canvas", { width: 100, height: 1, "aria-hidden": "true" });

@@ -7,10 +7,11 @@ import argparse
 from initreg.cli.flags import quote
 from initreg.cli.printing import show, show_json
 
-SUMMARY = "Make the folder of a plugin that works: a format or a target, with its tests."
+SUMMARY = "Make the folder of a plugin that works: a format, a target or a verb, with its tests."
 EXAMPLES = (
     ("initreg new-plugin rawz", "a format for .rawz files"),
     ("initreg new-plugin my-library --target", "a target"),
+    ("initreg new-plugin my-verb --verb", "a verb"),
 )
 
 
@@ -21,10 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the plugin is called, such as rawz: the folder is initreg-rawz, and the format "
         "reads files that end in .rawz",
     )
-    parser.add_argument(
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
         "--target",
         action="store_true",
         help="make a target, which weights are restored into, instead of a format",
+    )
+    kinds.add_argument(
+        "--verb",
+        action="store_true",
+        help="make a verb of the command line instead of a format",
     )
     parser.add_argument(
         "--directory",
@@ -38,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0."""
     from initreg.cli.scaffolding import new_plugin
 
-    kind = "target" if options.target else "format"
-    made = new_plugin(options.name, kind, options.directory)
+    kind = "target" if options.target else "verb" if options.verb else "format"
+    made = new_plugin(options.name, kind, options.directory, tuple(options.top.verbs))
     if options.json:
         show_json(made.to_dict())
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from initreg.cli.flags import flags, message
@@ -31,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     from initreg.plugin.installed import default_registry
     from initreg.plugin.source import Source
 
-    probe = default_registry().probe(Source(options.path))
+    registry = default_registry()
+    probe = registry.probe(Source(options.path))
     if options.json:
         answer: dict[str, Any] = probe.to_dict()
         error = probe.error()
@@ -39,14 +41,20 @@ def run(options: argparse.Namespace) -> int:
             answer |= {"error": type(error).__name__, "message": message(error)}
         show_json(answer)
     else:
-        show_fitted(text(probe))
+        targets = {record.name for record in registry.records if "target" in record.kinds}
+        show_fitted(text(probe, targets))
     if probe.winner is not None:
         return 0
     return 2 if probe.tied else 1
 
 
-def text(probe: Probe) -> str:
-    """The answer first, then what the other formats said."""
+def text(probe: Probe, targets: Collection[str] = ()) -> str:
+    """The answer first, then what the other formats said.
+
+    Args:
+        probe: the answer.
+        targets: plugins that take objects of Python, and decline every file.
+    """
     lines: list[str] = []
     claims = dict(probe.claims)
     if probe.winner is not None:
@@ -70,8 +78,8 @@ def text(probe: Probe) -> str:
     ]
     if others:
         lines += ["also claimed by", *others]
-    if probe.declined:
-        lines.append(f"declined by  {', '.join(probe.declined)}")
+    if declined := [name for name in probe.declined if name not in targets]:
+        lines.append(f"declined by  {', '.join(declined)}")
     lines += [f"failed while claiming  {name}: {why}" for name, why in probe.failed.items()]
     if probe.wrappers:
         lines.append(f"claims pass through the wrappers  {', '.join(probe.wrappers)}")

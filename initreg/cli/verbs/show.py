@@ -9,7 +9,13 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from initreg.cli.options import add_opening, add_rules, opening_of, rules_of
+from initreg.cli.options import (
+    add_opening,
+    add_rules,
+    opening_of,
+    rules_of,
+    sources_with_rules,
+)
 from initreg.cli.printing import show, write_bytes, write_pieces
 from initreg.errors import InitregError, UnwritableFile, printable
 
@@ -27,7 +33,9 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="SOURCE", help="a file, a folder or a checkpoint's prefix"
+        "source",
+        metavar="SOURCE",
+        help="a file, a folder or the prefix of a checkpoint, or code that builds a model",
     )
     parser.add_argument(
         "names",
@@ -59,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
     to = format_for(options.to, options.output)
     everything = options.all or options.json or to is not None
     given: dict[str, Any] = {**opening_of(options), **rules_of(options)}
-    with showing(options.source, tuple(options.names), everything, **given) as arrays:
+    [source] = sources_with_rules(options, [options.source])
+    with showing(source, tuple(options.names), everything, **given) as arrays:
         if options.json:
             write_pieces(_report(arrays))
         elif to is None:
@@ -86,7 +95,7 @@ def _width() -> int | None:
 
 def _report(arrays: Showing) -> Iterator[str]:
     """What ``Shown.to_dict`` returns, as JSON."""
-    yield f'{{\n"source": {json.dumps(arrays.opened.label)},\n"arrays": ['
+    yield f'{{\n"source": {json.dumps(arrays.label)},\n"arrays": ['
     for number, each in enumerate(arrays):
         known = {
             "name": each.name,
@@ -134,7 +143,7 @@ def _write(arrays: Showing, to: str, path: str) -> None:
     from initreg.storage.uploading import written_to
 
     with written_to(path, alone=True) as output:
-        if str(output.path) in set(map(real, arrays.opened.files)):
+        if str(output.path) in set(map(real, arrays.files)):
             raise UnwritableFile(f"{path}: the values are read from this file. Name another one")
         with open(output.file(), "wb") as file:
             if to == "npy":

@@ -79,6 +79,14 @@ def test_a_dry_run(models: list[str], tmp_path: Path, capsys: pytest.CaptureFixt
     assert not out.exists()
 
 
+def test_switches(models: list[str], tmp_path: Path) -> None:
+    """yes and no: a sum that is not divided by the weights."""
+    out = tmp_path / "new.npz"
+    assert main(["merge", *models[:2], str(out), "--normalize", "no", "--weight", "1,-1"]) == 0
+    one, two = (initreg.load(each)["l0/w"] for each in models[:2])
+    np.testing.assert_allclose(initreg.load(out)["l0/w"], one - two, atol=1e-6)
+
+
 def test_rules_of_one_source(models: list[str], tmp_path: Path) -> None:
     """--for SOURCE gives a source rules of its own, the base among them."""
     other = initreg.save(

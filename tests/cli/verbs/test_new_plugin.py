@@ -29,12 +29,12 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["format", "target"])
+@pytest.mark.parametrize("kind", ["format", "target", "verb"])
 def test_the_folder_has_all_that_a_distribution_needs(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The files are those that are printed. No placeholder is left, and all of it is valid."""
-    options = ["--target"] if kind == "target" else []
+    options = [] if kind == "format" else [f"--{kind}"]
     assert main(["new-plugin", "my-rawz", "--directory", str(tmp_path), *options]) == 0
     folder = tmp_path / "initreg-my-rawz"
     printed = capsys.readouterr().out
@@ -111,6 +111,17 @@ def test_names_that_cannot_be_used(name: str, message: str, tmp_path: Path) -> N
         new_plugin(name, inside=tmp_path)
     assert message in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ls", "new-plugin", "help"])
+def test_names_of_verbs_matter_to_verbs_only(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A verb of initreg's own cannot be added once more, and a format may be called so."""
+    assert main(["new-plugin", name, "--verb", "--directory", str(tmp_path)]) == 2
+    error = f"initreg: {name!r} is a verb of initreg already. Choose another name\n"
+    assert capsys.readouterr().err == error
+    assert main(["new-plugin", name, "--directory", str(tmp_path)]) == 0
 
 
 def test_an_ending_matters_to_formats_only(tmp_path: Path) -> None:

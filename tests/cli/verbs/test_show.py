@@ -134,3 +134,13 @@ def test_rare_dtypes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     path = initreg.save(tmp_path / "m.safetensors", arrays)
     assert main(["show", str(path), "b", "f", "--to", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"b": [0.10009765625, 2.0], "f": [1.0]}
+
+
+def test_code_as_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What code builds has values, too."""
+    (tmp_path / "built.py").write_text("def weights():\n    return {'w': [1.0, 2.0]}\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "built.py:weights", "w[1]"]) == 0
+    assert capsys.readouterr().out == "w[1]  () float64\n2.0\n"
