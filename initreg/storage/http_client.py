@@ -2,7 +2,8 @@
 
 Each connection is used by one thread at a time, which receives straight into the memory of the
 array. In measurements that takes half of the processor time of a client whose one thread takes all
-answers, and several threads decrypt at once.
+answers, and several threads decrypt at once. urllib3 takes twice the processor time for large
+files and 1.4 times for small ranges (tests/benchmarks/http_clients.py; CONTRIBUTING.md says more).
 
 Source of the rules: RFC 9110, sections 9.2.2 (what may be asked again), 11.6 (credentials), 15.2
 (interim answers) and 15.4 (redirects), and RFC 9112, section 9.3 (connections that are kept).
