@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, open_chain
@@ -258,7 +259,7 @@ def compare_sources(
 
 
 def _check_tolerance(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
         raise InitregError(option(name, value) + ": give a number that is not negative")
 
 
