@@ -208,6 +208,8 @@ def merge(
             return Merged(plan)
         if error is not None:
             raise error
+        if not merged:
+            raise RuleError("no array is left to write: the sources have none in common")
         # What is merged has this dtype already, and must not be rounded twice.
         has_floats = any(dtypes.is_float(array.spec.dtype) for array in merged.values())
         cast: dict[str, Any] = {"cast": choices.dtype} if choices.dtype and has_floats else {}

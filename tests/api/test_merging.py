@@ -344,6 +344,15 @@ def test_a_result_that_is_too_large_is_reported(tmp_path: Path) -> None:
     assert [(each.name, each.nan, each.inf) for each in done.nonfinite] == [("w", 0, 1)]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_nothing_that_is_left_is_an_error(tmp_path: Path, dry_run: bool) -> None:
+    """An empty model, of sources that have nothing in common, is not what anyone wants."""
+    sources = [{"a": np.ones(2, "f4")}, {"b": np.ones(2, "f4")}]
+    with pytest.raises(RuleError, match="no array is left to write"):
+        initreg.merge(sources, tmp_path / "new.npz", on_missing="drop", dry_run=dry_run)
+    assert os.listdir(tmp_path) == []
+
+
 def test_weights_that_add_up_to_nothing(tmp_path: Path) -> None:
     """They are an error, also if rounding leaves something."""
     with pytest.raises(RuleError, match="add up to 0"):
