@@ -156,7 +156,8 @@ def merge(
             ``"last"`` source. Equal ones are kept.
         dtype: the dtype of the floats of the result. By default, that of the base or of the first
             source.
-        dry_run: only plan. Arrays that are not merged are compared, and nothing is written.
+        dry_run: only plan. Arrays that are not merged are compared, and nothing is written. What
+            cannot be written to ``path`` is an error, as without it.
         to: as for :func:`initreg.convert`, and so are ``compress``, ``shard_size``, ``manifest``,
             ``progress`` and ``output_storage_options``.
         metadata: texts to save beside the arrays, in addition to those of the sources on which
@@ -177,7 +178,7 @@ def merge(
     >>> initreg.merge(["adapter"], "new.npz", method="lora", base="old.npz")  # doctest: +SKIP
     """
     if not isinstance(sources, (list, tuple)):
-        raise RuleError(f"sources={sources!r}: give a list of sources")
+        raise RuleError(f"sources={sources!r:.60}: give a list of sources")
     chosen = _method(method)
     parameters = {name: options.pop(name, None) for name in MergeParameters.__annotations__}  # type: ignore[misc]
     opening, rules = split(options, "merge")
@@ -202,9 +203,9 @@ def merge(
             refuse_other_order(maps)
         seen = Seen()
         plan, merged = _planned(chosen, settings, maps, choices, way_of(by), given, stack, seen)
-        if path is None or dry_run:
-            return Merged(plan)
         error = plan.error()
+        if path is None or (dry_run and error is not None):
+            return Merged(plan)
         if error is not None:
             raise error
         # What is merged has this dtype already, and must not be rounded twice.
@@ -218,10 +219,13 @@ def merge(
             shard_size=shard_size,
             manifest=manifest,
             metadata=metadata,
-            progress=progress,
+            dry_run=dry_run,
+            progress=None if dry_run else progress,
             output_storage_options=output_storage_options,
             **cast,
         )
+        if dry_run:
+            return Merged(plan)
     nonfinite = seen.found()
     if nonfinite:
         text = join("\n  ", _nonfinite_text(nonfinite, 20))
