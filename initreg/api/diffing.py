@@ -25,7 +25,7 @@ from initreg.names import NO_PATTERNS
 from initreg.option_spelling import either, join, option
 from initreg.plan.rows import RESTORED, Kind, Policy, Row
 from initreg.rules.keywords import Rules
-from initreg.wording import names_text, plural, printable
+from initreg.text.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
@@ -140,7 +140,7 @@ class Diff:
 
     def _repr_html_(self) -> str:
         """The result as HTML, which a notebook shows."""
-        from initreg.markup import folding, names, notebook, text, verdict
+        from initreg.text.markup import folding, names, notebook, text, verdict
 
         parts = [f"<p>A <code>{text(self.a)}</code><br>B <code>{text(self.b)}</code></p>"]
         parts += [f"<p>{text(self.how)}</p>"] if self.how else []

@@ -25,7 +25,7 @@ from initreg.specs import ArraySpec
 from initreg.storage.locating import is_remote, locate, takes_options
 from initreg.storage.paths import is_file, modified_at, names_in, which_are_there
 from initreg.store_paths import FilePath, StorePath
-from initreg.wording import code_text, names_text, plural, shape_text
+from initreg.text.wording import code_text, names_text, plural, shape_text
 
 if TYPE_CHECKING:
     from zipfile import Path as ZipPath
@@ -276,6 +276,11 @@ def _path_of(path: Any, storage_options: Mapping[str, Any] | None) -> FilePath:
     return found.path
 
 
+def _is_folder(path: FilePath) -> bool:
+    # Path.is_dir raises OSError for a name that is too long.
+    return os.path.isdir(path) if isinstance(path, Path) else path.is_dir()
+
+
 def _newest_metagraph(checkpoint: Any, storage_options: Mapping[str, Any] | None) -> FilePath:
     """The newest metagraph in a folder.
 
@@ -284,7 +289,7 @@ def _newest_metagraph(checkpoint: Any, storage_options: Mapping[str, Any] | None
     """
     is_path = isinstance(checkpoint, (str, os.PathLike)) or is_remote(checkpoint)
     path = _path_of(checkpoint, storage_options) if is_path else None
-    folder = path if path is not None and path.is_dir() else path.parent if path else None
+    folder = path if path is not None and _is_folder(path) else path.parent if path else None
     endings = parameter_files(default_registry())
     there = _files_with(endings, folder) if folder is not None else []
     label = checkpoint.label if isinstance(checkpoint, ArrayMap) else None

@@ -29,7 +29,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.training import inference
 from initreg.storage import small_files
 from initreg.storage.paths import real
-from initreg.wording import printable
+from initreg.text.wording import printable
 
 _PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}
 _LARGEST = 1 << 20  # bytes of a configuration of an adapter

@@ -35,7 +35,7 @@ from initreg.merging.parameters import Parameters
 from initreg.merging.plan import MergePlan
 from initreg.option_spelling import join, option
 from initreg.rules.keywords import Rules
-from initreg.wording import names_text, plural, printable
+from initreg.text.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     from initreg.arrays.array_map import ArrayMap

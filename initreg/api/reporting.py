@@ -27,7 +27,7 @@ from initreg.errors import InitregError, UnwritableFile
 from initreg.names import as_read
 from initreg.option_spelling import either
 from initreg.rules.keywords import Rules
-from initreg.wording import plural, size_text
+from initreg.text.wording import plural, size_text
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
@@ -116,7 +116,7 @@ class Report:
 
         The frame has an origin of its own, so that its script sees nothing of the notebook.
         """
-        from initreg.markup import notebook, text
+        from initreg.text.markup import notebook, text
 
         page = self.to_html()
         if len(page) > _MOST_FRAMED:

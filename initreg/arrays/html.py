@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from initreg.markup import LIMIT, folding, notebook, table, text, verdict
 from initreg.specs import ArraySpec
-from initreg.wording import plural, shape_text, size_text
+from initreg.text.markup import LIMIT, folding, notebook, table, text, verdict
+from initreg.text.wording import plural, shape_text, size_text
 
 
 def map_html(label: str, format: str, specs: Sequence[ArraySpec]) -> str:

@@ -70,7 +70,7 @@ class Parser(Described):
 
     def _unknown(self, extras: Sequence[str]) -> str:
         """What is wrong with arguments that nothing takes."""
-        from initreg.near import did_you_mean
+        from initreg.text.near import did_you_mean
 
         flags = [each.partition("=")[0] for each in extras if each.startswith("-") and each != "-"]
         if not flags:
@@ -89,7 +89,7 @@ class Parser(Described):
         """Refuse a value that is not among the choices, and say which it may have been."""
         if action.choices is None or value in action.choices:
             return
-        from initreg.near import did_you_mean
+        from initreg.text.near import did_you_mean
 
         choices = [str(choice) for choice in action.choices]
         near = did_you_mean(str(value), choices)

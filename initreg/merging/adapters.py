@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from initreg.errors import InitregError, RuleError
-from initreg.wording import names_text
+from initreg.text.wording import names_text
 
 CONFIG = "adapter_config.json"
 _PEFT = re.compile(

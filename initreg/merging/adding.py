@@ -15,7 +15,7 @@ from initreg.merging.lora_arrays import Update, Updated
 from initreg.merging.parameters import Parameters
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, REPLACED, MergePart, MergeRow
 from initreg.option_spelling import either, option
-from initreg.wording import printable, shape_text
+from initreg.text.wording import printable, shape_text
 
 Value = LazyArray | Updated
 

@@ -15,7 +15,7 @@ from initreg.merging.inputs import Input, Seen
 from initreg.merging.parameters import Parameters, named
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, TAKEN, MergePart, MergeRow
 from initreg.option_spelling import either, option
-from initreg.wording import printable, shape_text
+from initreg.text.wording import printable, shape_text
 
 Value = LazyArray | Combined
 Row = Callable[..., MergeRow]

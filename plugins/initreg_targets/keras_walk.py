@@ -138,7 +138,7 @@ def skipped_once() -> Iterator[None]:
     from keras.src.saving import saving_lib
 
     put = []
-    find = getattr(saving_lib, "get_attr_skipset", None)
+    find: Any = getattr(saving_lib, "get_attr_skipset", None)
     for kind in ("Layer", "Functional", "Sequential") if find is not None else ():
         found, name = find(kind), f"saving_attr_skiplist_{kind}"
         if global_state.get_global_attribute(name) is None:

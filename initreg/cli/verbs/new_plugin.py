@@ -11,6 +11,7 @@ SUMMARY = "Make the folder of a plugin that works: a format, a target or a verb,
 EXAMPLES = (
     ("initreg new-plugin rawz", "a format for .rawz files"),
     ("initreg new-plugin my-library --target", "a target"),
+    ("initreg new-plugin my-verb --verb", "a verb"),
 )
 
 
