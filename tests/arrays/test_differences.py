@@ -110,6 +110,15 @@ def test_large_integers_that_differ_by_little(a: Any, b: Any, apart: float) -> N
         assert compared(one, other, atol=2 * apart).beyond == 0
 
 
+def test_what_float64_cannot_tell_apart() -> None:
+    """Numbers of more digits that differ are beyond a tolerance of 0, and within any other one."""
+    a = np.array([1, 2], np.longdouble)
+    b = np.nextafter(a, np.longdouble(3))
+    found = compared(a, b)
+    assert (found.differing, found.beyond) == (2, 2)
+    assert compared(a, b, rtol=1e-15).beyond == 0
+
+
 def test_strings() -> None:
     """Strings are equal or not, and have no distance."""
     found = compared(np.array(["a", "b", "c"]), np.array(["a", "x", "c"]))
