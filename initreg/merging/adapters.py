@@ -231,9 +231,13 @@ class Config:
         """The rank of a module."""
         return int(_of(self.ranks, module, self.r))
 
+    def alpha_of(self, module: str) -> float:
+        """The alpha of a module."""
+        return float(_of(self.alphas, module, self.alpha))
+
     def scale_of(self, module: str) -> float:
         """What the product of the factors of a module is multiplied by."""
-        rank, alpha = self.rank_of(module), float(_of(self.alphas, module, self.alpha))
+        rank, alpha = self.rank_of(module), self.alpha_of(module)
         return alpha / (math.sqrt(rank) if self.is_rank_stabilised else rank)
 
 

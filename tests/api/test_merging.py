@@ -569,6 +569,20 @@ def test_an_adapter_without_a_configuration_needs_an_alpha(tmp_path: Path) -> No
     np.testing.assert_allclose(initreg.load(done.path)["a.weight"], 2 * b @ a, atol=1e-5)
 
 
+def test_an_alpha_that_is_not_that_of_the_configuration(tmp_path: Path) -> None:
+    """Neither wins in silence: the merge stops. The same alpha may be given."""
+    initreg.save(tmp_path / "adapter_model.safetensors", PEFT)
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    base = {"a.weight": np.zeros((6, 5), "f4"), "square.weight": np.zeros((4, 4), "f4")}
+    options: dict[str, Any] = {"method": "lora", "base": base}
+    with pytest.raises(MergeError, match=r"alpha=8 is given, and adapter_config.json says 4"):
+        initreg.merge([tmp_path], tmp_path / "n.npz", alpha=8, **options)
+    assert not (tmp_path / "n.npz").exists()
+    done = initreg.merge([tmp_path], tmp_path / "n.npz", alpha=4, **options)
+    b, a = (PEFT[f"base_model.model.a.lora_{each}.weight"] for each in "BA")
+    np.testing.assert_allclose(initreg.load(done.path)["a.weight"], 2 * b @ a, atol=1e-5)
+
+
 def test_a_square_kernel_of_keras_is_an_open_question(tmp_path: Path) -> None:
     """If other shapes say that inputs come first, square kernels stop until somebody says so."""
     base = {"a/kernel": np.zeros((5, 6), "f4"), "square/kernel": np.zeros((4, 4), "f4")}
