@@ -35,7 +35,7 @@ HEAVY = FRAMEWORKS | {"h5py", "safetensors", "gguf", "rich", "numpy", "ml_dtypes
 # What the ground floor may import of ours. import-linter holds the rooms above it.
 GROUND_FLOOR = {
     "records": set[str](),
-    "near": set[str](),
+    "text.near": set[str](),
     "option_spelling": {"records"},
     "errors": {"option_spelling"},
     "dtypes": set[str](),
@@ -43,17 +43,17 @@ GROUND_FLOOR = {
     "folding": {"errors", "records"},
     "state_specs": {"records"},
     "specs": {"dtypes", "records", "state_specs"},
-    "tables": set[str](),
-    "wording": {
+    "text.tables": set[str](),
+    "text.wording": {
         *("dtypes", "errors", "folding", "names", "option_spelling", "records", "specs"),
         "store_paths",
     },
-    "markup": {"errors", "wording"},
+    "text.markup": {"errors", "text.wording"},
     "plugin.claim": {"records"},
     "plugin.source": {
         *(
             "errors",
-            "near",
+            "text.near",
             "plugin.foreign",
             "plugin.part_names",
             "storage.locating",
@@ -63,7 +63,7 @@ GROUND_FLOOR = {
     },
 }
 # What `initreg probe` must not pay for: rooms, and the modules on the ground floor, by name.
-NOT_FOR_PROBE = ("rules", "plan", "api", "wording", "folding")
+NOT_FOR_PROBE = ("rules", "plan", "api", "text.wording", "folding")
 NOT_FOR_PROBE += tuple(f"storage.{name}" for name in ("output", "journals", "locking", "manifests"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg.errors import InitregError, TargetError
-from initreg.wording import plural, printable, shape_text
+from initreg.text.wording import plural, printable, shape_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Unpack
 
 from initreg.api.chain import Link, flatten, open_chain
@@ -24,7 +25,7 @@ from initreg.names import NO_PATTERNS
 from initreg.option_spelling import either, join, option
 from initreg.plan.rows import RESTORED, Kind, Policy, Row
 from initreg.rules.keywords import Rules
-from initreg.wording import names_text, plural, printable
+from initreg.text.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
@@ -139,7 +140,7 @@ class Diff:
 
     def _repr_html_(self) -> str:
         """The result as HTML, which a notebook shows."""
-        from initreg.markup import folding, names, notebook, text, verdict
+        from initreg.text.markup import folding, names, notebook, text, verdict
 
         parts = [f"<p>A <code>{text(self.a)}</code><br>B <code>{text(self.b)}</code></p>"]
         parts += [f"<p>{text(self.how)}</p>"] if self.how else []
@@ -258,7 +259,7 @@ def compare_sources(
 
 
 def _check_tolerance(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
         raise InitregError(option(name, value) + ": give a number that is not negative")
 
 

@@ -25,7 +25,7 @@ from initreg.specs import ArraySpec
 from initreg.storage.locating import is_remote, locate, takes_options
 from initreg.storage.paths import is_file, modified_at, names_in, which_are_there
 from initreg.store_paths import FilePath, StorePath
-from initreg.wording import code_text, names_text, plural, shape_text
+from initreg.text.wording import code_text, names_text, plural, shape_text
 
 if TYPE_CHECKING:
     from zipfile import Path as ZipPath

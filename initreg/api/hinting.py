@@ -24,7 +24,7 @@ from initreg.records import replace
 from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec, VariableSpec
 from initreg.store_paths import StorePath
-from initreg.wording import code_text, options_text
+from initreg.text.wording import code_text, options_text
 
 _FEW_NAMES = 50  # on one side only: a misspelt name is looked for among at most so many
 _MOST_HINTS = 3

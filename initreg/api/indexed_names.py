@@ -10,8 +10,8 @@ from types import EllipsisType
 from initreg.arrays.lazy_array import LazyArray
 from initreg.errors import InitregError
 from initreg.names import Patterns, normalise
-from initreg.near import near
-from initreg.wording import plural, shape_text
+from initreg.text.near import near
+from initreg.text.wording import plural, shape_text
 
 Index = tuple[int | slice | EllipsisType, ...]
 

@@ -9,8 +9,8 @@ from typing import Any
 from initreg.arrays.differences import Difference, all_together
 from initreg.errors import InitregError
 from initreg.option_spelling import either, option
-from initreg.tables import lay_out
-from initreg.wording import names_text, plural, printable, shape_text
+from initreg.text.tables import lay_out
+from initreg.text.wording import names_text, plural, printable, shape_text
 
 _MORE = either("they are in .layers()", "--all shows them all")
 _HEAD = ("LAYER", "ARRAYS", "DIFFERENT", "LARGEST", "MEAN", "MOVED", "COSINE", "")

@@ -29,7 +29,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.training import inference
 from initreg.storage import small_files
 from initreg.storage.paths import real
-from initreg.wording import printable
+from initreg.text.wording import printable
 
 _PAIRS = RESTORED | {Kind.MISMATCHED, Kind.PASSED_OVER}
 _LARGEST = 1 << 20  # bytes of a configuration of an adapter
@@ -137,8 +137,10 @@ def refuse_adapters(maps: Sequence[ArrayMap], method: str) -> None:
 def refuse_other_order(maps: Sequence[ArrayMap]) -> None:
     """Raise RuleError if sources are not in the order of the steps that their names end in.
 
-    A shell lists ``model-1000`` before ``model-200``.
+    A shell lists ``model-1000`` before ``model-200``. Sources in memory have no such names.
     """
+    if not all(each.files for each in maps):
+        return
     labels = [each.label for each in maps]
     found = [_STEP.findall(label.rstrip("/").rpartition("/")[2]) for label in labels]
     if not all(found):

@@ -35,7 +35,7 @@ from initreg.merging.parameters import Parameters
 from initreg.merging.plan import MergePlan
 from initreg.option_spelling import join, option
 from initreg.rules.keywords import Rules
-from initreg.wording import names_text, plural, printable
+from initreg.text.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
     from initreg.arrays.array_map import ArrayMap
@@ -156,7 +156,8 @@ def merge(
             ``"last"`` source. Equal ones are kept.
         dtype: the dtype of the floats of the result. By default, that of the base or of the first
             source.
-        dry_run: only plan. Arrays that are not merged are compared, and nothing is written.
+        dry_run: only plan. Arrays that are not merged are compared, and nothing is written. What
+            cannot be written to ``path`` is an error, as without it.
         to: as for :func:`initreg.convert`, and so are ``compress``, ``shard_size``, ``manifest``,
             ``progress`` and ``output_storage_options``.
         metadata: texts to save beside the arrays, in addition to those of the sources on which
@@ -177,7 +178,7 @@ def merge(
     >>> initreg.merge(["adapter"], "new.npz", method="lora", base="old.npz")  # doctest: +SKIP
     """
     if not isinstance(sources, (list, tuple)):
-        raise RuleError(f"sources={sources!r}: give a list of sources")
+        raise RuleError(f"sources={sources!r:.60}: give a list of sources")
     chosen = _method(method)
     parameters = {name: options.pop(name, None) for name in MergeParameters.__annotations__}  # type: ignore[misc]
     opening, rules = split(options, "merge")
@@ -202,11 +203,13 @@ def merge(
             refuse_other_order(maps)
         seen = Seen()
         plan, merged = _planned(chosen, settings, maps, choices, way_of(by), given, stack, seen)
-        if path is None or dry_run:
-            return Merged(plan)
         error = plan.error()
+        if path is None or (dry_run and error is not None):
+            return Merged(plan)
         if error is not None:
             raise error
+        if not merged:
+            raise RuleError("no array is left to write: the sources have none in common")
         # What is merged has this dtype already, and must not be rounded twice.
         has_floats = any(dtypes.is_float(array.spec.dtype) for array in merged.values())
         cast: dict[str, Any] = {"cast": choices.dtype} if choices.dtype and has_floats else {}
@@ -218,10 +221,13 @@ def merge(
             shard_size=shard_size,
             manifest=manifest,
             metadata=metadata,
-            progress=progress,
+            dry_run=dry_run,
+            progress=None if dry_run else progress,
             output_storage_options=output_storage_options,
             **cast,
         )
+        if dry_run:
+            return Merged(plan)
     nonfinite = seen.found()
     if nonfinite:
         text = join("\n  ", _nonfinite_text(nonfinite, 20))

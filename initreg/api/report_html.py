@@ -18,11 +18,11 @@ from initreg.api.reported import ReportedArray, ReportedSource
 from initreg.arrays.heat_maps import HeatMap
 from initreg.arrays.statistics import Statistics
 from initreg.errors import one_line
-from initreg.markup import folding, table, text
 from initreg.plan.html import sections_html
 from initreg.plan.plan import Plan
 from initreg.plan.text import heading
-from initreg.wording import plural, printable, shape_text, size_text
+from initreg.text.markup import folding, table, text
+from initreg.text.wording import plural, printable, shape_text, size_text
 
 _FOLDER = Path(__file__).with_name("report_page")
 _MOST = 20  # arrays in the table of differences; the tree has all of them

@@ -27,7 +27,7 @@ from initreg.errors import InitregError, UnwritableFile
 from initreg.names import as_read
 from initreg.option_spelling import either
 from initreg.rules.keywords import Rules
-from initreg.wording import plural, size_text
+from initreg.text.wording import count_numbers, plural, size_text
 
 if TYPE_CHECKING:
     from initreg.plan.plan import Plan
@@ -116,7 +116,7 @@ class Report:
 
         The frame has an origin of its own, so that its script sees nothing of the notebook.
         """
-        from initreg.markup import notebook, text
+        from initreg.text.markup import notebook, text
 
         page = self.to_html()
         if len(page) > _MOST_FRAMED:
@@ -211,7 +211,7 @@ def _source(maps: list[ArrayMap]) -> ReportedSource:
         " + ".join(each.label for each in maps),
         " + ".join(dict.fromkeys(each.format for each in maps)),
         len(arrays),
-        sum(math.prod(each.shape) for each in arrays.values()),
+        count_numbers(each.spec for each in arrays.values()),
         sum(each.spec.nbytes or 0 for each in arrays.values()),
         metadata,
     )

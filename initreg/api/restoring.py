@@ -54,7 +54,7 @@ from initreg.plugin.installed import default_registry
 from initreg.plugin.target import PieceSpec, Target
 from initreg.rules.casting import cast_values
 from initreg.specs import VariableSpec
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 if TYPE_CHECKING:
     import numpy as np

@@ -32,7 +32,7 @@ from initreg.storage.paths import is_there, modified_at, names_in, which_are_the
 from initreg.storage.store_files import StoreFiles, files_of
 from initreg.storage.stores import without_secrets
 from initreg.store_paths import FilePath, StorePath
-from initreg.wording import plural, printable
+from initreg.text.wording import plural, printable
 
 _STEP = re.compile(r".+-(\d+)", re.ASCII)  # the name of a checkpoint without a sidecar
 _OVERRULED = "was saved later, but"

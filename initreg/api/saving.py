@@ -39,7 +39,7 @@ from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_a
 from initreg.storage.output import Output
 from initreg.storage.rehearsal import Enough, Rehearsal
 from initreg.storage.uploading import written_to
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 if TYPE_CHECKING:
     from zipfile import Path as ZipPath

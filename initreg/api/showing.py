@@ -19,7 +19,7 @@ from initreg.errors import InitregError, UnknownFormat
 from initreg.option_spelling import either, option
 from initreg.rules.keywords import Rules
 from initreg.store_paths import FilePath
-from initreg.wording import plural, printable, shape_text
+from initreg.text.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +169,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         """The values as HTML, which a notebook shows."""
-        from initreg.markup import notebook, text
+        from initreg.text.markup import notebook, text
 
         return notebook(f"<pre>{text(self.to_text())}</pre>")
 

@@ -17,8 +17,8 @@ from initreg.errors import InitregError
 from initreg.names import as_read, natural, separator
 from initreg.option_spelling import option
 from initreg.rules.keywords import Rules
-from initreg.tables import lay_out
-from initreg.wording import plural, printable, shape_text
+from initreg.text.tables import lay_out
+from initreg.text.wording import plural, printable, shape_text
 
 KEYS: tuple[str, ...] = ("name", "size", "dtype", "file")
 KEYS += ("mean", "std", "min", "max", "norm", "zeros", "nan", "inf")
@@ -158,7 +158,7 @@ class Stats:
 
     def _repr_html_(self) -> str:
         """The table as HTML, which a notebook shows. NaN and infinities are red."""
-        from initreg.markup import LIMIT, notebook, table, text, verdict
+        from initreg.text.markup import LIMIT, notebook, table, text, verdict
 
         total = self.total
         wrong = ""
@@ -188,7 +188,7 @@ def stats_table(
     Args:
         arrays: its lines.
         bars: whether histograms are shown, for which a terminal needs Unicode.
-        layout: ``width``, ``paint`` and ``marked``, as for :func:`initreg.tables.lay_out`.
+        layout: ``width``, ``paint`` and ``marked``, as for :func:`initreg.text.tables.lay_out`.
     """
     rows = [_row(each) if bars else (*_row(each)[:-1], "") for each in arrays]
     if not rows:

@@ -12,7 +12,7 @@ from initreg.arrays.regions import Box, cover_once, whole
 from initreg.errors import FAULTS, InitregError, TargetError, is_by_signal
 from initreg.plugin.target import Target
 from initreg.specs import LayerSpec, VariableSpec
-from initreg.wording import parts_text, shape_text
+from initreg.text.wording import parts_text, shape_text
 
 # The fields that are checked, and what most of a million variables have there.
 _more_of = attrgetter("aliases", "places", "automatic", "not_needed_with", "state", "parts")

@@ -33,7 +33,7 @@ from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
 from initreg.store_paths import FilePath
-from initreg.wording import names_text, plural, printable, shape_text, size_text
+from initreg.text.wording import names_text, plural, printable, shape_text, size_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,7 @@ class Verification:
 
     def _repr_html_(self) -> str:
         """The result as HTML, which a notebook shows. It is red if something is wrong."""
-        from initreg.markup import LIMIT, names, notebook, text, verdict
+        from initreg.text.markup import LIMIT, names, notebook, text, verdict
 
         headline, *_ = self.to_text(0).split("\n")
         wrong = [(array.name, array.problem) for array in self.arrays if array.problem]

@@ -11,7 +11,7 @@ from initreg.errors import PartialRestoreError
 from initreg.names import normalise
 from initreg.option_spelling import said
 from initreg.plugin.target import PieceSpec
-from initreg.wording import names_text, plural, printable
+from initreg.text.wording import names_text, plural, printable
 
 logger = logging.getLogger("initreg")
 

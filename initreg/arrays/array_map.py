@@ -19,7 +19,6 @@ from initreg.errors import (
     warn,
 )
 from initreg.names import normalise
-from initreg.near import NoSuchName
 from initreg.specs import (
     ArraySpec,
     ChunkedExtent,
@@ -28,6 +27,7 @@ from initreg.specs import (
     SlicedExtent,
 )
 from initreg.store_paths import FilePath
+from initreg.text.near import NoSuchName
 
 if TYPE_CHECKING:
     from initreg.rules.keywords import Globs, RuleOptions, Rules

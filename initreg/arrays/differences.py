@@ -224,9 +224,13 @@ class _Sums:
         equal |= both
         with np.errstate(all="ignore"):
             distance = np.abs(a - b)
+            if mine.dtype.kind in "iu" and theirs.dtype.kind in "iu":
+                distance = _exact(mine, theirs, distance)
             distance[equal] = 0.0  # infinities, too
             size = np.abs(b)
-            within = equal | (np.isfinite(size) & (distance <= self._atol + self._rtol * size))
+            most = self._atol + self._rtol * size
+            # With a tolerance of 0, what float64 cannot tell apart is different all the same.
+            within = equal | (np.isfinite(size) & (distance <= most) & (most > 0))
             known = (size > 0) & np.isfinite(size)
             relative = distance[known] / size[known]
         with np.errstate(over="ignore"):  # sums of very large differences are infinite
@@ -270,6 +274,27 @@ class _Sums:
             self._is_equal,
             (math.sqrt(self._mine), math.sqrt(self._theirs), math.sqrt(self._distance)),
         )
+
+
+def _exact(mine: Array, theirs: Array, distance: Array) -> Array:
+    """The distances of integers, of which float64 does not hold all that have 64 bits.
+
+    Args:
+        mine: integers.
+        theirs: integers.
+        distance: what float64 makes of their distances. It is near enough where it is large.
+
+    >>> a, b = np.array([2**60, -(2**63)]), np.array([2**60 + 1, 2**63 - 1])
+    >>> _exact(a, b, np.abs(a.astype("f8") - b)).tolist() == [1.0, 2.0**64]
+    True
+    """
+    import numpy as np
+
+    if max(mine.dtype.itemsize, theirs.dtype.itemsize) < 8:
+        return distance
+    a, b = mine.astype(np.uint64), theirs.astype(np.uint64)  # modulo 2**64
+    between = np.where(mine >= theirs, a - b, b - a)
+    return np.where(distance < 2.0**53, between.astype(np.float64), distance)
 
 
 def _square(array: Array) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from initreg.markup import LIMIT, folding, notebook, table, text, verdict
 from initreg.specs import ArraySpec
-from initreg.wording import plural, shape_text, size_text
+from initreg.text.markup import LIMIT, folding, notebook, table, text, verdict
+from initreg.text.wording import plural, shape_text, size_text, totals_text
 
 
 def map_html(label: str, format: str, specs: Sequence[ArraySpec]) -> str:
@@ -16,13 +15,11 @@ def map_html(label: str, format: str, specs: Sequence[ArraySpec]) -> str:
         (each.name, shape_text(each.shape), each.dtype, size_text(each.nbytes))
         for each in specs[:LIMIT]
     ]
-    numbers = sum(math.prod(each.shape) for each in specs)
-    nbytes = sum(each.nbytes or 0 for each in specs)
-    counts = (plural(len(specs), "array"), plural(numbers, "number"), size_text(nbytes))
+    counts = totals_text(specs)
     hidden = len(specs) - len(rows)
     last = f"... and {plural(hidden, 'array')} more: .specs() lists all of them" if hidden else ""
     body = table(("Name", "Shape", "Type", "Size"), rows, (3,), last)
-    title = f"{label} ({format}): {', '.join(counts)}"
+    title = f"{label} ({format}): {counts}"
     unreadable = sum(bool(each.unreadable) for each in specs)
     wrong = f"{plural(unreadable, 'array')} cannot be read" if unreadable else ""
     return notebook(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PIECE = 8 << 20  # bytes that are looked at at a time
 _KEPT = 64 << 20  # bytes of an array that is read once, although its histogram needs its range
 BINS = 16
+_SQUARED = (1e-140, 1e140)  # the squares of values between these, and their sums, are exact
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -68,8 +69,11 @@ class Statistics:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures by name."""
+        """The figures by name. One that no float64 holds is the text ``"inf"``."""
         found = {name: getattr(self, name) for name in self.__slots__}
+        for name, value in found.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                found[name] = str(value)  # as JSON has no infinities
         return {**found, "histogram": list(self.histogram)}
 
 
@@ -90,12 +94,15 @@ def _sum(a: Statistics, b: Statistics) -> Statistics:
         return Statistics(*counts, known.mean, known.std, known.min, known.max, known.norm)
     n = a.finite + b.finite
     (mean, std, low, high, norm), (other, spread, lowest, highest, length) = _known(a), _known(b)
-    # Products, since a power that is too large would be an OverflowError.
-    squares = a.finite * (std * std) + b.finite * (spread * spread)
-    squares += (other - mean) * (other - mean) * a.finite * b.finite / n
-    mean += (other - mean) * (b.finite / n)
+    part, rest = math.sqrt(a.finite / n), math.sqrt(b.finite / n)
+    # The squares of large values are too large, and those of small ones are 0: not for hypot. The
+    # distance of both means may be too large, and half of it is not.
+    apart = (other / 2 - mean / 2) * (2 * part * rest)
+    deviation = math.hypot(std * part, spread * rest, apart)
+    step = (other - mean) * (b.finite / n)
+    mean = mean + step if math.isfinite(step) else mean * part**2 + other * rest**2
     ends = (min(low, lowest), max(high, highest))
-    return Statistics(*counts, mean, math.sqrt(squares / n), *ends, math.hypot(norm, length))
+    return Statistics(*counts, mean, deviation, *ends, math.hypot(norm, length))
 
 
 def _known(one: Statistics) -> tuple[float, ...]:
@@ -171,15 +178,22 @@ def _of(values: Array) -> Statistics:
     finite = values[np.isfinite(values)] if nan or inf else values
     if not finite.size:
         return Statistics(values.size, nan, inf)
+    low, high = float(finite.min()), float(finite.max())
+    largest = max(-low, high)
+    scale = 1.0
+    if largest and not _SQUARED[0] < largest < _SQUARED[1]:
+        # By a power of two, which changes no digit.
+        scale = math.ldexp(1.0, max(-1000, min(1000, math.frexp(largest)[1])))
+        finite = finite / scale
     with np.errstate(over="ignore"):
         return Statistics(
             values.size,
             nan,
             inf,
             int(finite.size - np.count_nonzero(finite)),
-            float(finite.mean()),
-            float(finite.std()),
-            float(finite.min()),
-            float(finite.max()),
-            float(np.linalg.norm(finite.reshape(-1))),
+            float(finite.mean()) * scale,
+            float(finite.std()) * scale,
+            low,
+            high,
+            float(np.linalg.norm(finite.reshape(-1))) * scale,
         )

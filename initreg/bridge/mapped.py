@@ -9,9 +9,9 @@ from typing import Any
 from initreg.bridge.conversions import Change
 from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.text import rule_text
-from initreg.markup import folding, notebook, text, verdict
 from initreg.storage.uploading import written_to
-from initreg.wording import plural
+from initreg.text.markup import folding, notebook, text, verdict
+from initreg.text.wording import plural
 
 _SHOWN = 400  # lines of the rules in a notebook
 

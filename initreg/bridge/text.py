@@ -8,7 +8,7 @@ from typing import Any
 from initreg.bridge.layers import split_name
 from initreg.bridge.lines import FusedArray, LongerTable, MappedVariable, OpenQuestion
 from initreg.rules.writing import toml_text, toml_value
-from initreg.wording import printable
+from initreg.text.wording import printable
 
 
 def rule_text(

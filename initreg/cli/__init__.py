@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.cli.added_verbs import added_verbs, guarded, show_faults
 from initreg.cli.flags import message
-from initreg.cli.parser import Parser
+from initreg.cli.parser import BadUsage, Parser
 from initreg.cli.printing import OutputFailed, show_json, write
 from initreg.cli.quiet import LEVEL, hide_banners
 from initreg.cli.verbs import (
@@ -40,7 +41,7 @@ from initreg.cli.verbs import (
     stats,
     verify,
 )
-from initreg.errors import InitregError, InitregWarning
+from initreg.errors import InitregError, InitregWarning, printable
 
 if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
@@ -123,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.added = added
         with _warnings_on_stderr():
             return _run(options)
+    except BadUsage as fault:
+        _say_usage(fault, as_json=_asks_for_json(typed))
+        raise
     except InitregError as error:
         return _failed(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
@@ -179,6 +183,25 @@ def _run(options: Any) -> int:
         return 2
     code: int | None = options.run(options)
     return code or 0
+
+
+def _asks_for_json(typed: Sequence[str]) -> bool:
+    """Whether ``--json`` is an option of what was typed, which has not been parsed."""
+    is_verb = bool(typed) and not typed[0].startswith("-")
+    return is_verb and "--json" in itertools.takewhile("--".__ne__, typed)
+
+
+def _say_usage(fault: BadUsage, *, as_json: bool) -> None:
+    """Say what is wrong with the arguments."""
+    if as_json:
+        try:
+            show_json({"error": "BadUsage", "message": fault.message})
+        except OutputFailed as error:
+            _failed(error, as_json=False)
+    else:
+        with contextlib.suppress(OSError):
+            text = printable(f"{fault.message}\n{fault.more}", keep="\n")
+            print(text, file=sys.stderr, flush=True)
 
 
 def _failed(error: InitregError, *, as_json: bool) -> int:

@@ -187,7 +187,7 @@ def _names(sources: Iterable[str]) -> Found:
     """The names of arrays in files. What cannot be opened has none, and nothing is fetched."""
     from initreg.api.opening import open as open_source
     from initreg.names import as_read
-    from initreg.wording import shape_text
+    from initreg.text.wording import shape_text
 
     for source in sources:
         try:

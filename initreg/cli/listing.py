@@ -12,8 +12,8 @@ from initreg.cli.trees import to_depth, tree
 from initreg.errors import printable
 from initreg.names import as_read, natural
 from initreg.specs import ArraySpec
-from initreg.tables import lay_out
-from initreg.wording import also_text, plural, shape_text, size_text
+from initreg.text.tables import lay_out
+from initreg.text.wording import also_text, plural, shape_text, size_text
 
 _LONGEST = 100  # characters of folded names on one line
 _HEAD = ("NAME", "SHAPE", "DTYPE", "SIZE", "")

@@ -8,12 +8,26 @@ from typing import Any, NoReturn
 
 from initreg.cli.helping import Described, help_text, usage_text
 from initreg.cli.printing import write
-from initreg.errors import PluginError, printable
+from initreg.errors import PluginError
 
 _HAVE = ("has", "have")
 _TYPED = "_typed"  # in the namespace: the options that were typed so far
 _CURRENT = "_current"  # in the namespace: what is typed for one source, after --for
 FOR = "for_sources"  # in the namespace: what was typed for each source that --for names
+
+
+class BadUsage(SystemExit):
+    """What was typed is no call of a verb. The exit code is 2.
+
+    Args:
+        message: what is wrong.
+        more: the usage of the verb, and where its options are shown.
+    """
+
+    def __init__(self, message: str, more: str) -> None:
+        super().__init__(2)
+        self.message = message
+        self.more = more
 
 
 class Parser(Described):
@@ -56,7 +70,7 @@ class Parser(Described):
 
     def _unknown(self, extras: Sequence[str]) -> str:
         """What is wrong with arguments that nothing takes."""
-        from initreg.near import did_you_mean
+        from initreg.text.near import did_you_mean
 
         flags = [each.partition("=")[0] for each in extras if each.startswith("-") and each != "-"]
         if not flags:
@@ -75,7 +89,7 @@ class Parser(Described):
         """Refuse a value that is not among the choices, and say which it may have been."""
         if action.choices is None or value in action.choices:
             return
-        from initreg.near import did_you_mean
+        from initreg.text.near import did_you_mean
 
         choices = [str(choice) for choice in action.choices]
         near = did_you_mean(str(value), choices)
@@ -101,10 +115,9 @@ class Parser(Described):
             super().print_help(file)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, and exit with code 2."""
+        """Raise BadUsage, which says what is wrong with the arguments."""
         more = f"'{self.prog} --help' shows {'the verbs' if self.has_verbs else 'its options'}"
-        text = f"{self.prog}: {message}\n{self.format_usage()}{more}"
-        self.exit(2, printable(text, keep="\n") + "\n")
+        raise BadUsage(f"{self.prog}: {message}", f"{self.format_usage()}{more}")
 
 
 def _listed(verbs: Sequence[str]) -> str:

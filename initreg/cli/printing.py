@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
@@ -42,13 +43,27 @@ def json_text(answer: Any, encoding: str) -> str:
     >>> json_text({"a": "\\x9b"}, "utf-8").splitlines()[1]
     '  "a": "\\\\u009b"'
     """
-    text = json.dumps(answer, indent=2, ensure_ascii=False)
+    try:
+        text = json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(answer), indent=2, ensure_ascii=False, allow_nan=False)
     if text.replace("\n", "").isprintable() and _fits(text, encoding):
         return text
     # Only in its strings can JSON have other characters than those, so each can be escaped there.
     return "".join(
         c if c == "\n" or (c.isprintable() and _fits(c, encoding)) else _escaped(c) for c in text
     )
+
+
+def _finite(answer: Any) -> Any:
+    """An answer with texts in place of NaN and infinities, which JSON does not have."""
+    if isinstance(answer, dict):
+        return {key: _finite(value) for key, value in answer.items()}
+    if isinstance(answer, (list, tuple)):
+        return [_finite(each) for each in answer]
+    if isinstance(answer, float) and not math.isfinite(answer):
+        return str(answer)
+    return answer
 
 
 def _escaped(character: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from initreg.errors import InitregError, RuleError
-from initreg.wording import names_text
+from initreg.text.wording import names_text
 
 CONFIG = "adapter_config.json"
 _PEFT = re.compile(
@@ -53,7 +53,13 @@ _CHANGING = (
     "alora_invocation_tokens",
     "arrow_config",
     "trainable_token_indices",
+    "use_bdlora",
+    "kasa_config",
+    "monteclora_config",
 )
+# Values of peft's init_lora_weights that leave the weights of the model as they are. Others, such
+# as pissa, olora, corda, loftq and lora_ga, take what the factors begin with out of the model.
+_PLAIN_STARTS = (None, True, False, "gaussian", "orthogonal", "eva", "mica")
 
 
 @dataclass(slots=True)
@@ -225,9 +231,13 @@ class Config:
         """The rank of a module."""
         return int(_of(self.ranks, module, self.r))
 
+    def alpha_of(self, module: str) -> float:
+        """The alpha of a module."""
+        return float(_of(self.alphas, module, self.alpha))
+
     def scale_of(self, module: str) -> float:
         """What the product of the factors of a module is multiplied by."""
-        rank, alpha = self.rank_of(module), float(_of(self.alphas, module, self.alpha))
+        rank, alpha = self.rank_of(module), self.alpha_of(module)
         return alpha / (math.sqrt(rank) if self.is_rank_stabilised else rank)
 
 
@@ -266,6 +276,16 @@ def parse_config(text: str, label: str) -> Config:
         raise InitregError(
             f"{label}: {', '.join(changing)} changes what the factors mean, and is not known here. "
             "Merge it with peft: PeftModel.merge_and_unload()"
+        )
+    start = given.get("init_lora_weights")
+    if not any(
+        start is each or (isinstance(each, str) and start == each) for each in _PLAIN_STARTS
+    ):
+        raise InitregError(
+            f"{label}: init_lora_weights is {start!r:.100}, which changes the weights of the model "
+            "before the training, so that the adapter does not fit the original model. Save it "
+            "with peft's path_initial_model_for_weight_conversion, or merge it with peft. If the "
+            "base has the changed weights, write true for init_lora_weights"
         )
     r: Any = given.get("r")
     alpha: Any = given.get("lora_alpha")

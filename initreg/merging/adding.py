@@ -15,7 +15,7 @@ from initreg.merging.lora_arrays import Update, Updated
 from initreg.merging.parameters import Parameters
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, REPLACED, MergePart, MergeRow
 from initreg.option_spelling import either, option
-from initreg.wording import printable, shape_text
+from initreg.text.wording import printable, shape_text
 
 Value = LazyArray | Updated
 
@@ -221,15 +221,18 @@ class Adding:
             alpha = float(array.read().reshape(-1)[0])
             if not math.isfinite(alpha):
                 return f"its alpha is {alpha}"
-            return (alpha if alpha else rank) / rank
-        if self._parameters.alpha is not None:
-            return float(self._parameters.alpha) / rank
+            alpha = alpha if alpha else rank
+            return self._other_alpha(alpha, "the adapter") or alpha / rank
         config = adapter.config
         if config is not None:
             wanted = config.rank_of(module.name)
             if wanted != rank:
                 return f"its factors have the rank {rank}, and {CONFIG} says {wanted}"
-            return config.scale_of(module.name)
+            return self._other_alpha(config.alpha_of(module.name), CONFIG) or config.scale_of(
+                module.name
+            )
+        if self._parameters.alpha is not None:
+            return float(self._parameters.alpha) / rank
         if module.is_flat:
             return 1.0  # kohya's scripts take the rank for an alpha that is not saved
         raise RuleError(
@@ -237,6 +240,16 @@ class Adding:
             f"{CONFIG} beside the file, and no alpha in it. Pass "
             + option("alpha", 16, "alpha=")
             + ", which is divided by the rank"
+        )
+
+    def _other_alpha(self, said: float, who: str) -> str:
+        """What is wrong if an alpha was given, and the adapter says another one."""
+        given = self._parameters.alpha
+        if given is None or float(given) == said:
+            return ""
+        return (
+            option("alpha", given)
+            + f" is given, and {who} says {said:g}. Leave it out, or change what {who} says"
         )
 
     def _row(self, name: str, array: LazyArray) -> tuple[MergeRow, Value | None]:

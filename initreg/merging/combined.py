@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.regions import Box
 from initreg.merging import formulas
+from initreg.merging.formulas import is_finite
 from initreg.merging.inputs import (
+    IN_RESULT,
     Input,
     Seen,
     computed_in,
@@ -131,7 +133,37 @@ class Combined:
             for box, found in read_together(used, dtype):
                 for each, values in zip(used, found, strict=True):
                     self.seen.look(self.name, each.source, values)
-                yield box, combine(box, found)
+                result = combine(box, found)
+                if not is_finite(result):
+                    result = self._mended(result, found)
+                yield box, result
+
+    def _mended(self, result: Array, found: Sequence[Array]) -> Array:
+        """A result in which values that are not finite are only those that have to be.
+
+        An attention mask is infinite, or the largest number that there is, in all sources. What
+        all sources agree on is kept, and a mean of finite numbers does not overflow on the way.
+        What is still infinite or NaN, while the sources are finite there, is noted.
+        """
+        import numpy as np
+
+        bad = ~np.isfinite(result)
+        same = bad & np.logical_and.reduce([each == found[0] for each in found])
+        if self.method == "slerp" or (self.method == "average" and not self.settings.normalize):
+            same &= np.isinf(found[0])  # equal values may become another one
+        result = np.where(same, found[0], result)
+        bad &= ~same & np.logical_and.reduce([np.isfinite(each) for each in found])
+        if not bad.any():
+            return result
+        weights = formulas.mean_weights(self.method, self.settings, len(found))
+        if weights is not None:
+            wide = np.result_type(result, np.float64)
+            mean = formulas.weighted_sum(
+                [each.astype(wide) for each in found], weights, normalize=False
+            ).astype(result.dtype)
+            result = np.where(bad, mean, result)
+        self.seen.look(self.name, IN_RESULT, result[bad])
+        return result
 
 
 def _combiner(wanted: Combined, dtype: np.dtype[Any]) -> Any:
@@ -155,7 +187,7 @@ def _combiner(wanted: Combined, dtype: np.dtype[Any]) -> Any:
         base, *others = found
         return formula(
             base,
-            sparse(box, [other - base for other in others]),
+            sparse(box, [formulas.change(base, other) for other in others]),
             settings.weights,
             normalize=settings.normalize,
             factor=settings.factor,
@@ -214,7 +246,7 @@ def _sparse(wanted: Combined, dtype: np.dtype[Any]) -> Any:
 
 def _deltas(wanted: Combined, dtype: np.dtype[Any]) -> Iterator[tuple[Box, list[Array]]]:
     for box, (base, *others) in read_together(wanted.used, dtype):
-        yield box, [other - base for other in others]
+        yield box, [formulas.change(base, other) for other in others]
 
 
 def _trimming(wanted: Combined, dtype: np.dtype[Any]) -> Any:

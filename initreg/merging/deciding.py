@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from initreg.merging.inputs import Input, Seen
 from initreg.merging.parameters import Parameters, named
 from initreg.merging.plan import FAULT, KEPT, LEFT_OUT, MERGED, TAKEN, MergePart, MergeRow
 from initreg.option_spelling import either, option
-from initreg.wording import printable, shape_text
+from initreg.text.wording import printable, shape_text
 
 Value = LazyArray | Combined
 Row = Callable[..., MergeRow]
@@ -195,7 +196,7 @@ class Deciding:
             given.seed,
             tuple(numbers),
         )
-        if self._method.name == "average" and given.normalize and not sum(settings.weights):
+        if self._method.name == "average" and given.normalize and _is_zero(settings.weights):
             raise RuleError(
                 named("weight", list(settings.weights))
                 + f": the weights for {printable(name)} add up to 0, and the average is divided by "
@@ -204,6 +205,11 @@ class Deciding:
         shape = next(iter(have.values())).shape
         inputs_ = tuple(inputs.values())
         return Combined(name, self._method.name, inputs_, base, settings, shape, dtype, self._seen)
+
+
+def _is_zero(weights: Sequence[float]) -> bool:
+    """Whether weights add up to 0, as 0.1, 0.2 and -0.3 do but for the rounding."""
+    return abs(math.fsum(weights)) <= 1e-12 * math.fsum(map(abs, weights))
 
 
 def _are_equal(one: LazyArray, other: LazyArray) -> bool:

@@ -46,6 +46,51 @@ def weighted_sum(arrays: Sequence[Array], weights: Sequence[float], *, normalize
     return total
 
 
+def is_finite(values: Array) -> bool:
+    """Whether all values are finite, and most often the product of them all that tells it.
+
+    >>> is_finite(np.float32([1, 3e38])), is_finite(np.float32([1, np.inf]))
+    (True, False)
+    """
+    import numpy as np
+
+    flat = values.reshape(-1)
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.vdot(flat, flat)) or np.isfinite(flat).all())
+
+
+def mean_weights(method: str, settings: Any, count: int) -> list[float] | None:
+    """What arrays are multiplied by in a method that is a mean of them. None for others.
+
+    Args:
+        method: the name of the method.
+        settings: its ``weights``, ``normalize`` and ``decay``.
+        count: how many arrays there are.
+    """
+    if method == "average" and settings.normalize:
+        total = sum(settings.weights)
+        return [weight / total for weight in settings.weights]
+    if method == "ema":
+        decay = settings.decay
+        later = [(1 - decay) * decay ** (count - 1 - i) for i in range(1, count)]
+        return [decay ** (count - 1), *later]
+    return None
+
+
+def change(base: Array, array: Array) -> Array:
+    """What an array has in addition to the base. Where both have the same infinity, nothing.
+
+    >>> change(np.float32([1, -np.inf]), np.float32([3, -np.inf]))
+    array([2., 0.], dtype=float32)
+    """
+    import numpy as np
+
+    found: Array = array - base
+    if not is_finite(found):
+        found = np.where(array == base, found.dtype.type(0), found)
+    return found
+
+
 def moving_average(arrays: Sequence[Array], decay: float) -> Array:
     """The exponential moving average of arrays in their order, from the first one on.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PIECE = 8 << 20  # bytes of an array that are looked at at a time
 _TOGETHER = 48 << 20  # bytes of all inputs together, if these are fewer
 _LEAST = 1 << 20
+IN_RESULT = "the result, of finite values"  # what Seen calls the source of what overflows
 
 
 class Input(NamedTuple):

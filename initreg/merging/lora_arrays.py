@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.regions import Box
-from initreg.merging.inputs import Input, Seen, computed_in, read_together
+from initreg.merging.formulas import is_finite
+from initreg.merging.inputs import IN_RESULT, Input, Seen, computed_in, read_together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,9 +84,14 @@ class Updated:
         with np.errstate(all="ignore"):  # what is not finite is reported
             factors = [_Factors(update, self.name, dtype, self.seen) for update in self.updates]
             magnitude = self._lengths(factors, dtype)
+            given = [array for each in factors for array in each.arrays]
+            given += [] if magnitude is None else [magnitude]
             for box, [values] in read_together([self.base], dtype):
                 self.seen.look(self.name, self.base.source, values)
-                yield box, self._updated(box, values, factors, magnitude)
+                result = self._updated(box, values, factors, magnitude)
+                if not is_finite(result) and all(is_finite(each) for each in given):
+                    self.seen.look(self.name, IN_RESULT, result[np.isfinite(values)])
+                yield box, result
 
     def _updated(
         self, box: Box, values: Array, factors: list[_Factors], lengths: Array | None
@@ -138,6 +144,11 @@ class _Factors:
             self._down = update.down.read().astype(dtype)
             seen.look(name, update.source, self._down)
             self._up = self._up.reshape(self._up.shape[0], -1)
+
+    @property
+    def arrays(self) -> list[Array]:
+        """Its factors."""
+        return [self._up] if self._down is None else [self._up, self._down]
 
     def region(self, box: Box) -> Array:
         """The update of a region of the array."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from initreg.names import Patterns
 from initreg.option_spelling import option
 
 RESCALES = ("density", "l1", "none")
+_MOST = sys.float_info.max
 
 
 class PerSource:
@@ -60,13 +62,14 @@ class PerSource:
             self._default = self._numbers(given, given)
 
     def _numbers(self, value: Any, given: Any) -> tuple[float, ...]:
+        value = plain(value)
         is_one = not isinstance(value, Sequence) or isinstance(value, str)
-        values = [value] * max(self._count, 1) if is_one else list(value)
+        values = [value] * max(self._count, 1) if is_one else list(map(plain, value))
         low, high, is_open = self._range
         if len(values) != max(self._count, 1) or not all(
             isinstance(each, (int, float))
             and not isinstance(each, bool)
-            and math.isfinite(each)
+            and -_MOST <= each <= _MOST  # neither NaN, nor an integer that no float can hold
             and low <= each <= high
             and not (is_open and each == low)
             for each in values
@@ -134,6 +137,11 @@ def _plain(number: Any) -> str:
     return str(number).removesuffix(".0")
 
 
+def plain(value: Any) -> Any:
+    """The numbers of an array, a tensor or a scalar of numpy as those of Python. Others stay."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 class Parameters:
     """All parameters of a merge.
 
@@ -164,8 +172,8 @@ class Parameters:
         self.factor = PerSource("factor", given.get("factor"), 0, 1.0)
         self.normalize = _switch("normalize", given.get("normalize"), _normalizes(method))
         self.rescale = given.get("rescale") or "density"
-        self.seed = 0 if given.get("seed") is None else given["seed"]
-        self.alpha = given.get("alpha")
+        self.seed = 0 if given.get("seed") is None else plain(given["seed"])
+        self.alpha = plain(given.get("alpha"))
         self.fan_in_fan_out = _switch("fan_in_fan_out", given.get("fan_in_fan_out"), None)
         if self.rescale not in RESCALES:
             raise RuleError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from initreg.errors import MergeError
 from initreg.option_spelling import either, join
-from initreg.wording import names_text, plural, printable, shape_text
+from initreg.text.wording import names_text, plural, printable, shape_text
 
 MERGED = "merged"
 KEPT = "kept"

@@ -13,7 +13,7 @@ from initreg.plan.axis_pairs import Reordered, Study
 from initreg.plan.rows import Hint
 from initreg.plan.transposing import how, shown
 from initreg.specs import ArraySpec
-from initreg.wording import plural, shared
+from initreg.text.wording import plural, shared
 
 _SHOWN = 3  # names in the words of a hint
 

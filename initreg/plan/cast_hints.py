@@ -8,7 +8,7 @@ from initreg import dtypes
 from initreg.plan.matching import judge
 from initreg.plan.rows import Hint, Kind, Row
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 
 def casts(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[Hint]:

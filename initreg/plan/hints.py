@@ -25,7 +25,7 @@ from initreg.plan.parts import (
 from initreg.plan.rows import By, Hint, Way
 from initreg.plan.tried import Attempt, Tried, agreeing
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.wording import plural, shared
+from initreg.text.wording import plural, shared
 
 _MOST = 3
 _TRIED = 4  # renamings of each sort whose matches are counted among all names

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from initreg.markup import folding, notebook, table, text, verdict
 from initreg.plan.rows import Rows
 from initreg.plan.text import heading, sections, ways_text
-from initreg.wording import plural
+from initreg.text.markup import folding, notebook, table, text, verdict
+from initreg.text.wording import plural
 
 _LIMIT = 200  # lines of one section: a notebook scrolls, and most sections are closed
 

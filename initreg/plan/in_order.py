@@ -17,7 +17,7 @@ from initreg.names import normalise
 from initreg.option_spelling import option
 from initreg.plan.rows import Hint
 from initreg.specs import ORDER, WEIGHTS, ArraySpec, VariableSpec
-from initreg.wording import names_text, plural, shape_text
+from initreg.text.wording import names_text, plural, shape_text
 
 Fits = Callable[[ArraySpec, VariableSpec], bool]
 # Numbers alone, as of a list. In ``layer_0`` the number is a part of a name that somebody gave.

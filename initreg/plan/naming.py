@@ -28,7 +28,7 @@ from initreg.plan.roots import common_name, names_of_wholes, part_name
 from initreg.plan.rows import ASKED, By, StateNote, Way
 from initreg.records import fresh, record, replace
 from initreg.specs import ORDER, ArraySpec, VariableSpec
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 Fits = Callable[[ArraySpec, VariableSpec], bool]
 

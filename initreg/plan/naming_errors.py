@@ -20,7 +20,7 @@ from initreg.plan.other_weights import (
 from initreg.plan.places import Alignment
 from initreg.plan.rows import By
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.wording import names_text, plural
+from initreg.text.wording import names_text, plural
 
 _MOST_PARTS = 4  # that are shown
 

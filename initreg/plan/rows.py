@@ -10,7 +10,7 @@ from typing import Any
 from initreg.plan.choices import By as By
 from initreg.plan.choices import Policy as Policy
 from initreg.records import fresh, record
-from initreg.wording import options_text
+from initreg.text.wording import options_text
 
 
 class Kind(StrEnum):

@@ -17,7 +17,7 @@ from initreg.plan.naming import Naming
 from initreg.plan.optimizer_names import described, ends, misnamed, plain, recorded_names, scopes_of
 from initreg.plan.rows import By, StateNote
 from initreg.specs import ArraySpec, OptimizerSpec, StateSpec, VariableSpec
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 Fits = Callable[[ArraySpec, VariableSpec], bool]
 

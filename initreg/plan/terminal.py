@@ -8,7 +8,7 @@ from typing import Any
 from initreg.errors import MissingLibrary
 from initreg.plan.rows import RESTORED, Kind, Rows
 from initreg.plan.text import Section, heading, sections, ways_text
-from initreg.wording import plural, printable
+from initreg.text.wording import plural, printable
 
 
 def rich_table(plan: Rows, limit: int | None = 20, spell: Callable[[str], str] = str) -> Any:

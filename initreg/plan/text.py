@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from initreg.option_spelling import join, option
 from initreg.plan.rows import ASKED, RESTORED, By, Kind, Row, Rows
 from initreg.records import record
-from initreg.wording import (
+from initreg.text.wording import (
     MORE,
     Line,
     code_text,

@@ -26,7 +26,7 @@ from initreg.plan.axes import (
 from initreg.plan.axis_pairs import Pair, Reordered, Study
 from initreg.plan.rows import Kind
 from initreg.specs import LayerSpec, VariableSpec
-from initreg.wording import GATES, printable
+from initreg.text.wording import GATES, printable
 
 _MOST_SCOPES = 32  # of a name that are looked at, for names of strangers
 _LONGEST = 120  # characters of a name in a sentence

@@ -251,7 +251,7 @@ class Source:
             names = listed(folder)
         elif (names := listed(folder)) == [] and not os.path.isdir(folder):
             return SourceNotFound(f"{self.label}: no such file, and no such folder {str(folder)!r}")
-        from initreg.near import near
+        from initreg.text.near import near
 
         found = near(self.path.name, names)
         found += sorted(n for n in names if n.startswith(self.path.name) and n not in found)[:3]

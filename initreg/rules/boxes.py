@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg.records import record
-from initreg.wording import shape_text
+from initreg.text.wording import shape_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from initreg import dtypes
 from initreg.errors import CastWarning, RuleError, warn
 from initreg.option_spelling import option
-from initreg.wording import plural, printable
+from initreg.text.wording import plural, printable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from initreg.errors import RuleError
 from initreg.option_spelling import option
 from initreg.records import record
 from initreg.rules.casting import astype, cast_values, losses_of, why_not
-from initreg.wording import plural, printable, shape_text
+from initreg.text.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from initreg.errors import CastWarning, RuleError, warn
 from initreg.records import record
 from initreg.rules.casting import astype
 from initreg.rules.rule import Entry
-from initreg.wording import plural, printable
+from initreg.text.wording import plural, printable
 
 if TYPE_CHECKING:
     import numpy as np

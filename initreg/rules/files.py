@@ -15,7 +15,6 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from initreg.errors import RuleError, SourceNotFound
-from initreg.near import near
 from initreg.option_spelling import option as option_text
 from initreg.option_spelling import said, spell_options
 from initreg.rules.kinds import FIELD_KINDS, IN_TABLE, WHOLE, is_renaming
@@ -29,7 +28,8 @@ from initreg.storage.locating import is_remote, is_url, locate
 from initreg.storage.paths import status
 from initreg.storage.stores import without_secrets
 from initreg.store_paths import StorePath
-from initreg.wording import printable
+from initreg.text.near import near
+from initreg.text.wording import printable
 
 Refuse = Callable[[Path, str], RuleError]  # the error about a part of a step, and its words
 

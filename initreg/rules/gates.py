@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from initreg.errors import RuleError
 from initreg.records import record
-from initreg.wording import GATES, plural, shape_text
+from initreg.text.wording import GATES, plural, shape_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,12 +15,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from initreg.errors import RuleError
-from initreg.near import near
 from initreg.option_spelling import join, said
 from initreg.rules.rename_rules import Renaming, is_pair
 from initreg.rules.rule import Entry, Outcome, Rule
 from initreg.rules.steps import Step
-from initreg.wording import plural, printable
+from initreg.text.near import near
+from initreg.text.wording import plural, printable
 
 if TYPE_CHECKING:
     from initreg.specs import ArraySpec

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from initreg.errors import RuleError
 from initreg.names import normalise
 from initreg.specs import ArraySpec
-from initreg.wording import printable
+from initreg.text.wording import printable
 
 NUMBER = "{i}"
 _WILD = re.compile(r"(\*|\{i\})")

@@ -22,7 +22,7 @@ from initreg.rules.name_templates import Template
 from initreg.rules.rule import Entry, Outcome
 from initreg.rules.structure_rules import refuse_same_names
 from initreg.specs import ArraySpec
-from initreg.wording import printable, shape_text
+from initreg.text.wording import printable, shape_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from initreg.rules.structure_specs import EQUAL, Spec, spec_of
 from initreg.rules.taking import Take
 from initreg.rules.toml_lines import Path
 from initreg.rules.writing import spelt
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 
 def reversed_steps(steps: Sequence[Step]) -> list[Step]:

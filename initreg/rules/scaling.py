@@ -16,7 +16,7 @@ from initreg.rules.combining import Combining, made_of, refuse_unreadable, round
 from initreg.rules.name_templates import Template
 from initreg.rules.rule import Entry, Outcome
 from initreg.specs import ArraySpec
-from initreg.wording import shape_text
+from initreg.text.wording import shape_text
 
 if TYPE_CHECKING:
     import numpy as np

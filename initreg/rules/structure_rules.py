@@ -19,7 +19,7 @@ from initreg.rules.name_templates import NUMBER
 from initreg.rules.rule import Entry, Join, Outcome, Rule
 from initreg.rules.structure_specs import APART, EQUAL, Spec, spec_of
 from initreg.specs import ArraySpec
-from initreg.wording import plural, shape_text
+from initreg.text.wording import plural, shape_text
 
 _SHOWN = 4  # arrays that a text names
 

@@ -11,7 +11,7 @@ from initreg.option_spelling import either
 from initreg.option_spelling import option as option_text
 from initreg.records import record
 from initreg.rules.name_templates import NUMBER, Template
-from initreg.wording import plural
+from initreg.text.wording import plural
 
 APART, TOGETHER = ("split", "unstack"), ("sum", "concat", "stack")
 EQUAL = "equal"  # the sizes of parts that are all of one size

@@ -13,7 +13,7 @@ from initreg.option_spelling import option
 from initreg.rules.changes import Pad
 from initreg.storage import small_files
 from initreg.storage.locating import is_url
-from initreg.wording import plural, printable, shape_text
+from initreg.text.wording import plural, printable, shape_text
 
 if TYPE_CHECKING:
     import numpy as np

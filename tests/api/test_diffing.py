@@ -72,6 +72,7 @@ def test_a_tolerance(files: tuple[Path, Path]) -> None:
     assert initreg.diff({"x": np.int64([3])}, {"x": np.array([3.0])}).is_same  # another dtype
     same = initreg.diff(files[0], {n: np.array(a) + 1e-7 for n, a in BASE.items()}, atol=1e-5)
     assert same.is_same
+    assert initreg.diff({"x": np.ones(2)}, {"x": np.ones(2) + 1e-4}, rtol=np.float32(1e-3)).is_same
     for name in ("rtol", "atol"):
         for value in (-1, float("nan"), "1", True):
             with pytest.raises(InitregError, match=f"{name}=.*not negative"):

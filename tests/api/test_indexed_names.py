@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import initreg
 from initreg.api.indexed_names import find, index_of
-from initreg.near import near
+from initreg.text.near import near
 
 ARRAYS = {
     "w": np.zeros((3, 4)),

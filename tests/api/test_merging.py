@@ -16,6 +16,7 @@ import pytest
 import initreg
 from initreg import MergeError, RuleError, SmartInit
 from initreg.merging import inputs
+from initreg.merging.combined import METHODS
 
 rng = np.random.default_rng(0)
 NAMES = [f"block_{i}/kernel" for i in range(4)]
@@ -280,6 +281,102 @@ def test_what_overflows_is_reported(tmp_path: Path) -> None:
         initreg.merge([big, big], tmp_path / "new.npz", dtype="float16")
 
 
+LARGEST = float(np.finfo("f4").max)
+MASKS = {
+    "infinite": np.array([-np.inf, 0, 1, np.inf, 2], "f4"),
+    "largest": np.array([-LARGEST, 0, 1, LARGEST, 2], "f4"),
+    "bfloat16": np.array([-3.3895e38, 0, 1, 3.3895e38, 2], ml_dtypes.bfloat16),
+    "float64": np.array([-np.finfo("f8").max, 0, 1, np.finfo("f8").max, 2]),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("average", {}),
+        ("average", {"weight": [3, 1]}),
+        ("average", {"weight": [0, 1]}),
+        ("ema", {"decay": 0.9}),
+        ("ema", {"decay": 1.0}),
+        ("lerp", {"t": 0.0}),
+        ("lerp", {"t": 0.5}),
+        ("slerp", {"t": 0.5}),
+        ("task", {"weight": 0}),
+        ("ties", {"density": 0.4}),
+        ("dare-linear", {"density": 0.5, "rescale": "l1"}),
+        ("dare-ties", {"density": 0.5}),
+    ],
+)
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_what_all_sources_have_stays(
+    tmp_path: Path, mask: Any, method: str, options: dict[str, Any]
+) -> None:
+    """A mask that is infinite, or the largest number, is the same after a merge with itself."""
+    base = {"base": {"mask": mask}} if METHODS[method].needs_base else {}
+    infinite = int(np.count_nonzero(~np.isfinite(mask.astype("f8"))))
+    with warnings.catch_warnings():
+        if infinite:
+            warnings.simplefilter("ignore", initreg.MergeWarning)
+        path = tmp_path / "new.safetensors"
+        done = initreg.merge([{"mask": mask}] * 2, path, method=method, **base, **options)
+    np.testing.assert_array_equal(initreg.load(path)["mask"], mask)
+    assert sum(each.inf for each in done.nonfinite) == infinite * (2 + len(base)) or not infinite
+
+
+def test_a_mean_of_finite_numbers_is_finite(tmp_path: Path) -> None:
+    """The sum of large numbers may be too large, and their mean is not."""
+    large = [{"w": np.array([each * 1e38, 1], "f4")} for each in (3.0, 2.0, 1.0)]
+    for options in ({}, {"weight": [1e38, 2e38, 2e38]}):
+        initreg.merge(large, tmp_path / "new.npz", **options)
+        weights = np.array(options.get("weight", [1, 1, 1]))
+        wanted = [float(np.average([3e38, 2e38, 1e38], weights=weights)), 1]
+        np.testing.assert_allclose(initreg.load(tmp_path / "new.npz")["w"], wanted, rtol=1e-6)
+    ends = [{"w": np.array([-3e38], "f4")}, {"w": np.array([3e38], "f4")}]
+    initreg.merge(ends, tmp_path / "new.npz", method="ema", decay=0.5)
+    np.testing.assert_allclose(initreg.load(tmp_path / "new.npz")["w"], [0], atol=1e32)
+
+
+def test_a_result_that_is_too_large_is_reported(tmp_path: Path) -> None:
+    """If finite values become infinite, a warning says so, for float32 as for other dtypes."""
+    large = {"w": np.array([3e38, 1], "f4")}
+    with pytest.warns(initreg.MergeWarning, match="0 NaN, 1 infinite in the result, of finite"):
+        done = initreg.merge([large, large], tmp_path / "new.npz", normalize=False)
+    assert [(each.name, each.nan, each.inf) for each in done.nonfinite] == [("w", 0, 1)]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_nothing_that_is_left_is_an_error(tmp_path: Path, dry_run: bool) -> None:
+    """An empty model, of sources that have nothing in common, is not what anyone wants."""
+    sources = [{"a": np.ones(2, "f4")}, {"b": np.ones(2, "f4")}]
+    with pytest.raises(RuleError, match="no array is left to write"):
+        initreg.merge(sources, tmp_path / "new.npz", on_missing="drop", dry_run=dry_run)
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_that_add_up_to_nothing(tmp_path: Path) -> None:
+    """They are an error, also if rounding leaves something."""
+    with pytest.raises(RuleError, match="add up to 0"):
+        initreg.merge([A, B, C], tmp_path / "new.npz", weight=[0.1, 0.2, -0.3])
+
+
+def test_a_moving_average_of_sources_in_memory(tmp_path: Path) -> None:
+    """The numbers in what messages call a dict are no steps of a training."""
+    sources = [model(1, more=np.ones(2, "f4")), model(2)]
+    path = tmp_path / "new.npz"
+    initreg.merge(sources, path, method="ema", decay=0.5, on_missing="keep")
+    wanted = (sources[0][NAMES[0]] + sources[1][NAMES[0]]) / 2
+    np.testing.assert_allclose(initreg.load(path)[NAMES[0]], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/new.npz", "new.unknown"])
+def test_a_dry_run_shows_that_nothing_can_be_written_there(tmp_path: Path, name: str) -> None:
+    """What would stop the save stops the dry run, too."""
+    for dry_run in (True, False):
+        with pytest.raises(initreg.InitregError, match=r"new\.(npz|unknown)"):
+            initreg.merge([A, B], tmp_path / name, dry_run=dry_run)
+    assert os.listdir(tmp_path) == []
+
+
 def test_metadata_on_which_sources_agree_is_kept(tmp_path: Path) -> None:
     """Other keys are left out with a warning, and those that are typed are saved."""
     paths = [
@@ -468,6 +565,20 @@ def test_an_adapter_without_a_configuration_needs_an_alpha(tmp_path: Path) -> No
     with pytest.raises(RuleError, match=r"no adapter_config.json beside the file[\s\S]*alpha="):
         initreg.merge([PEFT], tmp_path / "n.npz", method="lora", base=base)
     done = initreg.merge([PEFT], tmp_path / "n.npz", method="lora", base=base, alpha=4)
+    b, a = (PEFT[f"base_model.model.a.lora_{each}.weight"] for each in "BA")
+    np.testing.assert_allclose(initreg.load(done.path)["a.weight"], 2 * b @ a, atol=1e-5)
+
+
+def test_an_alpha_that_is_not_that_of_the_configuration(tmp_path: Path) -> None:
+    """Neither wins in silence: the merge stops. The same alpha may be given."""
+    initreg.save(tmp_path / "adapter_model.safetensors", PEFT)
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    base = {"a.weight": np.zeros((6, 5), "f4"), "square.weight": np.zeros((4, 4), "f4")}
+    options: dict[str, Any] = {"method": "lora", "base": base}
+    with pytest.raises(MergeError, match=r"alpha=8 is given, and adapter_config.json says 4"):
+        initreg.merge([tmp_path], tmp_path / "n.npz", alpha=8, **options)
+    assert not (tmp_path / "n.npz").exists()
+    done = initreg.merge([tmp_path], tmp_path / "n.npz", alpha=4, **options)
     b, a = (PEFT[f"base_model.model.a.lora_{each}.weight"] for each in "BA")
     np.testing.assert_allclose(initreg.load(done.path)["a.weight"], 2 * b @ a, atol=1e-5)
 

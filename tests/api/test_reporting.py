@@ -49,7 +49,7 @@ def test_one_source() -> None:
     assert (kernel.rows, kernel.columns, kernel.is_signed) == (60, 50, True)
     assert (kernel.low, kernel.high) == (BASE["net/kernel"].min(), BASE["net/kernel"].max())
     [source] = report.sources
-    assert (source.arrays, source.numbers) == (5, 60 * 50 + 2 + 9 + 2 + 2)
+    assert (source.arrays, source.numbers) == (5, 60 * 50 + 2 + 9 + 2)  # not the texts
     assert report.diff is None
 
 
@@ -232,3 +232,12 @@ def test_variables_as_a_source() -> None:
     [array] = initreg.report([initreg.SmartInit(arrays, scale={"w": 2})]).arrays
     assert array.values is not None
     assert array.values.max == 10
+
+
+def test_strings_are_no_numbers() -> None:
+    """A report and a notebook count them as `ls` does."""
+    arrays = {"w": np.ones((2, 3), "f4"), "words": np.array(["a", "b", "c"])}
+    report = initreg.report(arrays)
+    assert report.sources[0].numbers == 6
+    with initreg.open(arrays) as opened:
+        assert "6 numbers" in opened._repr_html_()

@@ -93,6 +93,32 @@ def test_large_integers_are_not_rounded() -> None:
     assert compared(a, b).differing == 1
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "apart"),
+    [
+        (np.array([2**60, 7]), np.array([2**60 + 1, 7]), 1.0),
+        (np.array([2**64 - 1, 7], "u8"), np.array([2**64 - 3, 7], "u8"), 2.0),
+        (np.array([-(2**63), 7]), np.array([2**63 - 1, 7]), 2.0**64),
+        (np.array([5, 7], "i4"), np.array([-(2**62), 7]), 2.0**62),
+    ],
+)
+def test_large_integers_that_differ_by_little(a: Any, b: Any, apart: float) -> None:
+    """They are beyond a tolerance of 0, also where float64 has no other number for them."""
+    for one, other in ((a, b), (b, a)):
+        found = compared(one, other)
+        assert (found.differing, found.beyond, found.largest) == (1, 1, apart)
+        assert compared(one, other, atol=2 * apart).beyond == 0
+
+
+def test_what_float64_cannot_tell_apart() -> None:
+    """Numbers of more digits that differ are beyond a tolerance of 0, and within any other one."""
+    a = np.array([1, 2], np.longdouble)
+    b = np.nextafter(a, np.longdouble(3))
+    found = compared(a, b)
+    assert (found.differing, found.beyond) == (2, 2)
+    assert compared(a, b, rtol=1e-15).beyond == 0
+
+
 def test_strings() -> None:
     """Strings are equal or not, and have no distance."""
     found = compared(np.array(["a", "b", "c"]), np.array(["a", "x", "c"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,31 @@ def test_a_nan_that_signals_is_nan(name: str) -> None:
 
 
 def test_very_large_values_together() -> None:
-    """The spread of several arrays is infinite where its square is, and no error."""
+    """The spread of several arrays is right where its square is no float."""
     arrays = {"a": np.array([1e200, -1e200]), "b": np.array([3e200, 0])}
     total = initreg.stats(arrays).total
-    assert (total.mean, total.std, total.max) == (pytest.approx(7.5e199), np.inf, 3e200)
+    assert (total.mean, total.std, total.max) == (
+        pytest.approx(7.5e199),
+        pytest.approx(1e200 * np.std([1, -1, 3, 0])),
+        3e200,
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e200, 5e307])
+def test_values_whose_squares_are_no_floats(scale: float) -> None:
+    """The spread and the norm are those of values near 1, times the scale."""
+    values = rng.normal(size=1000).clip(-1, 1)
+    values[:2] = [1, -1]
+    for found in (of(values * scale), together([of(values[:9] * scale), of(values[9:] * scale)])):
+        assert found.mean == pytest.approx(values.mean() * scale, rel=1e-9)
+        assert found.std == pytest.approx(values.std() * scale, rel=1e-9)
+        norm = float(np.linalg.norm(values))
+        assert found.norm == pytest.approx(norm * scale, rel=1e-9) or norm > 1e308 / scale
+
+
+def test_figures_that_no_float_holds_are_texts_in_json() -> None:
+    """JSON has no infinities."""
+    found = of(np.array([1.7e308, -1.7e308, 1.7e308])).to_dict()
+    assert found["norm"] == "inf"
+    assert found["std"] == pytest.approx(1.7e308 * np.std([1, -1, 1]))
+    json.dumps(found, allow_nan=False)

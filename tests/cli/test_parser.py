@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,35 @@ def test_bad_usage_prints_no_controls(capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().err
     assert said.replace("\n", "").isprintable()
     assert r"\x1b[31m\u202e" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        (["ls"], "initreg ls: the following arguments are required: SOURCE"),
+        (["ls", "a.npz", "--dept", "1"], "no option --dept. Did you mean --depth?"),
+        (["ls", "a.npz", "--sort", "sise"], "invalid choice: 'sise'. Did you mean size?"),
+        (["diff", "a.npz", "b.npz", "c.npz"], "too many arguments: c.npz"),
+        (["dif", "a.npz"], "there is no verb 'dif'. Did you mean diff?"),
+    ],
+)
+def test_bad_usage_is_json_if_that_is_asked_for(
+    capsys: pytest.CaptureFixture[str], typed: list[str], why: str
+) -> None:
+    """A program that reads JSON gets it for what is typed wrongly, too, and nothing on stderr."""
+    with pytest.raises(SystemExit) as caught:
+        main([*typed, "--json"])
+    found = capsys.readouterr()
+    assert (caught.value.code, found.err) == (2, "")
+    answer = json.loads(found.out)
+    assert answer["error"] == "BadUsage"
+    assert why in answer["message"]
+
+
+def test_json_as_an_argument_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """After ``--``, it is the name of a file."""
+    with pytest.raises(SystemExit):
+        main(["diff", "a.npz", "b.npz", "--", "--json"])
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "--json" in found.err

@@ -26,6 +26,13 @@ def test_json_is_json_in_every_encoding(encoding: str) -> None:
     assert text.replace("\n", "").isprintable()
 
 
+def test_json_has_no_nan() -> None:
+    """NaN and infinities are texts, wherever they are in an answer."""
+    answer = {"a": [1.5, float("nan"), {"b": (float("-inf"), "x", None, True)}], "c": float("inf")}
+    found = json.loads(json_text(answer, "utf-8"), parse_constant=pytest.fail)
+    assert found == {"a": [1.5, "nan", {"b": ["-inf", "x", None, True]}], "c": "inf"}
+
+
 def test_json_keeps_what_can_be_printed() -> None:
     """Letters of other scripts stay letters where the encoding has them."""
     assert json_text("сеть\x9b", "utf-8") == '"сеть\\u009b"'

@@ -7,7 +7,7 @@ import pytest
 
 import initreg
 from initreg.cli.options import add_for, add_opening, add_rules, add_sources, rules_of, sources_of
-from initreg.cli.parser import Parser
+from initreg.cli.parser import BadUsage, Parser
 from initreg.errors import RuleError
 
 
@@ -45,12 +45,12 @@ def test_options_of_opening_are_for_one_source_too(tmp_path):
     assert options.format is None
 
 
-def test_each_source_has_each_option_once(capsys):
+def test_each_source_has_each_option_once():
     """A second value for the same source is bad usage, and one for another source is not."""
     parsed("a", "b", "--prefix", "x", "--for", "a", "--prefix", "y", "--for", "b", "--prefix", "z")
-    with pytest.raises(SystemExit):
+    with pytest.raises(BadUsage) as caught:
         parsed("a", "b", "--for", "a", "--prefix", "x", "--for", "b", "--for", "a", "--prefix", "y")
-    assert "it is given twice: 'x' and 'y'" in capsys.readouterr().err
+    assert "it is given twice: 'x' and 'y'" in caught.value.message
 
 
 def test_another_source_is_an_error():

@@ -165,9 +165,21 @@ def test_scales() -> None:
         ('{"r": 2, "lora_alpha": 1, "alpha_pattern": {"(a+)+b": 2}}', "could take very long"),
         ('{"r": 2, "lora_alpha": 1, "rank_pattern": {"a*a*a*a*b": 2}}', "could take very long"),
         ('{"r": 2, "lora_alpha": 1, "layer_replication": [[0, 1]]}', "layer_replication changes"),
+        ('{"r": 2, "lora_alpha": 1, "kasa_config": {"beta": 1}}', "kasa_config changes"),
+        ('{"r": 2, "lora_alpha": 1, "init_lora_weights": "pissa"}', "changes the weights of"),
+        ('{"r": 2, "lora_alpha": 1, "init_lora_weights": "pissa_niter_4"}', "changes the weights"),
+        ('{"r": 2, "lora_alpha": 1, "init_lora_weights": "olora"}', "changes the weights of"),
+        ('{"r": 2, "lora_alpha": 1, "init_lora_weights": "loftq"}', "changes the weights of"),
+        ('{"r": 2, "lora_alpha": 1, "init_lora_weights": ["x"]}', "changes the weights of"),
     ],
 )
 def test_a_configuration_that_is_not_known(text: str, why: str) -> None:
     """What is no configuration of LoRA is one error that says so."""
     with pytest.raises(InitregError, match=f"^c: .*{why}"):
         parse_config(text, "c")
+
+
+@pytest.mark.parametrize("start", [None, True, False, "gaussian", "orthogonal", "eva", "mica"])
+def test_adapters_that_begin_beside_the_model(start: Any) -> None:
+    """These ways to begin a training leave the weights of the model as they are."""
+    assert config(init_lora_weights=start).scale_of("a.q") == 2.0

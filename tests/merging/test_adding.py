@@ -129,6 +129,11 @@ BAD: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {},
         "a.weight  its alpha is nan",
     ),
+    "an alpha that is given, and another one that is saved": (
+        [{k.replace(BEFORE, ""): v for k, v in adapter().items()} | {"a.alpha": np.float32(4)}],
+        {},
+        "a.weight  alpha=2 is given, and the adapter says 4",
+    ),
     "factors of integers": (
         [adapter() | {f"{BEFORE}a.lora_A.weight": np.ones((2, 3), "i1")}],
         {},
@@ -193,6 +198,6 @@ def test_an_alpha_in_the_file_counts(tmp_path: Any) -> None:
     ):
         given = adapter()
         short = {name.removeprefix(BEFORE): value for name, value in given.items()}
-        done = merged(short | {"a.alpha": alpha}, path=tmp_path)
+        done = merged(short | {"a.alpha": alpha}, path=tmp_path, alpha=None)
         wanted = BASE["a.weight"] + factor * product(given)
         np.testing.assert_allclose(initreg.load(done.path)["a.weight"], wanted, atol=1e-5)

@@ -131,3 +131,15 @@ def test_what_is_not_finite_in_factors_is_reported(tmp_path: Path) -> None:
     down[0, 0] = np.nan
     merged(tmp_path, normal(6, 5), normal(6, 2), down, seen)
     assert [(each.source, each.nan) for each in seen.found()] == [("adapter", 1)]
+
+
+def test_an_update_that_is_too_large_is_noted(tmp_path: Path) -> None:
+    """Factors that are finite and whose product is not are reported, beside what the base has."""
+    seen = Seen()
+    base = np.zeros((6, 5), "f4")
+    base[0, 0] = np.inf
+    merged(tmp_path, base, np.full((6, 2), 3e20, "f4"), np.full((2, 5), 3e20, "f4"), seen)
+    found = {each.source: (each.nan, each.inf) for each in seen.found()}
+    assert found == {"base": (0, 1), "the result, of finite values": (0, 29)}
+    merged(tmp_path, base, np.full((6, 2), np.nan, "f4"), np.ones((2, 5), "f4"), seen)
+    assert {each.source for each in seen.found()} == {"base", "adapter"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from initreg.errors import RuleError
@@ -35,7 +36,22 @@ def test_a_glob_that_matches_nothing_is_an_error() -> None:
         given.refuse_unused()
 
 
-@pytest.mark.parametrize("given", [[1], [1, 2, 3], "1", [1, None], float("nan"), True, {1: 2}])
+def test_numbers_of_numpy_are_numbers() -> None:
+    """A scalar of numpy is a number, and an array with one axis is a list of them."""
+    assert PerSource("weight", np.float32(3), 2, 1.0).of("a") == (3.0, 3.0)
+    assert PerSource("weight", np.array([3, 4.5]), 2, 1.0).of("a") == (3.0, 4.5)
+    assert PerSource("weight", {"a": [np.int8(3), np.float64(1)]}, 2, 1.0).of("a") == (3.0, 1.0)
+    given = {"density": 0.5, "seed": np.int64(3)}
+    assert Parameters(METHODS["dare-ties"], 1, given).to_dict()["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *([1], [1, 2, 3], "1", [1, None], float("nan"), True, {1: 2}, 10**400, [-(10**400), 1]),
+        *(np.bool_(True), np.ones((1, 2)), np.array(["a", "b"]), 1j),
+    ],
+)
 def test_what_are_no_such_numbers(given: Any) -> None:
     """Too few, too many, and no numbers, are errors with what was given."""
     with pytest.raises(RuleError, match=r"weight=.*: give a number, or 2 of them, one for each"):

@@ -12,7 +12,7 @@ from initreg.plan.matching import match
 from initreg.plan.rows import Kind
 from initreg.plan.text import _TITLES, plan_text, row_note
 from initreg.specs import ArraySpec, VariableSpec
-from initreg.wording import listing_text
+from initreg.text.wording import listing_text
 from initreg_formats.tf_checkpoint.slots import slots
 
 

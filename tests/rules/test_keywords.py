@@ -17,7 +17,7 @@ import initreg
 from initreg import RuleError, SmartInit
 from initreg.rules.keywords import Rules
 from initreg.specs import ArraySpec
-from initreg.wording import options_text
+from initreg.text.wording import options_text
 
 
 @pytest.fixture

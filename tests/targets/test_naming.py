@@ -252,7 +252,7 @@ def test_a_model_without_variables(K: Any, kind: str, tmp_path: Path) -> None:
 
 def test_rules_work_on_the_names_of_layers(K: Any, tmp_path: Path) -> None:
     """What ``initreg ls`` shows of a .keras file can be typed: drop="head/*"."""
-    from initreg.wording import listing_text
+    from initreg.text.wording import listing_text
 
     path = save(K, chain(K, None, "head"), tmp_path / "m", ".keras")
     with initreg.open(path) as arrays:

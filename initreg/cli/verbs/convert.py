@@ -163,7 +163,7 @@ def _show_rehearsal(
     from initreg.api.chain import merged
     from initreg.plugin.installed import default_registry
     from initreg.plugin.source import Source
-    from initreg.wording import names_text, plural, printable, shape_text, size_text
+    from initreg.text.wording import names_text, plural, printable, shape_text, size_text
 
     specs = [array.spec for array in merged(maps).values()]
     nbytes = sum(spec.nbytes or 0 for spec in specs)
@@ -186,7 +186,7 @@ def _show_rehearsal(
 
 def show_overridden(names: Mapping[str, Sequence[str]]) -> None:
     """Print the names that several sources have, and which source each array is from."""
-    from initreg.wording import names_text, plural
+    from initreg.text.wording import names_text, plural
 
     if names:
         show_fitted(f"{plural(len(names), 'name')} in several sources, of which the last one wins")
@@ -212,7 +212,7 @@ def written_to(path: Path | str, format: str | None) -> dict[str, Any]:
 
 
 def written_text(found: dict[str, Any]) -> str:
-    from initreg.wording import plural, printable, size_text
+    from initreg.text.wording import plural, printable, size_text
 
     path, count, nbytes = printable(found["path"]), found["arrays"], found["nbytes"]
     return f"{path}: {plural(count, 'array')}, {size_text(nbytes)}"

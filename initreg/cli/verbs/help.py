@@ -7,7 +7,7 @@ import argparse
 from initreg.cli.helping import TOPICS, help_text, topic_text
 from initreg.cli.printing import show_json, write
 from initreg.errors import InitregError, printable
-from initreg.near import did_you_mean
+from initreg.text.near import did_you_mean
 
 SUMMARY = "Show the help of a verb, the rules, or the options of opening."
 EXAMPLES = (

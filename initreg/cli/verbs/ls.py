@@ -92,7 +92,7 @@ def _text_of(opened: ArrayMap, options: argparse.Namespace, paint: Paint) -> lis
     """The lines about one source."""
     from initreg.cli.colours import columns
     from initreg.cli.listing import lines_of, table_of
-    from initreg.wording import metadata_text, not_read_text, totals_text
+    from initreg.text.wording import metadata_text, not_read_text, totals_text
 
     if options.metadata:
         found = metadata_text(opened.metadata, None) or ["there is no metadata"]
@@ -122,7 +122,7 @@ def _printable(text: str) -> str:
 
 def _all_of(maps: list[ArrayMap]) -> str:
     """The last line about several sources."""
-    from initreg.wording import plural, totals_text
+    from initreg.text.wording import plural, totals_text
 
     specs = [spec for each in maps for spec in each.specs()]
     names = [spec.name for spec in specs]

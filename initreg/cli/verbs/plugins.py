@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb. Returns 0, or 1 if a plugin is broken, or its verbs are."""
     from initreg.cli.added_verbs import faults_of, show_faults
     from initreg.plugin.installed import default_registry
-    from initreg.wording import table
+    from initreg.text.wording import table
 
     records = default_registry().records
     faults = faults_of(options.added)

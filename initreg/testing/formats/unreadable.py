@@ -13,7 +13,7 @@ import pytest
 import initreg
 from initreg.errors import InitregError
 from initreg.testing.formats.base import Base, Sample, check, fail, plain, same, what
-from initreg.wording import listing_text
+from initreg.text.wording import listing_text
 
 
 class UnreadableTests(Base):

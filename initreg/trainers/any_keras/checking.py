@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from initreg.errors import DamagedFile, MismatchError, TargetError
+from initreg.text.wording import plural, shape_text
 from initreg.trainers.any_keras.files import in_memory
 from initreg.trainers.any_keras.models import is_keras3, optimizer_variables
 from initreg.trainers.any_keras.workers import scope_of
-from initreg.wording import plural, shape_text
 
 Contents = dict[str, dict[str, tuple[int, ...]]]  # by group: the shape of each array, by name
 

@@ -29,8 +29,8 @@ from initreg.specs import VariableSpec
 from initreg.storage.paths import listed
 from initreg.storage.uploading import downloaded
 from initreg.store_paths import FilePath
+from initreg.text.wording import names_text, plural
 from initreg.trainers.tf1.saved import Read, Taker, saved_shapes, table_value_shape, takers
-from initreg.wording import names_text, plural
 
 logger = logging.getLogger("initreg")
 

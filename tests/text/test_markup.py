@@ -1,4 +1,4 @@
-"""initreg.markup: pieces of HTML in which no text is markup."""
+"""initreg.text.markup: pieces of HTML in which no text is markup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from initreg.markup import folding, names, notebook, table, text, verdict
+from initreg.text.markup import folding, names, notebook, table, text, verdict
 
 EVIL = "<script>alert(1)</script>"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from initreg.near import did_you_mean, near
+from initreg.text.near import did_you_mean, near
 
 NAMES = [f"encoder/layer_{i}/{part}" for i in range(12) for part in ("kernel", "bias")]
 NAMES += ["head/kernel", "Embedding.weight", "step"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from initreg.errors import printable
-from initreg.wording import folded, plural
+from initreg.text.wording import folded, plural
 
 LIMIT = 200  # rows of a table in a notebook, which is saved with it
 

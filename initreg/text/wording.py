@@ -271,15 +271,21 @@ def listing_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> 
 
 def totals_text(specs: Sequence[ArraySpec]) -> str:
     """How many arrays these are, how many numbers they have, and how large they are."""
-    parameters = 0
+    total = sum(spec.nbytes or 0 for spec in specs)
+    numbers = plural(count_numbers(specs), "number")
+    return ", ".join((plural(len(specs), "array"), numbers, size_text(total)))
+
+
+def count_numbers(specs: Iterable[ArraySpec]) -> int:
+    """How many numbers arrays have. Strings are none, nor is what cannot be read."""
+    numbers = 0
     for spec in specs:
         if spec.dtype != dtypes.STRING and not spec.unreadable:
             count = 1
             for axis in spec.shape:
                 count *= axis
-            parameters += count
-    total = sum(spec.nbytes or 0 for spec in specs)
-    return ", ".join((plural(len(specs), "array"), plural(parameters, "number"), size_text(total)))
+            numbers += count
+    return numbers
 
 
 def not_read_text(specs: Sequence[ArraySpec], not_arrays: Sequence[str] = ()) -> list[str]:

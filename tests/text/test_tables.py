@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from initreg.tables import cells, lay_out
+from initreg.text.tables import cells, lay_out
 
 HEAD = ("NAME", "SHAPE", "SIZE", "MORE")
 ROWS = [("a", "(2,)", "8 B", ""), ("encoder/layer_0/attention/kernel", "(64, 64)", "16 kB", "")]

@@ -1,4 +1,4 @@
-"""initreg.wording: shapes, sizes, code, folded names, as people read them."""
+"""initreg.text.wording: shapes, sizes, code, folded names, as people read them."""
 
 import functools
 import math
@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from initreg import wording
+from initreg.text import wording
 
 
 def test_ten_thousand_names_stay_one_screen():
