@@ -92,8 +92,8 @@ def test_the_watch_sees_what_it_should(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("module", ["urllib.request", "http.client", "ssl", "requests"])
 def test_nothing_that_could_reach_a_network_is_imported(module: str) -> None:
-    """Kernel and formats work without: no telemetry, no downloads, no look for a newer version. Only
-    a URL that the user gives imports the client of web servers, which nothing else imports."""
+    """Kernel and formats work without: no telemetry, no downloads, no look for a newer version. The
+    client of web servers is imported for a URL that the user gives, and by nothing else."""
     code = (
         "import importlib, pathlib, sys, initreg, initreg_formats\n"
         "seen = 0\n"
