@@ -77,9 +77,9 @@ def test_ls_and_probe_say_what_else_there_is(
     path = write(tmp_path / "m.zip", {"w.npy": npy(W), **OTHERS})
     assert main(["ls", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "1 array, 12 numbers, 48 B"
-    assert lines[2] == "not arrays, but other members of the archive: 6"
-    assert lines[3:] == [f"  {name}" for name in OTHERS]
+    assert lines[2] == "1 array, 12 numbers, 48 B"
+    assert lines[3] == "not arrays, but other members of the archive: 6"
+    assert lines[4:] == [f"  {name}" for name in OTHERS]
     assert main(["ls", "--json", str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["not_arrays"] == list(OTHERS)
     claim = dict(initreg.probe(path).claims)["npz"]
