@@ -97,9 +97,10 @@ def test_colours_of_an_answer(here: Path) -> None:
 def test_ctrl_c(here: Path) -> None:
     """The process ends by the signal, so that a loop of the shell ends with it."""
     code = (
-        "import os, signal, sys\nsys.argv = ['initreg', 'ls', 'a.npz']\n"
+        "import os, signal, sys, time\nsys.argv = ['initreg', 'ls', 'a.npz']\n"
         "from initreg.cli import main, verbs\n"
-        "verbs.ls.run = lambda options: os.kill(os.getpid(), signal.SIGINT)\nmain()"
+        "def run(options):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
+        "verbs.ls.run = run\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
