@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from initreg.api.opening_options import Opening
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.arrays.lazy_array import LazyArray
-from initreg.errors import RuleError
+from initreg.errors import InitregError, RuleError
 from initreg.names import NO_PATTERNS, Patterns
 from initreg.plan.choices import By, Policy
 from initreg.plugin.installed import default_registry
@@ -122,6 +122,18 @@ class Chain:
 
     links: tuple[Link, ...]
     steps: tuple[Step, ...] = ()
+
+
+def some_links(source: Any, like: Link, verb: str) -> list[Link]:
+    """The links of a source that has to have some.
+
+    Raises:
+        InitregError: the source is None, or empty.
+    """
+    found = [*flatten(source, like)]
+    if not found:
+        raise InitregError(f"{verb}: the source is empty. Give a file, arrays or a model")
+    return found
 
 
 def flatten(source: Any, like: Link) -> Iterator[Link]:

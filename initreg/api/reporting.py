@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Unpack
 
-from initreg.api.chain import Link, flatten, merged, open_chain
+from initreg.api.chain import Link, merged, open_chain, some_links
 from initreg.api.diffing import Diff, Watch, compare_sources
 from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.api.progressing import Done, shown
@@ -171,7 +171,7 @@ def report(
         A :class:`Report`. ``save(path)`` writes its page.
 
     Raises:
-        InitregError: what :func:`initreg.open`, :func:`initreg.diff` and
+        InitregError: a source is empty, and what :func:`initreg.open`, :func:`initreg.diff` and
             :meth:`initreg.SmartInit.plan` raise.
 
     >>> initreg.report("base.npz", "tuned.npz").save("report.html")  # doctest: +SKIP
@@ -187,7 +187,8 @@ def report(
     second = source if other is None else other
     plan = None if target is None else SmartInit(second, by=by, **given).plan(target)
     with ExitStack() as stack:
-        links, others = [*flatten(source, like)], [*flatten(other, like)]
+        links = some_links(source, like, "report")
+        others = [] if other is None else some_links(other, like, "report")
         maps = open_chain([*links, *others], stack)
         one, two = maps[: len(links)], maps[len(links) :]
         arrays = merged(two or one)

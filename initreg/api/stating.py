@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from initreg.api.chain import Link, flatten, merged, open_chain
+from initreg.api.chain import Link, merged, open_chain, some_links
 from initreg.api.opening_options import SourceOptions, spelt_out, split
 from initreg.api.progressing import Done, shown
 from initreg.arrays.saved import Progress
@@ -260,7 +260,7 @@ def stats(
     opening, rules = split(options, "stats")
     like = Link(None, opening, (Rules.of(**rules),))
     with ExitStack() as stack:
-        maps = open_chain(flatten(source, like), stack)
+        maps = open_chain(some_links(source, like, "stats"), stack)
         arrays = merged(maps)
         found: dict[str, ArrayStats] = {}
         names = sorted(arrays, key=lambda name: position(arrays[name]))

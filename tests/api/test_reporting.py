@@ -53,6 +53,16 @@ def test_one_source() -> None:
     assert report.diff is None
 
 
+@pytest.mark.parametrize("empty", [None, [], {}], ids=str)
+def test_an_empty_source(empty: Any) -> None:
+    """It is an error, as for diff, and not a page about nothing. So it is for stats."""
+    for call in (initreg.report, initreg.stats, lambda each: initreg.report(BASE, each)):
+        if empty is None and call not in (initreg.report, initreg.stats):
+            continue  # no second source
+        with pytest.raises(initreg.InitregError, match=r"the source is empty\. Give a file"):
+            call(empty)
+
+
 def test_two_sources() -> None:
     """The arrays of B, then those that only A has, each with its difference, and where it is."""
     report = initreg.report(BASE, TUNED)
