@@ -154,7 +154,8 @@ class Stats:
         """The lines below the table: what cannot be read, and all arrays together."""
         lines = [f"{printable(a.name)}: {printable(a.why)}" for a in self.arrays if a.why]
         count, total = sum(each.arrays for each in self.arrays), self.total
-        return [*lines, f"{plural(count, 'array')}, {total.count:,} numbers: {_figures(total)}"]
+        figures = f": {_figures(total)}" if total.count else ""  # there may be nothing but strings
+        return [*lines, f"{plural(count, 'array')}, {total.count:,} numbers{figures}"]
 
     def _repr_html_(self) -> str:
         """The table as HTML, which a notebook shows. NaN and infinities are red."""

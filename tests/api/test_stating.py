@@ -126,3 +126,11 @@ def test_the_verb(path: Path) -> None:
     code, _, error = run(path, "--depth", 0)
     assert code == 2
     assert "--depth 0" in error
+
+
+def test_a_source_without_numbers() -> None:
+    """Nothing is said of the values of texts."""
+    found = initreg.stats({"text": np.array(["a", "b"], object)})
+    assert found.to_text().splitlines()[-1] == "1 array, 0 numbers"
+    found = initreg.stats({"bad": np.array([np.nan, np.inf])})
+    assert found.to_text().splitlines()[-1] == "1 array, 2 numbers: none of them is finite"
