@@ -116,6 +116,14 @@ CASES = [
         3,
         model=models.four_thousand,
     ),
+    Case(
+        f"4,000 small variables → {TF1}",
+        models.checkpoint,
+        ours_session,
+        "Saver.restore",
+        saver,
+        model=models.four_thousand,
+    ),
     *(
         Case(f"{name} → {TF2}", write, ours, "readinto", at_best(limits.readinto), at_most=1.3)
         for name, write in (
