@@ -72,11 +72,19 @@ class Case:
 TF2, TF1 = "TF2 variables", "a TF1 session"
 CASES = [
     Case(f"npz → {TF2}", models.npz, ours, "np.load + assign", np_load, 4),
-    Case(f"npz, deflated → {TF2}", models.deflated, ours, "np.load + assign", np_load, 2.5),
+    Case(f"npz, deflated → {TF2}", models.deflated, ours, "np.load + assign", np_load, 3),
     Case(
         f"safetensors → {TF2}", models.safetensors, ours, "load_file + assign", safetensors_load, 5
     ),
     Case(f"h5 → {TF2}", models.h5, ours, "h5py + assign", h5py_read, 2.5),
+    Case(
+        f"h5, chunked, gzip and shuffle → {TF2}",
+        models.chunked_h5,
+        ours,
+        "h5py + assign",
+        h5py_read,
+        2,
+    ),
     Case(f"TF checkpoint → {TF2}", models.checkpoint, ours, "RestoreV2 + assign", restore_v2, 2.5),
     Case(
         f"TF checkpoint → {TF2}",
