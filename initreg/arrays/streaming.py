@@ -100,8 +100,8 @@ def stream(
 def at_hand(arrays: Sequence[LazyArray]) -> Iterator[LazyArray]:
     """Each array, for whoever reads them piece by piece, in order.
 
-    Those that a plugin reads together are read, up to :data:`TOGETHER` bytes of them, and are then in
-    memory until the next ones are.
+    Those that a plugin reads together are read, up to :data:`TOGETHER` bytes of them, and are then
+    in memory until the next ones are.
     """
     sizes = [array.stored.spec.nbytes or 0 for array in arrays]
     for piece in _pieces(arrays, sizes):
