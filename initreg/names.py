@@ -47,7 +47,7 @@ def natural(name: str) -> tuple[Any, ...]:
     pieces: list[Any] = _NUMBER.split(name.replace("/", "\0"))
     numbers = [digits.lstrip("0") for digits in pieces[1::2]]
     pieces[1::2] = [(len(digits), digits) for digits in numbers]
-    return (*pieces, name)
+    return tuple(pieces), name
 
 
 def as_read(names: Sequence[str]) -> list[str]:
