@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _INDEX = ".index"
 _ALIGNMENT = 64  # bytes; TensorFlow and numpy want memory so, and the file may be mapped
-_BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 _MOST_AXES = 32  # as many as are read
 _PRODUCER = 1  # kTensorBundleVersion
 _NUMBERS = {name: number for number, name in DTYPES.items()}
@@ -65,7 +64,7 @@ def save_bundle(arrays: Saved, output: Output, options: SaveOptions) -> None:
     data = output.file(shards[0], like)
     for name in shards[1:]:
         output.file(name, like)
-    with open(data, "wb", _BUFFER) as file:
+    with output.opened(data) as file:
         entries = {name.encode(): entry for name, entry in _write_arrays(arrays, file, output)}
     with open(output.file(index, like), "wb") as file:
         write_table(file, [(b"", _header(len(shards))), *sorted(entries.items())])
