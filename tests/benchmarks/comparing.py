@@ -58,6 +58,12 @@ def run(checkout: Path, command: Sequence[str]) -> str:
     done = subprocess.run(
         [*command], env=environment(checkout), capture_output=True, text=True, check=False
     )
+    missing = re.search(r"^ModuleNotFoundError: No module named '(.+)'$", done.stderr, re.MULTILINE)
+    if missing and checkout != ROOT:
+        raise SystemExit(
+            f"The other commit needs the module {missing[1]}, which is not installed. Install it "
+            "beside what this one needs, and compare again"
+        )
     if done.returncode:
         raise RuntimeError(f"{command} failed in {checkout}: {done.stderr[-2000:]}")
     return done.stdout + done.stderr
