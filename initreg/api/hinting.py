@@ -18,8 +18,9 @@ from initreg.plan.hints import nearest, other_ways, renamings
 from initreg.plan.in_order import order_hints
 from initreg.plan.judging import is_fit
 from initreg.plan.plan import Plan
+from initreg.plan.row_list import Met
 from initreg.plan.row_making import SlotFinder
-from initreg.plan.rows import ON_BOTH_SIDES, RESTORED, By, Hint, Kind, Row
+from initreg.plan.rows import RESTORED, By, Hint, Kind
 from initreg.plan.transposing import Layers, study
 from initreg.records import replace
 from initreg.rules.keywords import Rules
@@ -69,13 +70,12 @@ class Hinting:
 
     def of(self, plan: Plan) -> Plan:
         """The plan with its hints and doubts."""
-        rows: list[list[tuple[int, Row]]] = [[] for _ in self._links]
-        for index, row in plan.indexed(ON_BOTH_SIDES):
-            if row.source is not None and row.in_target:
-                rows[row.source].append((index, row))
+        met: list[list[Met]] = [[] for _ in self._links]
+        for each in plan.met():
+            met[each.source].append(each)
         hints: list[Hint] = []
         doubts: dict[int, str] = {}
-        for number, of_source in enumerate(rows):
+        for number, of_source in enumerate(met):
             ways = []
             if self._links[number].by is None:
                 ways = other_ways(plan.ways[number], len(self._variables), "source")
@@ -103,10 +103,12 @@ class Hinting:
             hints += [self._typed(hint, number) for hint in ways]
             if of_source:
                 hints += self._of_axes(number, of_source, doubts)
-                named = [
-                    (row, self._by_origin[number][row.array or ""].name) for _, row in of_source
+                misfits = [
+                    (row, self._by_origin[number][row.array or ""].name)
+                    for row in plan.of(Kind.MISMATCHED)
+                    if row.source == number
                 ]
-                hints += [self._typed(hint, number) for hint in casts(named)]
+                hints += [self._typed(hint, number) for hint in casts(misfits)]
             if not hints:
                 hints += self._of_the_rest(plan, number, label)
         hints = hints[:_MOST_HINTS] or self._misspelt(plan)
@@ -149,23 +151,19 @@ class Hinting:
         except InitregError:
             return None
 
-    def _of_axes(
-        self, number: int, rows: Sequence[tuple[int, Row]], doubts: dict[int, str]
-    ) -> list[Hint]:
+    def _of_axes(self, number: int, met: Sequence[Met], doubts: dict[int, str]) -> list[Hint]:
         """The hints about the order of axes of one source. Adds to the doubts, by row."""
         by_origin = self._by_origin[number]
         pairs = [
-            Pair(row, by_origin[row.array or ""], self._variables[row.name])
-            for _, row in rows
-            if row.array_shape is not None
-            and len(row.array_shape) > 1
-            and not by_origin[row.array or ""].unreadable
+            Pair(each.kind, each.name, array, self._variables[each.name])
+            for each in met
+            if len((array := by_origin[each.array]).shape) > 1 and not array.unreadable
         ]
         found = study(pairs, self._variables, self._layers)
         if found.doubts:
-            for index, row in rows:
-                if row.name in found.doubts and row.kind in RESTORED:
-                    doubts[index] = found.doubts[row.name]
+            for each in met:
+                if each.name in found.doubts and each.kind in RESTORED:
+                    doubts[each.at] = found.doubts[each.name]
         return [self._typed(hint, number) for hint in reorderings(found, self._specs[number])]
 
     def _of_the_rest(self, plan: Plan, number: int, label: str) -> list[Hint]:
@@ -272,9 +270,9 @@ class Hinting:
 def _supplied(plan: Plan, number: int) -> dict[str, str]:
     """The array for each variable that a source supplies, whether it fits or not."""
     return {
-        row.name: row.array or ""
-        for row in plan.of(*ON_BOTH_SIDES - {Kind.OVERRIDDEN})
-        if row.source == number and row.in_target
+        each.name: each.array
+        for each in plan.met()
+        if each.source == number and each.kind is not Kind.OVERRIDDEN
     }
 
 

@@ -72,7 +72,7 @@ def _readings(found: Study) -> dict[str, dict[str, Axes]]:
 
 
 def _as_reshaped(each: Reordered) -> Axes:
-    return kept_order(each.pair.array.shape, each.pair.row.shape or ())
+    return kept_order(each.pair.array.shape, each.pair.variable.shape or ())
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def _words(found: Study, axes: Mapping[str, Axes], framework: str) -> str:
             words += f", and {_some(along)}, which {either} either way, {goes} with them"
     elif len(along) == 1:
         pair = next(each.pair for each in found.along if each.name == along[0])
-        words = f"{shown(along[0])} {found.doubts[pair.row.name]}"
+        words = f"{shown(along[0])} {found.doubts[pair.name]}"
     else:
         words = f"{_some(along)} {either} {way} as well, like other kernels"
     if found.asked:

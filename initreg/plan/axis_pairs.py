@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 
 from initreg.names import normalise
 from initreg.plan.axes import Axes, Role, frameworks, is_pytorchs, orders, role, squeeze
-from initreg.plan.rows import RESTORED, Row
+from initreg.plan.rows import RESTORED, Kind
 from initreg.records import record
 from initreg.specs import ArraySpec, VariableSpec
 
 
 @record()
 class Pair:
-    """A row, with the array and the variable that it is about."""
+    """An array and the variable that takes it, with the kind and the name of their row."""
 
-    row: Row
+    kind: Kind
+    name: str
     array: ArraySpec
     variable: VariableSpec
 
@@ -29,11 +30,11 @@ class Pair:
 
     @property
     def is_restored(self) -> bool:
-        return self.row.kind in RESTORED
+        return self.kind in RESTORED
 
     @property
     def ndim(self) -> int:
-        return len(self.row.shape or ())
+        return len(self.variable.shape or ())
 
     @property
     def frameworks(self) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ class Pair:
 
     def orders(self) -> Mapping[str, Axes]:
         """The orders of axes in which the array fits, other than its own."""
-        shape, wanted = self.array.shape, self.row.shape
+        shape, wanted = self.array.shape, self.variable.shape
         if wanted is None or len(shape) < 2:
             return {}
         if len(shape) == len(wanted) == 2 and shape[::-1] != wanted:  # quickly seen for most arrays
@@ -69,7 +70,7 @@ class Reordered:
     @property
     def is_reshaped(self) -> bool:
         """Whether it fits as it is, but for axes of length 1."""
-        return squeeze(self.pair.array.shape) == squeeze(self.pair.row.shape or ())
+        return squeeze(self.pair.array.shape) == squeeze(self.pair.variable.shape or ())
 
 
 @dataclass(slots=True)

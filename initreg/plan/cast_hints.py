@@ -16,13 +16,13 @@ def casts(rows: Sequence[tuple[Row, str]], source: str = "source") -> list[Hint]
     round.
 
     Args:
-        rows: all rows of one source, each with the name of its array after the rules.
+        rows: the mismatched rows of one source, each with the name of its array after the rules.
         source: the code that names the source, for the hint.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for row, name in rows:
         have, want = row.array_dtype or "", row.dtype or ""
-        if row.kind is Kind.MISMATCHED and dtypes.is_quantised_as(have, want):
+        if dtypes.is_quantised_as(have, want):
             array = ArraySpec(name, row.array_shape or (), want)
             if judge(array, VariableSpec(row.name, row.shape, want))[0] is not Kind.MISMATCHED:
                 found.setdefault((have, want), []).append(name)
@@ -42,7 +42,7 @@ def _views(rows: Sequence[tuple[Row, str]], source: str) -> list[Hint]:
     found: dict[str, list[str]] = {}
     for row, name in rows:
         have, want = row.array_dtype or "", row.dtype or ""
-        if row.kind is Kind.MISMATCHED and dtypes.is_raw(have):
+        if dtypes.is_raw(have):
             size = dtypes.itemsize(have)
             # Two bytes that numpy has no name for are bfloat16. Of one byte there are many dtypes.
             kind = "bfloat16" if size == 2 else want

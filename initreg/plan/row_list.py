@@ -7,11 +7,29 @@ the specs of their variable and array say. So a plan keeps these, in one list fo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from initreg.plan.row import Kind, Row
 from initreg.records import replace
 from initreg.specs import ArraySpec, VariableSpec
+
+
+class Met(NamedTuple):
+    """What a row with an array and a variable says of them, for those who ask that of all rows.
+
+    Args:
+        at: the index of the row.
+        kind: its kind.
+        name: its name.
+        source: the number of the source.
+        array: the name of the array in the source.
+    """
+
+    at: int
+    kind: Kind
+    name: str
+    source: int
+    array: str
 
 
 class RowList(Sequence[Row]):
@@ -85,6 +103,19 @@ class RowList(Sequence[Row]):
     def indices(self, kinds: Collection[Kind]) -> list[int]:
         """The indices of all rows of these kinds."""
         return [index for index, kind in enumerate(self.kinds) if kind in kinds]
+
+    def met(self, kinds: Collection[Kind]) -> Iterator[Met]:
+        """The rows of these kinds that have an array and a variable, without making rows."""
+        for index in self.indices(kinds):
+            given, source = self._given.get(index), self._sources[index]
+            variable, array = self._variables[index], self._arrays[index]
+            name = None
+            if given is not None:
+                name = given.array if given.in_target else None
+            elif variable is not None and array is not None:
+                name = array.origin
+            if source is not None and name is not None:
+                yield Met(index, self.kinds[index], self.names[index], source, name)
 
     def saying_more(self, kinds: Collection[Kind]) -> list[Row]:
         """The rows of these kinds that may say more than the specs of their two sides."""

@@ -11,7 +11,7 @@ from initreg.plan.choices import Policy as Policy
 from initreg.plan.row import RESTORED as RESTORED
 from initreg.plan.row import Kind as Kind
 from initreg.plan.row import Row as Row
-from initreg.plan.row_list import RowList
+from initreg.plan.row_list import Met, RowList
 from initreg.records import fresh, record
 from initreg.text.wording import options_text
 
@@ -207,6 +207,10 @@ class Rows(Sequence[Row]):
     def indexed(self, kinds: Collection[Kind]) -> list[tuple[int, Row]]:
         """The rows of these kinds, each with its index."""
         return [(index, self._rows.row_at(index)) for index in self._rows.indices(kinds)]
+
+    def met(self) -> Iterator[Met]:
+        """What each row on both sides says of its array and its variable."""
+        return self._rows.met(ON_BOTH_SIDES)
 
     @property
     def restored(self) -> tuple[Row, ...]:

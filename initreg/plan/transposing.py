@@ -45,12 +45,12 @@ def study(
         layers: returns what each variable is in its layer, by name, as far as the target knows. It
             is called if that matters.
     """
-    pairs = [pair for pair in pairs if pair.row.kind is not Kind.OVERRIDDEN]
+    pairs = [pair for pair in pairs if pair.kind is not Kind.OVERRIDDEN]
     found = Study()
     square: list[Reordered] = []
     moved: list[Pair] = []
     for pair in pairs:
-        is_misfit = pair.row.kind in _MISFIT
+        is_misfit = pair.kind in _MISFIT
         if pair.array.axes is not None and not (is_misfit and pair.ndim == 2):
             moved.append(pair)
             continue
@@ -60,15 +60,15 @@ def study(
         each = Reordered(pair, orders)
         if is_misfit:
             why = _stuck(pair, variables)
-            if why and (each.orders or has_multiplier(pair.array.shape, pair.row.shape or ())):
+            if why and (each.orders or has_multiplier(pair.array.shape, pair.variable.shape or ())):
                 found.stuck.append((each.name, why))
-            elif each.orders and dtypes.can_cast(pair.array.dtype, pair.row.dtype or ""):
+            elif each.orders and dtypes.can_cast(pair.array.dtype, pair.variable.dtype or ""):
                 found.needed.append(each)
         else:
             square.append(each)
     if not (found.needed or moved):
         square = [
-            each for each in square if each.pair.says_pytorch or each.pair.row.kind is Kind.RESHAPED
+            each for each in square if each.pair.says_pytorch or each.pair.kind is Kind.RESHAPED
         ]
     square = [each for each in square if not _stuck(each.pair, variables)]
     if found.needed or moved or square:
@@ -171,12 +171,12 @@ def _decide(
     for pair in moved:
         axes = pair.array.axes or ()
         if _is_moved(axes) and pair.is_restored and pair.ndim > 1 and pair.role is not Role.OTHER:
-            evidence.add(pair, True, f"{shown(pair.row.name)} is {_participle(axes)}")
+            evidence.add(pair, True, f"{shown(pair.name)} is {_participle(axes)}")
     for each in found.needed:
         is_evidence = each.pair.array.axes is None and not each.is_reshaped
         if is_evidence and each.pair.role is not Role.OTHER:
             axes = next(iter(each.orders.values()))
-            evidence.add(each.pair, True, f"{shown(each.pair.row.name)} only fits {how(axes)}")
+            evidence.add(each.pair, True, f"{shown(each.pair.name)} only fits {how(axes)}")
     if not square:
         return
     known = {id(each.pair) for each in square} | {id(pair) for pair in moved}
@@ -199,15 +199,15 @@ def _decide(
         if answer in (_Answer.YES, _Answer.BOTH):
             certain = is_kernel and answer is _Answer.YES
             (found.along if certain else found.asked).append(each)
-            found.doubts[pair.row.name] = f"{doubt}, and {evidence.example}"
+            found.doubts[pair.name] = f"{doubt}, and {evidence.example}"
         elif answer is _Answer.NOTHING_KNOWN:
             if is_kernel and pair.says_pytorch:
                 found.along.append(each)
                 origin = shown(pair.array.origin)
-                found.doubts[pair.row.name] = f"{doubt}, as {origin!r} of PyTorch would"
-            elif pair.row.kind is Kind.RESHAPED and is_kernel:
+                found.doubts[pair.name] = f"{doubt}, as {origin!r} of PyTorch would"
+            elif pair.kind is Kind.RESHAPED and is_kernel:
                 found.asked.append(each)
-                found.doubts[pair.row.name] = doubt
+                found.doubts[pair.name] = doubt
 
 
 def _participle(axes: Axes) -> str:
@@ -223,7 +223,7 @@ _HEADS = frozenset({"query", "key", "value", "attention_output"})
 
 def _stuck(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
     """Why no order of axes makes this kernel of the other framework right, "" if one may."""
-    shape, wanted = pair.array.shape, pair.row.shape or ()
+    shape, wanted = pair.array.shape, pair.variable.shape or ()
     if has_multiplier(shape, wanted):
         why = (
             "is a depthwise kernel whose multiplier is not 1. PyTorch has channels and multiplier "
@@ -258,7 +258,7 @@ def _gates(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
 
 def _heads(pair: Pair, variables: Mapping[str, VariableSpec]) -> str:
     """Why a kernel of attention is not put in another order, "" if its lengths leave no choice."""
-    if pair.ndim != 3 or len(set(pair.row.shape or ())) == 3:
+    if pair.ndim != 3 or len(set(pair.variable.shape or ())) == 3:
         return ""
     bias = _sibling(pair, "bias", variables)
     if layer(pair.variable.name) not in _HEADS and (bias is None or len(bias.shape or ()) < 2):
@@ -279,7 +279,7 @@ def _look_at_moved(
 ) -> None:
     """Doubt axes that a rule reversed where the other framework has another order, and gates."""
     for pair in moved:
-        axes, wanted = pair.array.axes or (), pair.row.shape
+        axes, wanted = pair.array.axes or (), pair.variable.shape
         if not pair.is_restored or wanted is None or not _is_moved(axes):
             continue
         if len(axes) > 3 and axes == tuple(reversed(range(len(axes)))):
@@ -287,7 +287,7 @@ def _look_at_moved(
             for framework in pair.frameworks:
                 other = order(before, wanted, framework)
                 if other is not None and other != axes:
-                    found.doubts[pair.row.name] = (
+                    found.doubts[pair.name] = (
                         "its axes are reversed, so that height and width change places. "
                         f"The order of a kernel from {framework} is {other}"
                     )
@@ -295,7 +295,7 @@ def _look_at_moved(
         why = _gates(pair, variables)
         is_said = any(text.startswith(GATES) for text in pair.array.changes)
         if why and len(axes) == 2 and not is_said:
-            found.doubts[pair.row.name] = why
+            found.doubts[pair.name] = why
 
 
 def _look_for_flatten(
@@ -321,7 +321,7 @@ def _look_for_flatten(
             channels = _channels(pair, variables)
         if pair.ndim != 2 or pair.role is Role.OTHER:
             continue
-        wanted = pair.row.shape or ()
+        wanted = pair.variable.shape or ()
         inputs = wanted[1 if pair.frameworks == (TENSORFLOW,) else 0] or 0
         if id(pair) in reordered and channels and inputs > channels and inputs % channels == 0:
             known = layers() if known is None else known
@@ -331,7 +331,7 @@ def _look_for_flatten(
             found.flattened.append(pair)
             if id(pair) in by_rule and pair.is_restored:
                 found.doubts.setdefault(
-                    pair.row.name,
+                    pair.name,
                     f"its {inputs} inputs are {inputs // channels} for each of {channels} channels."
                     " If they are flattened, PyTorch has the channels first, and TensorFlow last",
                 )
@@ -348,7 +348,7 @@ def _channels(pair: Pair, variables: Mapping[str, VariableSpec]) -> int:
     bias = _sibling(pair, "bias", variables)
     if bias is not None and bias.shape is not None:
         return (bias.shape[0] or 0) if len(bias.shape) == 1 else 0
-    wanted = pair.row.shape or ()
+    wanted = pair.variable.shape or ()
     if pair.frameworks == (TENSORFLOW,):
         return wanted[0] or 0
     return (wanted[-2] if wanted[-1] == 1 else wanted[-1]) or 0

@@ -5,6 +5,7 @@ import pytest
 from initreg.names import normalise
 from initreg.plan.axis_hints import reorderings
 from initreg.plan.expectations import SourceSpecs
+from initreg.plan.judging import judge
 from initreg.plan.matching import match
 from initreg.plan.transposing import Pair, study
 from initreg.specs import ArraySpec, VariableSpec
@@ -17,7 +18,7 @@ def studied(*entries, ignore_mismatch=False):
     plan = match([SourceSpecs("s", arrays, ignore_mismatch)], variables, "t")
     by_name = {array.name: array for array in arrays}
     known = {normalise(variable.name): variable for variable in variables}
-    pairs = [Pair(row, by_name[row.array], known[row.name]) for row in plan]
+    pairs = [Pair(row.kind, row.name, by_name[row.array], known[row.name]) for row in plan]
     return study(pairs, known), arrays
 
 
@@ -118,10 +119,11 @@ def test_a_reshape_that_hides_an_order_is_a_mismatch_that_shows_both():
     entry = ("dw/kernel", (3, 1, 3, 3), (3, 3, 3, 1))
     found, arrays = studied(entry)
     (each,) = found.needed
-    assert each.pair.row.kind == "mismatched"
-    assert each.pair.row.reason == (
+    assert each.pair.kind == "mismatched"
+    assert judge(each.pair.array, each.pair.variable) == (
+        "mismatched",
         "shape (3, 1, 3, 3) fits (3, 3, 3, 1) in two ways: reshaped, or with the axes in the order "
-        "(2, 3, 0, 1), as if from PyTorch"
+        "(2, 3, 0, 1), as if from PyTorch",
     )
     one, other = reorderings(found, arrays)
     assert one.options == {"permute": {"dw/kernel": (2, 3, 0, 1)}}
@@ -182,7 +184,9 @@ def test_a_suffix_of_a_variable_is_no_part_of_its_name():
     variables = [VariableSpec(name, want, "float32") for name, _, want in entries]
     plan = match([SourceSpecs("s", arrays)], variables, "t")
     known = {normalise(variable.name): variable for variable in variables}
-    pairs = [Pair(row, a, v) for row, a, v in zip(plan, arrays, variables, strict=True)]
+    pairs = [
+        Pair(row.kind, row.name, a, v) for row, a, v in zip(plan, arrays, variables, strict=True)
+    ]
     (hint,) = reorderings(study(pairs, known), arrays)
     assert hint.options == {"transpose": ["a/w", "b/w", "w"]}
 
@@ -298,7 +302,9 @@ def test_dtypes_that_are_not_cast_are_no_matter_of_axes():
     arrays = [ArraySpec("w", (2, 3), "float32")]
     variables = [VariableSpec("w", (3, 2), "int8")]
     (row,) = match([SourceSpecs("s", arrays)], variables, "t")
-    assert study([Pair(row, arrays[0], variables[0])], {"w": variables[0]}).needed == []
+    assert (
+        study([Pair(row.kind, row.name, arrays[0], variables[0])], {"w": variables[0]}).needed == []
+    )
 
 
 def test_names_of_strangers_do_not_hold_up_the_study():

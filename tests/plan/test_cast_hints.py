@@ -14,7 +14,7 @@ def hints(arrays, variables):
         [VariableSpec(*each) for each in variables],
         "model",
     )
-    return casts([(row, f"{row.array}!") for row in plan], '"m.npz"')
+    return casts([(row, f"{row.array}!") for row in plan.of("mismatched")], '"m.npz"')
 
 
 def test_all_arrays_of_one_pair_of_dtypes_are_one_hint():

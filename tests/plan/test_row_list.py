@@ -98,3 +98,17 @@ def test_a_plan_is_the_same_whether_its_rows_were_looked_at_or_not() -> None:
     assert json.loads(plan.to_json(indent=1)) == json.loads(plan.to_json())
     assert plan.variable_names == {f"a/{i}" for i in range(20, 140)}
     assert pickle.loads(pickle.dumps(plan)).to_dict() == plan.to_dict()
+
+
+def test_what_rows_on_both_sides_say_without_being_made(rows: RowList) -> None:
+    """It is said of rows with an array and a variable, given or not, and of no other row."""
+    rows.mark(2, Kind.SLOT, "of v")  # of an array alone
+    kinds = {row.kind for row in rows}
+    assert [*rows.met(kinds)] == [
+        (0, Kind.CAST, "v", 1, "b"),
+        (3, Kind.MATCHED, "given", 0, "given"),
+    ]
+    assert [each.at for each in rows.met(kinds)] == [
+        at for at, row in enumerate(rows) if row.in_target and row.array is not None
+    ]
+    assert [*rows.met({Kind.SLOT})] == []
