@@ -126,8 +126,13 @@ def _read(folder: str, name: str) -> str | None:
         file = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_CLOEXEC)
     except _LACKS_FILE:
         return None
-    with open(file, encoding="utf-8") as opened:
-        return opened.read()
+    try:
+        found = os.read(file, 1 << 16)
+        while more := os.read(file, 1 << 20):  # few are as long
+            found += more
+    finally:
+        os.close(file)
+    return found.decode()
 
 
 def _values_of(group: str, text: str) -> Iterator[tuple[str, str]]:
@@ -157,7 +162,7 @@ def _parts(value: str) -> tuple[str, str]:
 
 def _header(text: str, name: str) -> str:
     """The value of a header in the description of a distribution."""
-    lines = text.partition("\n\n")[0].split("\n")
+    lines = text.replace("\r\n", "\n").partition("\n\n")[0].split("\n")
     found = [at for at, line in enumerate(lines) if line.lower().startswith(f"{name.lower()}:")]
     if len(found) != 1:
         raise _NotPlainError

@@ -23,7 +23,7 @@ from initreg.errors import (
 )
 from initreg.option_spelling import said
 from initreg.plugin import hookspecs, parts, training_hookspecs, verb_hookspecs
-from initreg.plugin.calling import Calls
+from initreg.plugin.calling import Calls, Manager
 from initreg.plugin.entry_points import Point, entry_points, point_of
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
 from initreg.plugin.loading import (
@@ -70,7 +70,7 @@ class Registry:
     """
 
     def __init__(self, points: Iterable[metadata.EntryPoint] | None = None) -> None:
-        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self.manager: pluggy.PluginManager = Manager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self.manager.add_hookspecs(training_hookspecs)
         self.manager.add_hookspecs(verb_hookspecs)

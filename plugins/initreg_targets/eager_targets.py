@@ -1,12 +1,12 @@
-"""What is written into variables of TF2: variables alone, or with what tracks them.
+"""What tracks variables of TF2: a module, a checkpoint, an optimizer, or anything else that does.
 
 :mod:`initreg_targets.tf_variables` says which object is which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any
 
 from initreg import PieceSpec, VariableSpec
 from initreg_targets import reading
@@ -17,69 +17,13 @@ from initreg_targets.keras_names import is_unnamed
 from initreg_targets.object_paths import keys_of, places_of
 from initreg_targets.optimizer_states import is_optimizer as is_keras_optimizer
 from initreg_targets.optimizer_states import optimizer_at, states_of
+from initreg_targets.plain_variables import Variables
 from initreg_targets.trackables import (
     Paths,
     is_checkpoint,
     own_variables,
     twins,
 )
-
-if TYPE_CHECKING:
-    from initreg.format_tools.living import LivingArrays
-
-
-class Variables:
-    """Variables by name. Those of Keras 3 are called by their path."""
-
-    label = "TF variables"
-
-    def __init__(self, variables: Sequence[Any]) -> None:
-        self._variables = eager.unique(variables)
-        self._by_name: dict[str, Any] = {}
-        self._memory = eager.Memory()
-
-    def variables(self) -> Sequence[VariableSpec]:
-        eager.check_writable(self._variables, self.label)
-        return self._listed()
-
-    def _listed(self) -> list[VariableSpec]:
-        specs = self._specs()
-        self._by_name = {spec.name: v for spec, v in zip(specs, self._variables, strict=True)}
-        return specs
-
-    def living(self) -> LivingArrays:
-        """The same variables as a source."""
-        eager.check_readable(self._variables, self.label)
-        return reading.living(self.label, self._listed(), self._by_name)
-
-    def identities(self) -> set[Hashable]:
-        """See ``initreg.Target``."""
-        return reading.identities(self._variables)
-
-    def _specs(self) -> list[VariableSpec]:
-        return [eager.spec(v, eager.name_of(v)) for v in self._variables]
-
-    def room(self, variable: VariableSpec, shape: tuple[int, ...], nbytes: int) -> Any:
-        """See ``initreg.Target``."""
-        return self._memory.room(self._by_name[variable.name], shape, nbytes)
-
-    def snapshot(self, variables: Iterable[VariableSpec]) -> PutBack | None:
-        """See ``initreg.Target``."""
-        eager.check_writable(self._variables, self.label)
-        if not can_keep(self._variables):
-            return None
-        return keep_values([self._by_name[spec.name] for spec in variables])
-
-    def write(self, arrays: Iterable[tuple[VariableSpec, Any]]) -> Iterator[str]:
-        eager.check_writable(self._variables, self.label)
-        try:
-            for spec, array in arrays:
-                done = self._memory.write(self._by_name[spec.name], spec, array)
-                del array
-                if done:
-                    yield spec.name
-        finally:
-            self._memory.clear()
 
 
 class Module(Variables):

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from initreg import LayerSpec, TargetError, VariableSpec
 from initreg_targets import reading
 from initreg_targets import variables as eager
-from initreg_targets.eager_targets import Variables
 from initreg_targets.frameworks import KERAS, is_a, is_variable
 from initreg_targets.keeping import PutBack, can_keep, keep_values
 from initreg_targets.keras_layers import layer_specs
@@ -34,6 +33,7 @@ from initreg_targets.keras_part import Part, own_variables
 from initreg_targets.keras_state import forget_traces, special_parts
 from initreg_targets.object_paths import keys_of, layers_of, places_of, without_underscores
 from initreg_targets.optimizer_states import optimizers_of, owned_by, states_of
+from initreg_targets.plain_variables import Variables
 
 if TYPE_CHECKING:
     from initreg.format_tools.living import LivingArrays

@@ -38,17 +38,20 @@ def initreg_target(obj: object) -> Target | None:
     if is_keras_layer(obj):
         return None  # keras_model's, though those of Keras 2 are tf.Modules as well
     from initreg_targets.distributed import refuse_single_shards
-    from initreg_targets.eager_targets import Module, Optimizer, Tracked, Variables
-    from initreg_targets.trackables import is_optimizer, root_of
+    from initreg_targets.plain_variables import Variables
 
     if is_variable(obj):
         refuse_single_shards([obj], Variables.label)
         return Variables([obj])
-    if is_module(obj):
-        return Module(obj)
-    root = root_of(obj)
-    if root is not None:
-        return Optimizer(root) if is_optimizer(root) else Tracked(root)
+    if is_module(obj) or type(obj).__module__ != "builtins":  # a list tracks nothing
+        from initreg_targets.eager_targets import Module, Optimizer, Tracked
+        from initreg_targets.trackables import is_optimizer, root_of
+
+        if is_module(obj):
+            return Module(obj)
+        root = root_of(obj)
+        if root is not None:
+            return Optimizer(root) if is_optimizer(root) else Tracked(root)
     # A stranger's attributes may raise, so they are looked at last. An array is iterable, too.
     if not isinstance(obj, Iterable) or hasattr(obj, "shape"):
         return None

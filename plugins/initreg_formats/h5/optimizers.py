@@ -14,7 +14,6 @@ Source: ``keras/src/saving/saving_lib.py``, ``save_own_variables`` of the optimi
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -208,8 +207,12 @@ def _text(owner: Any, name: str, container: Container) -> str:
 
 
 def _parsed(text: bytes | str) -> Any:
+    if not text:
+        return None
+    import json
+
     try:
-        return json.loads(text) if text else None
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
 

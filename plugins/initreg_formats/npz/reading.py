@@ -64,7 +64,7 @@ def open_archive(source: Source, options: OpenOptions) -> Archive:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     found, others = Archive(), []
     with source.open() as file:
-        members = members_of(file, source.label)
+        members = members_of(source, file)
         source.prefetch(local_headers(members, PACKED * _FIRST_READ))
         for member in members:
             if member.filename.endswith("/"):
