@@ -29,9 +29,9 @@ def checksum(kind: str, data: Any, before: int = 0) -> int:
 
         data = np.asarray(data)
     if kind == "crc32":
-        from zlib_ng import zlib_ng
+        from isal import isal_zlib
 
-        return int(zlib_ng.crc32(data, before))
+        return int(isal_zlib.crc32(data, before))
     import google_crc32c
 
     return int(google_crc32c.extend(before, data))

@@ -78,10 +78,10 @@ def undo(codec: Codec, data: Any, size: int | None, verify: bool) -> Any:
 
 
 def _inflated(data: Any, size: int) -> bytes:
-    from zlib_ng import zlib_ng
+    from isal import isal_zlib
 
-    failure: Any = zlib_ng.error
-    engine = zlib_ng.decompressobj()
+    failure: Any = isal_zlib.error
+    engine = isal_zlib.decompressobj()
     try:
         out: bytes = engine.decompress(data, size + 1)  # one more, to notice one that is too long
         if not engine.eof and len(out) == size:

@@ -103,10 +103,10 @@ def _engine(
         except (lzma.LZMAError, ValueError, MemoryError) as error:
             raise BadStream(f"cannot be unpacked: {error}") from error
         return engine, (lzma.LZMAError,), LZMA_HEADER
-    from zlib_ng import zlib_ng
+    from isal import isal_zlib
 
-    failure: Any = zlib_ng.error
-    return zlib_ng.decompressobj(-zlib_ng.MAX_WBITS), (failure,), 0
+    failure: Any = isal_zlib.error
+    return isal_zlib.decompressobj(-isal_zlib.MAX_WBITS), (failure,), 0
 
 
 def _lzma_filter(header: bytes, expected: int) -> dict[str, int]:

@@ -67,6 +67,32 @@ def test_whole_and_in_part(path: Path, dtype: str) -> None:
             np.testing.assert_array_equal(arrays["w"][index], values[index])
 
 
+def test_chunks_that_are_packed_in_different_ways(path: Path) -> None:
+    """Chunks of one row may be shuffled or not, and stored in any order, with gaps between them."""
+    values = np.arange(400, dtype="<f4").reshape(8, 50)
+    data, chunks = bytearray(b"head"), []
+    for i, j in [(0, 3), (1, 0), (0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (1, 3), (0, 4), (1, 4)]:
+        part = np.zeros((4, 12), "<f4")
+        part[:, : min(12, 50 - 12 * j)] = values[4 * i : 4 * i + 4, 12 * j : 12 * j + 12]
+        is_plain = j == 1
+        raw = part.tobytes() if is_plain else part.reshape(-1).view("u1").reshape(-1, 4).T.tobytes()
+        packed = zlib.compress(raw)
+        data += bytes(3 if j == 2 else 0)
+        chunks.append(Chunk((i, j), len(data), len(packed), int(is_plain)))
+        data += packed
+    path.write_bytes(data)
+    codecs = (Codec("shuffle", (4,)), Codec("zlib"))
+    extent = ChunkedExtent(path, (8, 50), "<f4", (4, 12), tuple(chunks), bytes(4), codecs)
+    with opened(extent) as arrays:
+        np.testing.assert_array_equal(arrays["w"].read(), values)
+        for index in (
+            (slice(1, 7), slice(5, 41)),
+            (slice(3, 5), slice(12, 36)),
+            (0, slice(11, 50)),
+        ):
+            np.testing.assert_array_equal(arrays["w"][index], values[index])
+
+
 def test_chunks_that_are_not_stored(path: Path) -> None:
     """They have the fill value, in the whole array and in a part."""
     expected = VALUES.copy()

@@ -102,6 +102,16 @@ def h5(model: Model, folder: Path) -> Path:
     return folder / "model.h5"
 
 
+def chunked_h5(model: Model, folder: Path) -> Path:
+    """In chunks of h5py's choice, packed by gzip and shuffle."""
+    import h5py
+
+    with h5py.File(folder / "chunked.h5", "w") as file:
+        for name, array in model.items():
+            file.create_dataset(name, data=array, compression="gzip", shuffle=True)
+    return folder / "chunked.h5"
+
+
 def checkpoint(model: Model, folder: Path) -> Path:
     """Name-based, as ``tf.compat.v1.train.Saver`` writes it."""
     import tensorflow as tf

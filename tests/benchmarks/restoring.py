@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import logging
-import mmap
 import os
 import subprocess
 import sys
@@ -16,17 +15,28 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import h5py
 import keras
+import limits
 import models
 import numpy as np
-import tensorflow as tf
+import restores
 from fresh import Figures, Run, in_process, measured, median
 from measure import Row
-
-from initreg import SmartInit
-
-v1 = tf.compat.v1
+from restores import (
+    at_best,
+    checkpoint_read,
+    h5py_read,
+    load_weights,
+    np_load,
+    ours,
+    ours_keras,
+    ours_mapped,
+    ours_session,
+    restore_v2,
+    safetensors_load,
+    saver,
+    tensorpack,
+)
 
 TITLE = "Restoring"
 NOTE = """\
@@ -34,10 +44,11 @@ The model is the encoder of a BERT base: 197 float32 variables, 436 MB. `n` is t
 variables. Each time is that of one restore in a fresh process, ours and the peer's in turn. The
 file is in the page cache and memory was touched before. Afterwards every byte is used. *readinto*
 reads the file into one fresh buffer on huge pages, which is the least that a copy can cost here.
-*map and touch* maps the file and reads one byte of each page. In that row the time of ours includes
-the use of every byte. Memory is what the process took in addition to what it had before: at its
-peak, after the restore, and after a training step by gradient descent, which gives every variable a
-new value.
+*map and touch* maps the file and reads one byte of each page, *map and sum* reads every byte once.
+In these rows the time of ours includes the use of every byte. *dd iflag=direct* reads the file from
+the disk past the page cache, and keeps nothing. Memory is what the process took in addition to what
+it had before: at its peak, after the restore, and after a training step by gradient descent, which
+gives every variable a new value.
 """
 
 
@@ -55,220 +66,37 @@ class Case:
     at_most: float | None = None
     under: float | None = None
     model: Callable[[], models.Model] = models.transformer
-
-
-# --- what is restored into ------------------------------------------------------------------------
-
-
-def variables_of(model: models.Model) -> dict[str, tf.Variable]:
-    return {name: tf.Variable(np.zeros(a.shape, a.dtype), name=name) for name, a in model.items()}
-
-
-def use_variables(variables: dict[str, tf.Variable]) -> None:
-    for variable in variables.values():
-        assert np.isfinite(tf.reduce_sum(variable).numpy())
-
-
-def train(variables: dict[str, tf.Variable]) -> None:
-    for variable in variables.values():
-        tf.raw_ops.ResourceApplyGradientDescent(
-            var=variable.handle, alpha=0.1, delta=tf.ones(variable.shape)
-        )
-
-
-def into_variables(restore: Callable[[dict[str, tf.Variable]], Any]) -> Run:
-    return Run(lambda: variables_of(MODEL), restore, use_variables, train)
-
-
-def session_of(model: models.Model) -> tuple[Any, Any]:
-    """A session that has run its initialisers' graph once, and a Saver that was built before."""
-    with tf.Graph().as_default():
-        for name, array in model.items():
-            v1.get_variable(name, array.shape, tf.float32)
-        saver = v1.train.Saver()
-        session = v1.Session()
-        session.run(v1.global_variables()[0].initializer)
-    return session, saver
-
-
-def use_session(target: tuple[Any, Any]) -> None:
-    session, _ = target
-    with session.graph.as_default():
-        variables = v1.global_variables()
-    for array in session.run(variables[:: max(1, len(MODEL) // 200)]):
-        assert np.isfinite(array).all()
-
-
-def into_session(restore: Callable[[tuple[Any, Any]], Any]) -> Run:
-    return Run(lambda: session_of(MODEL), restore, use_session)
-
-
-MODEL: models.Model = {}
-
-
-# --- ours -----------------------------------------------------------------------------------------
-
-
-def ours(path: Path) -> Run:
-    return into_variables(lambda variables: SmartInit(path).init(variables.values()) and None)
-
-
-def ours_mapped(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> None:
-        SmartInit(path, mmap=True).init(variables.values())
-        use_variables(variables)
-
-    return into_variables(restore)
-
-
-def ours_object_based(path: Path) -> Run:
-    return into_variables(lambda variables: SmartInit(path).init(variables.values()) and None)
-
-
-def ours_keras(path: Path) -> Run:
-    return Run(models.keras_model, lambda model: SmartInit(path).init(model) and None, use_keras)
-
-
-def ours_session(path: Path) -> Run:
-    return into_session(lambda target: SmartInit(path).init(target[0]) and None)
-
-
-# --- the peers ------------------------------------------------------------------------------------
-
-
-def np_load(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> None:
-        with np.load(path) as file:
-            for name in file.files:
-                variables[name].assign(file[name])
-
-    return into_variables(restore)
-
-
-def safetensors_load(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> None:
-        from safetensors.tensorflow import load_file
-
-        for name, tensor in load_file(path).items():
-            variables[name].assign(tensor)
-
-    return into_variables(restore)
-
-
-def h5py_read(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> None:
-        with h5py.File(path) as file:
-            for name, variable in variables.items():
-                variable.assign(file[name][...])
-
-    return into_variables(restore)
-
-
-def restore_v2(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> None:
-        names = list(variables)
-        found = tf.raw_ops.RestoreV2(
-            prefix=str(path),
-            tensor_names=names,
-            shape_and_slices=[""] * len(names),
-            dtypes=[tf.float32] * len(names),
-        )
-        for name, tensor in zip(names, found, strict=True):
-            variables[name].assign(tensor)
-
-    return into_variables(restore)
-
-
-def checkpoint_read(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> None:
-        tf.train.Checkpoint(model=variables).read(str(path)).assert_consumed()
-
-    return into_variables(restore)
-
-
-def use_keras(model: Any) -> None:
-    for variable in model.weights:
-        assert np.isfinite(tf.reduce_sum(variable.value).numpy())
-
-
-def load_weights(path: Path) -> Run:
-    return Run(models.keras_model, lambda model: model.load_weights(path), use_keras)
-
-
-def tensorpack(path: Path) -> Run:
-    def restore(target: tuple[Any, Any]) -> None:
-        logging.disable(logging.CRITICAL)  # it logs every name
-        session, _ = target
-        with session.graph.as_default():
-            init = tensorpack_init(str(path))
-            init._setup_graph()
-            init._run_init(session)
-
-    from tensorpack.tfutils.sessinit import SmartInit as tensorpack_init
-
-    return into_session(restore)
-
-
-def saver(path: Path) -> Run:
-    def restore(target: tuple[Any, Any]) -> None:
-        with target[0].graph.as_default():
-            target[1].restore(target[0], str(path))
-
-    return into_session(restore)
-
-
-def data_of(path: Path) -> Path:
-    shard = path.with_name(f"{path.name}.data-00000-of-00001")
-    return shard if shard.exists() else path
-
-
-def readinto(path: Path) -> Run:
-    """The limit of a copy: as ours, it lets go of what was there before."""
-
-    def restore(variables: dict[str, tf.Variable]) -> Any:
-        path_ = data_of(path)
-        buffer = np.empty(path_.stat().st_size, np.uint8)  # numpy asks for huge pages
-        done = 0
-        with open(path_, "rb", buffering=0) as file:
-            while done < len(buffer):
-                done += file.readinto(memoryview(buffer)[done:])
-        return buffer
-
-    return Run(lambda: variables_of(MODEL), restore, lambda buffer: buffer.max())
-
-
-def map_and_touch(path: Path) -> Run:
-    def restore(variables: dict[str, tf.Variable]) -> Any:
-        with open(path, "rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        view = np.frombuffer(mapped, np.uint8)
-        view[::4096].max()
-        use_variables({})
-        return view
-
-    return Run(lambda: variables_of(MODEL), restore, lambda view: view.max())
+    is_cold: bool = False  # whether the file is to be read from the disk
 
 
 TF2, TF1 = "TF2 variables", "a TF1 session"
 CASES = [
     Case(f"npz → {TF2}", models.npz, ours, "np.load + assign", np_load, 4),
-    Case(f"npz, deflated → {TF2}", models.deflated, ours, "np.load + assign", np_load, 2.5),
+    Case(f"npz, deflated → {TF2}", models.deflated, ours, "np.load + assign", np_load, 3),
     Case(
         f"safetensors → {TF2}", models.safetensors, ours, "load_file + assign", safetensors_load, 5
     ),
-    Case(f"h5 → {TF2}", models.h5, ours, "h5py + assign", h5py_read, 2),
+    Case(f"h5 → {TF2}", models.h5, ours, "h5py + assign", h5py_read, 2.5),
+    Case(
+        f"h5, chunked, gzip and shuffle → {TF2}",
+        models.chunked_h5,
+        ours,
+        "h5py + assign",
+        h5py_read,
+        2,
+    ),
     Case(f"TF checkpoint → {TF2}", models.checkpoint, ours, "RestoreV2 + assign", restore_v2, 2.5),
     Case(
         f"TF checkpoint → {TF2}",
         models.object_based,
-        ours_object_based,
+        ours,
         "Checkpoint.read",
         checkpoint_read,
         2.5,
     ),
     Case(".weights.h5 → Keras", models.weights_h5, ours_keras, "load_weights", load_weights, 2),
     Case(f"npz → {TF1}", models.npz, ours_session, "tensorpack", tensorpack, 4),
-    Case(f"TF checkpoint → {TF1}", models.checkpoint, ours_session, "Saver.restore", saver, 2),
+    Case(f"TF checkpoint → {TF1}", models.checkpoint, ours_session, "Saver.restore", saver, 2.5),
     Case(
         f"200 small variables → {TF2}",
         models.npz,
@@ -281,7 +109,7 @@ CASES = [
     Case(
         f"10,000 small variables → {TF2}",
         models.object_based,
-        ours_object_based,
+        ours,
         "Checkpoint.read",
         checkpoint_read,
         6,
@@ -296,8 +124,16 @@ CASES = [
         3,
         model=models.four_thousand,
     ),
+    Case(
+        f"4,000 small variables → {TF1}",
+        models.checkpoint,
+        ours_session,
+        "Saver.restore",
+        saver,
+        model=models.four_thousand,
+    ),
     *(
-        Case(f"{name} → {TF2}", write, ours, "readinto", readinto, at_most=1.3)
+        Case(f"{name} → {TF2}", write, ours, "readinto", at_best(limits.readinto), at_most=1.3)
         for name, write in (
             ("npz", models.npz),
             ("safetensors", models.safetensors),
@@ -305,13 +141,26 @@ CASES = [
             ("TF checkpoint", models.checkpoint),
         )
     ),
-    Case(
-        f"aligned safetensors, mmap=True → {TF2}",
-        models.aligned,
-        ours_mapped,
-        "map and touch",
-        map_and_touch,
-        at_most=1.3,
+    *(
+        Case(
+            f"aligned safetensors, mmap=True → {TF2}",
+            models.aligned,
+            ours_mapped,
+            peer,
+            at_best(read),
+            at_most=1.5,
+        )
+        for peer, read in (
+            ("map and touch", limits.map_and_touch),
+            ("map and sum", limits.map_and_sum),
+        )
+    ),
+    *(
+        Case(f"npz, not in the page cache → {TF2}", models.npz, ours, *peer, is_cold=True)
+        for peer in (
+            ("dd iflag=direct", at_best(limits.read_directly), None, 1.3),
+            ("np.load + assign", np_load),
+        )
     ),
 ]
 
@@ -387,14 +236,34 @@ def write(case: Case, place: Path, size: str) -> None:
 
 
 def run(case: Case, side: str, place: Path) -> Figures:
-    global MODEL
     shapes = json.loads((place / "shapes").read_text())
-    MODEL = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    restores.MODEL = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
     path = Path((place / "path").read_text())
+    made = (case.ours if side == "ours" else case.theirs)(path)
+    if case.is_cold:
+        return measured(cold(made, place), size_of_model())
     for file in place.iterdir():
         file.read_bytes()  # into the page cache
-    made = (case.ours if side == "ours" else case.theirs)(path)
-    return measured(made, sum(array.size * 4 for array in MODEL.values()) / 1e6)
+    return measured(made, size_of_model())
+
+
+def size_of_model() -> float:
+    return sum(array.size * 4 for array in restores.MODEL.values()) / 1e6  # MB
+
+
+def cold(run: Run, place: Path) -> Run:
+    """The same with files that are not in the page cache."""
+
+    def setup() -> Any:
+        target = run.setup()
+        limits.drop(place)
+        return target
+
+    def restore(target: Any) -> Any:
+        with limits.cold(place):
+            return run.restore(target)
+
+    return dataclasses.replace(run, setup=setup, restore=restore)
 
 
 def rows(times: int, only: str = "") -> Iterator[Row]:

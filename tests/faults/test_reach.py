@@ -17,7 +17,7 @@ _WATCHED = """
 import json, os, sys
 import numpy as np
 import initreg, google_crc32c, h5py, ml_dtypes
-from zlib_ng import zlib_ng
+from isal import isal_zlib
 "".encode("cp437")
 initreg.load({"a": np.ones(1)})
 own = [os.path.realpath(p) for p in {sys.prefix, sys.base_prefix, *filter(None, sys.path)}]

@@ -10,7 +10,7 @@ import pytest
 
 from initreg import ArrayMap, TargetError, VariableSpec
 from initreg.arrays.reader import Reader
-from initreg.arrays.streaming import AHEAD, at_hand, stream
+from initreg.arrays.streaming import TOGETHER, at_hand, stream
 from initreg.format_tools.living import LivingArray, LivingArrays
 
 
@@ -45,9 +45,8 @@ class Session:
 
 
 def test_values_that_are_read_together() -> None:
-    """Those that come one after the other are read in one run, of as many bytes as are read
-    ahead."""
-    half = np.ones(AHEAD // 2 // 4, "f4")
+    """Those that come one after the other are read in one run, of at most TOGETHER bytes."""
+    half = np.ones(TOGETHER // 2 // 4, "f4")
     session = Session({"a": half, "b": half, "c": half, "d": np.arange(3), "e": np.arange(4)})
     opened = session.opened()
     found = dict(stream(list(opened.values())))

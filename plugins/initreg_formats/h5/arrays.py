@@ -212,10 +212,11 @@ class _Found:
             if not all(at < count for at, count in zip(chunk.at, grid, strict=True)):
                 continue  # the dataset was made smaller
             self.container.claim_list(_CHUNK_MEMORY, "chunks")
-            is_cut = any(
+            mask = chunk.mask & every
+            if layout.is_edge_plain and any(
                 (at + 1) * c > n for at, c, n in zip(chunk.at, shape, self.space.shape, strict=True)
-            )
-            mask = every if layout.is_edge_plain and is_cut else chunk.mask & every
+            ):
+                mask = every
             _check_shuffled(codecs, mask)
             offset = self.container.offset(chunk.address)
             found.append(Chunk(chunk.at + more, offset, chunk.size, mask))

@@ -1,8 +1,9 @@
 """Writing a zip archive whose stored members have their bytes at multiples of 64.
 
 ``zipfile`` is not used because of its checksums: with them, storing 430 MB takes 1.6 times as long
-as writing the bytes alone; with those of zlib-ng it takes no longer (measured). zlib-ng also
-deflates 1.7 times as fast as zlib, and packs a little better.
+as writing the bytes alone; with those of ISA-L it takes no longer (measured). ISA-L also deflates
+weights 10 times as fast as zlib, and into as few bytes. Only what zlib packs 5-fold and more, such
+as sparse weights, takes a tenth more.
 
 Source of the layout: PKWARE's APPNOTE, 4.3.7 (local header), 4.3.12 (directory), 4.3.14 to 4.3.16
 (its ends) and 4.5.3 (zip64). An extra field in the local header fills the gap before the bytes, as
@@ -19,8 +20,8 @@ LONGEST_NAME = 0xFFFF  # bytes
 
 _MOST_16, _MOST_32 = 0xFFFF, 0xFFFFFFFF  # such a number and larger ones are in a zip64 field
 _STORED, _DEFLATED = 0, 8
-_LEVEL = 6
-_LOW_LEVEL = 1  # packs zeros 100-fold
+_LEVEL = 3  # the highest of ISA-L; packs repetitions up to 340-fold
+_LOW_LEVEL = 0  # packs them 100-fold
 _MOST_TIMES = 1000
 _CHUNK = 1 << 20  # bytes packed at a time
 _UTF8 = 0x800
@@ -51,9 +52,9 @@ class ZipWriter:
 
     def store(self, name: str, head: bytes, data: bytes | memoryview) -> None:
         """Add a member of ``head`` and then ``data``, which begins at a multiple of 64 bytes."""
-        from zlib_ng import zlib_ng
+        from isal import isal_zlib
 
-        crc = zlib_ng.crc32(data, zlib_ng.crc32(head))
+        crc = isal_zlib.crc32(data, isal_zlib.crc32(head))
         size = len(head) + len(data)
         member = _Member(name, _STORED, crc, size, size, is_large=size >= _MOST_32)
         begin = self._at + len(member.header()) + len(head)
@@ -83,14 +84,14 @@ class ZipWriter:
 
     def _pack(self, head: bytes, data: bytes | memoryview, level: int) -> tuple[int, int]:
         """Write both, packed. Returns the packed bytes and the checksum of the unpacked ones."""
-        from zlib_ng import zlib_ng
+        from isal import isal_zlib
 
-        engine = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
-        crc = zlib_ng.crc32(head)
+        engine = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
+        crc = isal_zlib.crc32(head)
         packed = self._file.write(engine.compress(head))
         for at in range(0, len(data), _CHUNK):
             chunk = data[at : at + _CHUNK]
-            crc = zlib_ng.crc32(chunk, crc)
+            crc = isal_zlib.crc32(chunk, crc)
             packed += self._file.write(engine.compress(chunk))
         return packed + self._file.write(engine.flush()), crc
 

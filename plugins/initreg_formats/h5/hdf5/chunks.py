@@ -9,7 +9,9 @@ limit comes first then.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterator
+from operator import floordiv, mul
 from typing import NamedTuple
 
 from initreg_formats.h5.hdf5 import chunk_arrays
@@ -112,17 +114,18 @@ def _entries(
 
 def _old_tree(content: Content, layout: Layout) -> Iterator[Chunk]:
     shape = layout.chunk[:-1]
-    axes = range(len(shape))
-    step = (*layout.chunk[:-1], 1)
+    steps = (*shape, 1)
+    key_of = struct.Struct(f"<LL{len(steps)}Q")  # the size, the mask, and where the chunk begins
 
     def starts(key: bytes) -> tuple[int, ...]:
-        return tuple(number(key, 8 + 8 * i, 8) // step[i] for i in range(len(step)))
+        return tuple(map(floordiv, key_of.unpack(key)[2:], steps))
 
-    size = 8 + 8 * len(layout.chunk)
-    for key, address in old_nodes(content, layout.address, 1, size, starts):
-        if any(number(key, 8 + 8 * i, 8) % shape[i] for i in axes):
+    for key, address in old_nodes(content, layout.address, 1, key_of.size, starts):
+        size, mask, *begin = key_of.unpack(key)
+        at = tuple(map(floordiv, begin, shape))
+        if tuple(map(mul, at, shape)) != tuple(begin[:-1]):
             raise Bad(f"a chunk does not begin at a multiple of {shape}")
-        yield Chunk(starts(key)[:-1], address, number(key, 0, 4), number(key, 4, 4))
+        yield Chunk(at, address, size, mask)
 
 
 def _tree(content: Content, layout: Layout, width: int, size: int) -> Iterator[Chunk]:
