@@ -181,7 +181,6 @@ def test_a_finder_of_distributions_is_asked(
         ("stranger-2.0.dist-info", "[initreg]\nraw = not a module\n", None),
         ("stranger-2.0.dist-info", POINTS, "Name: folded\n  over lines\nVersion: 2\n"),
         ("stranger-2.0.dist-info", POINTS, "Name: twice\nName: again\nVersion: 2\n"),
-        ("stranger-2.0.dist-info", POINTS, "Version: 2\n"),
         ("stranger-2.0.DIST-INFO", POINTS, "Name: loud\nVersion: 2\n"),
         ("-2.0.dist-info", POINTS, "Name: nameless\nVersion: 2\n"),
     ],
