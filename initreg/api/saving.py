@@ -35,7 +35,7 @@ from initreg.plugin.part_names import PartName
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.storage.destinations import destination_of
 from initreg.storage.locating import is_remote
-from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array, digest_of_file
+from initreg.storage.manifests import ENDING, ArrayDigest, Manifest, digest_of_array
 from initreg.storage.output import Output
 from initreg.storage.rehearsal import Enough, Rehearsal
 from initreg.storage.uploading import written_to
@@ -210,6 +210,7 @@ def convert(
             return cast("Path", path) if is_elsewhere else rehearsal.result
         with written_to(path, output_storage_options) as output:
             output.need(0 if compress else arrays.nbytes)
+            output.needs_digests = digests is not None
             default_registry().save(name, arrays, output, saving)
             _refuse_part_name(output)
             _replace_manifest(output, arrays, digests)
@@ -329,7 +330,7 @@ def _replace_manifest(output: Output, arrays: Saved, digests: Mapping[str, str] 
         output.outdate(f"{name}{ENDING}")
     if digests is None:
         return
-    files = {name: digest_of_file(file) for name, file in output.files.items()}
+    files = output.digests()
     if not digests and arrays:
         # The format did not write these arrays itself, and may call them otherwise.
         with Opening().open(next(iter(output.files.values()))) as written:

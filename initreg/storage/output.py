@@ -19,12 +19,14 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from initreg.errors import InitregError, UnwritableFile
 from initreg.storage import journals
 from initreg.storage.flushing import Flusher
+from initreg.storage.hashed_files import BUFFER, HashedFile, digests_of
 from initreg.storage.locking import locked
-from initreg.storage.manifests import is_manifest
+from initreg.storage.manifests import FileDigest, is_manifest
 
 TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _LONGEST_NAME = 255  # bytes. Source: NAME_MAX of Linux and macOS
@@ -57,6 +59,8 @@ class Output:
         self.label = given
         self.result = Path(given)
         self.url = ""  # what opens a save in a store
+        self.needs_digests = False  # whether the save gets a manifest
+        self._hashed: dict[Path, HashedFile] = {}
         self._files: dict[str, tuple[Path, int]] = {}  # by name: the hidden path, a descriptor
         self._flusher = Flusher()
         self._obsolete: list[str] = []
@@ -111,6 +115,21 @@ class Output:
         _lock(descriptor)
         self._flusher.watch(descriptor)
         return beside
+
+    def opened(self, path: Path) -> BinaryIO:
+        """Open a file that :meth:`file` made, to write to it, best from its front to its back.
+
+        The digest for a manifest is then computed on the way. What was written must not be changed
+        before the file is closed.
+        """
+        if not self.needs_digests:
+            return open(path, "wb", BUFFER)  # its user closes it
+        self._hashed[path] = HashedFile(path)
+        return self._hashed[path]
+
+    def digests(self) -> dict[str, FileDigest]:
+        """The digest of each file, by its name, after all are written. Raises OSError."""
+        return digests_of(self.files, self._hashed)
 
     def _check_regular(self, name: str) -> None:
         """Raise UnwritableFile for a pipe or a device, whose place a rename would take."""

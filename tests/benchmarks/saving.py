@@ -13,6 +13,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import h5py
 import models
 import numpy as np
 import safetensors.numpy
@@ -88,27 +89,43 @@ def saves(model: models.Model, folder: Path, times: int) -> list[Row]:
         safetensors.numpy.save_file(dict(model), folder / "theirs.safetensors")
         flushed(folder / "theirs.safetensors")
 
+    def h5py_file() -> None:
+        with h5py.File(folder / "theirs.h5", "w") as file:
+            for name, array in model.items():
+                file[name] = array
+        flushed(folder / "theirs.h5")
+
     def save_checkpoint() -> None:
         with graph.as_default():
             path = saver.save(session, str(folder / "theirs"), write_meta_graph=False)
         flushed(Path(f"{path}.data-00000-of-00001"))
 
+    def ours(ending: str, **options: Any) -> Callable[[], Any]:
+        return lambda: initreg.save(folder / f"ours{ending}", model, **options)
+
     peers: list[tuple[str, str, Callable[[], Any]]] = [
         (".npz", "np.savez", savez),
         (".safetensors", "save_file", save_file),
+        (".h5", "h5py", h5py_file),
         (".ckpt", "Saver.save", save_checkpoint),
     ]
-    return [
-        compare(
-            f"save, {ending}",
-            197,
-            lambda ending=ending: initreg.save(folder / f"ours{ending}", model),
-            peer,
-            call,
-            times=times,
-        )
+    rows = [
+        compare(f"save, {ending}", 197, ours(ending), peer, call, times=times, goal_ratio=1)
         for ending, peer, call in peers
     ]
+    rows += [
+        compare(
+            f"save, {ending}, manifest=True",
+            197,
+            ours(ending, manifest=True),
+            "without a manifest",
+            ours(ending),
+            times=times,
+            goal_ratio=1.3,
+        )
+        for ending in (".npz", ".safetensors", ".ckpt")
+    ]
+    return rows
 
 
 CHILD = """

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SUFFIX = ".npy"
-_BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 # Padding strings to the longest may take this many times their own size, beyond a megabyte.
 _WIDEST = 64
 
@@ -39,7 +38,7 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
             + ", or save as .safetensors"
         )
     refuse({name: _problem(name, array, arrays) for name, array in arrays.items()}, ".npz", label)
-    with open(output.file(), "wb", _BUFFER) as file:
+    with output.opened(output.file()) as file:
         archive = ZipWriter(file)
         add = archive.deflate if options.compress else archive.store
         for name, values in arrays.stream():

@@ -27,7 +27,6 @@ from initreg_formats.shared.refusing import dtype_problem, name_problem, refuse
 _SHARD = r"(\.\d+)?-\d{5,}-of-\d{5,}\.safetensors"  # after the base
 _MOST_INDICES = 1000  # of other models in the folder, which are read
 _ALIGNMENT = 64  # bytes
-_BUFFER = 1 << 18  # bytes; larger arrays are written without a copy
 
 
 def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
@@ -58,12 +57,12 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
     old = [] if output.is_free(index) else _shards_of_index(output.folder / index, base)
     like = [index, *old]
     if len(shards) == 1:
-        _write(arrays, shards[0], output.file(like=like), output.label)
+        _write(arrays, shards[0], output, output.file(like=like))
         output.obsolete(index)  # before its shards, without which it cannot be used
     else:
         names = _free_names(output, base, len(shards))
         for file, shard in zip(names, shards, strict=True):
-            _write(arrays, shard, output.file(file, like), output.label)
+            _write(arrays, shard, output, output.file(file, like))
         text = _index(names, shards, arrays.metadata)
         output.file(index, like).write_text(text, "utf-8")
         output.result = _beside(output, index)
@@ -175,7 +174,7 @@ def _named_by(index: Path) -> set[str]:
     return {name for name in found if isinstance(name, str)}
 
 
-def _write(arrays: Saved, specs: Sequence[ArraySpec], path: Path, label: str) -> None:
+def _write(arrays: Saved, specs: Sequence[ArraySpec], output: Output, path: Path) -> None:
     """Write one file. Raises InitregError if its header would be too long."""
     import numpy as np
 
@@ -195,13 +194,13 @@ def _write(arrays: Saved, specs: Sequence[ArraySpec], path: Path, label: str) ->
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
     if len(text) > LONGEST_HEADER:
         raise InitregError(
-            f"{label}: {len(specs):,} arrays need a header of {len(text):,} bytes, with their "
-            f"metadata, and safetensors have at most {LONGEST_HEADER:,}. Give "
+            f"{output.label}: {len(specs):,} arrays need a header of {len(text):,} bytes, with "
+            f"their metadata, and safetensors have at most {LONGEST_HEADER:,}. Give "
             + option("shard_size", python="shard_size")
             + ", or save as .ckpt"
         )
     begin = at = 8 + len(text)
-    with open(path, "wb", _BUFFER) as file:
+    with output.opened(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, values in arrays.stream(*offsets, opaque=True) if offsets else ():
             if at != begin + offsets[name]:  # not always, because seeking empties the buffer
