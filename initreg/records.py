@@ -84,7 +84,7 @@ def record(
         if frozen:
             body |= {"__setattr__": _refuse_to_set, "__delattr__": _refuse_to_delete}
         cls: Any = type(given)(given.__name__, given.__bases__, body)  # type: ignore[misc]
-        cls.__init__ = _init(cls, of)
+        cls.__init__ = _LaterInit(cls, of)
         return cast("type[T]", cls)
 
     return made
@@ -166,6 +166,19 @@ class _OfDataclass:
 
     def __get__(self, given: Any, cls: Any) -> Any:
         return getattr(cls.__record__.as_dataclass, self._name)
+
+
+class _LaterInit:
+    """Stands for the ``__init__`` of a record until somebody asks for it. To make one is most of
+    what it takes to define a record, and a process makes objects of half of its records."""
+
+    def __init__(self, cls: Any, of: _Fields) -> None:
+        self._cls = cls
+        self._of = of
+
+    def __get__(self, given: Any, cls: type) -> Any:
+        made = self._cls.__init__ = _init(self._cls, self._of)
+        return made.__get__(given, cls)
 
 
 def _init(cls: type, of: _Fields) -> Callable[..., None]:

@@ -6,10 +6,10 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import forking
+from initreg.records import fresh, record
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -80,7 +80,7 @@ def thread_count() -> int:
     return max(2, min(_MOST_THREADS, cores))
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, eq=False)
 class Job:
     """Reads that were started.
 
@@ -90,7 +90,7 @@ class Job:
     """
 
     finish: Callable[[], list[np.ndarray[Any, Any]]]
-    futures: list[Future[Any]] = field(default_factory=list)
+    futures: list[Future[Any]] = fresh(factory=list)
 
     @classmethod
     def of(cls, future: Future[Any]) -> Job:

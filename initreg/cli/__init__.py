@@ -1,6 +1,7 @@
 """The command line: parse, call, print. One module a verb. ``VERBS`` is the table of contents.
 
-Parsing imports only the modules of the verbs, and they import what they need when they run.
+The verb that is typed is imported and gets a parser. The others do only where they are asked for:
+in the help of all verbs, say. Each verb imports what it needs when it runs.
 Exit codes: 0 fine, 1 the answer is no, 2 it could not be done. As for the signals, a shell says 130
 after Ctrl-C, and 141 after a closed pipe.
 """
@@ -8,10 +9,11 @@ after Ctrl-C, and 141 after a closed pipe.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import io
 import itertools
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,47 +24,36 @@ from initreg.cli.flags import message
 from initreg.cli.parser import BadUsage, Parser
 from initreg.cli.printing import OutputFailed, show_json, write
 from initreg.cli.quiet import LEVEL, hide_banners
-from initreg.cli.verbs import (
-    completion,
-    convert,
-    diff,
-    dump,
-    help,
-    ls,
-    map,
-    merge,
-    new_plugin,
-    plan,
-    plugins,
-    probe,
-    report,
-    resume,
-    show,
-    stats,
-    verify,
-)
 from initreg.errors import InitregError, InitregWarning, printable
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from initreg.plugin.verb_hookspecs import Verb
 
 VERBS = (
-    *(probe, plugins, new_plugin, ls, show, stats, diff, report, plan, map, verify),
-    *(convert, merge, dump, resume, completion, help),
+    *("probe", "plugins", "new-plugin", "ls", "show", "stats", "diff", "report", "plan", "map"),
+    *("verify", "convert", "merge", "dump", "resume", "completion", "help"),
 )
 
 
-def verb_names() -> list[str]:
-    """The names of initreg's own verbs."""
-    return [_name(module) for module in VERBS]
+def verb_module(name: str) -> ModuleType:
+    """The module of one of initreg's own verbs."""
+    return importlib.import_module(f"initreg.cli.verbs.{name.replace('-', '_')}")
 
 
-def parser(added: Mapping[str, tuple[str, Verb]] | None = None) -> Parser:
-    """The parser of the whole command line.
+def parser(
+    added: Mapping[str, tuple[str, Verb]] | None = None, typed: Sequence[str] = ()
+) -> Parser:
+    """The parser of the whole command line, or of what was typed alone.
 
     Args:
         added: the verbs of plugins by name, each with what to call its plugin.
+        typed: the arguments. If they begin with a verb, it has a parser. The others get theirs when
+            somebody asks for :attr:`Parser.verbs`.
     """
+    given = added or {}
+    asked = typed[0] if typed and typed[0] in (*VERBS, *given) else None
     top = Parser(
         prog="initreg",
         description="Initialise TensorFlow variables from weights that somebody else saved, and "
@@ -82,19 +73,18 @@ def parser(added: Mapping[str, tuple[str, Verb]] | None = None) -> Parser:
         own.set_defaults(run=verb.run, top=top)
         own.examples = examples
 
-    for module in VERBS:
-        add(_name(module), module, module.SUMMARY, getattr(module, "EXAMPLES", ()))
-    for name, (label, given) in (added or {}).items():
-        verb = guarded(label, given)
-        add(name, verb, verb.summary, verb.examples)
+    for name in VERBS:
+        if asked in (name, None):
+            module = verb_module(name)
+            add(name, module, module.SUMMARY, getattr(module, "EXAMPLES", ()))
+    for name, (label, unguarded) in given.items():
+        if asked in (name, None):
+            verb = guarded(label, unguarded)
+            add(name, verb, verb.summary, verb.examples)
+    find_verbs = functools.cache(lambda: parsers if asked is None else parser(added).verbs)
     for each in (top, *parsers.values()):
-        each.verbs = parsers
+        each.find_verbs = find_verbs
     return top
-
-
-def _name(module: Any) -> str:
-    name: str = module.__name__.rsplit(".", 1)[-1]
-    return name.replace("_", "-")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,11 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = sys.argv[1:] if arguments is None else list(arguments)
     options = None
     try:
-        own = verb_names()
         if typed[:1] == ["__complete"]:
-            return _complete(typed[1:], own)
-        added = added_verbs(typed, own)
-        options = parser(added.verbs).parse_args(typed)
+            return _complete(typed[1:])
+        added = added_verbs(typed, VERBS)
+        options = parser(added.verbs, typed).parse_args(typed)
         options.added = added
         with _warnings_on_stderr():
             return _run(options)
@@ -133,13 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _interrupted(is_process=arguments is None)
 
 
-def _complete(words: Sequence[str], own: Sequence[str]) -> int:
+def _complete(words: Sequence[str]) -> int:
     """Answer the script of a shell, which has asked what can be typed next."""
     from initreg.cli.completing import complete, unquoted
 
     shell, *typed = words or [""]
     typed = unquoted(typed) if shell == "bash" else typed
-    added = added_verbs(typed[:-1], own, is_asked=False)
+    added = added_verbs(typed[:-1], VERBS, is_asked=False)
     for line in complete(parser(added.verbs), typed):
         write(line)
     return 0
@@ -150,6 +139,8 @@ def _interrupted(*, is_process: bool) -> int:
 
     A shell goes on with the next round of a loop after a program that returns 130 by itself.
     """
+    import signal
+
     if is_process:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from initreg.cli.parser import Parser
 from initreg.errors import FAULTS, InitregError, PluginError, brief, is_by_signal, printable
-from initreg.plugin.verbs import PluginVerbs, plugin_verbs
 
 if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
+    from initreg.plugin.verbs import PluginVerbs
 
 # Verbs of initreg itself that are about all verbs.
 _ABOUT_VERBS = ("help", "plugins", "completion")
@@ -32,6 +31,8 @@ def added_verbs(
     Raises:
         PluginError: several plugins have the verb that was typed.
     """
+    from initreg.plugin.verbs import PluginVerbs, plugin_verbs
+
     verb = next((word for word in typed if not word.startswith("-")), None)
     if (verb in own and verb not in _ABOUT_VERBS) or "--version" in typed:
         return PluginVerbs({}, {}, {})
@@ -96,5 +97,7 @@ def guarded(label: str, verb: Verb) -> Verb:
             parser.fault = (
                 f"{label}: the verb {verb.name!r} cannot add its arguments: {brief(error)}"
             )
+
+    from initreg.records import replace
 
     return replace(verb, add_arguments=add_arguments, run=run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +22,8 @@ def typed(text: str) -> str:
 def quote(text: str) -> str:
     """Quote text for a shell. Control characters become ``$'\\033'``, which can be printed."""
     if text.isprintable():
+        import shlex  # few messages quote anything
+
         return shlex.quote(text)
     return "$'" + "".join(map(_typed, text)) + "'"
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg.cli.colours import Paint, painter, text_width
@@ -49,16 +48,21 @@ class Described(argparse.ArgumentParser):
     """A parser with what its help needs.
 
     Attributes:
-        verbs: the parsers of all verbs, by name, as each of them has it, too.
+        find_verbs: finds the parsers of all verbs, by name, as each of them has it, too.
         examples: commands, each with what it does.
         has_verbs: whether this is the parser of the whole command line.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.verbs: Mapping[str, Described] = {}
+        self.find_verbs: Callable[[], Mapping[str, Described]] = dict
         self.examples: Sequence[tuple[str, str]] = ()
         self.has_verbs = False
+
+    @property
+    def verbs(self) -> Mapping[str, Described]:
+        """The parsers of all verbs, by name."""
+        return self.find_verbs()
 
 
 def usage_text(parser: Described) -> str:
@@ -87,7 +91,7 @@ def help_text(parser: Described, everything: bool = False) -> str:
     paint = painter(sys.stdout)
     if parser.has_verbs:
         return "\n".join(_top(parser, paint))
-    lines = textwrap.wrap(parser.description or "", text_width())
+    lines = _wrapped(parser.description or "", text_width())
     lines += ["", f"{paint('usage', 'bold')}: {usage_text(parser)}"]
     groups = sorted(parser._action_groups, key=lambda g: _LAST.get(g.title or "", 0))
     for group in groups:
@@ -116,15 +120,15 @@ def topic_text(topic: str, parsers: Iterable[Described]) -> str:
                     name = _invocation(action)
                     shown.setdefault(action.option_strings[-1], _row(name, _explained(action)))
     lines = [painter(sys.stdout)(topic, "bold")]
-    lines += textwrap.wrap(about, text_width(), **_indented(2))
+    lines += _wrapped(about, text_width(), **_indented(2))
     lines += (line for rows in shown.values() for line in rows)
-    used = textwrap.wrap(f"These options are for the verbs {', '.join(verbs)}.", text_width())
+    used = _wrapped(f"These options are for the verbs {', '.join(verbs)}.", text_width())
     return "\n".join([*lines, "", *used])
 
 
 def _top(parser: Described, paint: Paint) -> Iterator[str]:
     """The verbs, by what one wants."""
-    yield from textwrap.wrap(parser.description or "", text_width())
+    yield from _wrapped(parser.description or "", text_width())
     yield ""
     yield f"{paint('usage', 'bold')}: {usage_text(parser)}"
     placed = {name for names in GROUPS.values() for name in names}
@@ -144,7 +148,7 @@ def _top(parser: Described, paint: Paint) -> Iterator[str]:
         "'initreg VERB --help' or 'initreg help VERB' shows the options of a verb, 'initreg help "
         f"rules' the rules. {parser.epilog or ''}"
     )
-    yield from textwrap.wrap(text, text_width())
+    yield from _wrapped(text, text_width())
 
 
 def _short(summary: str) -> str:
@@ -169,14 +173,14 @@ def _group(
     yield ""
     yield paint(title, "bold")
     if everything and group.description:
-        yield from textwrap.wrap(group.description, text_width(), **_indented(2))
+        yield from _wrapped(group.description, text_width(), **_indented(2))
     for action in actions:
         name = _invocation(action) if action.option_strings else str(action.metavar)
         yield from _row(name, _explained(action))
     if named:
         flags = [action.option_strings[-1] for action in named]
         text = f"also {', '.join(flags)}: see 'initreg help {group.title}'"
-        yield from textwrap.wrap(text, text_width(), break_on_hyphens=False, **_indented(2))
+        yield from _wrapped(text, text_width(), break_on_hyphens=False, **_indented(2))
 
 
 def _explained(action: argparse.Action) -> str:
@@ -215,7 +219,7 @@ def _row(begin: str, text: str, column: int = _COLUMN) -> list[str]:
     """A line that explains something, or several."""
     width = text_width()
     breaks: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
-    wrapped = textwrap.wrap(printable(text), width - column, **breaks)
+    wrapped = _wrapped(printable(text), width - column, **breaks)
     begin = f"  {printable(begin)}"
     if len(begin) > column - 2 or not wrapped:
         return [begin, *(" " * column + line for line in wrapped)]
@@ -232,6 +236,12 @@ def _examples(examples: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield " " * 6 + what
         else:
             yield f"  $ {command:<{width}}  {what}"
+
+
+def _wrapped(text: str, width: int, **options: Any) -> list[str]:
+    import textwrap  # for help alone: a listing starts without it
+
+    return textwrap.wrap(text, width, **options)
 
 
 def _indented(count: int) -> dict[str, Any]:

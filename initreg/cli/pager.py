@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 
 from initreg.cli.colours import is_terminal
@@ -30,6 +28,8 @@ def write_paged(text: str, use_pager: bool = True) -> None:
     if command is None or _fits(text):
         write(text)
         return
+    import subprocess
+
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     environment = {"LESS": "FRX", "LV": "-c", **os.environ}
     try:
@@ -55,11 +55,15 @@ def _command() -> str | None:
     given = os.environ.get("PAGER")
     if given is not None:
         return given.strip() if given.strip() not in ("", "cat") else None
+    import shutil
+
     return "less" if shutil.which("less") else None
 
 
 def _fits(text: str) -> bool:
     """Whether a text fits the terminal, with a line for the prompt."""
+    import shutil
+
     size = shutil.get_terminal_size()
     lines = text.split("\n")
     if len(lines) >= size.lines:

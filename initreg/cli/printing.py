@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
@@ -43,6 +41,8 @@ def json_text(answer: Any, encoding: str) -> str:
     >>> json_text({"a": "\\x9b"}, "utf-8").splitlines()[1]
     '  "a": "\\\\u009b"'
     """
+    import json
+
     try:
         text = json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -61,6 +61,8 @@ def _finite(answer: Any) -> Any:
         return {key: _finite(value) for key, value in answer.items()}
     if isinstance(answer, (list, tuple)):
         return [_finite(each) for each in answer]
+    import math
+
     if isinstance(answer, float) and not math.isfinite(answer):
         return str(answer)
     return answer

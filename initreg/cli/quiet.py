@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -69,6 +68,7 @@ def hide_banners() -> None:
 
 def _filter() -> None:
     import logging
+    import subprocess
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if sys.stderr is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 
 from initreg.cli.colours import columns, painter
@@ -46,6 +45,8 @@ def fitted(line: str, width: int) -> Iterator[str]:
     if len(line) <= width:
         yield line
         return
+    import textwrap
+
     body = line.lstrip()
     indent = line[: len(line) - len(body)]
     name, gap, note = body.partition(_GAP)

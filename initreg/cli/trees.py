@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from initreg.names import separator
+from initreg.records import fresh, record
 
 Key = Callable[[list[int]], Any]
 
@@ -25,10 +25,10 @@ class Branch(NamedTuple):
     is_group: bool
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Node:
     index: int | None = None
-    parts: dict[str, _Node] = field(default_factory=dict)
+    parts: dict[str, _Node] = fresh(factory=dict)
 
     def indices(self) -> list[int]:
         found = [] if self.index is None else [self.index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NoReturn
 
 from initreg.errors import DamagedFile
@@ -10,6 +9,8 @@ from initreg.errors import DamagedFile
 
 def parse_object(text: bytes, what: str) -> dict[str, Any]:
     """Parse a JSON object without repeated keys. Raises DamagedFile, naming ``what``."""
+    import json
+
     try:
         found = json.loads(
             text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pluggy
 
 from initreg.errors import FAULTS, PluginError, brief, is_by_signal
+
+
+class Manager(pluggy.PluginManager):
+    """pluggy's manager, which looks only at the functions of a module. To find a hook, pluggy asks
+    ``inspect.getattr_static`` for each name of a module, its classes and constants too, and that
+    takes twenty times as long as to see that they are none."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """See pluggy."""
+        return None if _is_no_hook(plugin, name) else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
+        """See pluggy."""
+        if _is_no_hook(module_or_class, name):
+            return None
+        return super().parse_hookspec_opts(module_or_class, name)
+
+
+def _is_no_hook(holder: object, name: str) -> bool:
+    """Whether what a module has under a name is a class, or cannot be called."""
+    if type(holder) is not ModuleType or name not in vars(holder):
+        return False
+    found = vars(holder)[name]
+    kind: type = type(found)
+    return issubclass(kind, type) or not (callable(found) or issubclass(kind, classmethod))
 
 
 class Calls:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from importlib import metadata
 from typing import Any
 
 import pluggy
 
 from initreg.errors import PluginError
 from initreg.plugin import loading
+from initreg.plugin.entry_points import entry_points
 from initreg.plugin.probing import Probe
 from initreg.plugin.registry import GROUP, Registry
 from initreg.plugin.source import Source
@@ -73,7 +73,7 @@ def _refuse_own_import() -> None:
             "function"
         )
     if busy := loading.being_imported():
-        for point in metadata.entry_points(group=GROUP):
+        for point in entry_points(GROUP):
             if point.module in busy:
                 raise PluginError(
                     f"plugin {point.name!r} calls initreg while it is imported; make the call in a "

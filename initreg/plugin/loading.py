@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from types import FrameType
 from typing import Any
 
@@ -18,6 +16,7 @@ from initreg.errors import PluginError
 from initreg.plugin import hookspecs, training_hookspecs, verb_hookspecs
 from initreg.plugin.calling import is_wrapper
 from initreg.plugin.claim import Claim, Confidence
+from initreg.plugin.entry_points import Point
 from initreg.plugin.target import Target
 from initreg.records import fresh, record
 
@@ -104,7 +103,7 @@ def being_imported() -> set[str]:
     return found
 
 
-def loaded(point: metadata.EntryPoint) -> Any:
+def loaded(point: Point) -> Any:
     """The module or object that an entry point names. Raises whatever its import raises.
 
     A third party's plugin is imported in a thread of its own, so that an import that does not end
@@ -114,7 +113,7 @@ def loaded(point: metadata.EntryPoint) -> Any:
     busy = being_imported()
     if point.module in busy:
         raise PluginError("it is being imported by the code that loads the plugins")
-    if busy or distribution(point.dist)[0] == HOME:
+    if busy or point.distribution == HOME:
         with here():
             return point.load()
     found: list[Any] = []
@@ -201,15 +200,6 @@ def is_target(obj: object) -> bool:
         return isinstance(obj, Target)
     except Exception:  # the check evaluates the properties of a foreign object
         return False
-
-
-@functools.lru_cache(256)  # each answer parses the whole description of the distribution
-def distribution(dist: metadata.Distribution | None) -> tuple[str, str]:
-    """Its name and version, or two empty strings if there is none."""
-    if dist is None:
-        return "", ""
-    described = dist.metadata  # which is parsed each time, and ``dist.name`` asks for it, too
-    return described["Name"], described["Version"]
 
 
 def missing(plugin: object) -> dict[str, str]:

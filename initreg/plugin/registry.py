@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ from initreg.errors import (
 )
 from initreg.option_spelling import said
 from initreg.plugin import hookspecs, parts, training_hookspecs, verb_hookspecs
-from initreg.plugin.calling import Calls
+from initreg.plugin.calling import Calls, Manager
+from initreg.plugin.entry_points import Point, entry_points, point_of
 from initreg.plugin.hookspecs import OpenOptions, SaveOptions
 from initreg.plugin.loading import (
     HOME,
@@ -33,7 +33,6 @@ from initreg.plugin.loading import (
     checked_claim,
     checked_kinds,
     checked_target,
-    distribution,
     endings,
     is_installed,
     is_target,
@@ -48,6 +47,8 @@ from initreg.records import replace
 from initreg.specs import VariableSpec
 
 if TYPE_CHECKING:
+    from importlib import metadata
+
     from initreg.arrays.saved import Saved
     from initreg.storage.output import Output
 
@@ -65,30 +66,27 @@ class Registry:
         records: a record of every plugin, broken ones included, in the order of names.
 
     Args:
-        entry_points: the plugins to load. The default is all that are installed.
+        points: the entry points of the plugins to load. The default is all that are installed.
     """
 
-    def __init__(self, entry_points: Iterable[metadata.EntryPoint] | None = None) -> None:
-        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+    def __init__(self, points: Iterable[metadata.EntryPoint] | None = None) -> None:
+        self.manager: pluggy.PluginManager = Manager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self.manager.add_hookspecs(training_hookspecs)
         self.manager.add_hookspecs(verb_hookspecs)
         self.records: list[PluginRecord] = []
         self.calls = Calls(self.manager)
-        if entry_points is None:
-            entry_points = metadata.entry_points(group=GROUP)
+        found = entry_points(GROUP) if points is None else [point_of(each) for each in points]
         # By name, and ours first among plugins of one name, so that the order of installation
         # decides nothing. pluggy calls last what was registered first, hence from the last name.
-        named = sorted(
-            ((point, *distribution(point.dist)) for point in entry_points),
-            key=lambda each: (each[0].name, each[1] != HOME, each[0].value),
-        )
-        for _, namesakes in reversed([(k, [*v]) for k, v in groupby(named, lambda e: e[0].name)]):
-            for point, dist, version in namesakes:
-                self._load(point, PluginRecord(point.name, dist, version, point.value))
+        found.sort(key=lambda each: (each.name, each.distribution != HOME, each.value))
+        for _, namesakes in reversed([(k, [*v]) for k, v in groupby(found, lambda e: e.name)]):
+            for point in namesakes:
+                self._load(point)
         self.records.sort(key=lambda record: record.name)
 
-    def _load(self, point: metadata.EntryPoint, record: PluginRecord) -> None:
+    def _load(self, point: Point) -> None:
+        record = PluginRecord(point.name, point.distribution, point.version, point.value)
         if any(r.name == point.name and r.broken is None for r in self.records):
             record.broken = f"another plugin is called {point.name!r} already"
             self.records.append(record)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, overload
 
 from initreg.errors import (
     DamagedFile,
@@ -24,6 +24,9 @@ from initreg.storage.stamps import AnyStamp
 from initreg.storage.stand_ins import stand_in
 from initreg.storage.store_files import files_of
 from initreg.store_paths import FilePath, StorePath
+
+if TYPE_CHECKING:
+    import zipfile
 
 # A URL that has lost one of its two slashes.
 _LOST = re.compile(r"(https?|ftp|file|s3|gs|hf|hdfs|az|memory):/(?!/)", re.I)
@@ -190,13 +193,19 @@ class Source:
 
         None if the source is not a complete zip archive.
         """
+        infos = self.member_infos
+        return None if infos is None else tuple(info.filename for info in infos)
+
+    @_Once
+    def member_infos(self) -> tuple[zipfile.ZipInfo, ...] | None:
+        """The members as ``zipfile`` describes them. None as for :attr:`members`."""
         import zipfile
 
         if not self.head.startswith(b"PK"):
             return None
         try:
             with self.open() as file, zipfile.ZipFile(file) as archive:
-                return tuple(archive.namelist())
+                return tuple(archive.infolist())
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, RuntimeError):
             return None
 

@@ -19,16 +19,16 @@ options of opening and the rules, and printing in which no name can move the cur
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initreg.plugin.hookspecs import hookspec
+from initreg.records import record
 
 if TYPE_CHECKING:
     import argparse
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Verb:
     """A verb of the command line.
 

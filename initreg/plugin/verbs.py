@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from initreg.errors import PluginError
 from initreg.plugin.verb_hookspecs import Verb
+from initreg.records import record
 
 if TYPE_CHECKING:
     from initreg.plugin.loading import PluginRecord
     from initreg.plugin.registry import Registry
 
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_NAME = r"[a-z][a-z0-9-]*"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PluginVerbs:
     """What all plugins together add.
 
@@ -89,7 +89,7 @@ def _checked(answer: Any) -> list[Verb]:
     names = [verb.name for verb in answer]
     for verb in answer:
         texts = isinstance(verb.name, str) and isinstance(verb.summary, str)
-        if not texts or not _NAME.fullmatch(verb.name):
+        if not texts or not re.fullmatch(_NAME, verb.name):
             raise PluginError(
                 f"a verb is called {verb.name!r}; give small letters, digits and dashes"
             )

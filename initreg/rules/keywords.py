@@ -162,8 +162,6 @@ class Rules:
             SourceNotFound: there is no such rule file.
             InitregError: a rule file cannot be read.
         """
-        from initreg.rules.options import checked  # not for whoever only lists arrays
-
         paths: list[str] = []
         steps: list[Step] = []
         if rules is not None:
@@ -171,34 +169,38 @@ class Rules:
 
             paths = paths_of(rules)
             steps = [step for path in paths for step in read(path)]
-        options = checked(
-            {
-                "keep": keep,
-                "drop": drop,
-                "strip_prefix": strip_prefix,
-                "rename": rename,
-                "prefix": prefix,
-                "view": view,
-                "scale": scale,
-                "fold_batch_norm": fold_batch_norm,
-                "split": split,
-                "unstack": unstack,
-                "add": add,
-                "sum": sum,
-                "concat": concat,
-                "stack": stack,
-                "transpose": transpose,
-                "permute": permute,
-                "reshape": reshape,
-                "gates": gates,
-                "take": take,
-                "slice": slice,
-                "pad": pad,
-                "cast": cast,
-            }
-        )
+        given = {
+            "keep": keep,
+            "drop": drop,
+            "strip_prefix": strip_prefix,
+            "rename": rename,
+            "prefix": prefix,
+            "view": view,
+            "scale": scale,
+            "fold_batch_norm": fold_batch_norm,
+            "split": split,
+            "unstack": unstack,
+            "add": add,
+            "sum": sum,
+            "concat": concat,
+            "stack": stack,
+            "transpose": transpose,
+            "permute": permute,
+            "reshape": reshape,
+            "gates": gates,
+            "take": take,
+            "slice": slice,
+            "pad": pad,
+            "cast": cast,
+        }
+        if keep is None and all(map(_is_left_out, given.values())):
+            given = {}
+        else:
+            from initreg.rules.options import checked  # not for whoever only lists arrays
+
+            given = checked(given)
         files = {"rules": paths[0] if len(paths) == 1 else paths} if paths else {}
-        return cls.made_of([*steps, Step(options)] if options else steps, {**files, **options})
+        return cls.made_of([*steps, Step(given)] if given else steps, {**files, **given})
 
     @classmethod
     def made_of(cls, steps: Sequence[Step], given: Mapping[str, Any] | None = None) -> Rules:
@@ -288,6 +290,10 @@ class Rules:
             f"{label}: " + join(" and ", idle) + f" {'matches' if len(idle) == 1 else 'match'} no "
             f"array (a rule must match at least one). {hint}"
         )
+
+
+def _is_left_out(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and not value)
 
 
 def _restricted(option: str, value: Any, touched: Collection[str]) -> Any:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initreg.errors import RuleError
 from initreg.option_spelling import said, spell_options
 from initreg.records import fresh, record
 from initreg.rules.rename_rules import is_pair
 from initreg.rules.rule import Outcome, Rule
-from initreg.rules.toml_lines import Path
-from initreg.rules.writing import spelt
+
+if TYPE_CHECKING:
+    from initreg.rules.toml_lines import Path
 
 
 @record(hidden=("lines",))
@@ -62,6 +63,7 @@ class Step:
     def _places(self, option: str, value: Any) -> dict[str, str]:
         """What each clause is called: where it is, and how it is typed there."""
         from initreg.rules.options import clauses_of
+        from initreg.rules.writing import spelt
 
         return {
             clause: f"{self.where(option, *path)}: {spell_options(clause, spelt)}"
@@ -72,6 +74,7 @@ class Step:
     def told(self, error: RuleError, option: str, value: Any) -> RuleError:
         """An error about an option, which says where it is."""
         from initreg.rules.options import clauses_of
+        from initreg.rules.writing import spelt
 
         message = said(error)
         path: Path = ()

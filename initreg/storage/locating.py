@@ -17,7 +17,7 @@ from initreg.storage.stores import without_secrets
 from initreg.store_paths import FilePath, StorePath
 
 # "s3://bucket/x", and fsspec's chains: "simplecache::https://host/x", "zip://m.npz::s3://b/a.zip".
-_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::.*://)", re.I)
+_URL = r"(?i)[a-z][a-z0-9+.-]*(://|::.*://)"
 _REMOTE = "pip install 'initreg[remote]'"
 _LOCAL = ("", "file", "local")
 _WEB = ("http", "https")
@@ -32,7 +32,7 @@ class Location(NamedTuple):
 
 def is_url(text: str) -> bool:
     """Whether a text is a URL, and not the path of a local file."""
-    return _URL.match(text) is not None
+    return "://" in text and re.match(_URL, text) is not None
 
 
 def is_remote(obj: Any) -> bool:

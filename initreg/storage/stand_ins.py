@@ -7,7 +7,6 @@ addresses there. For git-annex its internals/pointer_file page. For the messages
 
 from __future__ import annotations
 
-import json
 import re
 
 HEAD = 4096  # bytes of a file that are looked at
@@ -24,11 +23,12 @@ _POINTERS = (
         "git annex get",
     ),
 )
-# What may come before the first element of a page.
-_BEFORE = re.compile(r"(?:\s|<\?xml.*?\?>|<!--.*?-->)*", re.S)
-_HTML = re.compile(r"<(?:!doctype html|html|head|body|title|meta|script)\b", re.I)
+# What may come before the first element of a page. Few files are looked at so closely, so these
+# regexes are compiled by the first that is.
+_BEFORE = r"(?s:\s|<\?xml.*?\?>|<!--.*?-->)*"
+_HTML = r"(?i)<(?:!doctype html|html|head|body|title|meta|script)\b"
 # S3, Google's and Azure's storage answer so.
-_XML = re.compile(r"<(?:Error|ListBucketResult|AccessDenied)\b")
+_XML = r"<(?:Error|ListBucketResult|AccessDenied)\b"
 # Keys of a message in JSON. One of the first four is there, and no key is of another kind.
 _MESSAGE = {"error", "errors", "message", "detail"}
 _KEYS = _MESSAGE | {
@@ -38,12 +38,11 @@ _KEYS = _MESSAGE | {
 }
 _LONGEST_TEXT = 200  # bytes of a message in plain text
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_TEXTS = re.compile(
-    r"(?:error:? ?)?(?:40[0134]|429|50[0234])?:? ?(?:page |file |entry |repository )?"
+_TEXTS = (
+    r"(?i)(?:error:? ?)?(?:40[0134]|429|50[0234])?:? ?(?:page |file |entry |repository )?"
     r"(?:not found|access denied|forbidden|unauthorized|too many requests|bad gateway|"
     r"service unavailable|internal server error|gateway time-?out|invalid username or password|"
-    r"invalid credentials in authorization header)\.?",
-    re.I,
+    r"invalid credentials in authorization header)\.?"
 )
 
 
@@ -68,13 +67,13 @@ def stand_in(head: bytes, size: int) -> str:
         return ""
     text = _text(head)
     page = text[_before(text) :]
-    if _HTML.match(page):
+    if re.match(_HTML, page):
         return "an HTML page: " + _AGAIN % "a web page"
-    if _XML.match(page):
+    if re.match(_XML, page):
         return "a message of a web server, in XML: " + _AGAIN % "an error"
     if size <= HEAD and page.startswith("{") and _is_message(page):
         return "a message of a web server, in JSON: " + _AGAIN % "an error"
-    if _TEXTS.fullmatch(page.strip()):
+    if re.fullmatch(_TEXTS, page.strip()):
         return f"a message of a web server ({page.strip()!r}): " + _AGAIN % "an error"
     return ""
 
@@ -85,11 +84,13 @@ def _text(head: bytes) -> str:
 
 
 def _before(text: str) -> int:
-    found = _BEFORE.match(text)
+    found = re.match(_BEFORE, text)
     return found.end() if found else 0
 
 
 def _is_message(text: str) -> bool:
+    import json
+
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from initreg.records import record
 
 # In a text: what is between "://" and "@", and what follows "?" in a URL.
-_USER = re.compile(r"(://)[^/\s'\"]*@")
-_QUERY = re.compile(r"(://[^?\s'\"]*)\?[^\s'\"]*?(?=::[a-z]|[\s'\"]|$)", re.I)
+_USER = r"(://)[^/\s'\"]*@"
+_QUERY = r"(?i)(://[^?\s'\"]*)\?[^\s'\"]*?(?=::[a-z]|[\s'\"]|$)"
 
 
 @record()
@@ -129,7 +129,9 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("no answer from https://user:pass@host/m.npz?sig=2024:x, sorry")
     'no answer from https://host/m.npz sorry'
     """
-    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
+    if "://" not in text:
+        return text
+    return re.sub(_QUERY, r"\1", re.sub(_USER, r"\1", text))
 
 
 def in_this_process(fs: Any) -> Any:

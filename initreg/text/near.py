@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections import Counter
@@ -36,6 +35,8 @@ def near(typed: str, known: Iterable[str], count: int = 3) -> list[str]:
         if not found and len(typed) > 2:
             found += [name for name in names if lower in name.lower()][:count]
         if not found:
+            import difflib  # few processes have a name to explain
+
             found += difflib.get_close_matches(typed, names[:_COMPARED], n=count)
     return list(dict.fromkeys(found))[:count]
 
@@ -87,6 +88,8 @@ def _with_one_word_changed(typed: str, names: Sequence[str]) -> list[str]:
     A word is a part between separators. Long names that differ in one word would otherwise hide
     behind others that differ in a short one.
     """
+    import difflib
+
     words = Counter(word for name in names for word in _WORD.findall(name))
     frequent = [word for word, _ in words.most_common(_COMPARED)]
     found: list[tuple[float, str]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import operator
 import os
@@ -101,6 +100,8 @@ def code_text(value: Any) -> str:
     if isinstance(value, str):
         if not value.isprintable():
             return repr(value)
+        import json
+
         raw = "\\" in value and '"' not in value and not value.endswith("\\")
         return f'r"{value}"' if raw else json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):

@@ -171,13 +171,20 @@ def most_bytes_of(variable: Any) -> int:
     """
     if is_dtensor(variable):
         return 0
-    return MOST_SENT if any(map(_is_remote, holders(variable))) else 0
+    return MOST_SENT if any(map(is_remote, holders(variable))) else 0
 
 
-def _is_remote(variable: Any) -> bool:
-    device = getattr(variable, "device", "")
-    found = re.match(r"/job:([^/]+)(?:/replica:\d+)?/task:(\d+)", str(device or ""))
-    return found is not None and found.group(1) != "localhost" and found.groups() != _own_task()
+def is_remote(variable: Any) -> bool:
+    """Whether a variable on one device is in another process."""
+    task = _task_at(str(getattr(variable, "device", "") or ""))
+    return task is not None and task[0] != "localhost" and task != _own_task()
+
+
+@functools.lru_cache(256)
+def _task_at(device: str) -> tuple[str, str] | None:
+    """The job and the task in the name of a device; None if it has none."""
+    found = re.match(r"/job:([^/]+)(?:/replica:\d+)?/task:(\d+)", device)
+    return None if found is None else (found.group(1), found.group(2))
 
 
 def _own_task() -> tuple[str, str]:
@@ -186,8 +193,7 @@ def _own_task() -> tuple[str, str]:
 
     with tf.device("CPU:0"):
         here = tf.constant(0).backing_device
-    found = re.match(r"/job:([^/]+)(?:/replica:\d+)?/task:(\d+)", here)
-    return (found.group(1), found.group(2)) if found else ("localhost", "0")
+    return _task_at(here) or ("localhost", "0")
 
 
 def is_spread_out(variable: Any) -> bool:

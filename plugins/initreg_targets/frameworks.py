@@ -76,3 +76,8 @@ def is_sharded(obj: object) -> bool:
 @functools.lru_cache(1024)
 def _is_sharded_kind(kind: Any) -> bool:
     return any(base.__name__ == "ShardedVariableMixin" for base in kind.__mro__)
+
+
+def is_structure(obj: object) -> bool:
+    """Whether it is a list, tuple or dict as an object tracks it. TensorFlow exports no class."""
+    return any(base.__name__ == "TrackableDataStructure" for base in type(obj).__mro__)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg import Part, PartSpec, PieceSpec, Target, TargetError, VariableSpec, hookimpl
-from initreg_targets.trackables import is_tracked_dict
+from initreg_targets.tracked_dicts import is_tracked_dict
 
 initreg_takes = ("a dict of numpy arrays",)
 

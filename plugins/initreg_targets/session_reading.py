@@ -262,7 +262,7 @@ def fetch(session: Any, names: Sequence[str]) -> list[Any]:
     differently, there is no such op, and the tensors are fetched the usual way.
 
     Source: ``RetvalFetchRewrite::AddNode`` in graph/subgraph.cc; see
-    :func:`initreg_targets.tf_session._run_plainly`.
+    :func:`initreg_targets.session_writing._run_plainly`.
     """
     import tensorflow as tf
     from tensorflow.core.protobuf import config_pb2

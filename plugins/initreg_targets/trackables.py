@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from initreg_targets import optimizer_states
 from initreg_targets import variables as eager
-from initreg_targets.frameworks import find, is_a, is_variable
+from initreg_targets.frameworks import find, is_a, is_structure, is_variable
 
 # A number in such a list says little about a weight: it changes with what is trainable. It means
 # the same for the state of an optimizer in lists of the same length, which therefore is part of the
@@ -35,7 +35,7 @@ def root_of(obj: Any) -> Any | None:
     """The object that TensorFlow tracks variables from, if ``obj`` is one or manages one."""
     if is_a(obj, "tensorflow", "train.CheckpointManager"):
         return obj.checkpoint
-    if _is_structure(obj):
+    if is_structure(obj):
         return obj if any(_is_trackable(each) for each in _values(obj)) else None
     return obj if is_optimizer(obj) or is_a(obj, *_AUTO) else None
 
@@ -55,16 +55,6 @@ def is_checkpoint(obj: object) -> bool:
     return is_a(obj, "tensorflow", "train.Checkpoint") or is_a(
         obj, "tensorflow", "compat.v1.train.Checkpoint"
     )
-
-
-def is_tracked_dict(obj: object) -> bool:
-    """Whether it is a dict that an object tracks, with variables or objects that have some."""
-    return isinstance(obj, Mapping) and _is_structure(obj) and root_of(obj) is not None
-
-
-def _is_structure(obj: object) -> bool:
-    """Whether it is a list, tuple or dict as an object tracks it. TensorFlow exports no class."""
-    return any(base.__name__ == "TrackableDataStructure" for base in type(obj).__mro__)
 
 
 def _values(obj: Any) -> Iterable[Any]:
@@ -129,7 +119,7 @@ class Paths:
         found: dict[int, list[str]] = {}
         for name in ("variables", "trainable_variables", "non_trainable_variables"):
             members: Any = getattr(root, "__dict__", {}).get(name)
-            if _is_structure(members) and all(map(is_variable, members)):
+            if is_structure(members) and all(map(is_variable, members)):
                 for number, each in enumerate(members):
                     place = f"#{name}/{number} of {len(members)}"
                     found.setdefault(_identity(each), []).append(place)

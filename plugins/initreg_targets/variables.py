@@ -18,10 +18,19 @@ _PLAIN = ("ResourceVariable", "UninitializedVariable")
 _WORTH_SHARING = 1 << 16  # bytes; smaller arrays are copied faster than they are shared
 
 
+def is_plain(variable: Any) -> bool:
+    """Whether it is a variable of TensorFlow with one handle, and no shard of another one."""
+    if type(variable).__name__ not in _PLAIN:
+        return False
+    return "_sharded_container" not in variable.__dict__ or distributed.sharded(variable) is None
+
+
 def unwrapped(variable: Any) -> Any:
     """The ``tf.Variable`` in a ``keras.Variable``, and the sharded variable that a shard belongs
     to; anything else as it is."""
-    if type(variable).__name__ not in _PLAIN and is_keras_variable(variable):
+    if is_plain(variable):
+        return variable
+    if is_keras_variable(variable):
         value = variable.value
         if is_sharded(value):
             return value
@@ -31,6 +40,8 @@ def unwrapped(variable: Any) -> Any:
 
 def name_of(variable: Any) -> str:
     """The name of the variable without ``:0``. For a ``keras.Variable`` it is its path."""
+    if is_plain(variable):
+        return spelt(str(variable.name).removesuffix(":0"))
     if is_keras_variable(variable):
         return str(variable.path)  # in a file, too, whatever it ends in
     whole = distributed.sharded(variable)
@@ -67,8 +78,8 @@ def spec(variable: Any, name: str, **more: Any) -> VariableSpec:
         more["parts"] = distributed.parts_of(inner)
         more["most_bytes"] = distributed.most_bytes_of(inner)
         more["elsewhere"] = distributed.is_spread(inner)
-    elif "/job:" in inner.device:
-        more["most_bytes"] = distributed.most_bytes_of(inner)
+    elif distributed.is_remote(inner):
+        more["most_bytes"] = distributed.MOST_SENT
     return VariableSpec(name, shape_of(inner.shape), dtype_of(inner.dtype), **more)
 
 
@@ -96,7 +107,7 @@ def _check_eager(variables: Sequence[Any], label: str, what: str) -> None:
     tensorflow = [
         v
         for each in map(unwrapped, variables)
-        for v in (distributed.holders(each) if type(each).__name__ not in _PLAIN else [each])
+        for v in ([each] if type(each).__name__ in _PLAIN else distributed.holders(each))
         if type(v).__name__ in _PLAIN or is_a(v, "tensorflow", "Variable")
     ]
     if not tensorflow:
@@ -161,12 +172,9 @@ def assign(variable: Any, value: Any, piece: PieceSpec | None = None) -> None:
         TargetError: the variable cannot be written.
     """
     inner = unwrapped(variable)
-    is_plain = type(inner).__name__ in _PLAIN
-    if not is_plain and not is_variable(inner):
-        inner.assign(value)  # another backend of Keras
-        return
-    if is_keras_variable(inner):
-        inner.assign(value)
+    is_single = type(inner).__name__ in _PLAIN
+    if not is_single and (not is_variable(inner) or is_keras_variable(inner)):
+        inner.assign(value)  # of another backend of Keras
         return
     import tensorflow as tf
 
@@ -176,7 +184,7 @@ def assign(variable: Any, value: Any, piece: PieceSpec | None = None) -> None:
             value = tf.convert_to_tensor(value, dtype=dtype)
         elif dtype.is_quantized and value.dtype != dtype:
             value = tf.bitcast(tf.convert_to_tensor(value), dtype)  # numpy has plain integers
-        if is_plain and piece is None:
+        if is_single and piece is None:
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
         elif distributed.is_packed(inner):
             inner.assign(value)
@@ -206,7 +214,7 @@ class Memory:
     def room(self, variable: Any, shape: tuple[int, ...], nbytes: int) -> Any | None:
         """An array to be filled; None if fewer bytes were freed than it needs."""
         inner = unwrapped(variable)
-        if not _WORTH_SHARING <= nbytes <= self._freed or not _is_plain(inner):
+        if not _WORTH_SHARING <= nbytes <= self._freed or not _is_in_main_memory(inner):
             return None
         room = make_room(inner.dtype.base_dtype, shape)
         if room is None:
@@ -239,7 +247,7 @@ class Memory:
         room = self._rooms.pop(id(array), None)
         inner = unwrapped(variable)
         value = array if room is None else room.tensor
-        if room is None and _is_plain(inner):
+        if room is None and _is_in_main_memory(inner):
             # A read-only array is a view of a mapped file.
             if self._freed < nbytes or not array.flags.writeable:
                 tensor = shared(array, inner.dtype.base_dtype)
@@ -255,14 +263,14 @@ class Memory:
         self._boxes.clear()
 
 
-def _is_plain(inner: Any) -> bool:
+def _is_in_main_memory(inner: Any) -> bool:
     """Whether it is a single variable of TensorFlow, in main memory."""
     return type(inner).__name__ in _PLAIN and "CPU" in inner.device
 
 
 def unique(variables: Sequence[Any]) -> list[Any]:
     """Each variable once, in order. Shards of a variable are that variable."""
-    variables = [distributed.sharded(variable) or variable for variable in variables]
+    variables = [v if is_plain(v) else distributed.sharded(v) or v for v in variables]
     return list({id(unwrapped(variable)): variable for variable in reversed(variables)}.values())[
         ::-1
     ]

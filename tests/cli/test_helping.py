@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from initreg import cli
-from initreg.cli import main, verb_names
+from initreg.cli import VERBS, main
 from initreg.cli.helping import GROUPS, TOPICS
 
-NAMES = verb_names()
+NAMES = VERBS
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initreg.cli import main, verb_names
+from initreg.cli import VERBS, main
 
-NAMES = verb_names()
+NAMES = VERBS
 
 
 @pytest.mark.parametrize("verb", NAMES)

@@ -98,9 +98,9 @@ def test_ctrl_c(here: Path) -> None:
     """The process ends by the signal, so that a loop of the shell ends with it."""
     code = (
         "import os, signal, sys, time\nsys.argv = ['initreg', 'ls', 'a.npz']\n"
-        "from initreg.cli import main, verbs\n"
+        "from initreg.cli import main\nfrom initreg.cli.verbs import ls\n"
         "def run(options):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
-        "verbs.ls.run = run\nmain()"
+        "ls.run = run\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

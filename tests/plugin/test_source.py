@@ -194,9 +194,12 @@ def test_the_members_of_an_archive(tmp_path):
     data = (tmp_path / "m.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(data[:-30])
     (tmp_path / "text").write_text("PK is how it begins")
-    assert Source(tmp_path / "m.npz").members == ("a.npy", "b.npy")
+    whole = Source(tmp_path / "m.npz")
+    assert whole.members == ("a.npy", "b.npy")
+    assert [info.file_size for info in whole.member_infos or ()] == [128 + 16] * 2
     for name in ("cut.npz", "text", "missing", "."):
         assert Source(tmp_path / name).members is None
+        assert Source(tmp_path / name).member_infos is None
 
 
 def test_no_name_of_a_file_imitates_a_line(tmp_path):

@@ -15,7 +15,7 @@ import tf_keras
 from tensorflow.python import debug
 
 from initreg.testing import TargetContract
-from initreg_targets import tf_session
+from initreg_targets import session_writing
 
 v1 = tf.compat.v1
 
@@ -333,8 +333,8 @@ class TestSessionInManyRuns(TestSession):
 
     @pytest.fixture(autouse=True)
     def _several_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tf_session, "_MOST_OPTIMISED", 1)
-        monkeypatch.setattr(tf_session, "_run_plainly", lambda *arguments: False)
+        monkeypatch.setattr(session_writing, "_MOST_OPTIMISED", 1)
+        monkeypatch.setattr(session_writing, "_run_plainly", lambda *arguments: False)
 
 
 class TestWrappedSession(TestSession):

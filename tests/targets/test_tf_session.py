@@ -21,7 +21,7 @@ from initreg import (
     TargetError,
     dtypes,
 )
-from initreg_targets import tf_session
+from initreg_targets import session_writing
 from initreg_targets.tf_session import initreg_target
 
 v1 = tf.compat.v1
@@ -151,8 +151,8 @@ def test_batches(
     the graph optimiser."""
     made = [variable(f"v{i}", np.zeros(4, "f4"), use_resource=use_resource) for i in range(25)]
     given = {f"v{i}": np.full(4, i, "f4") for i in range(25)}
-    monkeypatch.setattr(tf_session, "_MOST_OPTIMISED", 3)
-    monkeypatch.setattr(tf_session, "_MOST_BYTES", 5 * 16)
+    monkeypatch.setattr(session_writing, "_MOST_OPTIMISED", 3)
+    monkeypatch.setattr(session_writing, "_MOST_BYTES", 5 * 16)
     runs = []
     with v1.Session() as session:
         make, run = session._make_callable_from_options, session.run

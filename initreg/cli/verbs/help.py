@@ -7,7 +7,6 @@ import argparse
 from initreg.cli.helping import TOPICS, help_text, topic_text
 from initreg.cli.printing import show_json, write
 from initreg.errors import InitregError, printable
-from initreg.text.near import did_you_mean
 
 SUMMARY = "Show the help of a verb, the rules, or the options of opening."
 EXAMPLES = (
@@ -35,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     elif topic in TOPICS:
         text = topic_text(topic, top.verbs.values())
     else:
+        from initreg.text.near import did_you_mean
+
         known = [*top.verbs, *TOPICS]
         near = did_you_mean(topic, known) or " 'initreg help' shows all verbs"
         raise InitregError(f"{topic!r} is neither a verb nor a topic.{near}")

@@ -45,7 +45,7 @@ def open_archive(source: Source, options: OpenOptions) -> Container:
     weights = f"{what}: its {WEIGHTS}"
     file = source.open()
     try:
-        members = members_of(file, what)
+        members = members_of(source, file)
         member = _member(members, what)
         start = data_offset(file, member, weights)
         check_size(member, member.file_size, weights, options.max_inflation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from initreg import Claim, Confidence, InitregError, Source
 from initreg.format_tools.files import pread_of
-from initreg_formats.h5.hdf5.superblock import SIGNATURE, find
+from initreg_formats.h5.hdf5 import SIGNATURE
 from initreg_formats.shared.zip_member import MAGIC
 
 WEIGHTS = "model.weights.h5"  # in a .keras archive
@@ -60,6 +60,8 @@ def _is_deep(source: Source) -> bool:
     """Whether a file that is named like HDF5 has the signature further inside."""
     if source.suffix not in _SUFFIXES or source.head.startswith(MAGIC):
         return False
+    from initreg_formats.h5.hdf5.superblock import find
+
     try:
         with source.open() as file:
             return find(pread_of(file), 0, source.size) is not None

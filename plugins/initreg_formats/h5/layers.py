@@ -9,7 +9,6 @@ Source: ``keras/src/saving/saving_lib.py``, ``H5IOStore.make`` and ``_save_conta
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -174,6 +173,8 @@ def configured_layers(contents: Contents, container: Container) -> list[Configur
     """
     if not container.config:
         return []
+    import json
+
     # A hostile config could have so many long paths that they take all memory.
     known = {*contents.groups}
     for path in container.vocabularies:

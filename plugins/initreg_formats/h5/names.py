@@ -34,7 +34,6 @@ from initreg_formats.h5.layers import (
     model_name,
 )
 from initreg_formats.h5.roles import with_roles
-from initreg_formats.h5.vocabularies import vocabulary_arrays
 from initreg_formats.h5.walk import Contents, Walk
 from initreg_formats.shared.keras_names import (
     has_class_name,
@@ -84,6 +83,10 @@ def arrays_of(container: Container) -> dict[str, Any]:
                 listed.append(name)
     arrays = with_roles(arrays, configured_layers(contents, container), layers)
     container.optimizers = optimizers.look(contents, container, arrays, listed)
+    if not container.vocabularies:
+        return arrays
+    from initreg_formats.h5.vocabularies import vocabulary_arrays
+
     return arrays | vocabulary_arrays(container.vocabularies, layers)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from initreg import DamagedFile, OpenOptions, Source
 from initreg.format_tools.indexes import only_file
-from initreg_formats.h5 import archive, shards
+from initreg_formats.h5 import shards
 from initreg_formats.h5.claiming import contents, is_index
 from initreg_formats.h5.container import Container
 from initreg_formats.h5.names import arrays_of
@@ -34,6 +34,8 @@ def open_source(source: Source, options: OpenOptions) -> Mapping[str, Any]:
     if parts := source.set_of_parts():
         return _opened(*shards.open_set(parts, options))
     if source.head.startswith(MAGIC):
+        from initreg_formats.h5 import archive  # most files are no .keras archives
+
         container = archive.open_archive(source, options)
     else:
         container = Container.of_file(source, options)

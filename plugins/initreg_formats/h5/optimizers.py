@@ -14,8 +14,6 @@ Source: ``keras/src/saving/saving_lib.py``, ``save_own_variables`` of the optimi
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -189,6 +187,8 @@ def _with(array: Any, state: StateSpec, is_listed: bool) -> Any:
     if not is_listed:
         aliases = tuple(each for each in aliases if isinstance(each, Place))
     if isinstance(array, (ChunkedExtent, Extent)):
+        import dataclasses  # many files have no optimizer
+
         return dataclasses.replace(array, aliases=aliases, state=state)
     if hasattr(array, "state"):
         array.aliases, array.state = aliases, state
@@ -207,8 +207,12 @@ def _text(owner: Any, name: str, container: Container) -> str:
 
 
 def _parsed(text: bytes | str) -> Any:
+    if not text:
+        return None
+    import json
+
     try:
-        return json.loads(text) if text else None
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
 

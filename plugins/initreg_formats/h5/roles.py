@@ -9,7 +9,6 @@ Source: ``build`` of the layers in ``keras/src/layers`` and ``tf_keras/src/layer
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -37,6 +36,10 @@ def with_roles(
         if names.get(layer.path, layer.name) == layer.name
         for number, role in enumerate(_roles(layer))
     }
+    if not found:
+        return dict(arrays)
+    import dataclasses
+
     return {
         name: dataclasses.replace(array, role=found[name])
         if name in found

@@ -33,7 +33,7 @@ def read_vocabularies(source: Source, options: OpenOptions) -> dict[str, bytes]:
     with source.open() as file, zip_errors(f"{what} cannot be read"):
         found = {
             match[1].rstrip("/"): member
-            for member in members_of(file, source.label)
+            for member in members_of(source, file)
             if (match := _ASSET.fullmatch(member.filename)) is not None
         }
         packed = sum(member.compress_size for member in found.values())

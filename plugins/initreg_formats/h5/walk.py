@@ -13,7 +13,6 @@ Source of the rules: HDF5 File Format Specification 3.0, "Link Message".
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from initreg import DamagedFile, InitregError, RefusedFile
@@ -36,14 +35,23 @@ def as_text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-@dataclass(slots=True)
 class Dataset:
-    """A dataset, by the first path that leads to it. ``links`` are the other paths."""
+    """A dataset, by the first path that leads to it.
 
-    path: str
-    raw_path: bytes  # as it is in the file
-    header: Header
-    links: list[str] = field(default_factory=list)
+    Attributes:
+        path: that path.
+        raw_path: the same as it is in the file.
+        header: its header.
+        links: the other paths.
+    """
+
+    __slots__ = ("header", "links", "path", "raw_path")
+
+    def __init__(self, path: str, raw_path: bytes, header: Header) -> None:
+        self.path = path
+        self.raw_path = raw_path
+        self.header = header
+        self.links: list[str] = []
 
 
 class Lost(NamedTuple):
@@ -53,14 +61,14 @@ class Lost(NamedTuple):
     kind: type[InitregError]
 
 
-@dataclass(slots=True)
 class Contents:
     """The ``datasets`` and ``groups`` of a file, by path without a leading ``/``. The path of the
     root group is ``""``. ``lost`` are the links that lead to neither."""
 
-    datasets: dict[str, Dataset] = field(default_factory=dict)
-    groups: dict[str, Header] = field(default_factory=dict)
-    lost: dict[str, Lost] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.datasets: dict[str, Dataset] = {}
+        self.groups: dict[str, Header] = {}
+        self.lost: dict[str, Lost] = {}
 
 
 class Walk:

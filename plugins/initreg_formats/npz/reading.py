@@ -5,7 +5,6 @@ Source of the layout: ``numpy.savez``, and PKWARE's APPNOTE for the archive.
 
 from __future__ import annotations
 
-import glob
 import io
 import math
 import zipfile
@@ -65,7 +64,7 @@ def open_archive(source: Source, options: OpenOptions) -> Archive:
         raise DamagedFile(f"{source.label}: the file is empty. Download or copy it again")
     found, others = Archive(), []
     with source.open() as file:
-        members = members_of(file, source.label)
+        members = members_of(source, file)
         source.prefetch(local_headers(members, PACKED * _FIRST_READ))
         for member in members:
             if member.filename.endswith("/"):
@@ -84,6 +83,8 @@ def open_archive(source: Source, options: OpenOptions) -> Archive:
         )
     bad = {name: each for name, each in found.items() if isinstance(each, Unreadable)}
     if len(bad) < len(found):
+        import glob  # few archives have an array that cannot be read
+
         for name, each in bad.items():
             left = option("drop", glob.escape(name))
             each.message += ". To restore or convert the others, pass " + left

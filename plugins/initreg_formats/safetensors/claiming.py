@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from initreg import Claim, Confidence, Source
@@ -44,6 +43,8 @@ def _metadata_text(begin: bytes) -> str:
 
     ``""`` if they do not show any. All common writers put it first.
     """
+    import json  # few files get so far
+
     text = begin.decode("utf-8", errors="replace")
     value = ""
     try:

@@ -10,16 +10,16 @@ import re
 from typing import Any, NamedTuple
 
 from initreg import DamagedFile
-from initreg_formats.shared.literals import literal
 
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 1 << 16  # bytes; numpy itself refuses to parse more than 10,000 characters
 _ALIGNMENT = 64  # bytes; ARRAY_ALIGN of numpy
 _KEYS = {"descr", "fortran_order", "shape"}
+_USUAL = frozenset({"<f4", "<f2", "<f8", "<i4", "<i8", "|b1", "|i1", "|u1"})
 # The dtypes that a header may name: numpy's type strings, and the names that others write.
 # ``numpy.dtype`` takes more: dtypes with a shape, "(2,)<f4", several in one text, "f4,f4", and old
 # names, of which it warns. numpy writes none of these, and cannot read the first.
-_DTYPE = re.compile(
+_DTYPE = (
     # <f1 and <W4 are those of ml_dtypes: float8_e5m2 and complex32.
     r"[<>|=]?(?:\?|b1?|[iu][1248]|[hHlLqQefdgFDG]|f(?:1|2|4|8|12|16)|c(?:8|16|24|32)|O[48]?"
     r"|[SUVW](?P<width>[0-9]{1,9})|[mM]8(?:\[[0-9]{0,9}[A-Za-z]{1,2}\])?)"
@@ -100,7 +100,9 @@ def check_descr(descr: str, count: int = 1) -> None:
         descr: the type string.
         count: how many elements there are.
     """
-    found = _DTYPE.fullmatch(descr)
+    if descr in _USUAL:
+        return
+    found = re.fullmatch(_DTYPE, descr)
     if found is None:
         what = "a dtype with a shape" if descr.startswith("(") else "not a dtype that numpy writes"
         raise ValueError(f"its descr {descr!r:.80} is {what}")
@@ -123,6 +125,8 @@ def _fields(text: str) -> Any:
     if plain is not None and (plain[3].endswith(",") or ", " in plain[3] or not plain[3]):
         shape = tuple(int(axis) for axis in plain[3].split(",") if axis.strip())
         return {"descr": plain[1], "fortran_order": plain[2] == "True", "shape": shape}
+    from initreg_formats.shared.literals import literal  # few headers are not as numpy writes them
+
     found = literal(text)
     if not isinstance(found, dict) or found.keys() != _KEYS:
         raise ValueError(f"it is not a dict of {', '.join(sorted(_KEYS))}")

@@ -7,7 +7,6 @@ warnings for odd headers and for those of Python 2.
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -123,6 +122,8 @@ def read_pickled(file: IO[bytes], header: Header, what: str) -> Any:
     Raises:
         DamagedFile: it cannot be unpickled, or is not an array of that shape.
     """
+    import pickle
+
     import numpy as np
 
     file.read(header.size)

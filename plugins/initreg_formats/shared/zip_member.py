@@ -6,10 +6,10 @@ Source: PKWARE's APPNOTE, 4.3.7 (local file header) and 4.4.4 (general purpose f
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from initreg import DamagedFile, InitregError, RefusedFile
+from initreg import DamagedFile, InitregError, RefusedFile, Source
 
 if TYPE_CHECKING:
     import zipfile
@@ -52,11 +52,22 @@ def zip_errors(fault: str) -> Iterator[None]:
         ) from error
 
 
-def members_of(file: BinaryIO, what: str) -> list[zipfile.ZipInfo]:
-    """The members that an archive's directory lists. Raises DamagedFile, naming ``what``."""
+def members_of(source: Source, file: BinaryIO) -> Sequence[zipfile.ZipInfo]:
+    """The members that an archive's directory lists, which claiming has read already.
+
+    Args:
+        source: the archive.
+        file: the same, open.
+
+    Raises:
+        DamagedFile: it is not a complete archive.
+    """
+    if source.member_infos is not None:
+        return source.member_infos
     import zipfile
 
-    with zip_errors(f"{what}: not a complete zip archive"), zipfile.ZipFile(file) as archive:
+    fault = f"{source.label}: not a complete zip archive"
+    with zip_errors(fault), zipfile.ZipFile(file) as archive:
         return archive.infolist()
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from initreg import (
     Confidence,
@@ -30,8 +30,7 @@ _SHOWN = 10
 _MOST_STATED = 1000  # checkpoints of a state file that are looked for
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a path means.
 
     Attributes:

@@ -17,12 +17,11 @@ NAME = "checkpoint"
 FIELD = b"model_checkpoint_path"
 LONGEST = 1 << 20  # bytes that are read; the field is the first in the file
 
-_PATH = re.compile(
-    rb"""^\s*(model_checkpoint_path|all_model_checkpoint_paths)\s*:\s*"""
-    rb"""(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')""",
-    re.M,
+_PATH = (  # compiled when a state file is read, and few are
+    rb"""(?m)^\s*(model_checkpoint_path|all_model_checkpoint_paths)\s*:\s*"""
+    rb"""(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')"""
 )
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)")
+_ESCAPE = rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)"
 _LETTERS = {
     b"n": b"\n",
     b"r": b"\r",
@@ -45,9 +44,9 @@ def checkpoint_paths(text: bytes) -> list[str]:
 
 
 def _paths(text: bytes, field: bytes) -> Iterator[str]:
-    for name, double, single in _PATH.findall(text):
+    for name, double, single in re.findall(_PATH, text):
         if name == field:
-            yield os.fsdecode(_ESCAPE.sub(_unescape, double or single))
+            yield os.fsdecode(re.sub(_ESCAPE, _unescape, double or single))
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

@@ -6,14 +6,13 @@ Source: TensorFlow's core/protobuf/meta_graph.proto.
 from __future__ import annotations
 
 from initreg import Claim, Confidence, Source
-from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, varint
 
 SUFFIX = ".meta"
 # Fields of a MetaGraphDef. Each is a message.
 INFO, GRAPH, COLLECTION = 1, 2, 4
 FIELDS = range(1, 8)
-# Fields of its MetaInfoDef: number -> wire type.
-_INFO_FIELDS = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES, 7: VARINT, 8: BYTES}
+# Of the fields 1 to 8 of its MetaInfoDef, the one that is a number. The others are bytes.
+_INFO_NUMBER = 7
 
 
 def claim(source: Source) -> Claim | None:
@@ -30,6 +29,8 @@ def begins_like_one(source: Source) -> bool:
     The first field is nearly always the MetaInfoDef, with the ops or the version of TensorFlow. Its
     own fields are checked too, because two bytes alone prove little.
     """
+    from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, varint
+
     head = source.head
     try:
         tag, at = varint(head, 0, len(head))
@@ -39,7 +40,9 @@ def begins_like_one(source: Source) -> bool:
     if tag & 7 != BYTES or tag >> 3 not in (INFO, GRAPH) or size == 0:
         return False
     end = at + size
-    expected = _INFO_FIELDS if tag >> 3 == INFO else {1: BYTES}
+    expected = {1: BYTES}
+    if tag >> 3 == INFO:
+        expected = {**dict.fromkeys(range(1, 9), BYTES), _INFO_NUMBER: VARINT}
     seen = 0
     while at < min(end, len(head)):
         try:

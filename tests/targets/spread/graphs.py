@@ -122,12 +122,12 @@ with tf.Graph().as_default():
 
 # --- servers ------------------------------------------------------------------------------------
 
-from initreg_targets import tf_session  # noqa: E402
+from initreg_targets import session_writing  # noqa: E402
 
 server = v1.train.Server.create_local_server()
-usual = tf_session._MOST_SENT, tf_session._MOST_BYTES
+usual = session_writing._MOST_SENT, session_writing._MOST_BYTES
 # As if a message had at most 1,000 bytes.
-tf_session._MOST_SENT, tf_session._MOST_BYTES = 1000, 400
+session_writing._MOST_SENT, session_writing._MOST_BYTES = 1000, 400
 for is_resource in (True, False):
     with tf.Graph().as_default() as graph:
         with v1.variable_scope(f"resource_{is_resource}", use_resource=is_resource) as scope:
@@ -169,7 +169,7 @@ for is_resource in (True, False):
                 count += 1
                 if "cannot be written in slices" not in str(error):
                     wrong.append(str(error))
-tf_session._MOST_SENT, tf_session._MOST_BYTES = usual
+session_writing._MOST_SENT, session_writing._MOST_BYTES = usual
 
 print(*wrong, sep="\n")
 print(f"{count} cases, {len(wrong)} wrong")

@@ -11,3 +11,5 @@ their checksums. ``superblock`` finds the root, ``headers`` reads the messages o
 made of, ``groups`` gives the links, ``attributes`` the attributes, ``strings`` their text.
 ``chunk_trees`` and ``chunk_arrays`` say where chunks are.
 """
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"  # what a file begins with; here, so that claiming imports no more

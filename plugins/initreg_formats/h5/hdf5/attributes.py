@@ -5,8 +5,6 @@ Source: HDF5 File Format Specification 3.0, "Attribute Message" and "Attribute I
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from initreg_formats.h5.hdf5 import headers
 from initreg_formats.h5.hdf5.content import UNDEFINED, Bad, Content, Unknown, number
 from initreg_formats.h5.hdf5.datatypes import Type, datatype
@@ -16,15 +14,19 @@ from initreg_formats.h5.hdf5.messages import Space, space
 from initreg_formats.h5.hdf5.trees import records
 
 
-@dataclass(slots=True)
 class Attribute:
     """An attribute. Its type and its dataspace are parsed when they are asked for."""
 
-    content: Content
-    name: bytes
-    data: bytes
-    _type: Message
-    _space: Message
+    __slots__ = ("_space", "_type", "content", "data", "name")
+
+    def __init__(
+        self, content: Content, name: bytes, data: bytes, kind: Message, extent: Message
+    ) -> None:
+        self.content = content
+        self.name = name
+        self.data = data
+        self._type = kind
+        self._space = extent
 
     def type(self) -> Type:
         """The type of its elements."""

@@ -41,16 +41,16 @@ def chunks(content: Content, layout: Layout, space: Space, has_filters: bool) ->
     size = math.prod(shape) * item
     if layout.address == UNDEFINED:
         return
-    if layout.index == _OLD_TREE:
+    if layout.index_kind == _OLD_TREE:
         yield from _old_tree(content, layout)
         return
     width = 0  # bytes of a chunk's size in the index
     if has_filters:
         width = layout.width or min(8, 1 + (size.bit_length() - 1 + 8) // 8)
-    if layout.index == _TREE:
+    if layout.index_kind == _TREE:
         yield from _tree(content, layout, width, size)
         return
-    if layout.index == _SINGLE:
+    if layout.index_kind == _SINGLE:
         packed = number(layout.parameters, 0, 8) if layout.parameters else size
         mask = number(layout.parameters, 8, 4) if layout.parameters else 0
         yield Chunk((0,) * len(shape), layout.address, packed, mask)
@@ -61,12 +61,12 @@ def chunks(content: Content, layout: Layout, space: Space, has_filters: bool) ->
     ]
     place = _places(counts, space, shape)
     found: Iterator[tuple[int, int, int, int]]
-    if layout.index == _IMPLICIT:
+    if layout.index_kind == _IMPLICIT:
         total = math.prod(counts)
         if total * size > content.length:
             raise Bad(f"{total:,} chunks of {size:,} bytes, more than the file has")
         found = ((i, layout.address + i * size, size, 0) for i in range(total))
-    elif layout.index == _FIXED:
+    elif layout.index_kind == _FIXED:
         entries = chunk_arrays.fixed(content, layout.address, math.prod(counts), width)
         found = _entries(entries, width, size)
     else:

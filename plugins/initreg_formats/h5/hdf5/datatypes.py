@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from initreg_formats.h5.hdf5.content import Bad, Unknown, number
 
@@ -43,8 +42,7 @@ class TooDeep(Bad):
     """A type with more levels than are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(NamedTuple):
     """A datatype.
 
     Args:

@@ -8,7 +8,6 @@ Source: HDF5 File Format Specification 3.0, "Disk Format: Level 2A2 - Data Objec
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from initreg_formats.h5.hdf5 import headers
@@ -45,8 +44,7 @@ def space(data: bytes) -> Space:
     return Space(shape, limits, kind == 2)
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the elements of a dataset are.
 
     Args:
@@ -55,7 +53,7 @@ class Layout:
         size: of the elements in bytes, if they are compact or contiguous. None if the message does
             not say.
         chunk: the shape of a chunk, and the size of an element.
-        index: the kind of index: 0 is a B-tree of version 1, others are as in the message.
+        index_kind: the kind of index: 0 is a B-tree of version 1, others are as in the message.
         parameters: what the message says of the index.
         is_edge_plain: whether chunks that reach beyond the array are stored without filters.
         width: the bytes of the size of a chunk in an index, None if the size of a whole chunk says.
@@ -65,7 +63,7 @@ class Layout:
     address: int
     size: int | None = None
     chunk: tuple[int, ...] = ()
-    index: int = 0
+    index_kind: int = 0
     parameters: bytes = b""
     is_edge_plain: bool = False
     width: int | None = None

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from initreg_formats.h5.hdf5 import SIGNATURE
 from initreg_formats.h5.hdf5.content import Bad, Unknown, number
 from initreg_formats.h5.hdf5.lookup3 import check
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Read = Callable[[int, int], bytes]  # takes a size and an offset, as os.pread
 _FIRST = 512  # the smallest user block
 _OPEN = 0x05  # the flags of a file that is open for writing
