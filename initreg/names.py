@@ -37,6 +37,11 @@ def normalise(name: str) -> str:
     return short
 
 
+def normalised(names: Iterable[str]) -> list[str]:
+    """Each name as it is compared, for many of them."""
+    return [normalise(name) if name.endswith(_SUFFIXES) else name for name in names]
+
+
 def natural(name: str) -> tuple[Any, ...]:
     """The key by which names are sorted as people read them: ``vars/2`` before ``vars/10``.
 
@@ -47,7 +52,7 @@ def natural(name: str) -> tuple[Any, ...]:
     pieces: list[Any] = _NUMBER.split(name.replace("/", "\0"))
     numbers = [digits.lstrip("0") for digits in pieces[1::2]]
     pieces[1::2] = [(len(digits), digits) for digits in numbers]
-    return (*pieces, name)
+    return tuple(pieces), name
 
 
 def as_read(names: Sequence[str]) -> list[str]:

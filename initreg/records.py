@@ -92,10 +92,14 @@ def record(
 
 def replace(given: T, **changes: Any) -> T:
     """A copy of a record with some fields changed, as ``dataclasses.replace`` makes it."""
-    of: _Fields = given.__record__  # type: ignore[attr-defined]
-    values = dict(zip(of.fields, of.values(given), strict=True))
-    values.update(changes)
-    return type(given)(**values)
+    cls = type(given)
+    of: _Fields = cls.__record__  # type: ignore[attr-defined]
+    if "__record__" in vars(cls) and changes.keys() <= of.places.keys():  # nearly always
+        values = [*of.values(given)]
+        for name, value in changes.items():
+            values[of.places[name]] = value
+        return cls(*values)
+    return cls(**dict(zip(of.fields, of.values(given), strict=True)) | changes)
 
 
 def defaults_of(cls: type) -> dict[str, Any]:
@@ -112,6 +116,9 @@ class _Fields:
         defaults: their defaults, by name.
         hidden: the fields that ``repr`` leaves out.
         options: the other arguments of :func:`record`.
+
+    Attributes:
+        places: the positions of the fields that ``__init__`` takes by position, by name.
     """
 
     def __init__(
@@ -125,6 +132,7 @@ class _Fields:
         if not options["kw_only"] and required != list(fields)[: len(required)]:
             raise TypeError(f"a field without a default follows one with a default: {required[-1]}")
         self.fields = fields
+        self.places = {} if options["kw_only"] else {name: i for i, name in enumerate(fields)}
         self.defaults = defaults
         self.hidden = hidden
         self.options = options

@@ -100,6 +100,7 @@ def test_what_is_no_pattern_is_an_error(given):
         (["w9", "w09", "w10", "w010"], ["w09", "w9", "w010", "w10"]),
         (["2", "10", "x", "1" * 5000], ["2", "10", "1" * 5000, "x"]),
         (["layer_2.10.w", "layer_2.9.w"], ["layer_2.9.w", "layer_2.10.w"]),
+        (["dense10", "dense", "dense2", "dense_1"], ["dense", "dense2", "dense10", "dense_1"]),
     ],
 )
 def test_natural_order(names, expected):

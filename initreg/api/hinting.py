@@ -16,9 +16,10 @@ from initreg.plan.cast_hints import casts
 from initreg.plan.expectations import SourceSpecs
 from initreg.plan.hints import nearest, other_ways, renamings
 from initreg.plan.in_order import order_hints
-from initreg.plan.matching import SlotFinder, is_fit
+from initreg.plan.judging import is_fit
 from initreg.plan.plan import Plan
-from initreg.plan.rows import RESTORED, By, Hint, Kind, Row
+from initreg.plan.row_making import SlotFinder
+from initreg.plan.rows import ON_BOTH_SIDES, RESTORED, By, Hint, Kind, Row
 from initreg.plan.transposing import Layers, study
 from initreg.records import replace
 from initreg.rules.keywords import Rules
@@ -69,7 +70,7 @@ class Hinting:
     def of(self, plan: Plan) -> Plan:
         """The plan with its hints and doubts."""
         rows: list[list[tuple[int, Row]]] = [[] for _ in self._links]
-        for index, row in enumerate(plan):
+        for index, row in plan.indexed(ON_BOTH_SIDES):
             if row.source is not None and row.in_target:
                 rows[row.source].append((index, row))
         hints: list[Hint] = []
@@ -272,8 +273,8 @@ def _supplied(plan: Plan, number: int) -> dict[str, str]:
     """The array for each variable that a source supplies, whether it fits or not."""
     return {
         row.name: row.array or ""
-        for row in plan
-        if row.source == number and row.in_target and row.kind is not Kind.OVERRIDDEN
+        for row in plan.of(*ON_BOTH_SIDES - {Kind.OVERRIDDEN})
+        if row.source == number and row.in_target
     }
 
 

@@ -141,7 +141,8 @@ class Restore:
         """Give one warning for each kind of row that the user should know of."""
         plan = self.plan
         optimizer_states.tell(plan)
-        cast = [row for row in plan if row.is_cast]  # reshaped ones, too, which are told as both
+        # Reshaped ones may be cast, too. They are told as both.
+        cast = [row for row in plan.of(Kind.CAST, Kind.RESHAPED) if row.is_cast]
         told: list[tuple[Sequence[Row], type[InitregWarning], str]] = [
             (plan.of(Kind.PASSED_OVER), MismatchWarning, "mismatched, skipped"),
             (plan.doubtful, AxesWarning, "maybe with axes in another order"),
@@ -153,7 +154,7 @@ class Restore:
             ),
             (plan.unused(Policy.WARN), UnusedWarning, "only in the source, not used"),
             (
-                [row for row in plan.restored if row.called],
+                plan.called_otherwise,
                 NamingWarning,
                 "matched by place, although people gave them other names",
             ),

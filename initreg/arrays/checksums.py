@@ -22,19 +22,9 @@ def checksum(kind: str, data: Any, before: int = 0) -> int:
         data: bytes, a memoryview of bytes, or a contiguous array of bytes.
         before: the checksum of the data that comes before, 0 if there is none.
     """
-    if not len(data):
-        return before
-    if isinstance(data, memoryview):
-        import numpy as np
+    from fastcrc import crc32
 
-        data = np.asarray(data)
-    if kind == "crc32":
-        from isal import isal_zlib
-
-        return int(isal_zlib.crc32(data, before))
-    import google_crc32c
-
-    return int(google_crc32c.extend(before, data))
+    return (crc32.iso_hdlc if kind == "crc32" else crc32.iscsi)(data, before)
 
 
 def joined(kind: str, first: int, second: int, length: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from initreg import dtypes
-from initreg.plan.matching import judge
+from initreg.plan.judging import judge
 from initreg.plan.rows import Hint, Kind, Row
 from initreg.specs import ArraySpec, VariableSpec
 from initreg.text.wording import plural

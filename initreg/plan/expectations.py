@@ -41,13 +41,16 @@ class Expectations:
     Args:
         sources: the sources of the chain, with their patterns.
         missing: names of variables that are expected to be missing.
+
+    Attributes:
+        of_variables: the patterns that say anything about variables.
     """
 
     def __init__(self, sources: Sequence[SourceSpecs], missing: Patterns) -> None:
         self._sources = sources
         self._missing = missing
         self._ignored = [source.ignored for source in sources if source.ignored]
-        self._of_variables = [patterns for patterns in (missing, *self._ignored) if patterns]
+        self.of_variables = [patterns for patterns in (missing, *self._ignored) if patterns]
         self._clauses = [
             patterns.clause(glob)
             for patterns in (self._missing, *(p for s in sources for p in (s.expected, s.ignored)))
@@ -85,7 +88,7 @@ class Expectations:
 
     def of_variable(self, row: Row, variable: VariableSpec) -> Row:
         """Mark the row of a variable that no source supplies, if it is expected."""
-        for patterns in self._of_variables:
+        for patterns in self.of_variables:
             clause = self._hits(patterns, *_all_names(variable))
             if clause:
                 return replace(row, expected=True, reason=clause)

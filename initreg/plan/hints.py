@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initreg.names import normalise
-from initreg.plan.matching import SlotFinder, no_slots
+from initreg.plan.matching import no_slots
 from initreg.plan.parts import (
     Pair,
     are_opposites,
@@ -22,6 +22,7 @@ from initreg.plan.parts import (
     removals,
     substitution,
 )
+from initreg.plan.row_making import SlotFinder
 from initreg.plan.rows import By, Hint, Way
 from initreg.plan.tried import Attempt, Tried, agreeing
 from initreg.specs import ArraySpec, VariableSpec

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from initreg.names import normalise
 from initreg.plan.plan import Plan
-from initreg.plan.rows import Kind, Row
+from initreg.plan.rows import ON_BOTH_SIDES, Kind, Row
 from initreg.records import replace
 from initreg.specs import VariableSpec
 
@@ -28,20 +28,19 @@ def mark_not_needed(plan: Plan, variables: Sequence[VariableSpec]) -> Plan:
     if not special:
         return plan
     restored = {row.name for row in plan.restored}
-
-    def marked(row: Row) -> Row:
+    marked: dict[int, Row] = {}
+    for index, row in plan.indexed((Kind.ONLY_IN_TARGET,)):
         variable = special.get(row.name)
-        if variable is None or row.kind is not Kind.ONLY_IN_TARGET or row.expected:
-            return row
+        if variable is None or row.expected:
+            continue
         if not restored.isdisjoint(map(normalise, variable.kept_with)):
             reason, remedy = variable.not_needed, variable.remedy
-            return replace(row, kind=Kind.KEPT, reason=reason, remedy=remedy)
+            marked[index] = replace(row, kind=Kind.KEPT, reason=reason, remedy=remedy)
+            continue
         names = map(normalise, variable.not_needed_with)
-        if variable.not_needed_with and restored.isdisjoint(names):
-            return row
-        return replace(row, kind=Kind.NOT_NEEDED, reason=variable.not_needed)
-
-    return plan.with_rows(map(marked, plan))
+        if not variable.not_needed_with or not restored.isdisjoint(names):
+            marked[index] = replace(row, kind=Kind.NOT_NEEDED, reason=variable.not_needed)
+    return plan.with_rows(marked)
 
 
 def mark_unneeded(
@@ -61,7 +60,7 @@ def mark_unneeded(
     """
     if not any((*reasons, *copies)):
         return plan
-    used = {(row.source, row.array) for row in plan if row.in_target}
+    used = {(row.source, row.array) for row in plan.of(*ON_BOTH_SIDES)} if any(copies) else set()
     replaced = {
         (number, other): name
         for number, found in enumerate(copies)
@@ -69,12 +68,13 @@ def mark_unneeded(
         if (number, name) in used
     }
 
-    def marked(row: Row) -> Row:
-        if row.kind is not Kind.ONLY_IN_SOURCE or row.expected:
-            return row
+    marked: dict[int, Row] = {}
+    for index, row in plan.indexed((Kind.ONLY_IN_SOURCE,)):
+        if row.expected:
+            continue
         number, name = row.source or 0, row.array or ""
         other = copies[number].get(name) or replaced.get((number, name))
         reason = f"a copy of {other!r}" if other is not None else reasons[number].get(name)
-        return row if reason is None else replace(row, kind=Kind.NOT_NEEDED, reason=reason)
-
-    return plan.with_rows(map(marked, plan))
+        if reason is not None:
+            marked[index] = replace(row, kind=Kind.NOT_NEEDED, reason=reason)
+    return plan.with_rows(marked)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from initreg.errors import AmbiguousNames, DuplicateName, RuleError
-from initreg.names import normalise
+from initreg.names import normalise, normalised
 from initreg.option_spelling import option
 from initreg.plan.name_parts import pair_by_names
 from initreg.plan.rows import By
@@ -32,7 +33,7 @@ class Names:
     @classmethod
     def of(cls, entries: Iterable[ArraySpec | VariableSpec], label: str) -> Names:
         entries = list(entries)
-        primary = [normalise(entry.name) for entry in entries]
+        primary = normalised([entry.name for entry in entries])
         names = cls(dict(zip(primary, range(len(primary)), strict=True)))
         if len(names.by_name) < len(primary):
             name = _first_twice(primary)
@@ -41,7 +42,7 @@ class Names:
                 "name. Give them different names, or pass only one of them"
             )
         aliases: Counter[str] = Counter()
-        for index, entry in enumerate(entries):
+        for index, entry in enumerate(entries if _any_has_aliases(entries) else ()):
             if not entry.aliases:
                 continue
             for alias in {normalise(alias) for alias in entry.aliases}:
@@ -52,6 +53,11 @@ class Names:
             if count > 1:
                 del names.by_alias[alias]
         return names
+
+
+def _any_has_aliases(entries: Iterable[ArraySpec | VariableSpec]) -> bool:
+    """Whether any array or variable has aliases, quickly."""
+    return any(map(attrgetter("aliases"), entries))
 
 
 def _first_twice(names: Iterable[str]) -> str:
@@ -91,7 +97,7 @@ def pair_plain(
     Raises:
         AmbiguousNames: primary names and aliases contradict each other.
     """
-    if not any(each.aliases for side in (arrays, variables) for each in side):
+    if not (_any_has_aliases(arrays) or _any_has_aliases(variables)):
         by_name = theirs.by_name
         return {index: by_name[name] for name, index in ours.by_name.items() if name in by_name}
     pairs: dict[int, int] = _in_both_ways(arrays, variables, theirs)

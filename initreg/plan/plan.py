@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from initreg.errors import MismatchError, MissingError, NothingMatched, PlanError, UnusedError
 from initreg.plan import text
 from initreg.plan.rows import RESTORED, Hint, Kind, Row, Rows, StateNote
 from initreg.records import replace
+
+_PLAIN: dict[str, Any] = {"ensure_ascii": False}
+_AT_A_TIME = 50  # rows in JSON, so few that the garbage collector is not called for them
 
 
 class Plan(Rows):
@@ -29,32 +32,26 @@ class Plan(Rows):
         plan.hints = tuple(hints)
         return plan
 
-    def with_rows(self, rows: Iterable[Row]) -> Plan:
-        """The same plan with these rows."""
+    def with_rows(self, rows: Mapping[int, Row]) -> Plan:
+        """The same plan, in which some rows are others, by their indices."""
+        if not rows:
+            return self
         plan = copy.copy(self)
-        plan.rows = tuple(rows)
+        plan._rows = self._rows.with_rows(rows)
         return plan
 
     def with_doubts(self, doubts: Mapping[int, str]) -> Plan:
         """The same plan with these doubts, each by the index of its row."""
-        if not doubts:
-            return self
-        plan = copy.copy(self)
-        plan.rows = tuple(
-            replace(row, doubt=doubts[index]) if index in doubts else row
-            for index, row in enumerate(self.rows)
-        )
-        return plan
+        return self.with_rows({i: replace(self[i], doubt=doubt) for i, doubt in doubts.items()})
 
     def without_state(self, note: StateNote, why: str) -> Plan:
         """The same plan, in which the state that a note is about is not restored."""
-        plan = copy.copy(self)
-        plan.rows = tuple(
-            replace(row, kind=Kind.STATE, reason=why)
-            if row.name in note.variables and row.source == note.source and row.kind in RESTORED
-            else row
-            for row in self.rows
-        )
+        left_out = {
+            index: replace(row, kind=Kind.STATE, reason=why)
+            for index, row in self.indexed(RESTORED)
+            if row.name in note.variables and row.source == note.source
+        }
+        plan = copy.copy(self.with_rows(left_out))
         text = f"the state of an optimizer is not restored: {why}"
         found = StateNote(note.source, text, note.variables)
         plan.states = tuple(found if each is note else each for each in self.states)
@@ -87,6 +84,9 @@ class Plan(Rows):
 
     def to_dict(self) -> dict[str, Any]:
         """The whole plan as plain dicts, lists and strings."""
+        return {**self._without_rows(), "rows": [row.to_dict() for row in self]}
+
+    def _without_rows(self) -> dict[str, Any]:
         return {
             "sources": list(self.sources),
             "target": self.target,
@@ -99,12 +99,18 @@ class Plan(Rows):
             "ways": [way.to_dict() for way in self.ways],
             "states": [note.to_dict() for note in self.states],
             "hints": [hint.to_dict() for hint in self.hints],
-            "rows": [row.to_dict() for row in self.rows],
         }
 
     def to_json(self, indent: int | None = None) -> str:
         """:meth:`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        if indent is None and self:
+            texts = (
+                json.dumps([row.to_dict() for row in self[start : start + _AT_A_TIME]], **_PLAIN)
+                for start in range(0, len(self), _AT_A_TIME)
+            )
+            rows = ", ".join(text[1:-1] for text in texts)
+            return f'{json.dumps(self._without_rows(), **_PLAIN)[:-1]}, "rows": [{rows}]}}'
+        return json.dumps(self.to_dict(), indent=indent, **_PLAIN)
 
     def to_text(self, limit: int | None = 20) -> str:
         """The plan as text.

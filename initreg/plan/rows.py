@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg.plan.choices import By as By
 from initreg.plan.choices import Policy as Policy
+from initreg.plan.row import RESTORED as RESTORED
+from initreg.plan.row import Kind as Kind
+from initreg.plan.row import Row as Row
+from initreg.plan.row_list import RowList
 from initreg.records import fresh, record
 from initreg.text.wording import options_text
 
-
-class Kind(StrEnum):
-    """What happens to the name of a row."""
-
-    MATCHED = "matched"  # restored
-    RESHAPED = "reshaped"  # restored: axes of length 1 are added or removed (it may also be cast)
-    CAST = "cast"  # restored: cast to the dtype of the variable
-    MISMATCHED = "mismatched"  # does not fit, so that the plan fails
-    PASSED_OVER = "passed over"  # does not fit and is skipped, because of ignore_mismatch=True
-    OVERRIDDEN = "overridden"  # a later source of the chain supplies the variable
-    ONLY_IN_TARGET = "only in target"  # the variable is not restored
-    ONLY_IN_SOURCE = "only in source"  # the array is not used
-    NOT_NEEDED = "not needed"  # on one side only, as it may be: the reason says why
-    KEPT = "kept"  # no source has it, and its old value may be wrong: the reason says why
-    SLOT = "optimiser slot"  # on one side only, and its variable is restored
-    STATE = "optimizer state"  # of an optimizer whose state is not restored
-    DROPPED = "dropped"  # a rule or ignore= leaves the array out
-
-
-RESTORED = frozenset({Kind.MATCHED, Kind.RESHAPED, Kind.CAST})
-
-
 ASKED = "as asked for"  # why a way was taken that an option names
+# The kinds of rows that may have a variable and an array.
+ON_BOTH_SIDES = frozenset(Kind) - {Kind.ONLY_IN_TARGET, Kind.ONLY_IN_SOURCE, Kind.DROPPED}
+_ON_EITHER_SIDE = frozenset({Kind.NOT_NEEDED, Kind.SLOT, Kind.STATE})
+_IN_TARGET = frozenset(Kind) - _ON_EITHER_SIDE - {Kind.ONLY_IN_SOURCE, Kind.DROPPED}
 
 
 @record()
@@ -143,94 +128,6 @@ class Hint:
         return {"words": self.words, "options": dict(self.options), "code": self.code}
 
 
-@record()
-class Row:
-    """One name of a plan. If one side does not have the name, the fields for that side are None.
-
-    Args:
-        kind: what happens to the name.
-        name: the name of the variable, or that of the array if no variable has it.
-        shape: the shape of the variable. It is None as well if the variable takes any shape, and
-            an axis is None if it takes any length.
-        dtype: the dtype of the variable, a name as in :mod:`initreg.dtypes`.
-        source: which source has the array, an index into :attr:`Rows.sources`.
-        array: the name of the array in its source. It differs from ``name`` if a rule renamed the
-            array, or if it matched by an alias.
-        array_shape: the shape of the array after the rules.
-        array_dtype: the dtype of the array after the rules.
-        by: for an overridden array, the index of the source that overrides it.
-        reason: why the array does not fit, why none is needed, or which option the row is due to.
-        changes: what rules do to the values, in words.
-        expected: whether ``expect_missing``, ``expect_unused`` or ``ignore`` allow the name to be
-            on one side only.
-        called: what the source calls the array, if it was matched by its place although people
-            gave it another name than the variable.
-        doubt: why the axes of an array that fits may be in another order, "" if nothing says so.
-        remedy: for a variable that is kept, what to do.
-        made_of: the names in the source of all arrays that it is made of, if rules took arrays
-            apart or put them together. ``array`` is then a text that says which parts they are.
-        parts: for a variable that is written in parts, the start and the shape of each box.
-    """
-
-    kind: Kind
-    name: str
-    shape: tuple[int | None, ...] | None = None
-    dtype: str | None = None
-    source: int | None = None
-    array: str | None = None
-    array_shape: tuple[int, ...] | None = None
-    array_dtype: str | None = None
-    by: int | None = None
-    reason: str = ""
-    changes: tuple[str, ...] = ()
-    expected: bool = False
-    called: str = ""
-    doubt: str = ""
-    remedy: str = ""
-    made_of: tuple[str, ...] = ()
-    parts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
-
-    @property
-    def in_target(self) -> bool:
-        """Whether the target has a variable of this name."""
-        return self.dtype is not None
-
-    @property
-    def is_cast(self) -> bool:
-        """Whether the array is restored with another dtype than it has."""
-        return self.kind in RESTORED and self.dtype != self.array_dtype
-
-    @property
-    def is_transpose(self) -> bool:
-        """Whether the shape does not fit, but would fit if the two axes changed places."""
-        have, want = self.array_shape, self.shape
-        if have is None or want is None or len(have) != 2:
-            return False
-        return have != want and have[::-1] == want
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain dicts, lists and strings."""
-        return {
-            "kind": self.kind.value,
-            "name": self.name,
-            "shape": None if self.shape is None else list(self.shape),
-            "dtype": self.dtype,
-            "source": self.source,
-            "array": self.array,
-            "array_shape": None if self.array_shape is None else list(self.array_shape),
-            "array_dtype": self.array_dtype,
-            "by": self.by,
-            "reason": self.reason,
-            "changes": list(self.changes),
-            "expected": self.expected,
-            "called": self.called,
-            "doubt": self.doubt,
-            "remedy": self.remedy,
-            "made_of": list(self.made_of),
-            "parts": [[list(at), list(shape)] for at, shape in self.parts],
-        }
-
-
 class Rows(Sequence[Row]):
     """All rows of a plan.
 
@@ -265,7 +162,7 @@ class Rows(Sequence[Row]):
         states: Sequence[StateNote] = (),
         carried_out: bool = False,
     ) -> None:
-        self.rows = tuple(rows)
+        self._rows = rows if isinstance(rows, RowList) else RowList(rows)
         self.sources = tuple(sources)
         self.target = target
         self.on_missing = on_missing
@@ -276,14 +173,23 @@ class Rows(Sequence[Row]):
         self.states = tuple(states)
         self.carried_out = carried_out
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows."""
+        return tuple(self._rows)
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
+        return iter(self._rows)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.rows[index]
+        return self._rows[index]
+
+    def each(self, kinds: Collection[Kind]) -> Iterator[Row]:
+        """The rows of these kinds, one at a time."""
+        return map(self._rows.row_at, self._rows.indices(kinds))
 
     def of(self, *kinds: Kind | str) -> tuple[Row, ...]:
         """The rows of these kinds: ``plan.of("mismatched", "passed over")``.
@@ -291,8 +197,16 @@ class Rows(Sequence[Row]):
         Raises:
             ValueError: there is no such kind.
         """
-        wanted = {Kind(kind) for kind in kinds}
-        return tuple(row for row in self.rows if row.kind in wanted)
+        return tuple(self.each({Kind(kind) for kind in kinds}))
+
+    def saying_more(self, kinds: Collection[Kind]) -> list[Row]:
+        """The rows of these kinds that may say more than the specs of their two sides: that they
+        are expected or in doubt, for instance."""
+        return self._rows.saying_more(kinds)
+
+    def indexed(self, kinds: Collection[Kind]) -> list[tuple[int, Row]]:
+        """The rows of these kinds, each with its index."""
+        return [(index, self._rows.row_at(index)) for index in self._rows.indices(kinds)]
 
     @property
     def restored(self) -> tuple[Row, ...]:
@@ -302,7 +216,18 @@ class Rows(Sequence[Row]):
     @property
     def doubtful(self) -> tuple[Row, ...]:
         """The rows of variables that are restored, but maybe with axes in another order."""
-        return tuple(row for row in self.restored if row.doubt)
+        return tuple(row for row in self.saying_more(RESTORED) if row.doubt)
+
+    @property
+    def called_otherwise(self) -> tuple[Row, ...]:
+        """The rows of variables that are restored from arrays to which people gave other names."""
+        return tuple(row for row in self.saying_more(RESTORED) if row.called)
+
+    @property
+    def variable_names(self) -> set[str]:
+        """The names of all variables of the target."""
+        found = {self._rows.names[index] for index in self._rows.indices(_IN_TARGET)}
+        return found | {row.name for row in self.each(_ON_EITHER_SIDE) if row.in_target}
 
     def missing(self, policy: Policy | str) -> tuple[Row, ...]:
         """The rows of variables that no source supplies, without those that are expected.
@@ -316,7 +241,7 @@ class Rows(Sequence[Row]):
             return ()
         found = self.of(Kind.ONLY_IN_TARGET)
         if self.on_missing is Policy.ERROR:
-            supplied = {row.name for row in self.restored}
+            supplied = {self._rows.names[index] for index in self._rows.indices(RESTORED)}
             skipped = {row.name: row for row in self.of(Kind.PASSED_OVER)}
             found += tuple(row for name, row in skipped.items() if name not in supplied)
         return tuple(row for row in found if not row.expected)
@@ -328,6 +253,8 @@ class Rows(Sequence[Row]):
             policy: only sources with this policy for such arrays are looked at.
         """
         wanted = Policy(policy)
+        if wanted not in self.on_unused:
+            return ()
         return tuple(
             row
             for row in self.of(Kind.ONLY_IN_SOURCE)
@@ -337,7 +264,7 @@ class Rows(Sequence[Row]):
     @property
     def counts(self) -> dict[Kind, int]:
         """How many rows there are of each kind that occurs."""
-        found = Counter(row.kind for row in self.rows)
+        found = Counter(self._rows.kinds)
         return {kind: found[kind] for kind in Kind if kind in found}
 
     @property
@@ -346,8 +273,8 @@ class Rows(Sequence[Row]):
 
         False if there are neither arrays nor variables: the file of a model without weights.
         """
-        return bool(self.sources and self.rows) and not any(
-            row.array is not None and row.in_target for row in self.rows
+        return bool(self.sources and self._rows) and not any(
+            row.array is not None and row.in_target for row in self.each(ON_BOTH_SIDES)
         )
 
     @property

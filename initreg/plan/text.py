@@ -86,39 +86,54 @@ class Section:
 
 def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
     """The sections of a plan, each with at most ``limit`` lines. Empty ones are left out."""
-    kinds: dict[tuple[Kind, bool], list[Row]] = {key: [] for key in _TITLES}
-    doubtful = plan.doubtful
-    for row in plan:
-        if row.doubt and row.kind in RESTORED:
-            continue
-        is_array = row.kind is Kind.NOT_NEEDED and not row.in_target
-        key = (row.kind, row.expected or is_array)
-        kinds[key if key in kinds else (row.kind, False)].append(row)
+    doubtful, counts = plan.doubtful, plan.counts
     found = []
     if doubtful:
         lines, hidden = folded(_notes(doubtful, plan), limit)
         title = _DOUBTFUL
         found.append(Section(Kind.MATCHED, False, len(doubtful), title, lines, hidden, True))
     for (kind, expected), title in _TITLES.items():
-        rows = kinds[kind, expected]
-        if not rows:
+        if kind not in counts:
             continue
+        rows = _rows_of(plan, kind, expected)
         if kind is Kind.SLOT and limit is not None:
-            lines, hidden = _slot_lines(rows), 0
+            count, lines, hidden = counts[kind], _slot_lines(rows), 0
         else:
-            lines, hidden = folded(_notes(rows, plan), limit)
-        if kind is Kind.SLOT and len(rows) == 1:
+            notes = _notes(rows, plan)
+            count, (lines, hidden) = len(notes), folded(notes, limit)
+        if kind is Kind.SLOT and count == 1:
             title = _ONE_SLOT
-        found.append(Section(kind, expected, len(rows), title, lines, hidden))
+        if count:
+            found.append(Section(kind, expected, count, title, lines, hidden))
     return found
+
+
+def _rows_of(plan: Rows, kind: Kind, expected: bool) -> Iterable[Row]:
+    """The rows of a section."""
+
+    def is_expected(row: Row) -> bool:
+        is_array = kind is Kind.NOT_NEEDED and not row.in_target
+        return (row.expected or is_array) and (kind, True) in _TITLES
+
+    special = plan.saying_more((kind,))  # of the others, none is expected or in doubt
+    if expected:
+        return filter(is_expected, special)
+    if not special:
+        return plan.each((kind,))
+    return (
+        row
+        for row in plan.each((kind,))
+        if not is_expected(row) and not (row.doubt and kind in RESTORED)
+    )
 
 
 def heading(plan: Rows) -> str:
     """The sources, the target, and how many variables are restored, or why none is."""
     if not plan.ok:
         return f"{route_text(plan)}" + refusal(plan)
-    total = len({row.name for row in plan if row.in_target})
-    restored = f"{len(plan.restored):,} of {plural(total, 'variable')}"
+    total = len(plan.variable_names)
+    count = sum(plan.counts[kind] for kind in RESTORED & plan.counts.keys())
+    restored = f"{count:,} of {plural(total, 'variable')}"
     will = "" if plan.carried_out else "will be "
     return f"{route_text(plan)}: {restored} {will}restored"
 
@@ -162,33 +177,36 @@ def plan_text(plan: Rows, limit: int | None = 20) -> str:
     return join("\n", lines)
 
 
-def _notes(rows: Sequence[Row], plan: Rows) -> list[tuple[str, str]]:
+def _notes(rows: Iterable[Row], plan: Rows) -> list[tuple[str, str]]:
     """The name of each row, and the note that goes with it."""
-    origins = [_origin(row) for row in rows]
+    notes: list[tuple[str, str]] = []
+    differing: dict[int, tuple[str, str, str]] = {}  # few
+    several = len(plan.sources) > 1
+    for index, row in enumerate(rows):
+        note, source = row_note(row, plan), source_note(row, plan) if several else ""
+        notes.append((row.name, note + source))
+        if row.array is not None and row.array != row.name:
+            differing[index] = note, _origin(row.array, row.name), source
     # If too many names differ in their own way, no two notes would be equal and nothing would fold.
-    many = len(set(origins)) > 10
-    notes = []
-    for row, origin in zip(rows, origins, strict=True):
-        note = row_note(row, plan)
-        if origin is not None:
-            note += ", under another name" if many else f", from {origin}"
-        notes.append((row.name, note + source_note(row, plan)))
+    ways = {origin for _, origin, _ in differing.values()}
+    many = len(ways) + (len(differing) < len(notes)) > 10
+    for index, (note, origin, source) in differing.items():
+        how = "under another name" if many else f"from {origin}"
+        notes[index] = notes[index][0], f"{note}, {how}{source}"
     return notes
 
 
-def _origin(row: Row) -> str | None:
-    """How the name in the source differs from that of the row, None if it does not."""
-    if row.array is None or row.array == row.name:
-        return None
-    same = shared(reversed(row.array), reversed(row.name))
-    array, name = row.array[: len(row.array) - same], row.name[: len(row.name) - same]
-    rest = row.name[len(name) :]
+def _origin(origin: str, called: str) -> str:
+    """How the name in the source differs from that of the row."""
+    same = shared(reversed(origin), reversed(called))
+    array, name = origin[: len(origin) - same], called[: len(called) - same]
+    rest = called[len(name) :]
     if array and name and not array.endswith(tuple("/.:")):  # up to the next separator
         cut = re.search(r"[/.:]", rest)
         at = cut.end() if cut else len(rest)
         array, rest = array + rest[:at], rest[at:]
     if not rest:
-        return printable(row.array)
+        return printable(origin)
     return f"{printable(array)}*" if array else f"the name without {printable(name)!r}"
 
 

@@ -41,7 +41,7 @@ class HashedFile(io.BufferedWriter):
 
     def write(self, data: Any) -> int:
         if self._is_in_order and self.tell() == self._at:
-            size = len(data)
+            size = memoryview(data).nbytes
             piece = data if size > BUFFER else bytes(data)
             self._waiting.append((size, self._pool.submit(self._sum.update, piece)))
             self._at += size

@@ -37,7 +37,8 @@ def shape_text(shape: Sequence[int | None] | None) -> str:
     """
     if shape is None:
         return "<any shape>"
-    inner = ", ".join("?" if axis is None else str(axis) for axis in shape)
+    known = shape if None not in shape else ["?" if axis is None else axis for axis in shape]
+    inner = ", ".join(map(str, known))
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
 

@@ -31,7 +31,7 @@ NO_TORCH = (
     "Not measured: torch was not installed. `make bridge` makes `.venv-bridge`, which has it."
 )
 PACKAGES = ("initreg", "numpy", "tensorflow", "keras", "h5py", "safetensors", "tensorpack")
-PACKAGES += ("isal", "google-crc32c", "ml-dtypes", "pluggy")
+PACKAGES += ("isal", "fastcrc", "ml-dtypes", "pluggy")
 
 HEAD = """\
 # Benchmarks

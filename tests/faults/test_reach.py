@@ -16,7 +16,7 @@ import initreg
 _WATCHED = """
 import json, os, sys
 import numpy as np
-import initreg, google_crc32c, h5py, ml_dtypes
+import initreg, fastcrc, h5py, ml_dtypes
 from isal import isal_zlib
 "".encode("cp437")
 initreg.load({"a": np.ones(1)})

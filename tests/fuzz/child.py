@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import google_crc32c  # noqa: F401 - what is imported while an input is tried would count as its memory
+import fastcrc  # noqa: F401 - what is imported while an input is tried would count as its memory
 import h5py  # noqa: F401
 import ml_dtypes  # noqa: F401
 import mutate

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from initreg.errors import AmbiguousNames, DuplicateName
 from initreg.names import Patterns
 from initreg.plan.expectations import SourceSpecs
-from initreg.plan.matching import judge, match
+from initreg.plan.judging import judge
+from initreg.plan.matching import match
 from initreg.plan.rows import RESTORED, Kind
 from initreg.specs import ArraySpec, VariableSpec
 from initreg_formats.tf_checkpoint.slots import slots

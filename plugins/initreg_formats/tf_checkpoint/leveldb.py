@@ -176,10 +176,10 @@ class Table:
         data = self._at(handle.offset, handle.size + _TRAILER)
         stored, kind = data[: handle.size + 1], data[handle.size + 1 :]
         if self._verify:
-            import google_crc32c
+            from fastcrc import crc32
 
             expected = unmask(int.from_bytes(kind, "little"))
-            found = google_crc32c.value(stored)
+            found = crc32.iscsi(stored)
             if found != expected:
                 raise DamagedFile(
                     f"{self._what}: the block at byte {handle.offset:,} fails its crc32c: the "

@@ -117,11 +117,16 @@ def without_an_axis(shape: Sequence[int], of: Sequence[int]) -> bool:
 
 def slots(names: Collection[str], variables: Collection[str]) -> dict[str, str]:
     """The slots among ``names``, each with the one of ``variables`` that it belongs to."""
-    found = {name: variable_of_slot(name, variables) for name in names if _may_be_slot(name)}
+    found = {name: variable_of_slot(name, variables) for name in _may_be_slots(names)}
     return {name: variable for name, variable in found.items() if variable is not None}
 
 
-def _may_be_slot(name: str) -> bool:
-    """Whether a name ends as that of a slot may, which is known much sooner than that it is one."""
-    last = name.rfind("/") + 1
-    return bool(_LAST.match(name, last)) or "/.OPTIMIZER_SLOT/" in name
+def _may_be_slots(names: Collection[str]) -> list[str]:
+    """The names that end as those of slots may, which is known much sooner than that they are."""
+    last = [name.rpartition("/")[2] for name in names]  # of many names, a few different ones
+    ends = {each for each in set(last) if _LAST.match(each)}
+    return [
+        name
+        for name, each in zip(names, last, strict=True)
+        if each in ends or "/.OPTIMIZER_SLOT/" in name
+    ]

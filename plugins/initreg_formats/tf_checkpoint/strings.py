@@ -124,20 +124,20 @@ def _parse(data: bytes, piece: Piece, verify: bool) -> list[bytes]:
 
 def _verify(data: bytes, lengths: list[int], at: int, piece: Piece) -> None:
     """Check both checksums. They cover the lengths as integers, not as varints."""
-    import google_crc32c
+    from fastcrc import crc32
 
     order: Any = piece.byteorder
     if max(lengths, default=0) < 1 << 32:
         spelt = array("I", lengths)
         if order != sys.byteorder:
             spelt.byteswap()
-        found = google_crc32c.value(spelt.tobytes())
+        found = crc32.iscsi(spelt.tobytes())
     else:
         each = (n.to_bytes(4 if n < 1 << 32 else 8, order) for n in lengths)
-        found = google_crc32c.value(b"".join(each))
+        found = crc32.iscsi(b"".join(each))
     expected = unmask(int.from_bytes(data[at : at + _CHECKSUM], order))
     if found != expected:
         raise Malformed(f"lengths that fail their crc32c: {found:08x}, not {expected:08x}")
-    found = google_crc32c.extend(found, data[at:])
+    found = crc32.iscsi(data[at:], found)
     if found != piece.crc:
         raise Malformed(f"strings that fail their crc32c: {found:08x}, not {piece.crc:08x}")

@@ -187,7 +187,7 @@ class _Place(NamedTuple):
 
 def _write_arrays(arrays: Saved, file: BinaryIO, output: Output) -> Iterator[tuple[str, bytes]]:
     """Write each array as it comes, and yield its name and its entry in the index."""
-    import google_crc32c
+    from fastcrc import crc32
 
     end = 0
     for name, values in arrays.stream():
@@ -205,7 +205,7 @@ def _write_arrays(arrays: Saved, file: BinaryIO, output: Output) -> Iterator[tup
             # As bytes, because neither Python nor the checksum takes a buffer of bfloat16.
             raw = _as_bytes(values)
             file.write(raw)
-            crc = google_crc32c.extend(0, raw)
+            crc = crc32.iscsi(raw)
             size = raw.nbytes
             del raw
         del values  # before the next one is asked for
@@ -223,15 +223,15 @@ def _as_bytes(values: np.ndarray[Any, Any]) -> Any:
 def _strings(name: str, values: np.ndarray[Any, Any], label: str) -> tuple[bytes, int]:
     """Strings as they are stored (``strings`` reads them), and their checksum, which covers the
     lengths as integers."""
-    import google_crc32c
+    from fastcrc import crc32
 
     order: Any = sys.byteorder
     strings = [_encoded(element, name, label) for element in values.reshape(-1).tolist()]
     lengths = [len(string) for string in strings]
     spelt = b"".join(n.to_bytes(4 if n < 1 << 32 else 8, order) for n in lengths)
-    crc = google_crc32c.value(spelt)
+    crc = crc32.iscsi(spelt)
     body = b"".join((mask(crc).to_bytes(4, order), *strings))
-    crc = google_crc32c.extend(crc, body)
+    crc = crc32.iscsi(body, crc)
     return b"".join(map(encode_varint, lengths)) + body, crc
 
 
