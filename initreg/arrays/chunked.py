@@ -19,7 +19,7 @@ from initreg.specs import Chunk, ChunkedExtent
 if TYPE_CHECKING:
     import numpy as np
 
-_TOGETHER = 1 << 20  # bytes of chunks, packed or not, that one thread reads at a time
+_TOGETHER = 2 << 20  # bytes of chunks, packed or not, that one thread reads at a time
 
 
 def chunk_nbytes(extent: ChunkedExtent) -> int:

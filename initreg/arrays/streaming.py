@@ -48,7 +48,8 @@ def stream(
         in_order: whether they have to come in exactly the given order.
 
     Yields:
-        The index of each array, and its values, in about the given order.
+        The index of each array, and its values, in about the given order. A large packed array may
+        come earlier.
 
     Raises:
         InitregError: an array cannot be read. All arrays before it were yielded.
@@ -59,6 +60,10 @@ def stream(
     threads = max(at_once, thread_count())
     most = _AHEAD_IN_STORE if at_once > 1 else AHEAD
     waiting = deque(_pieces(arrays, sizes))
+    if packed > AHEAD and not in_order:  # so that one thread is not left to unpack it at the end
+        largest = next(piece for piece in waiting if piece.nbytes == packed)
+        waiting.remove(largest)
+        waiting.appendleft(largest)
     started: deque[tuple[_Piece, Job]] = deque()
     ahead = 0
     with pool_for(sum(sizes), at_once) as pool:

@@ -242,7 +242,7 @@ def test_what_goes_wrong_with_the_file_is_passed_on() -> None:
 
 def test_packed_bytes_are_held_a_chunk_at_a_time() -> None:
     """Only one chunk of packed bytes is in memory at a time."""
-    content = np.random.default_rng(0).bytes(3_000_000)
+    content = np.random.default_rng(0).bytes(12_000_000)
     packed = pack(content, 0)
     asked: list[tuple[int, int]] = []
     into: Any = bytearray(len(content))
@@ -254,7 +254,7 @@ def test_packed_bytes_are_held_a_chunk_at_a_time() -> None:
     found = inflate(fetch, len(packed), 0, memoryview(into), "crc32")
     assert into == content
     assert found == zlib.crc32(content)
-    assert max(length for _, length in asked) <= 300_000  # a tenth of it, and in the cache
+    assert max(length for _, length in asked) <= 1_200_000  # a tenth of it, and in the cache
     assert sum(length for _, length in asked) == len(packed)
 
 
