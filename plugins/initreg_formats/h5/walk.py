@@ -65,8 +65,8 @@ class Contents:
     """The ``datasets`` and ``groups`` of a file, by path without a leading ``/``. The path of the
     root group is ``""``. ``lost`` are the links that lead to neither."""
 
-    def __init__(self) -> None:
-        self.datasets: dict[str, Dataset] = {}
+    def __init__(self, datasets: dict[str, Dataset] | None = None) -> None:
+        self.datasets: dict[str, Dataset] = datasets or {}
         self.groups: dict[str, Header] = {}
         self.lost: dict[str, Lost] = {}
 
