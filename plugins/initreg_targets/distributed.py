@@ -35,8 +35,11 @@ _WRAPPERS = {
 
 def sharded(variable: Any) -> Any | None:
     """The sharded variable that this is, or that this is a shard of; None if it is neither."""
-    if is_sharded(variable):
-        return variable
+    return variable if is_sharded(variable) else whole_of(variable)
+
+
+def whole_of(variable: Any) -> Any | None:
+    """The sharded variable that this is a shard of; None if it is not a shard."""
     container = getattr(variable, "__dict__", {}).get("_sharded_container")
     return container() if callable(container) else None
 

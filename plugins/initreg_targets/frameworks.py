@@ -7,7 +7,9 @@ it is not, asking costs nothing.
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 # Keras 3 (or Keras 2, before TensorFlow 2.16), and Keras 2 under its present name.
@@ -41,8 +43,20 @@ def is_a(obj: object, module: str, path: str) -> bool:
     return kind is not None and _is_subclass(own, kind)
 
 
+def classes(modules: Iterable[str], paths: Iterable[str]) -> tuple[type, ...]:
+    """The classes at the public ``paths`` of ``modules``, for :func:`is_one_of`."""
+    pairs = itertools.product(modules, paths)
+    return tuple(kind for module, path in pairs if (kind := find(module, path)) is not None)
+
+
+def is_one_of(obj: object, kinds: tuple[type, ...]) -> bool:
+    """Whether ``obj`` is an instance of one of several classes."""
+    own: Any = obj.__class__
+    return _is_subclass(own, kinds)
+
+
 @functools.lru_cache(1024)
-def _is_subclass(kind: Any, of: type) -> bool:
+def _is_subclass(kind: Any, of: type | tuple[type, ...]) -> bool:
     return isinstance(kind, type) and issubclass(kind, of)
 
 

@@ -10,12 +10,11 @@ the object at ``path`` is the dataset ``path/vars/key``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 from initreg_targets.frameworks import is_a, is_module, is_variable
 from initreg_targets.keras_paths import all_paths
-from initreg_targets.keras_walk import skipped_once
+from initreg_targets.keras_walk import Walk, skipped_once, walk_of
 from initreg_targets.variables import unique
 
 
@@ -38,10 +37,15 @@ def layout(
     """
     names: dict[str, str] = {}
     try:
-        walk = _keras2 if is_module(model) else _keras3
-        with nullcontext() if walk is _keras2 else skipped_once():
-            found = list(walk(model, names, set(without)))
+        if is_module(model):
+            found = list(_keras2(model, names, set(without)))
             paths = all_paths(model, without)
+        else:
+            with skipped_once():
+                walk = walk_of(model)
+                walk.without(without)
+                found = list(_keras3(model, names, walk))
+                paths = all_paths(model, without, walk)
         for place, variable in list(found):
             path, vars_, key = place.rpartition("/vars/")
             found += [
@@ -68,27 +72,16 @@ def _key(path: str, key: str) -> str:
 # --- Keras 3 ----------------------------------------------------------------------------------
 
 
-def _keras3(model: Any, names: dict[str, str], visited: set[int]) -> Iterator[tuple[str, Any]]:
-    from keras.src.saving import saving_lib
-
-    class Notes(saving_lib.NpzIOStore):  # type: ignore[misc]  # the walk insists on its own stores
-        def __init__(self) -> None:
-            self.noted: dict[str, dict[str, Any]] = {}
-
-        def make(self, path: str, metadata: Any = None) -> dict[str, Any]:
-            if metadata and path:
-                names[path] = str(metadata["name"])
-            return self.noted.setdefault(path, {})
-
-    notes = Notes()
-    saving_lib._save_state(
-        model,
-        weights_store=notes,
-        assets_store=None,
-        inner_path="",
-        visited_saveables=visited,
-    )
-    for path, entries in notes.noted.items():
+def _keras3(model: Any, names: dict[str, str], walk: Walk) -> Iterator[tuple[str, Any]]:
+    noted: dict[str, dict[str, Any]] = {}
+    for path, each in walk.objects(model, ""):
+        if not hasattr(each, "save_own_variables"):
+            continue
+        name = getattr(each, "name", None)
+        if path and isinstance(name, str):
+            names[path] = name
+        each.save_own_variables(noted.setdefault(path, {}))
+    for path, entries in noted.items():
         for key, variable in entries.items():
             yield _key(path, key), variable
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from initreg import LayerSpec, TargetError, VariableSpec
 from initreg_targets import reading
 from initreg_targets import variables as eager
-from initreg_targets.frameworks import KERAS, is_a, is_variable
+from initreg_targets.frameworks import KERAS, classes, is_a, is_one_of, is_variable
 from initreg_targets.keeping import PutBack, can_keep, keep_values
 from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
@@ -31,7 +31,13 @@ from initreg_targets.keras_names import (
 from initreg_targets.keras_outputs import outputs
 from initreg_targets.keras_part import Part, own_variables
 from initreg_targets.keras_state import forget_traces, special_parts
-from initreg_targets.object_paths import keys_of, layers_of, places_of, without_underscores
+from initreg_targets.object_paths import (
+    Tracked,
+    keys_of,
+    layers_of,
+    places_of,
+    without_underscores,
+)
 from initreg_targets.optimizer_states import optimizers_of, owned_by, states_of
 from initreg_targets.plain_variables import Variables
 
@@ -60,10 +66,13 @@ class Model(Variables):
                 "or build(input_shape), before init()"
             )
         self._model = model
+        # By the id of each variable, which is kept. Keras takes long to answer, and is asked often.
+        self._inner: dict[int, tuple[Any, Any]] = {}
         self._parts = special_parts(model)
         self._takers: dict[str, Part] = {}
         self._written: set[int] = set()
-        objects, self._keys = keys_of(model)
+        tracked = Tracked()
+        objects, self._keys = keys_of(model, tracked)
         self._lengths = Counter(
             self._keys[id(each)].rpartition("/")[0] for each in objects if is_variable(each)
         )
@@ -85,12 +94,12 @@ class Model(Variables):
             is_given = layer != "" and layer not in self._automatic
             self._note(variable, [place], named if is_given else None)
             if layer and not is_given:
-                self._others.setdefault(_identity(variable), []).append(named)
+                self._others.setdefault(self._identity(variable), []).append(named)
         for name in ("variables", "trainable_variables", "non_trainable_variables"):
             found = eager.unique(getattr(model, name))
             for number, variable in enumerate(found):  # as model.export() keeps them
                 self._note(variable, [f"#{name}/{number} of {len(found)}"], None)
-        more, self._paths = places_of(model)
+        more, self._paths = places_of(model, tracked)
         self._objects = [*objects, *more]  # keeping objects keeps their ids
         weights = [v for v in model.weights if is_variable(v)]  # and not the handler of a table
         weights = eager.unique(weights)
@@ -105,8 +114,8 @@ class Model(Variables):
                 self._note(variable, [place], None)
             saved_by_keras += each.variables
         self._above_state = tuple(f"{self._keys.get(id(o.optimizer), o.name)}/" for o in owned)
-        known = set(map(_identity, saved_by_keras))
-        self._tracked = [v for v in self._tracked_variables() if _identity(v) not in known]
+        known = set(map(self._identity, saved_by_keras))
+        self._tracked = [v for v in self._tracked_variables() if self._identity(v) not in known]
         super().__init__([*saved_by_keras, *self._tracked])
 
     def _prefixes(self, layers: Mapping[str, str]) -> Callable[[Any], Iterator[str]]:
@@ -129,10 +138,9 @@ class Model(Variables):
     def _tracked_variables(self) -> list[Any]:
         """All variables that a checkpoint of TensorFlow holds, without those of optimizers and
         metrics. Keras leaves some out of its own formats, such as the states of RNNs."""
+        not_state = classes(KERAS, _NOT_STATE)
         skipped = tuple(
-            f"{self._keys[id(each)]}/"
-            for each in self._objects
-            if any(is_a(each, keras, kind) for keras in KERAS for kind in _NOT_STATE)
+            f"{self._keys[id(each)]}/" for each in self._objects if is_one_of(each, not_state)
         )
         return [
             each
@@ -140,10 +148,17 @@ class Model(Variables):
             if is_variable(each) and not self._keys.get(id(each), "").startswith(skipped)
         ]
 
+    def _identity(self, variable: Any) -> int:
+        """The id of the variable of TensorFlow, while it is planned for."""
+        known = self._inner.get(id(variable))
+        if known is None:
+            known = self._inner[id(variable)] = variable, eager.unwrapped(variable)
+        return id(known[1])
+
     def _note(self, variable: Any, places: list[str], named: str | None) -> None:
-        self._places.setdefault(_identity(variable), []).extend(places)
+        self._places.setdefault(self._identity(variable), []).extend(places)
         if named is not None:
-            self._labels.setdefault(_identity(variable), []).append(named)
+            self._labels.setdefault(self._identity(variable), []).append(named)
 
     def _note_whole(self, variable: Any, layers: str) -> None:
         """Note the path that a variable has if its layers are built by the model, if it has another
@@ -152,7 +167,9 @@ class Model(Variables):
         whole = layers + own.rpartition("/")[2]
         usual = (whole, self._above + whole) if self._is_functional else (self._above + whole,)
         if layers and own not in usual:
-            self._others.setdefault(_identity(variable), []).extend((self._above + whole, whole))
+            self._others.setdefault(self._identity(variable), []).extend(
+                (self._above + whole, whole)
+            )
 
     def _made_up(self, own: str, in_model: str) -> Iterable[str]:
         """Those names of a variable that Keras made up: with the name of the model, and without."""
@@ -169,11 +186,11 @@ class Model(Variables):
             [next((p for p in found if not p.startswith("#")), None) for found in places],
         )
         labels = [
-            [*self._labels.get(_identity(v), ()), own.removeprefix(self._above)]
+            [*self._labels.get(self._identity(v), ()), own.removeprefix(self._above)]
             for v, own in zip(self._variables, given, strict=True)
         ]
         states = states_of(self._optimizers, self._variables, names)
-        state_of = [states.get(_identity(v)) for v in self._variables]
+        state_of = [states.get(self._identity(v)) for v in self._variables]
         return [
             eager.spec(
                 variable,
@@ -182,7 +199,7 @@ class Model(Variables):
                 places=() if state else tuple(found),
                 automatic=(
                     *self._made_up(own, named[-1]),
-                    *self._others.get(_identity(variable), ()),
+                    *self._others.get(self._identity(variable), ()),
                 ),
                 state=state,
             )
@@ -194,10 +211,10 @@ class Model(Variables):
     def _listed(self) -> list[VariableSpec]:
         """The variables, and what layers take that is not in a variable."""
         specs = super()._listed()
-        at = {_identity(v): index for index, v in enumerate(self._variables)}
+        at = {self._identity(v): index for index, v in enumerate(self._variables)}
 
         def named(variable: Any) -> str:
-            return specs[at[_identity(variable)]].name
+            return specs[at[self._identity(variable)]].name
 
         self._takers = {name: part for part in self._parts for name in part.takes(named)}
         reasons: list[tuple[Any, str, tuple[str, ...]]]
@@ -205,7 +222,7 @@ class Model(Variables):
         reasons += [reason for part in self._parts for reason in part.not_needed(named)]
         added = [self._placed(s) for part in self._parts for s in part.specs(named)]
         for variable, why, instead in reasons:
-            index = at[_identity(variable)]
+            index = at[self._identity(variable)]
             specs[index] = replace(specs[index], not_needed=why, not_needed_with=instead)
         return specs + added
 
@@ -224,7 +241,7 @@ class Model(Variables):
         """See ``initreg.Target``."""
         specs = super()._listed()
         names = {
-            _identity(variable): spec.name
+            self._identity(variable): spec.name
             for variable, spec in zip(self._variables, specs, strict=True)
         }
         return layer_specs(self._model, names)
@@ -298,7 +315,7 @@ class Model(Variables):
 
     def _places_of(self, variable: Any) -> list[str]:
         """Where a variable is: in a file of weights, and in an object-based checkpoint."""
-        found = list(self._places.get(_identity(variable), []))
+        found = list(self._places.get(self._identity(variable), []))
         for each in (variable, eager.unwrapped(variable)):
             key = self._keys.get(id(each), "")
             path, _, number = key.rpartition("/")

@@ -6,8 +6,9 @@ Source: ``_save_state`` and ``_save_container_state`` in ``keras/src/saving/savi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
 
 from initreg_targets.frameworks import is_module
@@ -28,12 +29,16 @@ def saved_objects(model: Any) -> list[tuple[str, Any]]:
 
 
 class Walk:
-    """The walk, as far as both versions of Keras agree."""
+    """The walk, as far as both versions of Keras agree.
+
+    It asks each object once, so it is for one plan, in which no object changes.
+    """
 
     containers: tuple[type, ...]
 
     def __init__(self) -> None:
         self._visited: set[int] = set()
+        self._below: dict[int, tuple[Any, list[tuple[str, Any]]]] = {}  # keeps the objects, too
 
     def is_saved(self, each: Any) -> bool:
         raise NotImplementedError
@@ -52,6 +57,10 @@ class Walk:
                 yield attribute, child
             elif isinstance(child, self.containers):
                 yield from self.elements(child, attribute, set())
+
+    def without(self, ids: Collection[int]) -> None:
+        """Leave out the objects with these ids, such as optimizers."""
+        self._visited |= set(ids)
 
     def objects(self, each: Any, path: str) -> Iterator[tuple[str, Any]]:
         """An object and all that Keras saves below it, each once, by the first path to it."""
@@ -74,12 +83,25 @@ class _Keras3(Walk):
         self._saveable = keras_saveable.KerasSaveable
         self._snake_case = naming.to_snake_case
         self._library = saving_lib
+        self._stand_in = _stand_in(self._saveable)
+        self._of_class: dict[type, list[str] | None] = {}
 
     def is_saved(self, each: Any) -> bool:
         return isinstance(each, self._saveable)
 
+    def below(self, each: Any) -> Iterator[tuple[str, Any]]:
+        known = self._below.get(id(each))
+        if known is None:
+            known = self._below[id(each)] = each, list(super().below(each))
+        return iter(known[1])
+
     def children(self, each: Any) -> Iterable[tuple[str, Any]]:
-        found: Iterable[tuple[str, Any]] = self._library._walk_saveable(each)
+        kind = type(each)
+        if kind not in self._of_class:
+            self._of_class[kind] = _attributes_of(kind)
+        names = self._of_class[kind]
+        shown = each if names is None else self._stand_in(each, [*names, *vars(each)])
+        found: Iterable[tuple[str, Any]] = self._library._walk_saveable(shown)
         return found
 
     def elements(self, container: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -117,6 +139,55 @@ class _Keras2(Walk):
         for each in container.values() if isinstance(container, dict) else container:
             if self.is_saved(each) and id(each) not in self._visited:
                 yield f"{path}/{_numbered(self._snake_case(type(each).__name__), used)}", each
+
+
+# What a class may have that is no state, whatever the object is.
+_CODE = (FunctionType, BuiltinFunctionType, WrapperDescriptorType, MethodDescriptorType)
+
+
+def _attributes_of(kind: type) -> list[str] | None:
+    """The attributes that objects of a class have by their class and that may be state. None if
+    its objects say themselves which attributes they have."""
+    usual: Any = object
+    says: Any = kind
+    if says.__dir__ is not usual.__dir__ or says.__getattribute__ is not usual.__getattribute__:
+        return None
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        found |= vars(base)
+    return [
+        name
+        for name, value in found.items()
+        if not name.startswith("__") and not _is_code(value)  # Keras skips the former, too
+    ]
+
+
+def _is_code(value: Any) -> bool:
+    if type(value) in (staticmethod, classmethod):
+        value = value.__func__
+    return type(value) in _CODE
+
+
+def _stand_in(saveable: Any) -> Any:
+    """A class whose objects stand for others. Keras, which looks at every attribute of an object,
+    finds fewer of them: most are methods, and Keras sorts and gets 200 of them for each layer.
+
+    Args:
+        saveable: the class of what Keras saves.
+    """
+
+    class StandIn(saveable):  # type: ignore[misc]
+        def __init__(self, of: Any, names: list[str]) -> None:
+            object.__setattr__(self, "of", of)
+            object.__setattr__(self, "names", names)
+
+        def __dir__(self) -> list[str]:
+            return list(set(object.__getattribute__(self, "names")))
+
+        def __getattribute__(self, name: str) -> Any:
+            return getattr(object.__getattribute__(self, "of"), name)
+
+    return StandIn
 
 
 def _numbered(name: str, used: dict[str, int]) -> str:

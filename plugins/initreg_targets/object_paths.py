@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from initreg_targets.frameworks import find, is_a, is_keras_variable
@@ -26,20 +27,39 @@ _LONGEST = 24  # parts of a path
 _Children = Callable[[Any], Iterable[tuple[str, Any]]]
 
 
-def keys_of(root: Any) -> tuple[list[Any], dict[int, str]]:
+class Tracked:
+    """What objects track, each of which is asked once. It is for one plan."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, list[tuple[str, Any]]]] = {}  # keeps the objects, too
+
+    def of(self, parent: Any) -> list[tuple[str, Any]]:
+        """The children of an object, by the escaped names of its attributes."""
+        known = self._known.get(id(parent))
+        if known is None:
+            known = self._known[id(parent)] = parent, _children(parent)
+        return known[1]
+
+    def attributes(self, parent: Any) -> list[tuple[str, Any]]:
+        """The same, without its lists of variables."""
+        return [(name, child) for name, child in self.of(parent) if not _LISTS.fullmatch(name)]
+
+
+def keys_of(root: Any, tracked: Tracked | None = None) -> tuple[list[Any], dict[int, str]]:
     """The key of everything that ``root`` tracks, as ``tf.train.Checkpoint(root)`` writes it.
 
     Returns:
         All tracked objects, breadth first; keeping them keeps their ids. And their keys by ``id``,
         without ``/.ATTRIBUTES/VARIABLE_VALUE``.
     """
+    tracked = tracked or Tracked()
     objects: list[Any] = [root]
     keys: dict[int, str] = {id(root): ""}
     queue = deque(objects)
     while queue:
         parent = queue.popleft()
         prefix = f"{keys[id(parent)]}/" if keys[id(parent)] else ""
-        for name, child in _children(parent):
+        for name, child in tracked.of(parent):
             if id(child) not in keys:
                 keys[id(child)] = prefix + name
                 objects.append(child)
@@ -47,15 +67,17 @@ def keys_of(root: Any) -> tuple[list[Any], dict[int, str]]:
     return objects, {key: spelt(path) for key, path in keys.items()}
 
 
-def places_of(root: Any) -> tuple[list[Any], dict[int, list[str]]]:
+def places_of(root: Any, tracked: Tracked | None = None) -> tuple[list[Any], dict[int, list[str]]]:
     """The paths to everything that ``root`` tracks, but not through lists of variables.
 
     Returns:
         As :func:`keys_of`, with all paths of an object, those of its own version of Keras first.
     """
+    tracked = tracked or Tracked()
     objects: list[Any] = []
     places: dict[int, list[str]] = {}
-    for children in (_attributes, _as_in_keras_2, _as_in_keras_3):
+    others = (partial(_as_in_keras_2, tracked), partial(_as_in_keras_3, tracked))
+    for children in (tracked.attributes, *others):
         for each, paths in paths_by(root, children):
             known = places.setdefault(id(each), [])
             objects.append(each)
@@ -68,6 +90,8 @@ def places_of(root: Any) -> tuple[list[Any], dict[int, list[str]]]:
 def without_underscores(path: str) -> str:
     """A path as both versions of Keras have it: one calls ``_kernel`` what the other calls
     ``kernel``."""
+    if not path.startswith("_") and "/_" not in path:
+        return path
     return re.sub(r"(^|/)_+(?=[^/])", r"\1", path)
 
 
@@ -105,11 +129,7 @@ def _children(parent: Any) -> list[tuple[str, Any]]:
     return [(name.replace(".", "..").replace("/", ".S"), child) for name, child in children.items()]
 
 
-def _attributes(parent: Any) -> list[tuple[str, Any]]:
-    return [(name, child) for name, child in _children(parent) if not _LISTS.fullmatch(name)]
-
-
-def _as_in_keras_2(parent: Any) -> Iterable[tuple[str, Any]]:
+def _as_in_keras_2(tracked: Tracked, parent: Any) -> Iterable[tuple[str, Any]]:
     """The children of an object of Keras 3 as Keras 2 calls them."""
     if is_a(parent, "keras", "Model") and not is_a(parent, "tf_keras", "Model"):
         layers = layers_of(parent)
@@ -123,7 +143,7 @@ def _as_in_keras_2(parent: Any) -> Iterable[tuple[str, Any]]:
     depthwise = any(
         is_a(parent, "keras", f"layers.{name}") for name in ("DepthwiseConv1D", "DepthwiseConv2D")
     )
-    for name, child in _attributes(parent):
+    for name, child in tracked.attributes(parent):
         if is_keras_variable(child):
             name = child.name.replace("/", ".S")
             yield ("depthwise_kernel" if depthwise and name == "kernel" else name), child
@@ -131,7 +151,7 @@ def _as_in_keras_2(parent: Any) -> Iterable[tuple[str, Any]]:
             yield without_underscores(name), child
 
 
-def _as_in_keras_3(parent: Any) -> Iterable[tuple[str, Any]]:
+def _as_in_keras_3(tracked: Tracked, parent: Any) -> Iterable[tuple[str, Any]]:
     """The children of an object of Keras 2 as Keras 3 calls them."""
     layers = layers_of(parent) if is_a(parent, "tf_keras", "Model") else None
     if layers is not None:
@@ -149,7 +169,7 @@ def _as_in_keras_3(parent: Any) -> Iterable[tuple[str, Any]]:
     if is_a(parent, "keras", "layers.Layer"):
         return
     depthwise = is_a(parent, "tf_keras", "layers.DepthwiseConv2D")
-    for name, child in _attributes(parent):
+    for name, child in tracked.attributes(parent):
         yield ("kernel" if depthwise and name == "depthwise_kernel" else name), child
 
 

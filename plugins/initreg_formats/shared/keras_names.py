@@ -71,4 +71,6 @@ def is_automatic(name: str) -> bool:
 def without_underscores(path: str) -> str:
     """A path as both versions of Keras have it: one calls ``_kernel`` what the other calls
     ``kernel``."""
+    if not path.startswith("_") and "/_" not in path:
+        return path
     return re.sub(r"(^|/)_+(?=[^/])", r"\1", path)

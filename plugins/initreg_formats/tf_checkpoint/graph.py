@@ -20,6 +20,7 @@ _ATTRIBUTES = "/.ATTRIBUTES/"
 _SUFFIX = b"/.ATTRIBUTES/VARIABLE_VALUE"
 _PASSED = re.compile(rb"optimizer|keras_api|\w*variables")
 _TRAINED = re.compile(rb"((?:.*/)?)([^/]*optimizer/_trainable_variables)/(\d+)")
+_TRAINED_LIST = b"optimizer/_trainable_variables/"
 _IN_LIST = re.compile(rb"(?:.*/)?\w*variables/\d+", re.DOTALL)
 # A list that model.export() of Keras 3 makes from a set, beside the lists that have an order.
 _UNORDERED = re.compile(rb"(?:.*/)?_all_variables/\d+", re.DOTALL)
@@ -100,9 +101,10 @@ def _other_names(
 ) -> dict[bytes, tuple[bytes | str, ...]]:
     found: dict[bytes, dict[bytes | str, None]] = {}  # key -> its names, in their order
     in_order = _in_order(nodes, budget)
-    trained = (_TRAINED.fullmatch(key.removesuffix(_SUFFIX)) for _, _, key in nodes.variables())
+    variables = list(nodes.variables())
+    trained = (_trained(key.removesuffix(_SUFFIX)) for _, _, key in variables)
     lengths = Counter(match[2] for match in trained if match is not None)
-    for number, name, key in nodes.variables():
+    for number, name, key in variables:
         if key not in keys:
             continue
         own = key.removesuffix(_SUFFIX)
@@ -112,9 +114,10 @@ def _other_names(
         if name and name != own:
             text = name.decode()
             names.append(Automatic(text) if is_automatic(text) else name)
+        names += [Place(other) for p in places if (other := without_underscores(p)) != p]
         # Keras 2.12 and 2.13 tracked the layers of a model under an attribute of their own.
-        places += [p.replace(_KERAS_2_12, "") for p in places if _KERAS_2_12 in p]
-        names += [Place(other) for p in places for other in (p, without_underscores(p))]
+        for place in [p.replace(_KERAS_2_12, "") for p in places if _KERAS_2_12 in p]:
+            names += [Place(place), Place(without_underscores(place))]
         names += [Place(place) for place in in_order.get(number, ())]
         names += [Place(place) for place in _in_trained(own, lengths)]
         found.setdefault(key, {}).update(dict.fromkeys(each for each in names if each))
@@ -128,12 +131,17 @@ def _in_trained(key: bytes, lengths: Mapping[bytes, int]) -> list[str]:
     list means the same only in a list of the same length. The key may begin with the name of the
     model.
     """
-    match = _TRAINED.fullmatch(key)
+    match = _trained(key)
     if match is None:
         return []
     above, of_list, number = (part.decode() for part in match.groups())
     place = f"{of_list}/{number} of {lengths[match[2]]}"
     return list(dict.fromkeys((above + place, place)))
+
+
+def _trained(key: bytes) -> re.Match[bytes] | None:
+    """The parts of the key of a weight in a list of an optimizer."""
+    return _TRAINED.fullmatch(key) if _TRAINED_LIST in key else None  # few have it
 
 
 def _spelt(place: str) -> str:
