@@ -375,6 +375,7 @@ def test_only_these_are_raised():
     inner |= {"Bad", "TooDeep", "Unknown"}  # of HDF5, which a caller turns into one of ours
     inner |= {"OtherName"}  # of a zip archive, a DamagedFile
     inner |= {"NoRanges", "Replaced", "Silent", "StoreError", "Transient"}  # of a store
+    inner |= {"NotPlainError"}  # of entry points, which importlib.metadata is asked for then
     inner |= {"Refused"}  # state, whose reason becomes a StateWarning
     found = set()
     for folder in ("initreg", "plugins/initreg_formats", "plugins/initreg_targets"):
