@@ -258,7 +258,7 @@ def test_without_keras_own_walk_paths_still_match(
     from keras.src.saving import saving_lib
 
     model = sequential()
-    monkeypatch.delattr(saving_lib, "_save_state")
+    monkeypatch.delattr(saving_lib, "_walk_saveable")
     with caplog.at_level(logging.WARNING, "initreg"):
         SmartInit({v.path: np.ones(tuple(v.shape), "f4") for v in model.weights}).init(model)
     assert "matched by path only" in caplog.text
