@@ -48,11 +48,11 @@ def stream(
         in_order: whether they have to come in exactly the given order.
 
     Yields:
-        The index of each array, and its values, in about the given order. A large packed array may
-        come earlier.
+        The index of each array, and its values, in about the given order. The largest packed array
+        is begun first if it has more than :data:`AHEAD` bytes, and may come first.
 
     Raises:
-        InitregError: an array cannot be read. All arrays before it were yielded.
+        InitregError: an array cannot be read. All arrays that were begun before it were yielded.
     """
     sizes = [array.stored.spec.nbytes or 0 for array in arrays]
     packed = max((n for n, a in zip(sizes, arrays, strict=True) if _is_packed(a)), default=0)

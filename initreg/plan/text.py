@@ -188,8 +188,10 @@ def _notes(rows: Iterable[Row], plan: Rows) -> list[tuple[str, str]]:
         if row.array is not None and row.array != row.name:
             differing[index] = note, _origin(row.array, row.name), source
     # If too many names differ in their own way, no two notes would be equal and nothing would fold.
-    ways = {origin for _, origin, _ in differing.values()}
-    many = len(ways) + (len(differing) < len(notes)) > 10
+    ways: set[str | None] = {origin for _, origin, _ in differing.values()}
+    if len(differing) < len(notes):
+        ways.add(None)  # the others have the name that the source has
+    many = len(ways) > 10
     for index, (note, origin, source) in differing.items():
         how = "under another name" if many else f"from {origin}"
         notes[index] = notes[index][0], f"{note}, {how}{source}"
