@@ -35,7 +35,12 @@ class Counter:
 
 
 def train(
-    steps: int, hooks: list[Any], start: Any = None, size: int = 1, each: Callable[[], None] = int
+    steps: int,
+    hooks: list[Any],
+    start: Any = None,
+    size: int = 1,
+    each: Callable[[], None] = int,
+    with_init_op: bool = True,
 ) -> tuple[int, float]:
     """Run so many steps, each of which subtracts 0.25 from w, which is 2 at first, after calling
     ``each``. At which step it started, and w in the end."""
@@ -45,7 +50,8 @@ def train(
         bulk = v1.get_variable("bulk", [size], initializer=v1.zeros_initializer())
         loss = w + 0 * tf.reduce_sum(bulk)
         op = v1.train.GradientDescentOptimizer(0.25).minimize(loss, step)
-        scaffold = v1.train.Scaffold(init_fn=start)
+        init_op = None if with_init_op else tf.no_op()
+        scaffold = v1.train.Scaffold(init_op=init_op, init_fn=start)
         with v1.train.MonitoredTrainingSession(
             scaffold=scaffold,
             hooks=hooks,
@@ -85,6 +91,17 @@ def test_from_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     saver = ModelSaver(tmp_path / "run", every_n_steps=2)
     assert train(2, [saver], init_fn(saver=saver)) == (0, 1.5)
     assert not [record for record in caplog.records if record.name == "initreg"]
+
+
+def test_without_an_init_op(tmp_path: Path) -> None:
+    """If the init_op initialises nothing, init_fn restores and then initialises the rest, when it
+    resumes, too, and when there is nothing to restore."""
+    saver = ModelSaver(tmp_path / "run", every_n_steps=2)
+    begin = init_fn({"w": np.float32(10)}, saver, on_missing="ignore")
+    assert train(2, [saver], begin, with_init_op=False) == (0, 9.5)
+    saver = ModelSaver(tmp_path / "run", every_n_steps=2)
+    assert train(2, [saver], init_fn(saver=saver), with_init_op=False) == (2, 9.0)
+    assert train(2, [], init_fn(), with_init_op=False) == (0, 1.5)
 
 
 def test_saved_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:

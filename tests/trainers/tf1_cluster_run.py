@@ -1,9 +1,11 @@
 """One task of a TF1 cluster: a parameter server, the chief or a worker.
 
-    python tf1_cluster_run.py CLUSTER JOB TASK FOLDER STEPS [STORE]
+    python tf1_cluster_run.py CLUSTER JOB TASK FOLDER STEPS INIT [STORE]
 
-Each prints ``FIRST value step`` when its session is there. The worker trains up to STEPS, and the
-chief ends after it.
+INIT is ``nothing`` or ``all``: what the scaffold's init_op initialises. Each prints ``FIRST value
+step`` when its session is there. The worker begins to look when the chief is in its init_fn, which
+goes on two seconds later. The worker trains up to STEPS, and the chief ends
+after it. Before that, the chief prints how many warnings it gave.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from shelf import url_of
 
+from initreg import InitregWarning
 from initreg.trainers.tf1 import ModelSaver, init_fn
 
 threading.Timer(90, lambda: os._exit(9)).start()
@@ -39,13 +42,38 @@ with v1.device(device):
     add = [part.assign_add(tf.ones_like(part), use_locking=True) for part in w]
     train = v1.group(*add, step.assign_add(1, use_locking=True))
     whole = tf.concat(list(w), 0)
-saver = ModelSaver(url_of(str(folder / "run"), *sys.argv[6:]), every_n_steps=2)
+saver = ModelSaver(url_of(str(folder / "run"), *sys.argv[7:]), every_n_steps=2)
 start = init_fn({"w": np.full((4, 3), 10, "f4")}, saver, on_missing="ignore")
-began, ended = folder / f"began-{steps}", folder / f"ended-{steps}"
+waiting, began, ended = (folder / f"{each}-{steps}" for each in ("waiting", "began", "ended"))
+given = []
+
+
+def late(scaffold: v1.train.Scaffold, session: v1.Session) -> None:
+    """Fill the session two seconds after the worker began to look for it."""
+    waiting.write_text("")
+    time.sleep(2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InitregWarning)
+        start(scaffold, session)
+    given.extend(caught)
+
+
+scaffold = v1.train.Scaffold(init_op=tf.no_op() if sys.argv[6] == "nothing" else None, init_fn=late)
+if job == "worker":
+    while not waiting.exists():
+        time.sleep(0.02)
+    scaffold.finalize()  # MonitoredTrainingSession looks only every 30 s
+    ready = v1.train.SessionManager(
+        local_init_op=scaffold.local_init_op,
+        ready_op=scaffold.ready_op,
+        ready_for_local_init_op=scaffold.ready_for_local_init_op,
+        recovery_wait_secs=0.1,
+    )
+    ready.wait_for_session(server.target)
 with v1.train.MonitoredTrainingSession(
     master=server.target,
     is_chief=job == "chief",
-    scaffold=v1.train.Scaffold(init_fn=start),
+    scaffold=scaffold,
     chief_only_hooks=[saver],
     save_checkpoint_steps=None,
     save_checkpoint_secs=None,
@@ -55,6 +83,7 @@ with v1.train.MonitoredTrainingSession(
     assert (values == values[0, 0]).all(), values
     print(f"FIRST {values[0, 0]:g} {at}", flush=True)
     if job == "chief":
+        print(f"WARNED {len(given)}", flush=True)
         began.write_text("")
     while not began.exists():  # or the chief would see what the worker has trained meanwhile
         time.sleep(0.02)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
 from initreg.api.smart_init import SmartInit
-from initreg.errors import InitregError
+from initreg.errors import InitregError, InitregWarning, warn
 from initreg.trainers.shared.run_folder import anywhere, newest
 from initreg.trainers.shared.states import with_states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter
@@ -146,11 +146,15 @@ def init_fn(
     """An ``init_fn`` for ``tf.compat.v1.train.Scaffold``: start from weights, or resume.
 
     The session is filled from ``source``, or, if ``saver`` has a complete checkpoint, from that.
-    This happens after the variables are initialised, so a variable that the source does not have
-    keeps its initial value. A resume restores all that the saver saves: variables by the names of
-    ``var_list``, tables, iterators and every other ``SaveableObject``. Do not give
-    MonitoredTrainingSession a ``checkpoint_dir``: it would restore by itself, and never call
-    ``init_fn``.
+    A variable that the source does not have keeps its initial value, or gets it afterwards if the
+    scaffold's ``init_op`` has not initialised it. A resume restores all that the saver saves:
+    variables by the names of ``var_list``, tables, iterators and every other ``SaveableObject``. Do
+    not give MonitoredTrainingSession a ``checkpoint_dir``: it would restore by itself, and never
+    call ``init_fn``.
+
+    The workers of a cluster begin when all variables are initialised. Give the scaffold
+    ``init_op=tf.no_op()`` there, on the chief and on the workers. Or ``init_op`` initialises them
+    before ``init_fn`` is called, and a worker can begin with initial values.
 
     Args:
         source: as in :class:`initreg.SmartInit`. None starts with the initial values. A file must
@@ -162,7 +166,7 @@ def init_fn(
     Returns:
         A function of a scaffold and a session. It raises InitregError as
         :meth:`initreg.SmartInit.init` does, and DamagedFile for a state that an object does not
-        take.
+        take. It warns if other workers of the cluster may have begun before.
 
     Raises:
         InitregError: the source does not exist, no format claims it, or a rule matches nothing.
@@ -175,6 +179,11 @@ def init_fn(
         start.check()  # rather than after the graph was built and its variables initialised
 
     def call(scaffold: Any, session: Any) -> None:
+        _check_workers(scaffold, session)
+        restore(scaffold, session)
+        _initialise_rest(scaffold, session)
+
+    def restore(scaffold: Any, session: Any) -> None:
         its_saver = getattr(scaffold, "saver", None)
         if saver is not None:
             with session.graph.as_default():
@@ -189,3 +198,45 @@ def init_fn(
         saver.go_on(point)
 
     return call
+
+
+def _check_workers(scaffold: Any, session: Any) -> None:
+    """Warn if workers of a cluster may begin before the restore.
+
+    A worker asks every half minute whether all variables are initialised
+    (``SessionManager.wait_for_session``), which they are between ``init_op`` and ``init_fn``.
+    """
+    init = getattr(scaffold, "init_op", None)
+    if init is None or (init.type == "NoOp" and not init.control_inputs):
+        return
+    tasks = {each.name.rpartition("/device:")[0] for each in session.list_devices()}
+    workers = sorted(each for each in tasks if not each.startswith("/job:ps/"))
+    if len(workers) > 1:
+        warn(
+            f"this cluster has {len(workers)} workers ({', '.join(workers)}), and the scaffold's "
+            "init_op has initialised the variables before they are restored: a worker that looks "
+            "meanwhile begins with the initial values. Give each Scaffold init_op=tf.no_op(), and "
+            "init_fn initialises what it does not restore",
+            InitregWarning,
+        )
+
+
+def _initialise_rest(scaffold: Any, session: Any) -> None:
+    """Initialise the variables and resources that are not initialised yet, after the others.
+
+    The workers of a cluster wait for the last one. ``ready_for_local_init_op`` says which these
+    are, and the graph may be finalized.
+    """
+    ready = getattr(scaffold, "ready_for_local_init_op", None)
+    if ready is None:
+        return
+    names = {name.decode() for name in session.run(ready).ravel()}
+    if not names:
+        return
+    graph = session.graph
+    variables = graph.get_collection(v1.GraphKeys.GLOBAL_VARIABLES)
+    ops = [each.initializer for each in variables if each.op.name in names]
+    shared = graph.get_collection("resources")  # as Scaffold's own init_op does
+    ops += [each.create for each in shared if each.handle.name in names]
+    if ops:
+        session.run([*ops, *graph.get_collection("saved_model_initializers")])
