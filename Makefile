@@ -8,16 +8,19 @@ FORMATS ?= frozen-graph gguf jax onnx tflite tfjs torch
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
+# Not of the groups that have commands of their own.
+ORDINARY := not kills and not heavy and not sweep and not bridge and not remote and not pages
 # Keeps TensorFlow's C++ code from printing a banner. demo/run.py and tests/conftest.py set it, too.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick kills sweep heavy formats bridge remote pages docs lint format stubs schema layers bench compare fuzz beside oldest audit clean
+.PHONY: help demo test slow quick kills sweep heavy formats bridge remote pages docs lint format stubs schema layers bench compare fuzz beside oldest audit clean
 
 help: ## list these commands
 	@echo "make demo    restore a trained digits classifier into a TF1 session, Keras and a model to fine-tune"
-	@echo "make test    run the whole test suite (ARGS='-k npz' selects tests, WORKERS=$(WORKERS) processes)"
+	@echo "make test    run the test suite (ARGS='-k npz' selects tests, WORKERS=$(WORKERS) processes)"
+	@echo "make slow    run the slow tests: killed trainings, clusters, the pages of the docs, in 15 minutes"
 	@echo "make kills   kill saves and trainings hundreds of times, in about 15 minutes (KILLS=50 for fewer)"
 	@echo "make sweep   restore every kind of layer from every format, in about ten minutes"
 	@echo "make formats run the tests of plugins/initreg-*, beside torch, onnx and so on (FORMATS='torch onnx')"
@@ -50,15 +53,19 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python demo/run.py
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python $(PYTEST) -m 'not kills and not heavy and not sweep and not bridge and not remote and not pages' $(ARGS)
+	@$(BIN)/python $(PYTEST) -m 'not slow and $(ORDINARY)' $(ARGS)
 
-# Each kind of save is killed KILLS times and each trainer an eighth as often; make test does it a
+# Trainings that are killed and go on, clusters of processes, the pages of the docs, fuzzing.
+slow: $(VENV)/.installed-test
+	@$(BIN)/python $(PYTEST) -m 'slow and $(ORDINARY)' $(ARGS)
+
+# Each kind of save is killed KILLS times and each trainer an eighth as often; make slow does it a
 # few times.
 KILLS ?= 200
 kills: $(VENV)/.installed-test
 	@INITREG_KILLS=$(KILLS) $(BIN)/python $(PYTEST) -m kills $(ARGS)
 
-# make test restores every second kind of layer in one format, by turns.
+# make slow restores every second kind of layer in one format, by turns.
 sweep: $(VENV)/.installed-test
 	@$(BIN)/python $(PYTEST) -m sweep $(ARGS)
 
@@ -89,7 +96,7 @@ pages: $(VENV)/.installed-quick
 	@$(BIN)/python $(PYTEST) -m pages tests/pages $(ARGS)
 
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and not kills and not heavy and not sweep and not bridge and not remote and not pages' --ignore=tests/real --ignore=tests/frameworks --ignore=tests/remote $(ARGS)
+	@$(BIN)/python $(PYTEST) --no-framework -m 'not slow and $(ORDINARY)' --ignore=tests/real --ignore=tests/frameworks --ignore=tests/remote $(ARGS)
 
 # In an environment of its own: a program in Rust and a dozen packages, of which the tests need none.
 docs: $(VENV)-docs/.installed

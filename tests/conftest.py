@@ -62,9 +62,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow tests run first, so that one process does not wait for the other at the end. With
-    --no-framework, tests with the marker are deselected."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """With --no-framework, tests with the marker are deselected."""
     if config.getoption("--no-framework"):
         marked = [item for item in items if item.get_closest_marker("framework")]
         config.hook.pytest_deselected(items=marked)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from initreg.errors import UnusedWarning, warn
 from initreg.specs import Automatic, Place, VariableSpec
+from initreg.text.wording import names_text, plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,3 +87,21 @@ class LivingArrays(dict[str, LivingArray]):
         if training is not None:
             left_out = set(training)
             self.parameters = tuple(name for name in self if name not in left_out)
+
+
+def warn_left_out(label: str, names: Iterable[str], reason: str) -> None:
+    """Give an UnusedWarning if an object cannot write all of its variables to its own kind of file.
+
+    Args:
+        label: what messages call the file.
+        names: the names of the variables that are not in it.
+        reason: why, and what to do instead.
+
+    >>> warn_left_out("net.keras", ["scale"], "Keras saves weights only")  # doctest: +SKIP
+    """
+    found = list(names)
+    if found:
+        lines = "".join(f"\n  {line}" for line in names_text((name, "") for name in found))
+        is_not = "is" if len(found) == 1 else "are"
+        text = f"{label}: {plural(len(found), 'variable')} {is_not} not saved, because {reason}:"
+        warn(text + lines, UnusedWarning)

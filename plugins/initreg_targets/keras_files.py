@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from initreg import InitregError, LazyArray, Output, Saved, SaveOptions, TargetError
-from initreg.format_tools.living import LivingArray
+from initreg.format_tools.living import LivingArray, warn_left_out
 from initreg.option_spelling import either, option
 from initreg_targets.frameworks import KERAS, is_a
+from initreg_targets.keras_variables import Model
 
 ENDINGS = (".weights.h5", ".keras")
 _OTHERS = "For a file of arrays by name, give a path that ends in .h5 alone"
+_NO_WEIGHT = "Keras saves weights alone (make them with add_weight(), or save as .h5 alone)"
 
 
 def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
@@ -25,6 +27,8 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
         InitregError: they are not all arrays of one model, as they are, or the user asked for what
             Keras does not do.
         TargetError: Keras cannot save the model.
+
+    A warning names the variables of the model that Keras leaves out.
     """
     label = output.label
     if not output.path.name.lower().endswith(ENDINGS):
@@ -58,6 +62,7 @@ def save(arrays: Saved, output: Output, options: SaveOptions) -> None:
             f"{label}: Keras cannot save the model {model.name!r}: its {what} raised "
             f"{type(error).__name__}: {text}"
         ) from error
+    warn_left_out(label, Model(model).left_out(), _NO_WEIGHT)
 
 
 def _model_of(arrays: Saved, label: str) -> Any:

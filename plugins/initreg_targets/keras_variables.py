@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 # What is not state of the model itself.
 _NOT_STATE = ("metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer")
+# What of it Keras saves in no format of its own, and another run does not miss: where the variables
+# lie in objects of these classes.
+_OF_ONE_RUN = (("layers.RNN", ("/states/", "/_states/")), ("random.SeedGenerator", ("/",)))
 
 
 class Model(Variables):
@@ -137,7 +140,8 @@ class Model(Variables):
 
     def _tracked_variables(self) -> list[Any]:
         """All variables that a checkpoint of TensorFlow holds, without those of optimizers and
-        metrics. Keras leaves some out of its own formats, such as the states of RNNs."""
+        metrics. Keras leaves some out of its own formats, such as the states of RNNs, and a
+        ``tf.Variable`` that is an attribute of a layer of Keras 3."""
         not_state = classes(KERAS, _NOT_STATE)
         skipped = tuple(
             f"{self._keys[id(each)]}/" for each in self._objects if is_one_of(each, not_state)
@@ -147,6 +151,17 @@ class Model(Variables):
             for each in self._objects
             if is_variable(each) and not self._keys.get(id(each), "").startswith(skipped)
         ]
+
+    def _of_one_run(self) -> list[Any]:
+        """Those tracked variables that are the states of RNNs and of seeds."""
+        beginnings = tuple(
+            self._keys[id(each)] + inside
+            for path, insides in _OF_ONE_RUN
+            for each in self._objects
+            if is_one_of(each, classes(KERAS, (path,))) and id(each) in self._keys
+            for inside in insides
+        )
+        return [v for v in self._tracked if self._keys.get(id(v), "").startswith(beginnings)]
 
     def _identity(self, variable: Any) -> int:
         """The id of the variable of TensorFlow, while it is planned for."""
@@ -218,13 +233,22 @@ class Model(Variables):
 
         self._takers = {name: part for part in self._parts for name in part.takes(named)}
         reasons: list[tuple[Any, str, tuple[str, ...]]]
-        reasons = [(v, "Keras saves it in no format of its own", ()) for v in self._tracked]
+        reasons = [(v, "Keras saves it in no format of its own", ()) for v in self._of_one_run()]
         reasons += [reason for part in self._parts for reason in part.not_needed(named)]
         added = [self._placed(s) for part in self._parts for s in part.specs(named)]
         for variable, why, instead in reasons:
             index = at[self._identity(variable)]
             specs[index] = replace(specs[index], not_needed=why, not_needed_with=instead)
         return specs + added
+
+    def left_out(self) -> list[str]:
+        """The names of the variables that are state of the model, and are in no file of Keras."""
+        usual = set(map(id, self._of_one_run()))
+        specs = self._listed()[: len(self._variables)]
+        pairs = zip(self._variables, specs, strict=True)
+        names = {self._identity(variable): spec.name for variable, spec in pairs}
+        found = [names[self._identity(v)] for v in self._tracked if id(v) not in usual]
+        return list(dict.fromkeys(found))
 
     def living(self) -> LivingArrays:
         """The same as a source."""

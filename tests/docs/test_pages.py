@@ -25,7 +25,8 @@ def _marked(page: Path) -> object:
     environment has."""
     given = run_page.given_path(page)
     texts = [path.read_text("utf-8") for path in (page, given) if path.is_file()]
-    marks = [pytest.mark.framework] if any(map(_FRAMEWORK.search, texts)) else []
+    is_full = any(map(_FRAMEWORK.search, texts))
+    marks = [pytest.mark.framework, pytest.mark.slow] if is_full else []
     return pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
 
 

@@ -69,6 +69,7 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_fork_while_threads_restore(path: Path) -> None:
     """Children that are forked at any moment of restores restore the file themselves."""
     printed = _run(

@@ -18,6 +18,7 @@ import run  # noqa: E402
 from seeds_of import SEEDS  # noqa: E402
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.framework,  # TensorFlow and Keras write the seeds
     pytest.mark.skipif(
         not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux does it"

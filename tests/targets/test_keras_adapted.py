@@ -58,7 +58,7 @@ def test_base_weights_into_a_model_with_lora(kind: str, suffix: str, tmp_path: P
 
 @pytest.mark.parametrize("kind", LORA)
 @pytest.mark.parametrize("into_lora", [False, True])
-@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("suffix", [".weights.h5", pytest.param(".keras", marks=pytest.mark.slow)])
 def test_what_keras_saved_of_a_model_with_lora(
     kind: str, into_lora: bool, suffix: str, tmp_path: Path
 ) -> None:

@@ -121,8 +121,14 @@ def test_what_checkpoint_read_restores(
     assert plan.target.startswith("tf.train.Checkpoint")
 
 
-@pytest.mark.parametrize("name", ["keras", "tf_keras"])
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=[pytest.mark.slow] if slow else [])
+        for kind in OPTIMIZERS
+        for name, slow in (("keras", kind != "Adam"), ("tf_keras", False))
+    ],
+)
 def test_every_kind_of_state(name: str, kind: str, tmp_path: Path) -> None:
     """Of several optimizers, in a checkpoint and alone."""
     library = importlib.import_module(name)

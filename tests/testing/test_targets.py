@@ -453,7 +453,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "scratch": {
         "room_is_memory_of_its_own": "'alpha' after the room for 'beta' was filled is",
-        "values_stay_when_the_file_is_gone": "'alpha' after its file was overwritten and deleted",
+        "values_stay_when_the_file_is_gone": "after its file was overwritten and deleted",
     },
     "early": {
         "each_name_is_yielded_once_it_is_written": "'alpha' once write() has yielded its name is",

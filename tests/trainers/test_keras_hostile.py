@@ -24,6 +24,7 @@ Place = tuple[str | int, ...]
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.slow,
     pytest.mark.filterwarnings(
         "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
     ),

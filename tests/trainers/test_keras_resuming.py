@@ -89,6 +89,7 @@ def test_a_run_in_two_parts(library: Any, tmp_path: Path) -> None:
     assert whole["best weights"] == whole["weights"] != whole["last weights"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["schedule", "momentum", "average", "scaled loss"])
 def test_optimizers(library: Any, tmp_path: Path, kind: str) -> None:
     """A run in three parts ends in the weights and the optimizer's variables of an uninterrupted

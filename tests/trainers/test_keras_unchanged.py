@@ -16,6 +16,7 @@ from initreg import InitregError, MismatchError, TargetError
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.slow,
     pytest.mark.filterwarnings(
         "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
     ),

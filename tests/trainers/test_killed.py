@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-pytestmark = pytest.mark.framework
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
 RUNS = [
     pytest.param(("tensorpack_run.py",), 0.03, id="tensorpack"),

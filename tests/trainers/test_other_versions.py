@@ -12,7 +12,7 @@ import pytest
 
 import initreg
 
-pytestmark = pytest.mark.framework
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 

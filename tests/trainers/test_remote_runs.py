@@ -18,6 +18,7 @@ from tests.storage.web_server import serving
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.slow,
     pytest.mark.filterwarnings(
         "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras
     ),

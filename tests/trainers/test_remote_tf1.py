@@ -37,6 +37,7 @@ v1 = tf.compat.v1
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.slow,
     pytest.mark.filterwarnings(
         "ignore::DeprecationWarning:tensorpack",
         "ignore::DeprecationWarning:distutils",

@@ -40,7 +40,7 @@ def swept(name: str, number: int) -> Sweep:
 
 
 def params() -> list[Any]:
-    """Each case in each format. One format of every second case is in ``make test``, by turns."""
+    """Each case in each format. One format of every second case is in ``make slow``, by turns."""
 
     def in_test(number: int, place: int, count: int) -> bool:
         return number % 2 == 0 and place == number // 2 % count
@@ -88,6 +88,7 @@ def test_every_class_is_swept(name: str) -> None:
     assert in_cases == set(samples(name, stateless=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_every_case_has_state(name: str) -> None:
     """Each case has a variable besides those of the Dense layer, a vocabulary, or boundaries.
