@@ -48,9 +48,13 @@ def journal(
     path = folder / f".initreg-{secrets.token_hex(4)}-journal"
     content = {"initreg_journal": 1, "whole": index, "new": new, "old": old}
     with open(path, "x", encoding="utf-8") as file:
-        _hold(file.fileno())
-        json.dump(content, file)
-        file.flush()
+        try:
+            _hold(file.fileno())
+            json.dump(content, file)
+            file.flush()
+        except BaseException:  # a full disk: nothing was renamed
+            _remove(path)
+            raise
         try:
             yield
         except BaseException:  # Ctrl-C, too. If a second one comes, the next save does this

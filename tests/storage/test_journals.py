@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +157,18 @@ def test_a_file_that_took_the_name_since_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(b"another")
     journals.recover(tmp_path)
     assert (tmp_path / "part").read_bytes() == b"another"
+
+
+def test_a_disk_that_is_full_at_the_journal(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """If the journal itself cannot be written, nothing is renamed, and no part of it stays."""
+    (tmp_path / "part").write_bytes(b"1")
+    (tmp_path / "old").write_bytes(b"2")
+    with (
+        full_disk(20),
+        pytest.raises(OSError, match="too large"),
+        journals.journal(tmp_path, "index", [("m.data", tmp_path / "part")], ["old"]),
+    ):
+        pytest.fail("the block was run")
+    assert sorted(os.listdir(tmp_path)) == ["old", "part"]
