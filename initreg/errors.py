@@ -51,13 +51,19 @@ class InitregError(Exception):
         return printable(Exception.__str__(self), keep="\n")
 
 
-# What a plugin may raise without breaking anything else. SystemExit too: sys.exit() in a plugin
-# would otherwise end every program that uses initreg. KeyboardInterrupt is the user's, and is not
-# caught.
-FAULTS = (Exception, SystemExit)
+def is_fault(error: BaseException) -> bool:
+    """Whether code of somebody else failed: a plugin, a library, or an object of the user's.
+
+    Such an error must not break anything else, whatever it is. SystemExit is one: ``sys.exit()`` in
+    a plugin would end every program that uses initreg. A panic of Rust and a skip of pytest are no
+    ``Exception`` either. KeyboardInterrupt and what the handler of a signal raises are the user's.
+    """
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        return False
+    return not _is_by_signal(error)
 
 
-def is_by_signal(error: BaseException) -> bool:
+def _is_by_signal(error: BaseException) -> bool:
     """Whether a handler of a signal raised it, which may run in the middle of a plugin's code.
 
     That is the program's own: ``sys.exit()`` on SIGTERM, for instance.
@@ -76,7 +82,10 @@ def is_by_signal(error: BaseException) -> bool:
 
 def brief(error: BaseException) -> str:
     """The type and the message of an error, on one line."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a class of somebody else's
+        text = ""
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 

@@ -25,7 +25,6 @@ from initreg.arrays.regions import refitted
 from initreg.arrays.saved import Progress
 from initreg.arrays.streaming import position, stream
 from initreg.errors import (
-    FAULTS,
     AxesWarning,
     CastWarning,
     InitregError,
@@ -38,7 +37,7 @@ from initreg.errors import (
     TargetError,
     UnmetWarning,
     UnusedWarning,
-    is_by_signal,
+    is_fault,
     warn,
 )
 from initreg.names import Patterns, normalise
@@ -239,8 +238,9 @@ class Restore:
                     f"{self.plan.target}: the target stopped before it had written "
                     f"{plural(len(done.left), 'variable')}"
                 )
-        except FAULTS as error:
-            if is_by_signal(error) or (done.running is not None and type(error) is SystemExit):
+        except BaseException as error:
+            is_users = done.running is not None and not isinstance(error, Exception)
+            if is_users or not is_fault(error):
                 raise  # by the user's own code
             if put_back is not None:
                 self._put_back(put_back, done, error)
@@ -271,7 +271,9 @@ class Restore:
         """
         try:
             put_back()
-        except FAULTS as other:
+        except BaseException as other:
+            if not is_fault(other):
+                raise
             raise done.error(self.plan.target, error, True, other) from error
         reason = (
             said(error) if isinstance(error, InitregError) else f"{type(error).__name__}: {error}"

@@ -9,7 +9,7 @@ from typing import cast
 
 from initreg.arrays.describing import check_state, names_in
 from initreg.arrays.regions import Box, cover_once, whole
-from initreg.errors import FAULTS, InitregError, TargetError, is_by_signal
+from initreg.errors import InitregError, TargetError, is_fault
 from initreg.plugin.target import Target
 from initreg.specs import LayerSpec, VariableSpec
 from initreg.text.wording import parts_text, shape_text
@@ -25,8 +25,8 @@ def variables_of(target: Target) -> list[VariableSpec]:
         found = list(target.variables())
     except InitregError:
         raise
-    except FAULTS as error:
-        if is_by_signal(error):
+    except BaseException as error:
+        if not is_fault(error):
             raise
         raise TargetError(
             f"{target.label}: cannot list its variables: {type(error).__name__}: {error}"
@@ -108,7 +108,7 @@ def layers_of(target: Target) -> Mapping[str, LayerSpec]:
         return {}
     try:
         return cast("Mapping[str, LayerSpec]", found())
-    except FAULTS as error:  # only a warning depends on it, which is then given
-        if is_by_signal(error):
+    except BaseException as error:
+        if not is_fault(error):
             raise
-        return {}
+        return {}  # only a warning depends on it, which is then given

@@ -10,12 +10,11 @@ from initreg.arrays.describing import names_in, spec_of
 from initreg.arrays.lazy_array import ArrayReader, LazyArray
 from initreg.arrays.notes import of_globs, still_reordered, texts
 from initreg.errors import (
-    FAULTS,
     DuplicateName,
     InitregWarning,
     PluginError,
     brief,
-    is_by_signal,
+    is_fault,
     warn,
 )
 from initreg.names import normalise
@@ -411,8 +410,8 @@ def close_source(arrays: Any, label: str, format: str) -> None:
         close = getattr(arrays, "close", None)
         if callable(close):
             close()
-    except FAULTS as error:
-        if is_by_signal(error):
+    except BaseException as error:
+        if not is_fault(error):
             raise
         warn(
             f"{label}: format {format!r} could not close it: {brief(error)}. What was read before "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.arrays import memory
-from initreg.errors import FAULTS, DamagedFile, InitregError, PluginError, brief, is_by_signal
+from initreg.errors import DamagedFile, InitregError, PluginError, brief, is_fault
 from initreg.specs import OpaqueExtent
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def _as_our_error(arrays: Sequence[LazyArray], label: str) -> Iterator[None]:
         yield
     except InitregError:
         raise
-    except FAULTS as error:
-        if is_by_signal(error):
+    except BaseException as error:
+        if not is_fault(error):
             raise
         which = f"array {arrays[0].name!r}"
         if len(arrays) > 1:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from initreg.cli.parser import Parser
-from initreg.errors import FAULTS, InitregError, PluginError, brief, is_by_signal, printable
+from initreg.errors import InitregError, PluginError, brief, is_fault, printable
 
 if TYPE_CHECKING:
     from initreg.plugin.verb_hookspecs import Verb
@@ -81,8 +81,8 @@ def guarded(label: str, verb: Verb) -> Verb:
             return verb.run(options)
         except (InitregError, SystemExit):
             raise
-        except FAULTS as error:
-            if is_by_signal(error) or sys.flags.dev_mode:
+        except BaseException as error:
+            if not is_fault(error) or sys.flags.dev_mode:
                 raise
             raise PluginError(
                 f"{label}: the verb {verb.name!r} failed: {brief(error)}. 'python -X dev -m "
@@ -92,7 +92,9 @@ def guarded(label: str, verb: Verb) -> Verb:
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         try:
             verb.add_arguments(parser)
-        except FAULTS as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             assert isinstance(parser, Parser)
             parser.fault = (
                 f"{label}: the verb {verb.name!r} cannot add its arguments: {brief(error)}"

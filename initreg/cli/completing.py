@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from initreg.cli.helping import TOPICS, Described
-from initreg.errors import FAULTS
+from initreg.errors import is_fault
 from initreg.names import separator
 
 FILES = ":files"
@@ -195,8 +195,9 @@ def _names(sources: Iterable[str]) -> Found:
                 specs = {spec.name: spec for spec in opened.specs()}
                 for name in as_read(list(specs))[:_MOST]:
                     yield name, f"{shape_text(specs[name].shape)} {specs[name].dtype}"
-        except FAULTS:
-            continue
+        except BaseException as error:
+            if not is_fault(error):
+                raise
 
 
 def _formats(saving: bool) -> list[str]:

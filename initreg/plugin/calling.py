@@ -8,7 +8,7 @@ from typing import Any
 
 import pluggy
 
-from initreg.errors import FAULTS, PluginError, brief, is_by_signal
+from initreg.errors import PluginError, brief, is_fault
 
 
 class Manager(pluggy.PluginManager):
@@ -87,8 +87,8 @@ class Calls:
                     answers[name] = check(caller(**arguments))
                 except raised:
                     raise
-                except FAULTS as error:
-                    if is_by_signal(error):
+                except BaseException as error:
+                    if not is_fault(error):
                         raise
                     reason = str(error) if isinstance(error, PluginError) else brief(error)
                     wrapper = _guilty_wrapper(error, caller)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
+from initreg.errors import PluginError, brief
 from initreg.records import record
 
 if TYPE_CHECKING:
@@ -54,18 +55,67 @@ class _NotPlainError(Exception):
 
 
 def entry_points(group: str) -> list[Point]:
-    """The entry points of all installed distributions, as ``importlib.metadata`` finds them."""
+    """The entry points of all installed distributions, as ``importlib.metadata`` finds them.
+
+    The load of an entry point raises PluginError if its distribution cannot be read.
+    """
     try:
         return list(_plain_points(group))
     except (_NotPlainError, OSError, ValueError):
-        from importlib import metadata
+        return list(_all_points(group))
 
-        return [point_of(each) for each in metadata.entry_points(group=group)]
+
+def _all_points(group: str) -> Iterator[Point]:
+    """The entry points of all distributions, of which any may be damaged.
+
+    ``metadata.entry_points`` fails for all of them if one of them cannot be read.
+    """
+    from importlib import metadata
+
+    seen: set[str] = set()
+    for dist in metadata.distributions():
+        try:
+            name = re.sub(r"[-_.]+", "_", _named(dist)[0]).lower()
+        except Exception:  # what a parser raises for bytes that somebody else wrote
+            name = ""
+        if name in seen:  # the first one is imported, too
+            continue
+        seen.update({name} - {""})
+        try:
+            found = [each for each in dist.entry_points if each.group == group]
+        except Exception as error:
+            if point := _unreadable(group, dist, name, error):
+                yield point
+            continue
+        yield from map(point_of, found)
+
+
+def _unreadable(
+    group: str, dist: metadata.Distribution, name: str, error: Exception
+) -> Point | None:
+    """A point that cannot be loaded, if the text that cannot be read is about the group."""
+    folder = str(getattr(dist, "_path", ""))
+    path = os.path.join(folder, "entry_points.txt")
+    try:
+        with open(path, "rb") as opened:
+            if f"[{group}]".encode() not in opened.read(1 << 20):
+                return None
+    except OSError:  # in a zip file, or of a finder of somebody else's
+        return None
+    reason = f"{path} cannot be read: {brief(error)}"
+
+    def load() -> Any:
+        raise PluginError(reason)
+
+    return Point(name or os.path.basename(folder), path, "", load, name, "")
 
 
 def point_of(given: metadata.EntryPoint) -> Point:
     """An entry point of ``importlib.metadata`` as one of ours."""
-    name, version = _named(given.dist) if given.dist is not None else ("", "")
+    try:
+        name, version = _named(given.dist) if given.dist is not None else ("", "")
+    except Exception:  # what a parser raises for bytes that somebody else wrote
+        name, version = "", ""
     try:
         module = given.module
     except (AttributeError, AssertionError):  # of a value that names nothing, and cannot be loaded
@@ -76,7 +126,7 @@ def point_of(given: metadata.EntryPoint) -> Point:
 @functools.lru_cache(256)  # each answer parses the whole description of the distribution
 def _named(dist: metadata.Distribution) -> tuple[str, str]:
     described = dist.metadata  # which is parsed each time, and ``dist.name`` asks for it, too
-    return described["Name"], described["Version"]
+    return described["Name"] or "", described["Version"] or ""
 
 
 def _plain_points(group: str) -> Iterator[Point]:

@@ -10,7 +10,6 @@ import pluggy
 
 from initreg.arrays.array_map import ArrayMap, close_source, listed
 from initreg.errors import (
-    FAULTS,
     DamagedFile,
     InitregError,
     LocalOnly,
@@ -19,7 +18,7 @@ from initreg.errors import (
     UnknownFormat,
     UnknownTarget,
     brief,
-    is_by_signal,
+    is_fault,
 )
 from initreg.option_spelling import said
 from initreg.plugin import hookspecs, parts, training_hookspecs, verb_hookspecs
@@ -93,7 +92,9 @@ class Registry:
             return
         try:
             plugin = loaded(point)
-        except FAULTS as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             record.broken = f"cannot be imported: {brief(error)}"
             self.records.append(record)
             return
@@ -125,7 +126,10 @@ class Registry:
             check_parameter_files(plugin)
             record.missing = missing(plugin)
             record.kinds = kinds
-        except FAULTS as error:  # pluggy's message has the signature that does not fit
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            # pluggy's message has the signature that does not fit.
             record.broken = f"breaks the contract: {brief(error)}"
             if self.manager.get_plugin(record.name) is plugin:
                 self.manager.unregister(name=record.name)
@@ -210,8 +214,7 @@ class Registry:
             close_source(arrays, label, name)
             if isinstance(error, PluginError):
                 raise PluginError(f"{label}: format {name!r}: {said(error)}") from error
-            is_known = isinstance(error, InitregError) or not isinstance(error, FAULTS)
-            if is_known or is_by_signal(error):
+            if isinstance(error, InitregError) or not is_fault(error):
                 raise
             raise DamagedFile(
                 f"{label}: format {name!r} could not list its arrays: {brief(error)}"
@@ -307,8 +310,11 @@ class Registry:
                 raise PluginError(message + self._through("initreg_save"))
         except (InitregError, OSError, MemoryError):
             raise
-        except FAULTS as error:
-            if error is arrays.interrupted or is_by_signal(error):  # by the user's own code
+        except BaseException as error:
+            from initreg.storage.rehearsal import Enough
+
+            is_users = error is arrays.interrupted or not is_fault(error)
+            if is_users or isinstance(error, Enough):
                 raise
             wrapper = self.calls.guilty_wrapper("initreg_save", name, error)
             who = f"wrapper {wrapper!r}" if wrapper else f"format {name!r}"
@@ -329,8 +335,8 @@ class Registry:
             raise PluginError(f"{source.label}: format {name!r}: {said(error)}") from error
         except InitregError:
             raise
-        except FAULTS as error:
-            if is_by_signal(error):
+        except BaseException as error:
+            if not is_fault(error):
                 raise
             label = source.label
             wrapper = self.calls.guilty_wrapper("initreg_open", name, error)

@@ -99,6 +99,7 @@ def test_ctrl_c(here: Path) -> None:
     code = (
         "import os, signal, sys, time\nsys.argv = ['initreg', 'ls', 'a.npz']\n"
         "from initreg.cli import main\nfrom initreg.cli.verbs import ls\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for '&'\n"
         "def run(options):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
         "ls.run = run\nmain()"
     )

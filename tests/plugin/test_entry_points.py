@@ -194,6 +194,43 @@ def test_what_no_tool_writes(
     assert said(entry_points("initreg")) == expected()
 
 
+@pytest.mark.parametrize("entry", [None, "empty.zip"])
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("entry_points.txt", b"[initreg]\nraw\n", "entry_points.txt cannot be read: "),
+        ("entry_points.txt", b"[initreg]\nraw = a\n# \xff\n", "entry_points.txt cannot be read: "),
+        ("entry_points.txt", b"[other]\n\xff = a\n", None),
+        ("METADATA", b"Name: bad\nVersion: 1\nAuthor: \xff\n", "cannot be imported: "),
+    ],
+)
+def test_a_damaged_distribution_breaks_no_other(
+    install: Install,
+    tmp_path: Path,
+    entry: str | None,
+    file: str,
+    content: bytes,
+    reason: str | None,
+) -> None:
+    """Its record says what is damaged, if it is about initreg, and the other plugin works."""
+    from initreg.plugin.registry import Registry
+
+    if entry is not None:  # then importlib.metadata is asked, even if this one is in order
+        with zipfile.ZipFile(tmp_path / entry, "w"):
+            sys.path.append(str(tmp_path / entry))
+    folder = install("bad-1.0.dist-info", "[initreg]\nraw = no_such_module\n")
+    (folder / "bad-1.0.dist-info" / file).write_bytes(content)
+    install("right-1.0.dist-info", "[initreg]\ngood = good_two\n")
+    (folder / "good_two.py").write_text(
+        "from initreg import hookimpl\n@hookimpl\ndef initreg_target(obj): pass\n"
+    )
+    records = {record.name: record for record in Registry().records}
+    assert (records.pop("good").broken, len(records)) == (None, 0 if reason is None else 1)
+    if reason is not None:
+        assert reason in str(next(iter(records.values())).broken)
+    del sys.modules["good_two"]
+
+
 # --- loading --------------------------------------------------------------------------------------
 
 

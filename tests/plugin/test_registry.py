@@ -239,6 +239,14 @@ BROKEN = {
     "syntax": ("def initreg_claim(:", "cannot be imported: SyntaxError: "),
     "raises": ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
     "exits": ("import sys; sys.exit('bye')", "cannot be imported: SystemExit: bye"),
+    "no_exception": (
+        "import pytest; pytest.skip('no GPU', allow_module_level=True)",
+        "cannot be imported: Skipped: no GPU",
+    ),
+    "mute": (
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+        "cannot be imported: Mute",
+    ),
     "empty": ("", "breaks the contract: PluginError: it implements no hook; is @hookimpl missing?"),
     "unmarked": (
         "def initreg_claim(source): return None",
@@ -311,6 +319,7 @@ def test_an_import_that_does_not_end_keeps_nobody_waiting(
 BAD_CLAIMS = {
     "raising": ("1 / 0", "ZeroDivisionError: division by zero"),
     "exiting": ("exit(3)", "SystemExit: 3"),
+    "no_exception": ("__import__('pytest').skip('no GPU')", "Skipped: no GPU"),
     "true": ("True", "initreg_claim returned a bool, not a Claim"),
     "word": ("'mine'", "initreg_claim returned a str, not a Claim"),
     "number": (
@@ -356,6 +365,11 @@ BAD_OPENS = {
     "no names": ("{1: np.ones(2)}", InitregError, "a name must be a str, not 1"),
     "raising": ("1 / 0", DamagedFile, "format 'bad' could not open it: ZeroDivisionError"),
     "exiting": ("exit(3)", DamagedFile, "format 'bad' could not open it: SystemExit: 3"),
+    "no exception": (
+        "__import__('pytest').skip('no GPU')",
+        DamagedFile,
+        "format 'bad' could not open it: Skipped: no GPU",
+    ),
     "memory": ("np.ones(1 << 60)", DamagedFile, "format 'bad' "),
     "cannot list": (
         "type('M', (dict,), {'items': lambda self: 1 / 0})()",
