@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -17,7 +17,7 @@ from initreg.arrays.codecs import has_checksum
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.saved import Progress
 from initreg.arrays.streaming import at_hand, position
-from initreg.arrays.threads import thread_count
+from initreg.arrays.threads import pool_for, thread_count
 from initreg.errors import (
     DamagedFile,
     DuplicateName,
@@ -328,7 +328,8 @@ def _all(
     support threads.
     """
     running: deque[Future[Verified]] = deque()
-    with ThreadPoolExecutor(threads := thread_count(), "initreg-verify") as pool:
+    threads = thread_count()
+    with pool_for(sum(each.spec.nbytes or 0 for each in arrays)) as pool:
         for array in at_hand(arrays):
             if isinstance(array.value, (ChunkedExtent, Extent, OpaqueExtent, SlicedExtent)):
                 running.append(pool.submit(_checked, array, digests, finite))

@@ -341,7 +341,8 @@ class Reader:
     def _part_of_extent(self, name: str, extent: Extent, box: Box) -> Array:
         """Read a box of an array. A packed array has to be unpacked completely."""
         if extent.codec is not None:
-            return self._read_extent(name, extent)[box.slices].copy()
+            whole = self._read_extent(name, extent)
+            return whole[box.slices].copy() if box.slices else whole
         dtype = dtypes.to_numpy(extent.dtype)
         shape = extent.shape
         if extent.order != "C":

@@ -42,6 +42,9 @@ class _Here:
 def pool_for(nbytes: int, at_once: int = 0) -> Iterator[Pool]:
     """A pool to read with. It has threads only if that is worthwhile, and they end with the block.
 
+    If the system gives no thread, as in a container that may have no more, there are none, and if
+    it gives fewer, there are fewer.
+
     Args:
         nbytes: how many bytes are going to be read.
         at_once: how many requests at once are of use, if the bytes are in a store.
@@ -50,6 +53,11 @@ def pool_for(nbytes: int, at_once: int = 0) -> Iterator[Pool]:
         yield _Here()
         return
     pool = _executor()(max(at_once, thread_count()), "initreg")
+    try:
+        pool.submit(int)  # starts the first thread
+    except RuntimeError:
+        yield _Here()
+        return
     try:
         yield pool
     finally:
@@ -62,7 +70,16 @@ def _executor() -> type[ThreadPoolExecutor]:
     from concurrent.futures import ThreadPoolExecutor
 
     forking.register()  # again, see there
-    return ThreadPoolExecutor
+
+    class Threads(ThreadPoolExecutor):
+        def _adjust_thread_count(self) -> None:
+            try:
+                super()._adjust_thread_count()
+            except RuntimeError:  # those that there are do this, too: it is in their queue
+                if not self._threads:
+                    raise
+
+    return Threads
 
 
 def _future() -> Future[Any]:

@@ -21,12 +21,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from initreg.errors import InitregError, UnwritableFile
+from initreg.errors import InitregError, UnwritableFile, one_line
 from initreg.storage import journals
 from initreg.storage.flushing import Flusher
 from initreg.storage.hashed_files import BUFFER, HashedFile, digests_of
 from initreg.storage.locking import locked
 from initreg.storage.manifests import FileDigest, is_manifest
+from initreg.storage.paths import NOT_IN_PARTS
 
 TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _LONGEST_NAME = 255  # bytes. Source: NAME_MAX of Linux and macOS
@@ -56,7 +57,7 @@ class Output:
             raise UnwritableFile(f"{given}: no file can have this name: {error}") from error
         if os.path.islink(self.path):  # what is left of links that lead back to themselves
             raise UnwritableFile(f"{given}: too many levels of symbolic links. Remove the loop")
-        self.label = given
+        self.label = one_line(given)
         self.result = Path(given)
         self.url = ""  # what opens a save in a store
         self.needs_digests = False  # whether the save gets a manifest
@@ -90,10 +91,16 @@ class Output:
         Raises:
             UnwritableFile: the file cannot be made.
         """
+        is_part = name is not None and name not in self._last
         name = self.path.name if name is None else name
         if name in ("", ".", "..") or os.sep in name or name in self._files:
             raise InitregError(
                 f"{self.label}: {name!r} is not a valid file name, or is written twice"
+            )
+        if is_part and (found := NOT_IN_PARTS.search(name)):
+            raise UnwritableFile(
+                f"{self.label}: {name!r} has the character {found[0]!r}. No file that is one of "
+                "several is opened by such a name. Save to another one"
             )
         if (self.folder / name).is_dir():
             raise UnwritableFile(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import CancelledError, Future, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import initreg
 from initreg.arrays.threads import Job, pool_for
 
 MANY = 1 << 30  # bytes that are worth threads
@@ -194,3 +198,42 @@ def test_a_job_that_was_given_up_raises_and_does_not_wait() -> None:
     assert job.is_done
     with pytest.raises(CancelledError):
         job.finish()
+
+
+_FEW_THREADS = """
+import resource, sys, threading
+import numpy as np
+import initreg
+initreg.load(sys.argv[1])  # what is imported later would need memory, too
+[size] = [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")]
+threading.stack_size(1 << 30)
+room = (int(sys.argv[2]) << 30) + (400 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (size * 1024 + room, resource.RLIM_INFINITY))
+started = []
+for _ in range(8):
+    try:
+        started.append(threading.Thread(target=threading.Event().wait, args=(1,)))
+        started[-1].start()
+    except RuntimeError:
+        started.pop()
+for each in started:
+    each.join()
+assert len(started) == int(sys.argv[2]), started
+found = initreg.load(sys.argv[1])
+print(*(float(found[name].sum()) for name in sorted(found)))
+assert initreg.verify(sys.argv[1]).ok
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the size is read as on Linux")
+@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("name", ["m.npz", "m.h5", "m.safetensors", "m.ckpt"])
+def test_the_system_gives_no_more_threads(tmp_path: Path, name: str, threads: int) -> None:
+    """All arrays are read with the threads that there are, or without any."""
+    arrays = {f"w{i}": np.full((1000, 500), i + 1.0) for i in range(5)}
+    compress = name.endswith((".npz", ".h5"))
+    path = initreg.save(tmp_path / name, arrays, compress=compress)
+    command = [sys.executable, "-c", _FEW_THREADS, str(path), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(500_000.0 * (i + 1)) for i in range(5)]

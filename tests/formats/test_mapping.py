@@ -108,6 +108,23 @@ def test_what_is_no_array_is_refused_by_name(value):
         initreg.open({"x": value})
 
 
+def test_a_mask_is_not_lost(tmp_path):
+    """An array with masked values is refused by name, and nothing is saved or restored. One whose
+    mask hides nothing is an array."""
+    hidden = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+    target = {"fc": {"w": np.zeros(3)}}
+    for act in (
+        lambda: initreg.save(tmp_path / "m.npz", {"fc": {"w": hidden}}),
+        lambda: initreg.SmartInit({"fc": {"w": hidden}}).init(target),
+    ):
+        with pytest.raises(DamagedFile, match="'fc/w' is a masked array, of which 1 values are"):
+            act()
+    assert not any(tmp_path.iterdir())
+    assert not target["fc"]["w"].any()
+    path = initreg.save(tmp_path / "m.npz", {"w": np.ma.array([1.0, 2.0]), "v": hidden.filled(0)})
+    assert {n: a.tolist() for n, a in initreg.load(path).items()} == {"w": [1, 2], "v": [1, 0, 3]}
+
+
 def test_a_name_is_a_str():
     """Other keys are refused, not converted to text."""
     with pytest.raises(DamagedFile, match="names must be str, but this one is 3"):

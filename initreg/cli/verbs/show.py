@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from initreg.api.showing import Showing
 
 _FORMATS = ("csv", "json", "npy")  # those of initreg.api.showing, which parsing does not import
+_IN_MEMORY = 16 << 20  # bytes of a text that waits to be complete
 SUMMARY = "Show values as numpy prints them, or as CSV, JSON or npy."
 EXAMPLES = (
     ("initreg show model.npz fc/kernel", "a summary, if it is large"),
@@ -70,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     [source] = sources_with_rules(options, [options.source])
     with showing(source, tuple(options.names), everything, **given) as arrays:
         if options.json:
-            write_pieces(_report(arrays))
+            write_pieces(_complete(_report(arrays)))
         elif to is None:
             for each in arrays:
                 show(f"{each.heading}\n{each.to_text(_width())}")
@@ -109,6 +112,18 @@ def _report(arrays: Showing) -> Iterator[str]:
     yield "\n]}\n"
 
 
+def _complete(pieces: Iterator[str]) -> Iterator[str]:
+    """The same text, once the last of it is there: half a document is none.
+
+    An array is read when it is printed, and may be damaged. A long text waits on the disk.
+    """
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+        for piece in pieces:
+            file.write(piece.encode("utf-8", "surrogatepass"))
+        file.seek(0)
+        yield from io.TextIOWrapper(file, "utf-8", "surrogatepass", newline="")
+
+
 def _pieces(arrays: Showing, to: str) -> Iterator[str]:
     """The text of a format. In JSON, several arrays are an object with their names."""
     if len(arrays) == 1:
@@ -128,7 +143,7 @@ def _print(arrays: Showing, to: str) -> None:
     """Write values to stdout."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     if to != "npy":
-        pieces = _pieces(arrays, to)
+        pieces = _complete(_pieces(arrays, to))
         write_pieces((printable(each, keep="\n") for each in pieces) if is_terminal else pieces)
     elif is_terminal:
         raise InitregError("npy is not text. Write it into a file with --output, or into a pipe")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -171,6 +172,7 @@ def _as_array(name: str, value: Any, label: str) -> Any:
 
     if isinstance(value, LazyArray):
         return value  # its dtype is known, and its values are not read before they are asked for
+    _refuse_mask(name, value, label)
     array = value if _is_array_like(value) else _asarray(name, value, label)
     if getattr(array.dtype, "kind", "") == "O":
         elements = array if isinstance(array, np.ndarray) else _asarray(name, value, label)
@@ -184,6 +186,18 @@ def _as_array(name: str, value: Any, label: str) -> Any:
             "numbers or strings. Give every array a name of its own"
         )
     return array
+
+
+def _refuse_mask(name: str, value: Any, label: str) -> None:
+    """Raise DamagedFile for a masked array: nothing that arrays are written to keeps a mask."""
+    masked = sys.modules.get("numpy.ma")  # without its import there is none
+    if masked is None or not isinstance(value, masked.MaskedArray):
+        return
+    if masked.is_masked(value):
+        raise DamagedFile(
+            f"{label}: {name!r} is a masked array, of which {int(value.mask.sum()):,} values are "
+            "masked. Only the values are used, so give them: its filled(value), or its data"
+        )
 
 
 def _numbers(elements: Any) -> Any:

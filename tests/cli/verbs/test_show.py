@@ -45,6 +45,26 @@ def test_json(npz: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["arrays"][1]["values"] == ["nan", 0.1]
 
 
+def test_a_damaged_array_is_the_only_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If a later array is damaged, nothing of the values is printed: no half of a document."""
+    path = tmp_path / "m.npz"
+    np.savez(path, a=np.ones(3, "f4"), b=np.ones(1000, "f4"))
+    content = bytearray(path.read_bytes())
+    content[-800] ^= 1
+    path.write_bytes(content)
+    assert main(["show", str(path), "a", "b", "--json"]) == 2
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["error"] == "DamagedFile"
+    assert main(["show", str(path), "a", "b", "--to", "json"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "array 'b' fails its crc32" in printed.err
+    assert main(["show", str(path), "a", "--to", "csv"]) == 0
+    assert capsys.readouterr().out == "1.0\n1.0\n1.0\n"
+
+
 def test_formats_on_stdout(npz: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """CSV, JSON and npy hold the values alone. JSON can hold several arrays, by name."""
     assert main(["show", npz, "w", "--to", "csv"]) == 0

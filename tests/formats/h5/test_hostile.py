@@ -186,7 +186,7 @@ def test_a_heap_that_is_elsewhere(path, address):
 
 
 def test_one_string_many_times(path):
-    """Strings that all point to one place may not be longer together than the file."""
+    """Strings that all point to one place may not be much longer together than the file."""
     with h5py.File(path, "w") as file:
         file["s"] = ["x" * 100_000] + ["y"] * 1000
     raw = bytearray(path.read_bytes())
@@ -197,7 +197,9 @@ def test_one_string_many_times(path):
     for i in range(1001):
         raw[first + 16 * i : first + 16 * (i + 1)] = raw[first : first + 16]
     path.write_bytes(raw)
-    with pytest.raises(DamagedFile, match="its strings are longer than the file"):
+    with pytest.raises(
+        DamagedFile, match=r"its strings are more than 67,[\d,]* bytes in such a file"
+    ):
         initreg.load(path)
 
 

@@ -151,6 +151,18 @@ def test_every_flipped_byte_is_found(method: int, tmp_path: Path) -> None:
             initreg.load(tmp_path / "bad.npz")
 
 
+@methods
+@pytest.mark.parametrize("value", ["ab", b"ab", 1.5, True], ids=repr)
+def test_an_array_without_axes(method: int, value: Any, tmp_path: Path) -> None:
+    """Its one value is read by ``[()]`` and ``[...]``, as numpy reads it."""
+    path = write(tmp_path / "m.npz", {"x.npy": npy(np.array(value))}, method)
+    with initreg.open(path) as arrays:
+        for index in ((), ...):
+            assert arrays["x"][index] == value
+            assert type(arrays["x"][index]) is type(np.array(value)[()])
+        assert arrays["x"].read().shape == ()
+
+
 @pytest.mark.parametrize("method", METHODS[1:], ids=["deflated", "bzip2", "lzma"])
 def test_a_bomb_is_not_unpacked(method: int, tmp_path: Path) -> None:
     """Neither a header without its values nor a member of many zeros takes memory."""

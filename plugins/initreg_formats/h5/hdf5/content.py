@@ -54,7 +54,7 @@ class Content:
         self.length = length - base
         self._left = _TIMES * length + _SPARE
         self._pages: dict[int, bytes] = {}
-        self._strings_left = _TIMES * length + _MOST_STRINGS
+        self.most_strings = self._strings_left = _TIMES * length + _MOST_STRINGS
         self._heaps_left = _TIMES_HEAPS * length + _MOST_STRINGS
         self.heaps: dict[int, tuple[dict[int, bytes], int]] = {}  # some of the global heaps
         self._kept = 0  # bytes of these

@@ -36,8 +36,8 @@ def _fixed(piece: bytes, padding: int) -> bytes:
 
 
 def _variable(content: Content, descriptors: list[bytes], was_read: bool) -> list[bytes]:
-    """No writer lets two descriptors point to the same string. So a file is damaged if all strings
-    together are longer than the file."""
+    """Elements that were never written point to the one string of the fill value. So the strings
+    may be longer than the file, up to a limit."""
     heaps: dict[int, dict[int, bytes]] = {}
     found: list[bytes] = []
     total = heap_bytes = 0
@@ -58,8 +58,8 @@ def _variable(content: Content, descriptors: list[bytes], was_read: bool) -> lis
         if stored is None or len(stored) < length:
             raise Bad(f"string {len(found)} is not where the file says")
         total += length
-        if total > content.length:
-            raise Bad("its strings are longer than the file")
+        if total > content.most_strings:
+            raise Bad(f"its strings are more than {content.most_strings:,} bytes in such a file")
         found.append(stored[:length].partition(b"\0")[0])
     if not was_read:
         content.claim_strings(total)

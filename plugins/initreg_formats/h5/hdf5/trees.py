@@ -81,6 +81,9 @@ def records(content: Content, address: int, kinds: tuple[int, ...]) -> Iterator[
         raise Bad(f"its B-tree has type {kind}")
     if head[13] or depth > _MOST_LEVELS:
         raise Bad(f"its B-tree has {number(head, 12, 2):,} levels")
+    root = (number(head, 16, 8), number(head, 24, 2))
+    if root[0] == UNDEFINED:  # no node, which could be larger than such a file
+        return
     if not 0 < record <= size - _FRAME or size > content.length:
         raise Bad(f"its B-tree has records of {record:,} bytes in nodes of {size:,}")
     most, widths = _limits(size, record, depth)
@@ -114,9 +117,6 @@ def records(content: Content, address: int, kinds: tuple[int, ...]) -> Iterator[
             if index < used:
                 yield data[6 + index * record : 6 + (index + 1) * record]
 
-    root = (number(head, 16, 8), number(head, 24, 2))
-    if root[0] == UNDEFINED:
-        return
     inner: dict[int, bytes] = {}
     row = [root]
     for level in range(depth, 0, -1):  # so that a store is asked for all nodes of a level at once

@@ -177,6 +177,30 @@ def test_arrays_that_shrank_and_grew(path: Path, libver: str) -> None:
     compare(path)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)])
+def test_a_small_file_with_an_empty_tree(path: Path, shape: tuple[int, int]) -> None:
+    """A tree of version 2 without a node may be in a file that is smaller than a node."""
+    with h5py.File(path, "w", libver="latest") as file:
+        made = file.create_dataset("x", (4, 3), "f4", maxshape=(None, None), chunks=(2, 2))
+        made[...] = 1
+        made.resize(shape)
+        file.create_dataset("y", (5,), "f4", fillvalue=1)
+    assert path.stat().st_size < 2048
+    assert compare(path)["y"].tolist() == [1] * 5
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"chunks": (50,)}, {"chunks": (50,), "compression": "gzip"}]
+)
+@pytest.mark.parametrize("fill", ["x", "hello" * 10])
+def test_strings_that_were_never_written(path: Path, fill: str, options: dict[str, Any]) -> None:
+    """They are those of the fill value, and together longer than the file."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("s", (20_000,), h5py.string_dtype(), fillvalue=fill, **options)
+    assert path.stat().st_size < 20_000
+    assert compare(path)["s"].tolist() == [fill.encode()] * 20_000
+
+
 @LIBVERS
 def test_layouts(path: Path, libver: Any) -> None:
     """Contiguous and compact datasets, and those without elements, are extents."""
