@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import InitregError, SmartInit, varmanip
+from initreg import InitregError, RefusedFile, SmartInit, varmanip
 from initreg.cli import main
 
 DIGITS = "9" * 5000  # more than Python reads or writes as an integer (4,300)
@@ -91,6 +92,28 @@ def test_a_verb_says_it_in_one_line(
     said = capsys.readouterr()
     assert said.err.count("\n") <= 1
     assert said.out or said.err
+
+
+@pytest.mark.parametrize("character", ["\n", "\t", "\\", "\x7f", "\x1b"])
+@pytest.mark.parametrize(("ending", "size"), [(".ckpt", None), (".safetensors", "2kB")])
+def test_what_is_saved_in_parts_is_opened(character: str, ending: str, size: str | None) -> None:
+    """Parts may begin as the name that the user gave, whatever is in it, and not go on so."""
+    arrays = {"w": np.ones(300), "v": np.zeros(300)}
+    os.mkdir("parts")
+    given = f"parts/m{character}{ending}"
+    path = initreg.save(given, arrays, shard_size=size, manifest=True)
+    assert {name: a.tolist() for name, a in initreg.load(path).items()} == {
+        name: a.tolist() for name, a in arrays.items()
+    }
+    assert initreg.verify(path).ok
+    assert initreg.save(given, arrays, shard_size=size, manifest=True) == path
+    if size is not None:
+        index = Path(str(path))
+        parts = json.loads(index.read_text())["weight_map"]
+        odd = parts["w"].replace("-of-", f"{character}-of-")
+        index.write_text(json.dumps({"weight_map": {"w": odd, "v": odd}}))
+        with pytest.raises(RefusedFile, match="not a plain file name"):
+            initreg.load(path)
 
 
 SIZES: dict[str, Callable[[], Any]] = {

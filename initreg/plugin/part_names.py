@@ -14,9 +14,11 @@ from pathlib import Path
 
 from initreg.errors import DamagedFile, RefusedFile, UnreadableFile, one_line
 from initreg.records import record
-from initreg.storage.paths import NOT_IN_PARTS, names_in, which_are_there
+from initreg.storage.paths import names_in, which_are_there
 from initreg.store_paths import FilePath, StorePath
 
+# Separators, and control characters, which no writer of weights puts into a name.
+_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 _PART = re.compile(r"(.+[-_.])(\d{1,9})-of-(\d{1,9})((?:\.[^/]*)?)", re.S)
 _SHOWN = 5
 _MOST_ASKED = 2000  # parts that a store is asked for one by one
@@ -186,9 +188,13 @@ def shown(names: Collection[str], count: int) -> str:
 # --- files that are found, not named by the user --------------------------------------------------
 
 
-def check_name(name: str, label: str) -> None:
-    """Raise RefusedFile for the name of a part that is not a plain file name."""
-    if name in ("", ".", "..") or NOT_IN_PARTS.search(name):
+def check_name(name: str, label: str, whole: str = "") -> None:
+    """Raise RefusedFile for the name of a part that is not a plain file name.
+
+    It may begin as ``whole`` does, the name of the index, which is the user's: ``a\\tb.ckpt.index``.
+    """
+    rest = name[len(os.path.commonprefix([name, whole])) :]
+    if name in ("", ".", "..") or _NOT_IN_NAMES.search(rest):
         raise RefusedFile(
             f"{label}: its part {name!r} is not a plain file name. The parts must lie beside the "
             "index"

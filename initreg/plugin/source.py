@@ -282,7 +282,7 @@ class Source:
         """
         if self.path is None:
             raise InitregError(f"{self.label} is not a file, and has no parts")
-        check_name(name, self.label)
+        check_name(name, self.label, "" if self.is_dir else self.path.name)
         folder = self.path if self.is_dir else self.path.parent
         path = folder.absolute() / name  # absolute, so that a leading ~ means nothing
         if isinstance(path, Path):

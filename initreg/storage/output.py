@@ -27,7 +27,6 @@ from initreg.storage.flushing import Flusher
 from initreg.storage.hashed_files import BUFFER, HashedFile, digests_of
 from initreg.storage.locking import locked
 from initreg.storage.manifests import FileDigest, is_manifest
-from initreg.storage.paths import NOT_IN_PARTS
 
 TEMPORARY = re.compile(r"\.initreg-[0-9a-f]{8}-")
 _LONGEST_NAME = 255  # bytes. Source: NAME_MAX of Linux and macOS
@@ -91,16 +90,10 @@ class Output:
         Raises:
             UnwritableFile: the file cannot be made.
         """
-        is_part = name is not None and name not in self._last
         name = self.path.name if name is None else name
         if name in ("", ".", "..") or os.sep in name or name in self._files:
             raise InitregError(
                 f"{self.label}: {name!r} is not a valid file name, or is written twice"
-            )
-        if is_part and (found := NOT_IN_PARTS.search(name)):
-            raise UnwritableFile(
-                f"{self.label}: {name!r} has the character {found[0]!r}. No file that is one of "
-                "several is opened by such a name. Save to another one"
             )
         if (self.folder / name).is_dir():
             raise UnwritableFile(

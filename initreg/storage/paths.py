@@ -6,7 +6,6 @@ import errno
 import functools
 import os
 import posixpath
-import re
 import stat
 from collections.abc import Callable, Iterable
 from typing import BinaryIO, cast
@@ -101,10 +100,6 @@ def names_in(folder: FilePath) -> list[str] | None:
         return os.listdir(folder)
     except ValueError as error:  # a NUL in the path
         raise OSError(errno.EINVAL, str(error), os.fspath(folder)) from error
-
-
-# Separators, and control characters, which no writer of weights puts into a name.
-NOT_IN_PARTS = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 
 
 def listed(folder: FilePath) -> list[str]:

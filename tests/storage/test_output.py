@@ -218,22 +218,6 @@ def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("character", ["\n", "\t", "\\", "\x7f"])
-def test_a_part_that_could_not_be_opened(tmp_path: Path, character: str) -> None:
-    """No part of a source is opened if its name has a control character or a backslash, so none is
-    saved. The previous save is left alone, and a single file may have such a name."""
-    (tmp_path / f"m{character}.ckpt.index").write_bytes(b"of a previous save")
-    before = os.listdir(tmp_path)
-    arrays = {"w": np.ones(300), "v": np.ones(300)}
-    for name, size in ((".ckpt", None), (".safetensors", "2kB")):
-        with pytest.raises(UnwritableFile, match="has the character"):
-            initreg.save(tmp_path / f"m{character}{name}", arrays, shard_size=size)
-    assert os.listdir(tmp_path) == before
-    assert (tmp_path / before[0]).read_bytes() == b"of a previous save"
-    path = initreg.save(tmp_path / f"m{character}.npz", {"w": np.ones(3)})
-    assert initreg.load(path)["w"].tolist() == [1, 1, 1]
-
-
 def test_one_name_twice(tmp_path: Path) -> None:
     """Asking for a name twice is an error, since one of the files would be lost."""
     with pytest.raises(InitregError, match="written twice"):
