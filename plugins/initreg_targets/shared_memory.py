@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _MOST_IN_PAIRS = 16  # arrays of which each is compared with each
-_MOST_WORK = 10_000  # of np.shares_memory, which most views need little of
+_MOST_WORK: Any = 10_000  # of np.shares_memory, in numbers that its stubs do not allow
 
 
 @dataclass(slots=True)
