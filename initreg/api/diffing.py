@@ -25,6 +25,7 @@ from initreg.names import NO_PATTERNS
 from initreg.option_spelling import either, join, option
 from initreg.plan.rows import RESTORED, Kind, Policy, Row
 from initreg.rules.keywords import Rules
+from initreg.text.limits import checked_limit
 from initreg.text.wording import names_text, plural, printable
 
 if TYPE_CHECKING:
@@ -115,7 +116,11 @@ class Diff:
             fold: a line for each layer that differs, in their order, instead of one for each array.
             depth: the same for :meth:`layers` of this depth.
             width: the columns of a terminal, which a table is to fit. None for any width.
+
+        Raises:
+            RuleError: the limit is not a number of lines.
         """
+        limit = checked_limit(limit)
         lines = [f"A  {self.a}", f"B  {self.b}"]
         lines += [self.how] if self.how else []
         if fold or depth is not None:

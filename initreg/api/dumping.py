@@ -25,6 +25,7 @@ from initreg.specs import ArraySpec
 from initreg.storage.locating import is_remote, locate, takes_options
 from initreg.storage.paths import is_file, modified_at, names_in, which_are_there
 from initreg.store_paths import FilePath, StorePath
+from initreg.text.limits import checked_limit
 from initreg.text.wording import code_text, names_text, plural, shape_text
 
 if TYPE_CHECKING:
@@ -65,7 +66,12 @@ class Dumped:
         }
 
     def to_text(self, limit: int | None = 20) -> str:
-        """What was kept and what was dropped, each in at most ``limit`` folded lines."""
+        """What was kept and what was dropped, each in at most ``limit`` folded lines, None for all.
+
+        Raises:
+            RuleError: the limit is not a number of lines.
+        """
+        limit = checked_limit(limit)
         what = [(spec.name, _note(spec)) for spec in self.kept]
         lines = [f"  {len(self.kept):,} kept"]
         lines += ["    " + line for line in names_text(what, limit, more=_MORE)]

@@ -33,6 +33,7 @@ from initreg.plugin.source import Source
 from initreg.specs import ChunkedExtent, Extent, OpaqueExtent, SlicedExtent
 from initreg.storage import manifests
 from initreg.store_paths import FilePath
+from initreg.text.limits import checked_limit
 from initreg.text.wording import names_text, plural, printable, shape_text, size_text
 
 if TYPE_CHECKING:
@@ -125,7 +126,14 @@ class Verification:
         return self.to_text()
 
     def to_text(self, limit: int | None = 20) -> str:
-        """What was checked and what is wrong, in at most ``limit`` folded lines of names."""
+        """What was checked and what is wrong, in at most ``limit`` folded lines of names.
+
+        With None, all names are in them.
+
+        Raises:
+            RuleError: the limit is not a number of lines.
+        """
+        limit = checked_limit(limit)
         wrong = [(array.name, array.problem) for array in self.arrays if array.problem]
         count = len(self.problems) + len(wrong)
         if self.format is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from initreg.errors import MergeError
 from initreg.option_spelling import either, join
+from initreg.text.limits import checked_limit
 from initreg.text.wording import names_text, plural, printable, shape_text
 
 MERGED = "merged"
@@ -161,7 +162,12 @@ class MergePlan(Sequence[MergeRow]):
         return self.to_text()
 
     def to_text(self, limit: int | None = 20) -> str:
-        """The plan in words, in at most ``limit`` lines for each kind of row."""
+        """The plan in words, in at most ``limit`` lines for each kind of row, None for all.
+
+        Raises:
+            RuleError: the limit is not a number of lines.
+        """
+        limit = checked_limit(limit)
         lines: list[str] = [self.words]
         for number, source in enumerate(self.sources):
             what = "base" if self.has_base and not number else f"{number + (not self.has_base)}"

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from initreg.names import normalise
-from initreg.plan.axes import Axes, Role, frameworks, is_pytorchs, orders, role, squeeze
+from initreg.plan.axes import (
+    Axes,
+    Role,
+    frameworks,
+    is_pytorchs,
+    moves,
+    order,
+    orders,
+    role,
+    squeeze,
+)
 from initreg.plan.rows import RESTORED, Kind
 from initreg.records import record
 from initreg.specs import ArraySpec, VariableSpec
@@ -44,6 +54,19 @@ class Pair:
     def says_pytorch(self) -> bool:
         """Whether the array has a name of PyTorch, and the variable has not."""
         return is_pytorchs(self.array.origin) and not is_pytorchs(normalise(self.variable.name))
+
+    def turned(self) -> Axes | None:
+        """The order of the other framework, if the shape fits in that one and not as it is.
+
+        The array is reshaped only because the order moves no other axes than those of length 1. So
+        a kernel of a dense layer with one input is (4, 1) in PyTorch and (1, 4) in TensorFlow.
+        """
+        shape, wanted = self.array.shape, self.variable.shape or ()
+        is_reshaped = self.kind is Kind.RESHAPED and self.array.axes is None
+        if not is_reshaped or len(shape) != len(wanted) or self.role is Role.OTHER:
+            return None
+        found = (order(shape, wanted, each) for each in self.frameworks)
+        return next((axes for axes in found if axes and not moves(shape, axes)), None)
 
     def orders(self) -> Mapping[str, Axes]:
         """The orders of axes in which the array fits, other than its own."""

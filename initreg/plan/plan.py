@@ -118,6 +118,9 @@ class Plan(Rows):
         Args:
             limit: at most so many lines for each kind of row. With None there are as many as it
                 takes, and :func:`initreg.folding.expand` gives back exactly the names of the rows.
+
+        Raises:
+            RuleError: the limit is not a number of lines.
         """
         return text.plan_text(self, limit)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from initreg.option_spelling import join, option
 from initreg.plan.rows import ASKED, RESTORED, By, Kind, Row, Rows
 from initreg.records import record
+from initreg.text.limits import checked_limit
 from initreg.text.wording import (
     MORE,
     Line,
@@ -85,7 +86,12 @@ class Section:
 
 
 def sections(plan: Rows, limit: int | None = 20) -> list[Section]:
-    """The sections of a plan, each with at most ``limit`` lines. Empty ones are left out."""
+    """The sections of a plan, each with at most ``limit`` lines. Empty ones are left out.
+
+    Raises:
+        RuleError: the limit is not a number of lines.
+    """
+    limit = checked_limit(limit)
     doubtful, counts = plan.doubtful, plan.counts
     found = []
     if doubtful:

@@ -49,6 +49,7 @@ def study(
     found = Study()
     square: list[Reordered] = []
     moved: list[Pair] = []
+    turned: list[Pair] = []
     for pair in pairs:
         is_misfit = pair.kind in _MISFIT
         if pair.array.axes is not None and not (is_misfit and pair.ndim == 2):
@@ -56,6 +57,8 @@ def study(
             continue
         orders = pair.orders()
         if not (orders or is_misfit):
+            if pair.turned():
+                turned.append(pair)
             continue
         each = Reordered(pair, orders)
         if is_misfit:
@@ -66,15 +69,17 @@ def study(
                 found.needed.append(each)
         else:
             square.append(each)
-    if not (found.needed or moved):
+    words = {_word(each.pair.variable.name) for each in square if turned}
+    turned = [p for p in turned if p.role is Role.KERNEL or _word(p.variable.name) in words]
+    if not (found.needed or moved or turned):
         square = [
             each for each in square if each.pair.says_pytorch or each.pair.kind is Kind.RESHAPED
         ]
     square = [each for each in square if not _stuck(each.pair, variables)]
     if found.needed or moved or square:
-        _decide(found, pairs, square, moved)
+        _decide(found, pairs, square, moved, turned)
         _look_at_moved(found, moved, variables)
-        _look_for_flatten(found, pairs, moved, variables, layers)
+        _look_for_flatten(found, pairs, [*moved, *turned], variables, layers)
     return found
 
 
@@ -103,7 +108,8 @@ class _Answer(Enum):
 
 
 class _Evidence:
-    """Kernels whose order of axes is known: by their shapes, or because a rule moved the axes."""
+    """Kernels whose order of axes is known: by their shapes, with or without axes of length 1, or
+    because a rule moved the axes."""
 
     def __init__(self) -> None:
         self._known: dict[bool, list[tuple[Pair, bool]]] = {True: [], False: []}
@@ -164,7 +170,11 @@ def _by_place(known: Iterable[tuple[Pair, bool]]) -> dict[str, set[bool]]:
 
 
 def _decide(
-    found: Study, pairs: Sequence[Pair], square: Sequence[Reordered], moved: Sequence[Pair]
+    found: Study,
+    pairs: Sequence[Pair],
+    square: Sequence[Reordered],
+    moved: Sequence[Pair],
+    turned: Sequence[Pair],
 ) -> None:
     """Say of each array that fits either way which way it is meant."""
     evidence = _Evidence()
@@ -179,7 +189,10 @@ def _decide(
             evidence.add(each.pair, True, f"{shown(each.pair.name)} only fits {how(axes)}")
     if not square:
         return
-    known = {id(each.pair) for each in square} | {id(pair) for pair in moved}
+    for pair in turned:
+        order_of = how(pair.turned() or ())
+        evidence.add(pair, True, f"{shown(pair.name)} needs no reshape if it is {order_of}")
+    known = {id(each.pair) for each in square} | {id(pair) for pair in (*moved, *turned)}
     for pair in pairs:
         if (
             pair.is_restored
@@ -301,17 +314,18 @@ def _look_at_moved(
 def _look_for_flatten(
     found: Study,
     pairs: Sequence[Pair],
-    moved: Sequence[Pair],
+    moved: Iterable[Pair],
     variables: Mapping[str, VariableSpec],
     layers: Layers,
 ) -> None:
     """Doubt dense kernels behind a convolution that have several inputs for each of its channels,
     unless the target knows that nothing was flattened.
 
-    PyTorch flattens (channels, height, width), and TensorFlow (height, width, channels).
+    PyTorch flattens (channels, height, width), and TensorFlow (height, width, channels). A kernel
+    with one output is put in order by a rule, or by a reshape.
     """
-    by_rule = {id(pair) for pair in moved if _is_moved(pair.array.axes or ())}
-    reordered = by_rule | {id(each.pair) for each in (*found.needed, *found.along)}
+    in_order = {id(p) for p in moved if _is_moved(p.array.axes or p.turned() or ())}
+    reordered = in_order | {id(each.pair) for each in (*found.needed, *found.along)}
     if not any(id(pair) in reordered and pair.ndim > 2 for pair in pairs):
         return
     known: Mapping[str, LayerSpec] | None = None
@@ -323,13 +337,13 @@ def _look_for_flatten(
             continue
         wanted = pair.variable.shape or ()
         inputs = wanted[1 if pair.frameworks == (TENSORFLOW,) else 0] or 0
-        if id(pair) in reordered and channels and inputs > channels and inputs % channels == 0:
+        if id(pair) in reordered and 1 < channels < inputs and inputs % channels == 0:
             known = layers() if known is None else known
             if _is_not_flattened(known.get(pair.variable.name)):
                 channels = 0
                 continue
             found.flattened.append(pair)
-            if id(pair) in by_rule and pair.is_restored:
+            if id(pair) in in_order and pair.is_restored:
                 found.doubts.setdefault(
                     pair.name,
                     f"its {inputs} inputs are {inputs // channels} for each of {channels} channels."

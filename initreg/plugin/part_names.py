@@ -191,10 +191,11 @@ def shown(names: Collection[str], count: int) -> str:
 def check_name(name: str, label: str, whole: str = "") -> None:
     """Raise RefusedFile for the name of a part that is not a plain file name.
 
-    It may begin as ``whole`` does, the name of the index, which is the user's: ``a\\tb.ckpt.index``.
+    It may begin as ``whole`` does, the name of the index, which is the user's.
     """
-    rest = name[len(os.path.commonprefix([name, whole])) :]
-    if name in ("", ".", "..") or _NOT_IN_NAMES.search(rest):
+    pairs = zip(name, whole, strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if name in ("", ".", "..") or _NOT_IN_NAMES.search(name, same):
         raise RefusedFile(
             f"{label}: its part {name!r} is not a plain file name. The parts must lie beside the "
             "index"

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from initreg import Part, PartSpec, PieceSpec, Target, TargetError, VariableSpec, hookimpl
+from initreg import (
+    DuplicateName,
+    Part,
+    PartSpec,
+    PieceSpec,
+    Target,
+    TargetError,
+    VariableSpec,
+    hookimpl,
+)
 from initreg_targets.tracked_dicts import is_tracked_dict
 
 initreg_takes = ("a dict of numpy arrays",)
@@ -25,7 +34,7 @@ class Arrays:
 
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self.label = f"{type(mapping).__name__} of arrays"
-        self._given = dict(_walk(mapping, ""))
+        self._given = _by_name(mapping, self.label)
         self._arrays = {name: _array_of(each) for name, each in self._given.items()}
         _refuse_shared(self._arrays)
 
@@ -76,32 +85,25 @@ def _array_of(given: Any) -> Any:
 
 def _refuse_shared(arrays: Mapping[str, Any]) -> None:
     """Raise TargetError if filling one array would change another one."""
-    import numpy as np
-
     if len({id(array) for array in arrays.values()}) == len(arrays) and all(
         array.flags.owndata for array in arrays.values()
     ):
         return
-    ranges = []
-    for name, array in arrays.items():
-        if array.size:
-            start = array.__array_interface__["data"][0]
-            end = start + array.nbytes
-            if not (array.flags.c_contiguous or array.flags.f_contiguous):
-                spans = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
-                start += sum(s for s in spans if s < 0)
-                end = start + sum(abs(span) for span in spans) + array.itemsize
-            ranges.append((start, end, name))
-    ranges.sort()
-    last_end, last = 0, ""
-    for start, end, name in ranges:
-        if start < last_end and np.shares_memory(arrays[name], arrays[last]):
-            raise TargetError(
-                f"dict of arrays: {last!r} and {name!r} share memory, so filling one changes the "
-                "other. Give each an array of its own"
-            )
-        if end > last_end:
-            last_end, last = end, name
+    from initreg_targets.shared_memory import shared  # few dicts have views
+
+    found = shared(arrays)
+    if found is None:
+        return
+    first, second = found
+    if first == second:
+        raise TargetError(
+            f"dict of arrays: elements of {first!r} share memory with each other, so it cannot "
+            "hold its values. Give a copy of it"
+        )
+    raise TargetError(
+        f"dict of arrays: {first!r} and {second!r} share memory, so filling one changes the "
+        "other. Give each an array of its own"
+    )
 
 
 def _dtype(array: Any, name: str) -> str:
@@ -126,6 +128,18 @@ def _fill(name: str, into: Any, array: Any) -> None:
                 "Give an object array"
             )
     into[...] = array
+
+
+def _by_name(mapping: Mapping[str, Any], label: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in _walk(mapping, ""):
+        if name in found:
+            raise DuplicateName(
+                f"{label}: two arrays are called {name!r} once nesting is joined, so they cannot "
+                "be told apart by name. Give them different keys, or pass only one of them"
+            )
+        found[name] = value
+    return found
 
 
 def _walk(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -148,8 +148,8 @@ def _identity(variable: Any) -> int:
 
 def _of_variable(walk: _Walk, variable: Any) -> list[str]:
     """The paths to a variable. Keras 3 tracks its own, or the ``tf.Variable``s in them."""
-    found = walk.paths.get(id(variable), [])
-    return [*found, *(p for p in walk.paths.get(_identity(variable), ()) if p not in found)]
+    found = (*walk.paths.get(id(variable), ()), *walk.paths.get(_identity(variable), ()))
+    return list(dict.fromkeys(map(eager.spelt, found)))  # a key of a dict may end in :0
 
 
 def _walk(root: Any, name: str, without: re.Pattern[str] | None = None) -> _Walk:
@@ -163,7 +163,8 @@ def _walk(root: Any, name: str, without: re.Pattern[str] | None = None) -> _Walk
         arrival = queue.popleft()
         parent = arrival.obj
         if id(parent) not in children:
-            found = _children(view, parent)
+            is_saver = parent is root and is_checkpoint(root)
+            found = _of_checkpoint(view, root) if is_saver else _children(view, parent)
             children[id(parent)] = [
                 each for each in found if without is None or not without.fullmatch(each[0])
             ]
@@ -225,19 +226,30 @@ def _add_slots(walk: _Walk) -> None:
 def _children(view: Any, parent: Any) -> list[tuple[str, Any]]:
     """What TensorFlow tracks from an object, by the names in a checkpoint."""
     try:
-        found = dict(view.children(parent))
-        if is_checkpoint(parent):
-            # Checkpoint(root) saves what it tracks itself as if the root did.
-            root = found.pop("root", None)
-            if root is not None:
-                found.pop("_root", None)
-                found |= view.children(root)
-            counter = getattr(parent, "_save_counter", None)  # save_counter would make one
-            if counter is not None:
-                found["save_counter"] = counter
+        found = view.children(parent)
     except (ValueError, AttributeError):  # a list or dict that cannot be in a checkpoint
         return []
     return [(_escaped(name), child) for name, child in found.items()]
+
+
+def _of_checkpoint(view: Any, checkpoint: Any) -> list[tuple[str, Any]]:
+    """What a ``tf.train.Checkpoint`` saves, unless it is a part of another object.
+
+    ``Checkpoint(root, **others)`` saves what the root tracks, and the others beside it as if the
+    root tracked them. What is set later, even ``checkpoint.root``, is a usual child of one without
+    a root, and not saved by one with a root.
+    """
+    attached = getattr(checkpoint, "_attached_dependencies", None)
+    if attached is None:
+        found = dict(_children(view, checkpoint))
+    else:
+        others = {each.name: each.ref for each in attached}
+        found = dict(_children(view, others.pop("root", checkpoint.root)))
+        found |= {_escaped(name): child for name, child in others.items()}
+    counter = getattr(checkpoint, "_save_counter", None)  # save_counter would make one
+    if counter is not None:
+        found["save_counter"] = counter
+    return list(found.items())
 
 
 def _escaped(name: str) -> str:

@@ -309,6 +309,27 @@ def test_a_square_kernel_alone_is_doubted_for_its_name(layer: Any, shape: Any, w
     np.testing.assert_allclose(np.asarray(model(x)), want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::initreg.ReshapeWarning")
+@pytest.mark.parametrize("sizes", [(1, 4, 4, 1), (1, 4, 4), (4, 4, 4, 1)])
+def test_a_square_kernel_beside_those_of_one_input_or_output(sizes: tuple[int, ...]) -> None:
+    """Their reshapes show that the source is in the other order. With the hint, and the kernels
+    called as Keras calls them, the output is that of PyTorch."""
+    model, given = dense_model(*sizes)
+    source = {n.replace(".weight", "/kernel").replace(".bias", "/bias"): given[n] for n in given}
+    with pytest.warns(initreg.AxesWarning, match="needs no reshape if"):
+        plan = SmartInit(source).init(model)
+    square = [n for n, w in source.items() if w.shape == (4, 4)]
+    assert [row.name for row in plan.doubtful] == square
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", initreg.ReshapeWarning)
+        eval(plan.hints[0].code, {"SmartInit": SmartInit, "source": source}).init(model)
+    want = x = random(3, sizes[0])
+    for n in range(len(sizes) - 1):
+        want = linear(want, given[f"fc{n}.weight"]) + given[f"fc{n}.bias"]
+    np.testing.assert_allclose(np.asarray(model(x)), want, rtol=1e-4, atol=1e-4)
+
+
 def test_a_square_kernel_that_the_user_forgot_is_warned_of() -> None:
     """The warning names it, why it is doubted, and what to type. What it says to type is right."""
     model, source = dense_model(8, 4, 4, 3)
@@ -399,19 +420,23 @@ def test_the_gates_of_a_gru_are_no_matter_of_axes() -> None:
         SmartInit(source, transpose="*").init(model)
 
 
-def test_a_dense_layer_behind_a_flatten_is_warned_of() -> None:
+@pytest.mark.parametrize("units", [4, 1])
+@pytest.mark.filterwarnings("ignore::initreg.ReshapeWarning")
+def test_a_dense_layer_behind_a_flatten_is_warned_of(units: int) -> None:
     """PyTorch flattens the channels first: the hint says so, and so does a warning. With the rows
-    in order, the output is right."""
+    in order, the output is right. A kernel of one output is reshaped, with no rule of its own."""
     x = keras.Input((5, 5, 2))
     h = L.Conv2D(3, 3, use_bias=False, name="c")(x)
-    model = keras.Model(x, L.Dense(4, use_bias=False, name="d")(L.Flatten()(h)))
-    w, d = random(3, 2, 3, 3), random(4, 27)
+    model = keras.Model(x, L.Dense(units, use_bias=False, name="d")(L.Flatten()(h)))
+    w, d = random(3, 2, 3, 3), random(units, 27)
     source = {"c/kernel": w, "d/kernel": d}
     (hint,) = SmartInit(source).plan(model).hints
-    assert "inputs of d/kernel that are flattened are in another order, too" in hint.words
-    with pytest.warns(initreg.AxesWarning, match="its 27 inputs are 9 for each of 3 channels"):
+    if units > 1:
+        assert "inputs of d/kernel that are flattened are in another order, too" in hint.words
+    doubted = "its 27 inputs are 9 for each of 3 channels"
+    with pytest.warns(initreg.AxesWarning, match=doubted):
         SmartInit(source, **hint.options).init(model)
-    ours = d.reshape(4, 3, 3, 3).transpose(2, 3, 1, 0).reshape(27, 4)
+    ours = d.reshape(units, 3, 3, 3).transpose(2, 3, 1, 0).reshape(27, units)
     SmartInit({"c/kernel": w, "d/kernel": ours}, permute={"c/kernel": (2, 3, 1, 0)}).init(model)
     images = random(2, 2, 5, 5)
     want = linear(conv(images, w).reshape(2, 27), d)

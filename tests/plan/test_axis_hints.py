@@ -262,6 +262,68 @@ def test_neighbours_that_contradict_each_other_leave_it_open():
     assert "a/z/kernel may need it" in hint.words
 
 
+@pytest.mark.parametrize(
+    ("turned", "way"),
+    [
+        (("fc1/kernel", (4, 1), (1, 4)), "transposed"),
+        (("fc1/kernel", (1, 4), (4, 1)), "transposed"),
+        (("c/kernel", (1, 1, 3, 3), (3, 3, 1, 1)), "with the axes in the order (2, 3, 1, 0)"),
+        (("c/kernel", (8, 1, 1), (1, 1, 8)), "transposed"),
+        (("dw/kernel", (8, 1, 1, 1), (1, 1, 8, 1)), "with the axes in the order (2, 3, 0, 1)"),
+    ],
+)
+def test_a_reshape_that_moves_axes_of_length_1_is_evidence(turned, way):
+    """It only fits in the other framework's order, so a square kernel goes with it."""
+    doubt = f"fits transposed as well, and {turned[0]} needs no reshape if it is {way}"
+    assert doubts_of(turned, SQUARE) == {"fc2/kernel": doubt}
+    (hint,) = hints_of(turned, SQUARE)
+    assert hint.options == {"transpose": ["fc2/kernel"]}
+    assert doubts_of(turned, (*SQUARE, (1, 0))) == doubts_of(turned, (*SQUARE, (0, 1))) == {}
+
+
+def test_other_reshapes_are_no_evidence():
+    """Of what is never transposed, of an unknown vector, or to another number of axes."""
+    for other in (
+        ("embed/embeddings", (1, 4), (4, 1)),
+        ("pos_emb", (1, 4), (4, 1)),
+        ("centre", (1, 4), (4, 1)),
+        ("fc1/kernel", (1, 1, 3, 4), (3, 4)),
+        ("fc1/kernel", (4,), (4, 1)),
+        ("fc1/kernel", (1, 4), (1, 1, 4)),
+    ):
+        assert doubts_of(other, SQUARE) == {}
+        assert hints_of(other, SQUARE) == []
+
+
+def test_names_that_say_nothing_are_evidence_for_their_like():
+    """fc1, of one input, speaks for the square fc2, and not for a variable of another name."""
+    turned = ("fc1", (4, 1), (1, 4))
+    assert list(doubts_of(turned, ("fc2", (4, 4), (4, 4)))) == ["fc2"]
+    assert doubts_of(turned, ("transitions", (4, 4), (4, 4))) == {}
+
+
+def test_reshaped_kernels_speak_for_their_own_scope():
+    """Where kernels of a source differ, those of the same scope decide."""
+    assert list(
+        doubts_of(
+            ("a/x/kernel", (4, 1), (1, 4)),
+            ("a/y/kernel", (4, 4), (4, 4)),
+            ("b/x/kernel", (4, 5), (4, 5)),
+            ("b/y/kernel", (4, 4), (4, 4)),
+        )
+    ) == ["a/y/kernel"]
+
+
+def test_inputs_of_one_channel_are_in_one_order():
+    """A dense kernel behind a convolution of one channel is not doubted, and one of two is."""
+    moved = ("c/kernel", (5, 5, 3, 1), (5, 5, 3, 1), (2, 3, 1, 0))
+    assert doubts_of(moved, ("out/kernel", (1, 8), (8, 1))) == {}
+    moved = ("c/kernel", (5, 5, 3, 2), (5, 5, 3, 2), (2, 3, 1, 0))
+    (doubt,) = doubts_of(moved, ("out/kernel", (1, 8), (8, 1))).values()
+    assert doubt.startswith("its 8 inputs are 4 for each of 2 channels.")
+    assert doubts_of(moved, ("out/kernel", (1, 8), (8, 1), (0, 1))) == {}
+
+
 def test_square_kernels_alone_are_not_doubted():
     """Nothing says that a source is another framework's."""
     assert hints_of(SQUARE, ("fc3/kernel", (3, 4), (3, 4))) == []

@@ -137,6 +137,19 @@ def test_names_that_join_to_one_are_an_error() -> None:
         SmartInit({"a": np.ones(2)}).init({"a": np.zeros(2), "a:0": np.zeros(2)})
 
 
+def test_keys_that_join_to_one_name_are_an_error() -> None:
+    """No array of two that join to one name is left out in silence, as of a source."""
+    pairs: list[dict[Any, Any]] = [
+        {"a": {"b": np.zeros(1)}, "a/b": np.zeros(1)},
+        {1: np.zeros(1), "1": np.zeros(1)},
+        {"a/": {"b": np.zeros(1)}, "a": {"/b": np.zeros(1)}},
+    ]
+    for target, name in zip(pairs, ("a/b", "1", "a//b"), strict=True):
+        with pytest.raises(DuplicateName, match=f"two arrays are called '{name}' once nesting is"):
+            SmartInit({name: np.ones(1)}).init(target)
+        assert not any(np.any(each) for each in target.values() if isinstance(each, np.ndarray))
+
+
 def test_any_mapping_is_a_target_and_nothing_else() -> None:
     """A Mapping of any class is accepted; lists, strings and None are declined."""
     array = np.zeros(2)

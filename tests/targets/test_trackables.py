@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,72 @@ def test_variables_that_do_not_exist_yet(tmp_path: Path) -> None:
     with pytest.raises(NothingMatched):
         SmartInit(path).init(module)
     assert module.model.variables == ()
+
+
+Made = tuple[tf.train.Checkpoint, list[tf.Variable], Any]  # a checkpoint, its variables, owners
+
+
+def checkpoint_of(kind: str, start: int) -> Made:
+    """A checkpoint whose variables have values from ``start`` on."""
+    found = [tf.Variable(float(start + number), name=f"v{number}") for number in range(5)]
+    a, b, c, d, e = found
+    checkpoint = tf.train.Checkpoint
+    module = tf.Module()
+    module.w, module.d = a, {"b:0": b, "b": c, "c:0": [d]}
+    before = checkpoint(x=c)
+    if kind == "names as keys":
+        return checkpoint(vars={v.name: v for v in found}), found, None
+    if kind == "some keys end in :0":
+        return checkpoint(m=module, l=[e, {"b:0:0": module.w}]), found, None
+    if kind == "a root with others":
+        return checkpoint(root=module, other=e), found, module
+    if kind == "a root that is referenced weakly":
+        return checkpoint(weakref.ref(module), other=e), found, module
+    if kind == "a child called root":
+        made = checkpoint(other=b, d={"e:0": [c, d, e]})
+        made.root = checkpoint(x=a)
+        return made, found, None
+    if kind == "a root, and another one later":
+        made = checkpoint(root=checkpoint(x=a), other=b, before=before)
+        kept = made.root, made.before
+        made.root, made.before, made.later = checkpoint(x=d), checkpoint(x=e), e
+        return made, found, kept
+    if kind == "a root inside":
+        return checkpoint(inner=checkpoint(root=module, other=e)), found, None
+    made = checkpoint(m=module, root=checkpoint(step=e))
+    return made, found, None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "names as keys",
+        "some keys end in :0",
+        "a root with others",
+        "a root that is referenced weakly",
+        "a child called root",
+        "a root, and another one later",
+        "a root inside",
+        "a root that is a checkpoint",
+    ],
+)
+def test_names_in_a_checkpoint(kind: str, tmp_path: Path) -> None:
+    """Whatever keys and attributes are called, what Checkpoint.read restores is restored."""
+    saved, _, _kept = checkpoint_of(kind, 1)
+    path = saved.write(str(tmp_path / "ck"))
+    reader, theirs, _kept_too = checkpoint_of(kind, 11)
+    reader.read(path).assert_consumed()
+    target, ours, _kept_as_well = checkpoint_of(kind, 11)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", initreg.InitregWarning)
+        plan = SmartInit(path).init(target)
+    expected = [float(v.numpy()) for v in theirs]
+    assert [float(v.numpy()) for v in ours] == expected
+    assert len(plan.restored) == sum(value < 10 for value in expected) > 2
+    # and into the same variables from a living one
+    again, values, _kept_again = checkpoint_of(kind, 11)
+    SmartInit(saved).init(again)
+    assert [float(v.numpy()) for v in values] == expected
 
 
 def test_a_checkpoint_manager(tmp_path: Path) -> None:
