@@ -15,7 +15,7 @@ from typing import Any
 
 from initreg_targets.frameworks import is_a, is_module, is_variable
 from initreg_targets.keras_paths import all_paths
-from initreg_targets.keras_walk import Walk, skipped_once, walk_of
+from initreg_targets.keras_walk import Walk, attributes_in_keras_2, skipped_once, walk_of
 from initreg_targets.variables import unique
 
 # The list of all metrics of a model, in the path of one of them.
@@ -122,7 +122,7 @@ def _walk(
     if own is not None and (is_metric or _saves_as_usual(trackable)):
         for index, variable in enumerate(unique([*own, *trackable._non_trainable_weights])):
             yield _key(path, str(index)), variable
-    for attribute, child in saving_lib._walk_trackable(trackable):
+    for attribute, child in attributes_in_keras_2(trackable):
         below = f"{path}/{attribute}" if path else attribute
         if saving_lib._is_keras_trackable(child):
             yield from _walk(child, below, visited, names, metrics)
