@@ -18,6 +18,7 @@ from initreg.api.hinting import Hinting
 from initreg.api.progressing import Counted
 from initreg.api.target_variables import boxes_of, layers_of, shape_in, variables_of
 from initreg.api.written import Done
+from initreg.arrays.differences import compare
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.memory import ALIGNMENT
 from initreg.arrays.pieces import pieces
@@ -47,6 +48,7 @@ from initreg.plan.matching import match
 from initreg.plan.not_needed import mark_not_needed, mark_unneeded
 from initreg.plan.plan import Plan
 from initreg.plan.rows import Kind, Policy, Row
+from initreg.plan.second_copies import mark_second_copies, without_copy
 from initreg.plan.text import chain_text, route_text, warning_text
 from initreg.plugin import training
 from initreg.plugin.installed import default_registry
@@ -126,11 +128,19 @@ class Restore:
         plan = mark_unneeded(
             plan, [m.not_needed for m in self._maps], [m.copies for m in self._maps]
         )
+        plan, self._copies = mark_second_copies(plan, [s.arrays for s in sources], variables)
         layers = partial(layers_of, self._target)
         hinting = Hinting(
             *(source, links, self._maps, self._variables, slots, sources, planned, layers)
         )
         self.plan = hinting.of(plan)
+
+    def check_copies(self) -> None:
+        """Report those copies of what is restored that have other values."""
+        for copy in self._copies:
+            row, of = self.plan[copy.row], self.plan[copy.of]
+            if not compare(self.array_of(row), self.array_of(of), 0, 0).is_equal:
+                self.plan = without_copy(self.plan, copy)
 
     def check_states(self) -> None:
         """Leave state of optimizers out of the plan that cannot be right, as its values show."""

@@ -247,6 +247,7 @@ class SmartInit(Chain):
             return plan
         with gc_paused(), ExitStack() as stack:
             restore = self._restore(target, stack)
+            restore.check_copies()
             error = restore.plan.error()
             if error is not None:
                 raise error

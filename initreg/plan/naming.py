@@ -302,10 +302,8 @@ class _Choice:
         """False for an order that leaves variables out. Positions mean nothing in another order."""
         if not found.is_in_order:
             return True
-        return all(
-            i in found.pairs or not any(place.startswith(ORDER) for place in self._all[i].places)
-            for i in self._needed()
-        )
+        left = (each for i, each in enumerate(self._all) if i not in found.pairs)
+        return not orders.is_any_in(set(found.by.values()), (v for v in left if not v.not_needed))
 
     # --- the decision -----------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from initreg.specs import ORDER
 _WEIGHT = re.compile(r"(#layer (\d+) of \d+), weight (\d+) of \d+")
 _COUNTED = re.compile(r"(#(?:layer |variables/)\d+) of (\d+)(.*)", re.DOTALL)
 _NUMBER = re.compile(r"_(\d+)\Z")
+_LIST = re.compile(rf"{ORDER}\w+/")
+_LEGACY = f"{ORDER}layer "
 
 
 def within_layers(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
@@ -53,6 +55,28 @@ def without_counts(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
         tuple(match[1] + match[3] for match in map(_COUNTED.fullmatch, entry.places) if match)
         for entry in entries
     ]
+
+
+def is_any_in(positions: Iterable[str], entries: Iterable[Entry]) -> bool:
+    """Whether one of the entries has a position in one of the orders of these positions.
+
+    It may have one in another order alone: a legacy file of Keras has only what is in layers.
+    """
+    found = set(map(order_of, positions)) - {""}
+    return not all(found.isdisjoint(map(order_of, entry.places)) for entry in entries)
+
+
+def order_of(place: str) -> str:
+    """Which order a position is in: that of a legacy file of Keras, or the list that it names. ""
+    for a place that is no position.
+
+    >>> order_of("#variables/1 of 6"), order_of("#top level, weight 0 of 1"), order_of("fc/kernel")
+    ('#variables/', '#layer ', '')
+    """
+    if not place.startswith(ORDER):
+        return ""
+    match = _LIST.match(place)
+    return _LEGACY if match is None else match[0]
 
 
 def count_of(entries: Iterable[Entry], sort: str) -> int:

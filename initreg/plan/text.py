@@ -233,7 +233,7 @@ def row_note(row: Row, plan: Rows) -> str:
         note += f" -> {row.dtype}"
     elif row.kind in (Kind.MISMATCHED, Kind.PASSED_OVER):
         note = mismatch_text(row)
-    elif row.kind is Kind.NOT_NEEDED:
+    elif row.kind in (Kind.NOT_NEEDED, Kind.ONLY_IN_SOURCE) and row.reason:
         note += f", {row.reason}"
     elif row.kind is Kind.OVERRIDDEN and row.by is not None:
         note += f"  by {source_text(plan, row.by)}"

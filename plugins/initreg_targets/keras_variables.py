@@ -21,6 +21,7 @@ from initreg_targets.frameworks import KERAS, classes, is_a, is_one_of, is_varia
 from initreg_targets.keeping import PutBack, can_keep, keep_values
 from initreg_targets.keras_layers import layer_specs
 from initreg_targets.keras_layout import layout
+from initreg_targets.keras_metrics import STATE, counted_metrics
 from initreg_targets.keras_names import (
     automatic_names,
     has_automatic_part,
@@ -80,7 +81,11 @@ class Model(Variables):
             self._keys[id(each)].rpartition("/")[0] for each in objects if is_variable(each)
         )
         owned = owned_by([model, *objects])
-        saved, self._layers = layout(model, [id(each.optimizer) for each in owned])
+        weights = [v for v in model.weights if is_variable(v)]  # and not the handler of a table
+        weights = eager.unique(weights)
+        metrics, self._of_metrics = counted_metrics(model, weights, objects)
+        without = [id(each.optimizer) for each in owned]
+        saved, self._layers = layout(model, without, set(map(id, metrics)))
         for part in self._parts:
             saved += part.names()
         self._automatic = automatic_names(model)
@@ -90,8 +95,11 @@ class Model(Variables):
         self._labels: dict[int, list[str]] = {}
         self._others: dict[int, list[str]] = {}
         for place, variable in saved:
-            named = label(place, self._layers, self._automatic)
-            self._note(variable, [place, without_underscores(place)], named)
+            places = [place, without_underscores(place)]
+            if self._identity(variable) in self._of_metrics:  # which is no layer
+                self._note(variable, places, None)
+                continue
+            self._note(variable, places, label(place, self._layers, self._automatic))
             self._note_whole(variable, layers_above(place, self._layers))
         for variable, place, named, layer in legacy_names(model):
             is_given = layer != "" and layer not in self._automatic
@@ -104,8 +112,6 @@ class Model(Variables):
                 self._note(variable, [f"#{name}/{number} of {len(found)}"], None)
         more, self._paths = places_of(model, tracked)
         self._objects = [*objects, *more]  # keeping objects keeps their ids
-        weights = [v for v in model.weights if is_variable(v)]  # and not the handler of a table
-        weights = eager.unique(weights)
         for number, variable in enumerate(weights):  # as get_weights() returns them
             self._note(variable, [f"#weights/{number} of {len(weights)}"], None)
         own = [v for part in self._parts for v in part.variables()]
@@ -234,6 +240,7 @@ class Model(Variables):
         self._takers = {name: part for part in self._parts for name in part.takes(named)}
         reasons: list[tuple[Any, str, tuple[str, ...]]]
         reasons = [(v, "Keras saves it in no format of its own", ()) for v in self._of_one_run()]
+        reasons += [(v, STATE, ()) for v in self._variables if _identity(v) in self._of_metrics]
         reasons += [reason for part in self._parts for reason in part.not_needed(named)]
         added = [self._placed(s) for part in self._parts for s in part.specs(named)]
         for variable, why, instead in reasons:

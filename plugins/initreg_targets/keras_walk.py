@@ -12,6 +12,7 @@ from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, Wrapp
 from typing import Any
 
 from initreg_targets.frameworks import is_module
+from initreg_targets.keras_properties import making_weights
 
 
 def walk_of(model: Any) -> Walk:
@@ -131,14 +132,25 @@ class _Keras2(Walk):
         return bool(self._library._is_keras_trackable(each))
 
     def children(self, each: Any) -> Iterable[tuple[str, Any]]:
-        found: Iterable[tuple[str, Any]] = self._library._walk_trackable(each)
-        return found
+        return attributes_in_keras_2(each)
 
     def elements(self, container: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
         used: dict[str, int] = {}
         for each in container.values() if isinstance(container, dict) else container:
             if self.is_saved(each) and id(each) not in self._visited:
                 yield f"{path}/{_numbered(self._snake_case(type(each).__name__), used)}", each
+
+
+def attributes_in_keras_2(each: Any) -> Iterable[tuple[str, Any]]:
+    """The attributes of an object that Keras 2 looks at, without properties that make weights."""
+    from tf_keras.src.saving import saving_lib
+
+    kind: Any = type(each)
+    making = making_weights(kind)
+    if making:
+        each = _stand_in(object)(each, [name for name in dir(each) if name not in making])
+    found: Iterable[tuple[str, Any]] = saving_lib._walk_trackable(each)
+    return found
 
 
 # What a class may have that is no state, whatever the object is.

@@ -123,10 +123,15 @@ def _children(parent: Any) -> list[tuple[str, Any]]:
     if view is None or not hasattr(parent, "_trackable_children"):
         return []
     try:
-        children: Mapping[str, Any] = view.children(parent)  # type: ignore[attr-defined]
+        children: Mapping[str | None, Any] = view.children(parent)  # type: ignore[attr-defined]
     except (ValueError, AttributeError):  # a list or dict that cannot be in a checkpoint
         return []
-    return [(name.replace(".", "..").replace("/", ".S"), child) for name, child in children.items()]
+    # A weight that Keras 2 made without a name is tracked under None, too, as in no checkpoint.
+    return [
+        (name.replace(".", "..").replace("/", ".S"), child)
+        for name, child in children.items()
+        if name is not None
+    ]
 
 
 def _as_in_keras_2(tracked: Tracked, parent: Any) -> Iterable[tuple[str, Any]]:

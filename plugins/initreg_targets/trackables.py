@@ -229,7 +229,8 @@ def _children(view: Any, parent: Any) -> list[tuple[str, Any]]:
         found = view.children(parent)
     except (ValueError, AttributeError):  # a list or dict that cannot be in a checkpoint
         return []
-    return [(_escaped(name), child) for name, child in found.items()]
+    # A weight that Keras 2 made without a name is tracked under None, too, as in no checkpoint.
+    return [(_escaped(name), child) for name, child in found.items() if name is not None]
 
 
 def _of_checkpoint(view: Any, checkpoint: Any) -> list[tuple[str, Any]]:

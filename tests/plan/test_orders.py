@@ -2,12 +2,14 @@
 
 from initreg.plan.orders import (
     count_of,
+    is_any_in,
     names_of_models,
+    order_of,
     within_layers,
     within_model,
     without_counts,
 )
-from initreg.specs import ArraySpec
+from initreg.specs import ArraySpec, VariableSpec
 
 
 def weight(name, layer, at, of, layers=1, given=()):
@@ -68,3 +70,13 @@ def test_positions_without_how_many_there_are():
     assert count_of(entries, "#layer ") == 3
     assert count_of(entries, "#variables/") == 6
     assert count_of([], "#layer ") == 0
+
+
+def test_the_order_of_a_position() -> None:
+    """An entry is in an order if it has a position in that one, and not in another one alone."""
+    layer, top, listed = "#layer 0 of 2, a/b 0 of 1", "#top level, weight 0 of 1", "#weights/0 of 3"
+    assert [order_of(place) for place in (layer, top, listed, "a/b")] == [
+        *("#layer ", "#layer ", "#weights/", "")
+    ]
+    assert is_any_in([layer], [VariableSpec("v", (), "float32", places=(top,))])
+    assert not is_any_in([layer], [VariableSpec("v", (), "float32", places=(listed, "a/b"))])

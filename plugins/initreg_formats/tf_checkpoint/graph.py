@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
+from typing import Any
 
 from initreg import Automatic, Place, StateSpec
 from initreg_formats.shared.keras_names import is_automatic, without_underscores
@@ -34,6 +35,9 @@ _NOT_NEEDED = (
         "counts of words, which only adapt() uses",
     ),
 )
+# What Adafactor of Keras 2 tracks in the place of factors for a weight of fewer than two axes.
+_FACTOR = re.compile(r"((?:.*/)?)_[rc](/\d+(/\.ATTRIBUTES/VARIABLE_VALUE)?)", re.DOTALL)
+_PLACEHOLDER = "a placeholder of Adafactor, which has no factors for this weight"
 _VARIABLES = (b"variables", b"trainable_variables", b"non_trainable_variables")
 _KERAS_2_12 = "_layer_checkpoint_dependencies/"
 _LONGEST_PLACE = 1000  # bytes; the paths of one long chain would take the square of its length
@@ -64,9 +68,18 @@ def is_unordered(key: bytes) -> bool:
     return _UNORDERED.fullmatch(key.removesuffix(_SUFFIX)) is not None
 
 
-def not_needed(names: Iterable[str]) -> dict[str, str]:
-    """Those of the names whose arrays may stay unused, each with the reason."""
-    return {name: why for name in names for pattern, why in _NOT_NEEDED if pattern.fullmatch(name)}
+def not_needed(arrays: Mapping[str, Any]) -> dict[str, str]:
+    """The names of those arrays that may stay unused, each with the reason."""
+    found = {n: why for n in arrays for pattern, why in _NOT_NEEDED if pattern.fullmatch(n)}
+    for name, array in arrays.items():
+        match = _FACTOR.fullmatch(name)
+        if match is None or (array.shape, array.dtype) != ((), "int32"):
+            continue
+        above, number, ending = match.groups("")
+        beside = (f"_r{number}", f"_c{number}", f"_iterations{ending}")
+        if all(above + other in arrays for other in beside):
+            found[name] = _PLACEHOLDER
+    return found
 
 
 def read(
