@@ -231,6 +231,8 @@ class ArraySpec:
         made_of: the names in the source of the arrays that it is made of, if rules took arrays
             apart or put them together. ``origin`` is then a text that says which parts they are.
         role: what it is in its layer, as in :class:`Extent`.
+        model: the name that somebody gave to the model that all of its source is of, "" if it is
+            not recorded.
     """
 
     name: str
@@ -247,6 +249,7 @@ class ArraySpec:
     unreadable: str = ""
     made_of: tuple[str, ...] = ()
     role: str = ""
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not self.origin:
@@ -334,6 +337,10 @@ class VariableSpec:
             cover it exactly once.
         most_bytes: the most bytes of the array that the target takes in one go. With 0, it takes
             any number.
+        model: the name that somebody gave to the model or layer that the target is, "" if nobody
+            did. A source may have a part of this name.
+        layer_class: what files call the class of the layer that the target is: ``"conv2d"``. "" if
+            the target is not a single layer.
     """
 
     name: str
@@ -350,6 +357,8 @@ class VariableSpec:
     parts: tuple[PartSpec, ...] = ()
     elsewhere: bool = False
     most_bytes: int = 0
+    model: str = ""
+    layer_class: str = ""
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -71,6 +71,9 @@ class ArrayMap(Mapping[str, LazyArray]):
         given = getattr(arrays, "parameters", None)
         self._given = None if given is None else names_in(given, "the mapping's parameters")
         self._metadata: Mapping[str, str] | None = None
+        model = getattr(arrays, "model_name", "")
+        if not isinstance(model, str):
+            raise PluginError(f"the mapping's model_name: {model!r} is not a str")
         self.dropped: list[ArraySpec] = []
         self.touched: frozenset[str] = frozenset()
         self._arrays: dict[str, LazyArray] = {}
@@ -84,7 +87,7 @@ class ArrayMap(Mapping[str, LazyArray]):
                     f"{label}: two arrays are called {name!r}, one of them as {other!r}. A "
                     "trailing ':0' is not a part of a name. Rename or drop one of them"
                 )
-            self._arrays[name] = LazyArray(spec_of(name, value, label), value, self)
+            self._arrays[name] = LazyArray(spec_of(name, value, label, model), value, self)
 
     def __getitem__(self, name: str) -> LazyArray:
         found = self._arrays.get(name)  # most names are normalised already

@@ -12,7 +12,15 @@ from initreg.names import normalise
 from initreg.specs import ORDER, ArraySpec, Automatic, Extent, OpaqueExtent, Place, StateSpec
 
 
-def spec_of(name: str, value: Any, label: str) -> ArraySpec:
+def spec_of(name: str, value: Any, label: str, model: str = "") -> ArraySpec:
+    """The spec of a value.
+
+    Args:
+        name: its name, normalised.
+        value: what the format returned for it.
+        label: what to call the source.
+        model: what somebody called the model that the source is of, "" if that is not recorded.
+    """
     try:
         if isinstance(value.shape, (str, bytes)):
             raise TypeError("a str is not a shape")
@@ -54,6 +62,7 @@ def spec_of(name: str, value: Any, label: str) -> ArraySpec:
         opaque=opaque,
         unreadable=unreadable,
         role=_role(name, value),
+        model=value.spec.model if isinstance(value, LazyArray) else model,
     )
 
 

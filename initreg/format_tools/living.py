@@ -73,6 +73,7 @@ class LivingArrays(dict[str, LivingArray]):
         arrays: the names of the variables with their values.
         training: the names of those that belong to the training, and not to the model. None if that
             is not known.
+        model_name: the name that somebody gave to the object, "" if nobody did.
     """
 
     def __init__(
@@ -80,9 +81,11 @@ class LivingArrays(dict[str, LivingArray]):
         label: str,
         arrays: Iterable[tuple[str, LivingArray]],
         training: Iterable[str] | None = (),
+        model_name: str = "",
     ) -> None:
         super().__init__(arrays)
         self.label = label
+        self.model_name = model_name
         self.parameters: tuple[str, ...] | None = None
         if training is not None:
             left_out = set(training)

@@ -17,6 +17,7 @@ from initreg.plan.plan import Plan
 from initreg.plan.row_making import Paired, SlotFinder, make_rows
 from initreg.plan.rows import ASKED, By, Policy, Way
 from initreg.plan.states import States, only_whole, pair_states
+from initreg.plan.unnamed import with_unnamed
 from initreg.records import replace
 from initreg.specs import VariableSpec
 
@@ -164,4 +165,5 @@ def _without_states(
         pairs = pair_by(source.arrays, variables, source.by, route)
         return Naming(pairs, Way(source.by, ASKED))
     theirs = theirs or Names.of(source.arrays, source.label)
-    return Naming(pair_plain(source.arrays, variables, theirs, names, source.label))
+    pairs = pair_plain(source.arrays, variables, theirs, names, source.label)
+    return Naming(with_unnamed(pairs, source.arrays, variables, source.label))

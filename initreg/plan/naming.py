@@ -21,10 +21,10 @@ from initreg.plan import naming_errors as errors
 from initreg.plan import orders
 from initreg.plan.name_parts import ends, given_of, names_of, pair_by_names
 from initreg.plan.numbering import find_moved, find_shift, with_dropped
-from initreg.plan.other_weights import find_misfit, find_other_class
+from initreg.plan.other_weights import find_misfit, find_other_class, find_other_layer
 from initreg.plan.places import Alignment, alignments
 from initreg.plan.renamed import is_other_within, is_renamed
-from initreg.plan.roots import common_name, names_of_wholes, part_name
+from initreg.plan.roots import called_alike, part_name
 from initreg.plan.rows import ASKED, By, StateNote, Way
 from initreg.records import fresh, record, replace
 from initreg.specs import ORDER, ArraySpec, VariableSpec
@@ -217,20 +217,18 @@ class _Choice:
         return best
 
     def _called_alike(self, found: Sequence[Alignment]) -> Alignment | None:
-        """The only part that both sides call by one name, if there is one."""
-        wholes = names_of_wholes(self._arrays, self._all)
-        named = {
-            at: name
-            for at, each in enumerate(found)
-            if (each.above or each.below or each.is_in_order)
-            and (name := common_name(each.pairs, self._arrays, self._all, wholes))
-        }
-        most = max((len(found[at].pairs) for at in named), default=0)
-        parts = [found[at] for at in named if len(found[at].pairs) == most]
-        if not parts or any(parts[0].contradicts(other) for other in parts):
+        """The only part that both sides call by one name, if there is one.
+
+        Raises AmbiguousNames if there are several.
+        """
+        named = called_alike(found, self._arrays, self._places, self._all)
+        if any(one.contradicts(other) for one, _ in named for other, _ in named):
+            raise self._several_parts([each for each, _ in named])
+        best = max(named, key=lambda each: len(each[0].pairs), default=None)
+        if best is None:
             return None
-        self._shared_name = next(name for at, name in named.items() if found[at] is parts[0])
-        return parts[0]
+        self._shared_name = best[1]
+        return best[0]
 
     def _in_other_order(self, by: By | None, sure: Mapping[int, int]) -> Alignment:
         """What positions in an order say although the orders differ.
@@ -266,12 +264,13 @@ class _Choice:
         return None
 
     def _several_parts(self, rivals: Sequence[Alignment]) -> AmbiguousNames:
+        fitting = [each for each in rivals if self._all_fit(each.pairs)]
         called = []
-        for each in rivals:
+        for each in fitting or rivals:
             theirs = part_name(self._arrays[a] for a in each.pairs.values()) if each.above else ""
             ours = part_name(self._all[v] for v in each.pairs) if each.below else ""
             called.append((theirs, ours))
-        return errors.several_parts(self._route, rivals, called)
+        return errors.several_parts(self._route, fitting or rivals, called, bool(fitting))
 
     def _has_twins(self, found: Alignment) -> bool:
         """Whether what is left over on either side fits what a part of the source was paired with.
@@ -427,4 +426,5 @@ class _Choice:
             return errors.moved(self._route, *moved, found, way)
         misfit = find_misfit(found, pairs, arrays, self._all)
         misfit = misfit or find_other_class(pairs, arrays, self._all)
+        misfit = misfit or find_other_layer(found.above, pairs, arrays, self._all)
         return None if misfit is None else errors.misfit(self._route, misfit, found, way)

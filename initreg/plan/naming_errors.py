@@ -186,7 +186,7 @@ def misfit(route: str, found: Misfit, alignment: Alignment, way: By) -> Ambiguou
 
 
 def several_parts(
-    route: str, rivals: Sequence[Alignment], called: Sequence[tuple[str, str]]
+    route: str, rivals: Sequence[Alignment], called: Sequence[tuple[str, str]], is_fit: bool
 ) -> AmbiguousNames:
     """Several parts of the source or of the target fit.
 
@@ -194,6 +194,7 @@ def several_parts(
         route: what to call source and target.
         rivals: how they can be paired.
         called: for each, what people called the part of the source, and that of the target.
+        is_fit: whether all shapes fit. Otherwise there is nothing to type that would restore them.
     """
     lines: list[str] = []
     for each, (theirs, ours) in zip(rivals[:_MOST_PARTS], called, strict=False):
@@ -201,11 +202,17 @@ def several_parts(
         parts += [f"{each.below!r} of the target{_called(ours)}"] if each.below else []
         where = " in ".join(parts) or "all of the source"
         count = plural(len(each.pairs), "variable")
-        lines.append(f"\n  {where}, {count}: " + _laid_so(each, By.PLACE))
+        line = f"\n  {where}, {count}"
+        lines.append(f"{line}: " + _laid_so(each, By.PLACE) if is_fit else line)
     if len(rivals) > _MOST_PARTS:
         lines.append(f"\n  and {len(rivals) - _MOST_PARTS} more")
-    if len(rivals) == 1:
+    if not is_fit:
+        why = "several parts have the same places, not all of their shapes fit, and no name says "
+        why += "which one is meant:"
+    elif len(rivals) == 1:
         why = "a part of the source fits, but so may others, and no name says which one is meant:"
+        if not rivals[0].above:
+            why = "one reading fits, but so may others, and no name says which one is meant:"
     else:
         why = "several parts fit as well, and no name says which one is meant:"
     return AmbiguousNames(join("", [f"{route}: nothing was written, because {why}", *lines]))

@@ -259,6 +259,31 @@ def find_other_class(
     return None
 
 
+def find_other_layer(
+    above: str,
+    pairs: Mapping[int, int],
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+) -> Misfit | None:
+    """Find an array of a layer of another class, where the target is a layer alone.
+
+    A list of layers calls them by their classes, and a layer alone is at no place that says its.
+
+    Args:
+        above: the place of the part of the source that was paired: ``"layers/conv2d_1/"``.
+        pairs: the index of the array for the index of each variable.
+        arrays: the arrays of the source.
+        variables: the variables of the target.
+    """
+    *_, parent, own = ("", *above.removesuffix("/").split("/"))
+    for variable, array in pairs.items() if parent == "layers" else ():
+        ours, theirs = variables[variable].layer_class, _stem(own)[0]
+        if ours and ours != theirs:
+            names = arrays[array].name, normalise(variables[variable].name)
+            return Misfit(*names, f"one is of a {theirs!r} and the other of a {ours!r}")
+    return None
+
+
 def _stems(entry: _Entry) -> list[list[str]]:
     """The layers in each of the automatic names, without their numbers."""
     names = [name for name in map(normalise, entry.automatic) if not _LABEL.fullmatch(name)]

@@ -117,7 +117,8 @@ def initreg_open(  # type: ignore[empty-body]
     A value may have ``.aliases``, a tuple of other names, and ``.unreadable``: why it is listed
     although it cannot be read. The mapping may have ``.close()``, ``.not_arrays``, ``.reordered``,
     ``.metadata``: a mapping of str to str, or a tuple of one for each file,
-    ``.parameters``: the names of the arrays that belong to the model and not to its training, and
+    ``.parameters``: the names of the arrays that belong to the model and not to its training,
+    ``.model_name``: what somebody called the model that all of them are of, and
     ``.label``: what messages call an object that is not a path, such as a model. Variables of such
     an object are ``initreg.format_tools.living.LivingArray``s.
     Raise ``DamagedFile`` or ``RefusedFile`` with the name of the file and what is wrong with it.

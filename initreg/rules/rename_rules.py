@@ -83,6 +83,7 @@ class Rename:
             aliases=tuple(filter(None, others)),
             places=tuple(places),
             automatic=tuple(automatic),
+            model="",  # by now it may be a part of that model, or in a part of another one
         )
         return changed, new[first]
 

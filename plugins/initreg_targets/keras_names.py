@@ -22,7 +22,7 @@ _UNNAMED = re.compile(r"[Vv]ariable(_\d+)?")
 def is_automatic(thing: Any) -> bool:
     """Whether the name of a layer, model or optimizer is the one that Keras gives its class."""
     name = str(getattr(thing, "name", ""))
-    base = re.escape(_snake_case(type(thing).__name__))
+    base = re.escape(snake_case(type(thing).__name__))
     if base == "functional":  # Keras 2 calls it as Model does
         base = "(functional|model)"
     # Bidirectional gives its layers the name of the one that it was made of, with a prefix.
@@ -126,7 +126,7 @@ def legacy_names(model: Any) -> Iterator[tuple[Any, str, str, str]]:
         yield variable, f"#top level, weight {at} of {len(own)}", "", ""
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
     """The name of a class in snake case, as both versions of Keras spell it."""
     name = re.sub(r"\W+", "", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)

@@ -28,6 +28,7 @@ from initreg_targets.keras_names import (
     label,
     layers_above,
     legacy_names,
+    snake_case,
 )
 from initreg_targets.keras_outputs import outputs
 from initreg_targets.keras_part import Part, own_variables
@@ -91,6 +92,8 @@ class Model(Variables):
         self._automatic = automatic_names(model)
         self._is_functional = layers_of(model) is not None  # its layers are built without it
         self._above = f"{model.name}/"  # what the names of variables may begin with
+        self._name = "" if model.name in self._automatic else str(model.name)
+        self._class = snake_case(type(model).__name__) if kind == "layer" else ""
         self._places: dict[int, list[str]] = {}
         self._labels: dict[int, list[str]] = {}
         self._others: dict[int, list[str]] = {}
@@ -223,6 +226,8 @@ class Model(Variables):
                     *self._others.get(self._identity(variable), ()),
                 ),
                 state=state,
+                model=self._name,
+                layer_class=self._class,
             )
             for variable, name, own, named, found, state in zip(
                 self._variables, names, given, labels, places, state_of, strict=True

@@ -52,7 +52,8 @@ def living(
         other = others(spec)
         if other is not None:
             found.append((spec.name, LivingArray(spec, tuple(other(None).shape), other, of=of)))
-    return LivingArrays(label, found, (spec.name for spec in specs if spec.state is not None))
+    training = (spec.name for spec in specs if spec.state is not None)
+    return LivingArrays(label, found, training, next((s.model for s in specs if s.model), ""))
 
 
 def identity(variable: Any) -> Hashable:

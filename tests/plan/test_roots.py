@@ -1,6 +1,7 @@
 """initreg.plan.roots: which part of the other side's model a model is."""
 
-from initreg.plan.roots import common_name, fronts, names_of_wholes, part_name
+from initreg.plan.places import Alignment
+from initreg.plan.roots import called_alike, common_name, fronts, names_of_wholes, part_name
 from initreg.specs import ArraySpec, VariableSpec
 
 
@@ -54,3 +55,37 @@ def test_parts_of_names():
     assert fronts(variable("net/dense/kernel", "net: weight 0 of 2", "w")) == {"net"}
     assert part_name([array("enc/layers/w"), array("enc: weight 1 of 2")]) == "enc"
     assert part_name([array("enc/layers/w"), array("dec/layers/w")]) == ""
+
+
+def entries(*names, model="", kind=VariableSpec, at="layers/dense"):
+    """Layers of one weight in the order of their places, with what people called them."""
+    places = [f"{at}_{n}/vars/0" if n else f"{at}/vars/0" for n in range(len(names))]
+    return [
+        kind(p, (2,), "float32", (f"{name}/vars/0",), places=(p,), model=model)
+        for p, name in zip(places, names, strict=True)
+    ]
+
+
+def found(arrays, variables, below):
+    pairs = dict(enumerate(range(len(arrays))))
+    each = Alignment(pairs, below=below, by={v: variables[v].places[0] for v in pairs})
+    return [name for _, name in called_alike([each], arrays, [a.places for a in arrays], variables)]
+
+
+def test_a_part_is_proved_by_its_name():
+    """It is all that is called so, and its layers have no other names."""
+    arrays = entries("e1", "e2", model="enc", kind=ArraySpec)
+    part = entries("enc/e1", "enc/e2", at="layers/functional/layers/dense")
+    rest = entries("head", at="layers/conv")
+    assert found(arrays, [*part, *rest], "layers/functional/") == ["enc"]
+    assert found(arrays, [*part, *entries("other/enc", at="x")], "layers/functional/") == []
+    swapped = entries("enc/e2", "enc/e1", at="layers/functional/layers/dense")
+    assert found(arrays, [*swapped, *rest], "layers/functional/") == []
+    assert found(entries("e1", "e2", kind=ArraySpec), [*part, *rest], "layers/functional/") == []
+
+
+def test_two_models_of_one_name_are_no_parts():
+    """Each may be the other one, whatever is called so in them."""
+    arrays = entries("e1", model="enc", kind=ArraySpec)
+    part = entries("enc/e1", model="enc", at="layers/functional/layers/dense")
+    assert found(arrays, part, "layers/functional/") == []

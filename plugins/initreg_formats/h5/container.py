@@ -53,6 +53,7 @@ class Container:
         config: the model's ``config.json`` in the archive, if there is one.
         vocabularies: the texts of the vocabularies in the archive, by the paths of their layers.
         optimizers: what the file says about optimizers, after its arrays were named.
+        model: what somebody called the model that was saved, after its arrays were named.
         native: whether h5py may read what is not read here.
         max_inflation: how many times their size packed arrays may unpack to.
         verify: whether to compare checksums.
@@ -63,6 +64,7 @@ class Container:
     config = b""
     vocabularies: Mapping[str, bytes] = MappingProxyType({})
     optimizers: Any = None
+    model = ""
 
     def __init__(
         self,

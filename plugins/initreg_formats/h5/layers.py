@@ -47,7 +47,25 @@ def model_name(contents: Contents, container: Container) -> str:
     """The name that somebody gave to the model itself, "" if there is none."""
     group = contents.groups.get("vars")
     name = _recorded(group, container) if group is not None else ""
+    if not name:  # Keras 2 records it only in the config of an archive
+        name, kind = _configured_model(container)
+        if re.fullmatch(rf"{re.escape(_snake_case(kind))}(_\d+)?", name, re.IGNORECASE):
+            return ""
     return "" if has_class_name(name) or "/" in name else name
+
+
+def _configured_model(container: Container) -> tuple[str, str]:
+    """The name of the model in the config of an archive, and that of its class."""
+    if not container.config:
+        return "", ""
+    import json
+
+    try:
+        layer = json.loads(container.config)
+        found = _configured(layer, "", True)
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        return "", ""
+    return found.name, found.kind
 
 
 def _recorded(group: Header, container: Container) -> str:

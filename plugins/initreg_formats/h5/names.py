@@ -51,7 +51,7 @@ def arrays_of(container: Container) -> dict[str, Any]:
     named = weights(contents, container)
     names = {path: weight.name for path, weight in named.items()}
     layers = {} if named else layer_names(contents, container)
-    model = "" if named else model_name(contents, container)
+    model = container.model = "" if named else model_name(contents, container)
     later = later_places(contents)
     arrays: dict[str, Any] = {}
     listed: list[str] = []  # the state of an optimizer, in its order

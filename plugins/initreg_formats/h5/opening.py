@@ -55,7 +55,8 @@ _METRIC = re.compile(r"(?:.*/)?metrics/\w+/vars/\d+", re.DOTALL)
 class Arrays(dict[str, Any]):
     """Arrays that are read through open containers, which :meth:`close` closes.
 
-    ``not_needed`` are those that may stay unused, each with the reason.
+    ``not_needed`` are those that may stay unused, each with the reason, and ``model_name`` is what
+    somebody called the model.
     """
 
     def __init__(self, arrays: Mapping[str, Any], containers: list[Container]) -> None:
@@ -65,6 +66,8 @@ class Arrays(dict[str, Any]):
             filter(_METRIC.fullmatch, arrays),
             "the state of a metric, which fit() and evaluate() reset",
         )
+        models = {container.model for container in containers}
+        self.model_name = models.pop() if len(models) == 1 else ""
         self.has_checksum = all(container.has_checksum for container in containers)
 
     def close(self) -> None:
