@@ -6,7 +6,6 @@ import operator
 from typing import Any
 
 from initreg.errors import RuleError
-from initreg.option_spelling import option
 
 
 def checked_limit(limit: Any) -> int | None:
@@ -25,7 +24,5 @@ def checked_limit(limit: Any) -> int | None:
     except TypeError:
         number = -1
     if isinstance(limit, bool) or number < 0:
-        raise RuleError(
-            option("limit", limit) + ": give a number of lines of at least 0, or None for all"
-        )
+        raise RuleError(f"limit={limit!r}: give a number of lines of at least 0, or None for all")
     return number
