@@ -24,5 +24,7 @@ def checked_limit(limit: Any) -> int | None:
     except TypeError:
         number = -1
     if isinstance(limit, bool) or number < 0:
-        raise RuleError(f"limit={limit!r}: give a number of lines of at least 0, or None for all")
+        raise RuleError(
+            f"limit is {limit!r}: give a number of lines of at least 0, or None for all"
+        )
     return number

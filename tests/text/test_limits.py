@@ -44,7 +44,9 @@ def test_what_is_no_number_of_lines_is_one_error(
     to_text = made(tmp_path)
     wrong: list[Any] = [-1, np.int64(-5), 1.5, "a", True, [1]]
     for limit in wrong:
-        with pytest.raises(RuleError, match=r"^limit=.*: give a number of lines of at least 0, or"):
+        with pytest.raises(
+            RuleError, match=r"^limit is .*: give a number of lines of at least 0, or"
+        ):
             to_text(limit)
     assert to_text(np.int64(3)) == to_text(3)
     counts = [len(to_text(limit).splitlines()) for limit in (0, 1, 2, None)]
