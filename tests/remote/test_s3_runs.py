@@ -75,7 +75,9 @@ def test_a_session_that_is_killed(server: str, fs: Any, options: dict[str, Any])
         point = initreg.resume("s3://weights/run", verify=True, storage_options=options)
         assert point is not None
         assert point.skipped == ()
-        assert reached - 1 <= (point.step or 0) <= reached
+        # The kill may come between the save of a step and the line that says so.
+        assert reached - 1 <= (point.step or 0) <= reached + 1
+        reached = max(reached, point.step or 0)
         assert (initreg.load(point.path)["w"] == point.step).all()
     with start(server, reached + 2) as process:
         said, _ = process.communicate(timeout=120)
