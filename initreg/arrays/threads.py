@@ -55,7 +55,10 @@ def pool_for(nbytes: int, at_once: int = 0) -> Iterator[Pool]:
     pool = _executor()(max(at_once, thread_count()), "initreg")
     try:
         pool.submit(int)  # starts the first thread
+        is_started = True
     except RuntimeError:
+        is_started = False
+    if not is_started:
         yield _Here()
         return
     try:

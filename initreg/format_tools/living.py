@@ -105,6 +105,6 @@ def warn_left_out(label: str, names: Iterable[str], reason: str) -> None:
     found = list(names)
     if found:
         lines = "".join(f"\n  {line}" for line in names_text((name, "") for name in found))
-        is_not = "is" if len(found) == 1 else "are"
-        text = f"{label}: {plural(len(found), 'variable')} {is_not} not saved, because {reason}:"
+        are = "is" if len(found) == 1 else "are"
+        text = f"{label}: {plural(len(found), 'variable')} {are} not saved, because {reason}:"
         warn(text + lines, UnusedWarning)

@@ -38,8 +38,10 @@ def mark_second_copies(
         sources: the arrays of each source.
         variables: the variables of the target.
     """
+    if not any(variable.places for variable in variables):
+        return plan, []  # before rows are made
     unused = [(i, row) for i, row in plan.indexed((Kind.ONLY_IN_SOURCE,)) if not row.expected]
-    if not unused or not any(variable.places for variable in variables):
+    if not unused:
         return plan, []
     specs = [{spec.origin: spec for spec in source} for source in sources]
     owners: dict[str, set[int]] = {}

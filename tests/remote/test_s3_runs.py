@@ -42,8 +42,8 @@ with tf.Graph().as_default():
         first = session.run_step_fn(lambda step_context: step_context.session.run(step))
         print("STARTING", first, flush=True)
         for done in range(first, int(sys.argv[2])):
+            print("STEP", done + 1, flush=True)  # before it is saved
             session.run(op)
-            print("STEP", done + 1, flush=True)
 """
 
 
@@ -75,9 +75,7 @@ def test_a_session_that_is_killed(server: str, fs: Any, options: dict[str, Any])
         point = initreg.resume("s3://weights/run", verify=True, storage_options=options)
         assert point is not None
         assert point.skipped == ()
-        # The kill may come between the save of a step and the line that says so.
-        assert reached - 1 <= (point.step or 0) <= reached + 1
-        reached = max(reached, point.step or 0)
+        assert reached - 1 <= (point.step or 0) <= reached
         assert (initreg.load(point.path)["w"] == point.step).all()
     with start(server, reached + 2) as process:
         said, _ = process.communicate(timeout=120)

@@ -381,8 +381,9 @@ RETURNED = "init() returned, although"
 OLD = "'alpha' is reported as not written, but no longer has its old value"
 NEW = "'alpha' is reported as written, but does not have its new value. Yield its name later"
 
-# For each class, the tests that fail, each with a part of what it says.
-EXPECTED: dict[str, dict[str, str]] = {
+# For each class, the tests that fail, each with a part of what it says, or several, one of which it
+# says.
+EXPECTED: dict[str, dict[str, str | tuple[str, ...]]] = {
     **{right: {} for right in ("right", "batch", "colon", "aliased", "roomy", "excused")},
     # asking
     "greedy": {"strangers_are_declined": "set: initreg_target accepts it. Return None for what is"},
@@ -453,7 +454,11 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "scratch": {
         "room_is_memory_of_its_own": "'alpha' after the room for 'beta' was filled is",
-        "values_stay_when_the_file_is_gone": "after its file was overwritten and deleted",
+        # Which one it is depends on the threads that read ahead.
+        "values_stay_when_the_file_is_gone": (
+            "'alpha' after its file was overwritten and deleted",
+            "'beta' after its file was overwritten and deleted",
+        ),
     },
     "early": {
         "each_name_is_yielded_once_it_is_written": "'alpha' once write() has yielded its name is",
@@ -550,7 +555,8 @@ def test_each_fault_fails_its_test_and_says_what_to_do(failures: dict[str, dict[
         assert set(found) >= set(expected), (kind, found)
         assert kind in BROAD or set(found) == set(expected), (kind, sorted(found))
         for test, text in expected.items():
-            assert text in found[test], (kind, test, found[test])
+            texts = (text,) if isinstance(text, str) else text
+            assert any(each in found[test] for each in texts), (kind, test, found[test])
 
 
 @pytest.mark.slow

@@ -153,8 +153,8 @@ def init_fn(
     call ``init_fn``.
 
     The workers of a cluster begin when all variables are initialised. Give the scaffold
-    ``init_op=tf.no_op()`` there, on the chief and on the workers. Or ``init_op`` initialises them
-    before ``init_fn`` is called, and a worker can begin with initial values.
+    ``init_op=tf.no_op()`` there, on the chief and on the workers. The scaffold's own ``init_op``
+    initialises them before ``init_fn`` is called, so that a worker can begin with initial values.
 
     Args:
         source: as in :class:`initreg.SmartInit`. None starts with the initial values. A file must
@@ -228,7 +228,7 @@ def _initialise_rest(scaffold: Any, session: Any) -> None:
     are, and the graph may be finalized.
     """
     ready = getattr(scaffold, "ready_for_local_init_op", None)
-    if ready is None:
+    if ready is None or ready.dtype != tf.string:  # one of the user's that gives no names
         return
     names = {name.decode() for name in session.run(ready).ravel()}
     if not names:

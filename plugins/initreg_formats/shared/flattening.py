@@ -195,8 +195,8 @@ def _refuse_mask(name: str, value: Any, label: str) -> None:
         return
     if masked.is_masked(value):
         raise DamagedFile(
-            f"{label}: {name!r} is a masked array, of which {int(value.mask.sum()):,} values are "
-            "masked. Only the values are used, so give them: its filled(value), or its data"
+            f"{label}: {name!r} is a masked array that hides {int(value.mask.sum()):,} of "
+            f"{value.size:,} values. A mask is not kept. Give its filled(value), or its data"
         )
 
 
