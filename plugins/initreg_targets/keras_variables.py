@@ -164,7 +164,7 @@ class Model(Variables):
     def _of_one_run(self) -> list[Any]:
         """Those tracked variables that are the states of RNNs and of seeds."""
         beginnings = tuple(
-            self._keys[id(each)] + inside
+            (self._keys[id(each)] + inside).removeprefix("/")  # the model itself has the key ""
             for path, insides in _OF_ONE_RUN
             for each in self._objects
             if is_one_of(each, classes(KERAS, (path,))) and id(each) in self._keys
@@ -245,7 +245,9 @@ class Model(Variables):
         self._takers = {name: part for part in self._parts for name in part.takes(named)}
         reasons: list[tuple[Any, str, tuple[str, ...]]]
         reasons = [(v, "Keras saves it in no format of its own", ()) for v in self._of_one_run()]
-        reasons += [(v, STATE, ()) for v in self._variables if _identity(v) in self._of_metrics]
+        reasons += [
+            (v, STATE, ()) for v in self._variables if self._identity(v) in self._of_metrics
+        ]
         reasons += [reason for part in self._parts for reason in part.not_needed(named)]
         added = [self._placed(s) for part in self._parts for s in part.specs(named)]
         for variable, why, instead in reasons:

@@ -123,3 +123,18 @@ def test_states_of_a_run_are_not_missed(tmp_path: Path) -> None:
         path = initreg.save(tmp_path / "m.weights.h5", model)
         SmartInit(path, on_missing="error", on_unused="error").init(other)
     assert np.array_equal(other(x).numpy(), expected)
+
+
+def test_states_of_a_layer_alone_are_not_missed() -> None:
+    """An RNN that is itself the target has its states at the top."""
+    import keras
+
+    x = np.arange(30, dtype="float32").reshape(2, 5, 3)
+    layer, other = (keras.layers.LSTM(3, stateful=True, name="rnn") for _ in range(2))
+    expected = layer(x).numpy()
+    other(x)
+    other.reset_state()
+    weights = {n: a for n, a in initreg.load(layer).items() if not n.startswith("states/")}
+    assert len(weights) == 3
+    SmartInit(weights, on_missing="error", on_unused="error").init(other)
+    assert np.array_equal(other(x).numpy(), expected)
