@@ -140,6 +140,7 @@ _HOME = {
     "MismatchError": "errors",
     "MissingError": "errors",
     "MissingLibrary": "errors",
+    "NotEnoughMemory": "errors",
     "NothingMatched": "errors",
     "PartialRestoreError": "errors",
     "PlanError": "errors",

@@ -68,6 +68,7 @@ from initreg.errors import MissingError as MissingError
 from initreg.errors import MissingLibrary as MissingLibrary
 from initreg.errors import MissingWarning as MissingWarning
 from initreg.errors import NamingWarning as NamingWarning
+from initreg.errors import NotEnoughMemory as NotEnoughMemory
 from initreg.errors import NothingMatched as NothingMatched
 from initreg.errors import PartialRestoreError as PartialRestoreError
 from initreg.errors import PlanError as PlanError
@@ -189,6 +190,7 @@ __all__ = [
     "MissingWarning",
     "NamingWarning",
     "NonFinite",
+    "NotEnoughMemory",
     "NothingMatched",
     "OpaqueExtent",
     "OpenOptions",

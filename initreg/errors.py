@@ -230,6 +230,13 @@ class MissingLibrary(InitregError, ImportError):
         self.remedy = remedy
 
 
+class NotEnoughMemory(InitregError, MemoryError):
+    """An array, or a plugin, needs more memory than the process may take.
+
+    That says nothing about the file.
+    """
+
+
 class PluginError(InitregError):
     """A plugin does not do what ``initreg/plugin/hookspecs.py`` asks of it."""
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import io
 import os
+import resource
 import tempfile
 import warnings
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_python_knows_some_of_them_too():
     assert issubclass(errors.SourceNotFound, FileNotFoundError)
     assert issubclass(errors.UnreadableFile, OSError)
     assert issubclass(errors.MissingLibrary, ImportError)
+    assert issubclass(errors.NotEnoughMemory, MemoryError)
     assert str(errors.SourceNotFound("x: no such file")) == "x: no such file"
 
 
@@ -173,6 +175,20 @@ def unreadable(folder, monkeypatch):
         opened["fc/W"].read()
 
 
+def too_large(folder):
+    """A sparse file of 4 TiB, which no process of this limit can hold."""
+    with open(folder / "m.npy", "wb") as file:
+        header = {"shape": (1 << 42,), "fortran_order": False, "descr": "|u1"}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + (1 << 42))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 41, before[1]))
+    try:
+        initreg.load(folder / "m.npy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def pickled(folder):
     np.save(folder / "zoo.npy", {"fc/W": ONES})
     initreg.open(folder / "zoo.npy")
@@ -225,6 +241,10 @@ RAISED = {
     ),
     "RefusedFile": (lambda f, m: pickled(f), ["zoo.npy", "can run", "allow_pickle=True"]),
     "MissingLibrary": (lacking, ["format 'zarr' needs zarr", "pip install initreg-zarr"]),
+    "NotEnoughMemory": (
+        lambda f, m: too_large(f),
+        ["m.npy", "array 'm'", "shape (4398046511104,)", "needs more memory", "ulimit -v"],
+    ),
     "PluginError": (
         lambda f, m: asked(cut(f), 7),
         ["format 'format0'", "initreg_open returned a int, not a mapping"],

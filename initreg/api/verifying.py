@@ -15,6 +15,7 @@ from initreg.api.progressing import Done, shown
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.codecs import has_checksum
 from initreg.arrays.lazy_array import LazyArray
+from initreg.arrays.memory import not_enough
 from initreg.arrays.saved import Progress
 from initreg.arrays.streaming import at_hand, position
 from initreg.arrays.threads import pool_for, thread_count
@@ -22,6 +23,7 @@ from initreg.errors import (
     DamagedFile,
     DuplicateName,
     InitregError,
+    NotEnoughMemory,
     RefusedFile,
     SourceNotFound,
     UnknownFormat,
@@ -373,9 +375,13 @@ def _checked(
         found = manifests.digest_of_array(values) if is_comparable else ""
         if is_comparable and expected is not None and found != expected.sha256:
             problem = "its SHA-256 is not the manifest's: its values changed"
+    except NotEnoughMemory:  # which is not the fault of the file
+        raise
+    except MemoryError as error:
+        raise not_enough(f"{label}: array {array.name!r}") from error
     except InitregError as error:
         problem = _without(_without(printable(said(error)), label), f"array {array.name!r}")
-    except (MemoryError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         problem = f"cannot be read: {type(error).__name__}: {error}"
     if finite and not problem and (nan or inf):
         total = plural(values.size, "value")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initreg import dtypes
 from initreg.arrays import memory
-from initreg.errors import DamagedFile, InitregError, PluginError, brief, is_fault
+from initreg.errors import DamagedFile, InitregError, NotEnoughMemory, PluginError, brief, is_fault
 from initreg.specs import OpaqueExtent
 
 if TYPE_CHECKING:
@@ -86,9 +86,8 @@ def _as_our_error(arrays: Sequence[LazyArray], label: str) -> Iterator[None]:
                 f"{label}: format {arrays[0].stored.owner.format!r} would have ended the program "
                 f"while it read {which}: {brief(error)}"
             ) from error
-        raise DamagedFile(
-            f"{label}: {which} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+        kind = NotEnoughMemory if isinstance(error, MemoryError) else DamagedFile
+        raise kind(f"{label}: {which} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _checked(found: Array, array: LazyArray, shape: tuple[int, ...], label: str) -> Array:

@@ -125,16 +125,8 @@ class _Reader:
 
 
 def _empty(array: LazyArray, shape: tuple[int, ...]) -> Array:
-    import numpy as np
-
-    dtype = array.dtype
-    try:
-        return np.empty(shape, dtype) if dtype.hasobject else memory.empty(shape, dtype)
-    except (ValueError, MemoryError) as error:
-        raise RuleError(
-            f"{array.stored.owner.label}: cannot allocate array {array.name!r} of shape {shape}: "
-            f"{error}"
-        ) from error
+    what = f"{array.stored.owner.label}: array {array.name!r}"
+    return memory.allocated(what, shape, array.dtype, RuleError)
 
 
 def _places(value: Joined) -> Iterator[Box]:

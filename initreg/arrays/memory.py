@@ -13,6 +13,8 @@ import math
 import mmap
 from typing import TYPE_CHECKING, Any
 
+from initreg.errors import InitregError, NotEnoughMemory
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -45,6 +47,44 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -address(raw) % ALIGNMENT
     return raw[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def allocated(
+    what: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    impossible: type[InitregError],
+) -> np.ndarray[Any, Any]:
+    """An uninitialised array in C order.
+
+    Args:
+        what: what errors call it, as in ``"m.npz: array 'w'"``.
+        shape: its shape.
+        dtype: its dtype.
+        impossible: what to raise if no array of numpy has this shape.
+
+    Raises:
+        NotEnoughMemory: the process may not take so much.
+    """
+    import numpy as np
+
+    try:
+        return np.empty(shape, dtype) if dtype.hasobject else empty(shape, dtype)
+    except MemoryError as error:
+        from initreg.text.wording import size_text  # not for whoever only probes
+
+        size = size_text(math.prod(shape) * dtype.itemsize)
+        raise not_enough(f"{what} of shape {shape} and dtype {dtype}, {size}") from error
+    except ValueError as error:
+        raise impossible(f"{what}: cannot allocate an array of shape {shape}: {error}") from error
+
+
+def not_enough(what: str) -> NotEnoughMemory:
+    """The error of whatever needs more memory than there is."""
+    return NotEnoughMemory(
+        f"{what}: needs more memory than this process may take. Give it more: see `ulimit -v`, or "
+        "the limit of its container or job"
+    )
 
 
 def _huge(nbytes: int) -> tuple[mmap.mmap, int]:

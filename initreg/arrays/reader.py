@@ -388,14 +388,11 @@ class Reader:
 
     def _memory(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """Allocate an array. A checked extent can still ask for too much: the shape (0, 2**63)."""
-        try:
-            return memory.empty(shape, dtype)
-        except (ValueError, MemoryError) as error:
-            raise self._impossible(name, shape, error) from error
+        return memory.allocated(f"{self._label}: array {name!r}", shape, dtype, DamagedFile)
 
-    def _impossible(self, name: str, shape: tuple[int, ...], error: Exception) -> DamagedFile:
+    def _impossible(self, name: str, shape: tuple[int, ...], error: ValueError) -> DamagedFile:
         return DamagedFile(
-            f"{self._label}: cannot allocate array {name!r} of shape {shape}: {error}"
+            f"{self._label}: array {name!r}: cannot make an array of shape {shape}: {error}"
         )
 
     def _mapped(self, name: str, extent: Extent, alignment: int | None) -> Array | None:
@@ -416,7 +413,7 @@ class Reader:
             self.compare(name, extent, checksums.checksum(extent.checksum[0], whole))
         try:
             return np.ndarray(extent.shape, dtype, mapping, at)
-        except (ValueError, MemoryError) as error:
+        except ValueError as error:
             raise self._impossible(name, extent.shape, error) from error
 
 

@@ -75,13 +75,8 @@ class _Reader:
 
         wanted: Combined | Updated = array.value
         dtype = dtypes.to_numpy(wanted.dtype)
-        try:
-            found = memory.empty(wanted.shape, dtype)
-        except (ValueError, MemoryError) as error:
-            raise InitregError(
-                f"{self._label}: cannot allocate array {wanted.name!r} of shape {wanted.shape}: "
-                f"{error}"
-            ) from error
+        what = f"{self._label}: array {wanted.name!r}"
+        found = memory.allocated(what, wanted.shape, dtype, InitregError)
         losses = Losses()
         for box, values in wanted.values():
             cast = cast_values(np.asarray(values), dtype, wanted.name, losses)

@@ -20,7 +20,7 @@ from initreg.arrays.copying import owned
 from initreg.arrays.memory import ALIGNMENT, address
 from initreg.arrays.reader import Reader
 from initreg.arrays.regions import Box, box_of
-from initreg.errors import DamagedFile, InitregError, RefusedFile
+from initreg.errors import DamagedFile, InitregError, NotEnoughMemory, RefusedFile
 
 Array = np.ndarray[Any, Any]
 
@@ -274,15 +274,17 @@ def test_what_is_not_as_announced_is_refused(kind: Any, array: Array, found: str
 @pytest.mark.parametrize("error", [RuntimeError, OSError, KeyError, MemoryError, TypeError])
 @pytest.mark.parametrize("box", [None, Box((0,), (1,), ())])
 def test_what_cannot_be_read_is_damaged(error: Any, box: Box | None) -> None:
-    """Any error of a library becomes one DamagedFile with the array and the library's message."""
+    """Any error of a library becomes one DamagedFile with the array and the library's message. A
+    lack of memory is not damage."""
 
     class Broken(Holder):
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
             raise error("checksum of chunk 7")
 
     message = f"the label: array 'x' cannot be read: {error.__name__}: .*checksum of chunk 7"
-    with pytest.raises(DamagedFile, match=message) as caught:
+    with pytest.raises(InitregError, match=message) as caught:
         own(Broken(np.zeros(3)), box)
+    assert type(caught.value) is (NotEnoughMemory if error is MemoryError else DamagedFile)
     assert isinstance(caught.value.__cause__, error)
 
 

@@ -3,6 +3,8 @@
 ``--quick`` takes smaller sizes and writes nothing. A subject is a module of this folder that has a
 TITLE, a NOTE, and prints its rows as JSON when it is run. Names of subjects as further arguments
 choose among them: their sections of the page are replaced, if it was made with the same versions.
+A section is written as soon as its subject is measured. All of them take an hour, and if they are
+stopped, the rest can be named the next time.
 """
 
 from __future__ import annotations
@@ -142,9 +144,9 @@ def main(quick: bool, subjects: Sequence[str]) -> None:
         rows = table(found[subject]) if python else NO_TORCH
         print(f"{title}\n\n{rows}\n", flush=True)
         page = with_section(page, title, f"{note}\n{rows}\n")
-    if not quick:
-        PAGE.write_text(page, "utf-8")
-    if not quick and not subjects:
+        if not quick:
+            PAGE.write_text(page, "utf-8")
+    if not quick and {"restoring", "growing"} <= found.keys():
         from plot import draw  # which imports matplotlib
 
         draw(found["restoring"], found["growing"], PLOT)
