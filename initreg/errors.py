@@ -236,6 +236,14 @@ class NotEnoughMemory(InitregError, MemoryError):
     That says nothing about the file.
     """
 
+    @classmethod
+    def of(cls, what: str) -> NotEnoughMemory:
+        """The error of what needs so much, as in ``"m.npz: array 'w'"``."""
+        return cls(
+            f"{what}: needs more memory than this process may take. Give it more: see `ulimit -v`, "
+            "or the limit of its container or job"
+        )
+
 
 class PluginError(InitregError):
     """A plugin does not do what ``initreg/plugin/hookspecs.py`` asks of it."""

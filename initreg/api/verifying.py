@@ -15,7 +15,6 @@ from initreg.api.progressing import Done, shown
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.codecs import has_checksum
 from initreg.arrays.lazy_array import LazyArray
-from initreg.arrays.memory import not_enough
 from initreg.arrays.saved import Progress
 from initreg.arrays.streaming import at_hand, position
 from initreg.arrays.threads import pool_for, thread_count
@@ -378,7 +377,7 @@ def _checked(
     except NotEnoughMemory:  # which is not the fault of the file
         raise
     except MemoryError as error:
-        raise not_enough(f"{label}: array {array.name!r}") from error
+        raise NotEnoughMemory.of(f"{label}: array {array.name!r}") from error
     except InitregError as error:
         problem = _without(_without(printable(said(error)), label), f"array {array.name!r}")
     except (TypeError, ValueError) as error:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from initreg import dtypes
-from initreg.arrays.memory import not_enough
-from initreg.errors import InitregError, RuleError
+from initreg.errors import InitregError, NotEnoughMemory, RuleError
 from initreg.specs import ArraySpec, Extent, OpaqueExtent
 
 if TYPE_CHECKING:
@@ -279,7 +278,7 @@ class RuledArray(LazyArray):
             except ValueError as error:  # numpy's, of a shape that is too large
                 raise RuleError(f"array {self.name!r}: {text}: {error}") from error
             except MemoryError as error:
-                raise not_enough(f"array {self.name!r}: {text}") from error
+                raise NotEnoughMemory.of(f"array {self.name!r}: {text}") from error
         return array
 
     def __getitem__(self, index: Any) -> Any:

@@ -74,17 +74,9 @@ def allocated(
         from initreg.text.wording import size_text  # not for whoever only probes
 
         size = size_text(math.prod(shape) * dtype.itemsize)
-        raise not_enough(f"{what} of shape {shape} and dtype {dtype}, {size}") from error
+        raise NotEnoughMemory.of(f"{what} of shape {shape} and dtype {dtype}, {size}") from error
     except ValueError as error:
         raise impossible(f"{what}: cannot allocate an array of shape {shape}: {error}") from error
-
-
-def not_enough(what: str) -> NotEnoughMemory:
-    """The error of whatever needs more memory than there is."""
-    return NotEnoughMemory(
-        f"{what}: needs more memory than this process may take. Give it more: see `ulimit -v`, or "
-        "the limit of its container or job"
-    )
 
 
 def _huge(nbytes: int) -> tuple[mmap.mmap, int]:

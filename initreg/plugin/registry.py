@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from initreg.arrays.array_map import ArrayMap, close_source, listed
-from initreg.arrays.memory import not_enough
 from initreg.errors import (
     DamagedFile,
     InitregError,
     LocalOnly,
     MissingLibrary,
+    NotEnoughMemory,
     PluginError,
     UnknownFormat,
     UnknownTarget,
@@ -345,7 +345,7 @@ class Registry:
                 message = f"{label}: wrapper {wrapper!r} of initreg_open failed: {brief(error)}"
                 raise PluginError(message) from error
             if isinstance(error, MemoryError):
-                raise not_enough(f"{label}: format {name!r}") from error
+                raise NotEnoughMemory.of(f"{label}: format {name!r}") from error
             if source.path is not None and not source.exists:
                 raise source.not_found() from error
             message = f"{label}: format {name!r} could not open it: {brief(error)}"
