@@ -8,12 +8,18 @@ Source: TensorFlow's core/protobuf/trackable_object_graph.proto.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Iterator
 
-from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, spans
+from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, spans, varint
 
 _VARIABLE = b"VARIABLE_VALUE"
+# The usual node and the usual child of one, with names of less than 128 bytes, as TensorFlow writes
+# them. They are looked for before anything else, which makes a large graph be read twice as fast.
+_LEAF = re.compile(rb"\x12[\x00-\x7f]\n\x0eVARIABLE_VALUE\x12[\x00-\x7f]")
+_REST = (b"", b"*\x02\x08\x01")  # of the usual node: that its values are in the checkpoint
+_CHILD = re.compile(rb"\x08[\x80-\xff]{0,3}[\x00-\x7f]\x12[\x00-\x7f]")
 _NONE = 0xFFFF_FFFF
 _MOST_BYTES = 1 << 31  # a protocol buffer has less: protobuf.dev/programming-guides/proto-limits
 
@@ -108,8 +114,17 @@ class Nodes:
         self._variable_of.append(_NONE)
         if begin == stop:
             return
+        if (leaf := _leaf(graph, begin, stop)) is not None:
+            self._variable_of[-1] = len(self._variables) // 4
+            self._variables.extend(leaf)
+            return
         for number, wire, _, start, end in spans(graph, begin, stop):
             if wire != BYTES or number not in (1, 2, 3):
+                continue
+            match = _CHILD.match(graph, start, end) if number == 1 else None
+            if match is not None and match.end() + graph[match.end() - 1] == end:
+                self._child_names.extend((match.end(), end))
+                self._children.append(varint(graph, start + 1, end)[0])
                 continue
             child = slot = 0
             first = second = third = (0, 0)
@@ -137,6 +152,25 @@ class Nodes:
                     raise Malformed("an object with two values")
                 self._variable_of[-1] = len(self._variables) // 4
                 self._variables.extend((*second, *third))
+
+
+def _leaf(graph: bytes, begin: int, stop: int) -> tuple[int, int, int, int] | None:
+    """Where the full name and the key of a node lie that is a variable and nothing else.
+
+    Nearly all nodes are. None if it is something else, or is not written as TensorFlow does it.
+    """
+    match = _LEAF.match(graph, begin, stop)
+    if match is None:
+        return None
+    name = match.end()
+    name_end = name + graph[name - 1]
+    if not graph.startswith(b"\x1a", name_end):
+        return None
+    key = name_end + 2
+    key_end = begin + 2 + graph[begin + 1]  # that of the attribute
+    if key > key_end or key_end > stop or graph[key - 1] > 0x7F or key + graph[key - 1] != key_end:
+        return None
+    return (name, name_end, key, key_end) if graph[key_end:stop] in _REST else None
 
 
 class Budget:
