@@ -90,7 +90,7 @@ def test_nothing_to_monitor(library: Any, tmp_path: Path, caplog: pytest.LogCapt
     saver = library.trainers.MinSaver(tmp_path, "val_los")
     with caplog.at_level(logging.WARNING, "initreg"):
         library.model().fit(library.x, library.y, 4, 2, callbacks=[saver], verbose=0)
-    (said,) = [record.getMessage() for record in caplog.records]
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "initreg"]
     assert "there is no 'val_los'; logged: loss" in said
     assert not library.files(tmp_path)
 
