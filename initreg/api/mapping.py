@@ -10,6 +10,7 @@ from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.notes import still_reordered
 from initreg.bridge.deriving import mapped
+from initreg.bridge.layers import has_collections
 from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
 from initreg.records import replace
@@ -71,6 +72,7 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
             same,
             first,
             doubts,
+            has_collections(opened),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from initreg.bridge.altering import Altered, altered, why_not
 from initreg.bridge.conventions import conventions, only_convention, shown_conventions
 from initreg.bridge.conversions import AS_IT_IS
 from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
@@ -34,6 +35,7 @@ def mapped(
     same: Mapping[str, int] | None = None,
     first: str = "",
     doubts: Mapping[str, str] | None = None,
+    of_flax: bool = False,
 ) -> Mapped:
     """Derive which array is meant for which variable.
 
@@ -46,11 +48,12 @@ def mapped(
         same: by name, a number that is equal for arrays with the same values: tied weights.
         first: the text of the rules that gave the arrays their names, "" if there are none.
         doubts: why the elements of an array may be in another order, by name.
+        of_flax: whether the source is known to be of flax, whatever its names are after the rules.
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
     readable = [each for each in arrays if not each.unreadable]
-    lines = _Lines(doubts=doubts or {})
+    lines = _Lines(doubts=doubts or {}, altered=altered(readable))
     by_itself = lines.add_modules(readable, [v for v in own if v.name not in known])
     readable = [each for each in readable if each.name not in by_itself]
     own = [each for each in own if each.name not in by_itself]
@@ -58,11 +61,17 @@ def mapped(
     targets = target_layers(own, known)
     sources = _with_fused(_with_unfused(layers, targets), targets)
     _tie(sources, same)
-    lines.of_flax = is_of_flax(sources)
+    lines.of_flax = of_flax or is_of_flax(sources)
     found = pair(sources, targets)
     only = only_convention(found.paired)
     if only is not None and found.open:
         found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
+    lines.taken |= {
+        array.name
+        for each in found.paired
+        for weight in each.source.weights.values()
+        for array in weight.arrays
+    }
     for each, (convention, how) in zip(
         found.paired, conventions(found.paired, convention_of(sources)), strict=True
     ):
@@ -201,6 +210,8 @@ class _Lines:
     missing: list[str] = field(default_factory=list)
     of_flax: bool = False
     doubts: Mapping[str, str] = field(default_factory=dict)
+    altered: Mapping[str, Altered] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
     def add_modules(
         self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
@@ -214,6 +225,7 @@ class _Lines:
             if array is None or array.shape != variable.shape:
                 continue
             taken.add(array.name)
+            self.taken.add(array.name)
             names = (array.origin,)
             self.variables.append(
                 MappedVariable(
@@ -229,12 +241,16 @@ class _Lines:
             axes = paired.target.layers[role].axes
             doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
             if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
-                doubt = _TURNED
-            reordered = next(
-                (self.doubts[a.name] for a in weight.arrays if a.name in self.doubts), ""
+                # With transpose_kernel, and with no other options, its last axes are (out, in).
+                *_, outputs, inputs = weight.shape
+                doubt = _TURNED if outputs == inputs else ""
+            altered_by = (
+                self.doubts.get(a.name) or why_not(a, variable, self.altered, self.taken)
+                for a in weight.arrays
             )
-            if reordered:
-                self._ask(variable.name, weight.array.origin, reordered)
+            why = next((each for each in altered_by if each), "")
+            if why:
+                self._ask(variable.name, weight.array.origin, why)
                 continue
             if axes[:1] == ("experts",) and len(paired.fit) > 1:
                 doubt = _EXPERTS

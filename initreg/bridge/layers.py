@@ -113,10 +113,21 @@ _COLLECTION = re.compile(r"^(params|batch_stats)[/.]")
 _OF_FLAX = re.compile(r"(?:.*[/.])?(Conv|ConvTranspose|Dense|Embed|LayerNorm|BatchNorm)_\d+")
 
 
-def is_of_flax(layers: Iterable[SourceLayer]) -> bool:
-    """Whether these are layers of flax: called as it calls them, or with a ``scale`` in norms and
-    a ``kernel`` in others, which Keras calls ``gamma`` and ``kernel``."""
+def has_collections(names: Iterable[str]) -> bool:
+    """Whether arrays are in the collections of flax.
+
+    >>> has_collections(["params/up/kernel"]), has_collections(["up/kernel"])
+    (True, False)
+    """
+    return any(_COLLECTION.match(name) for name in names)
+
+
+def is_of_flax(layers: Sequence[SourceLayer]) -> bool:
+    """Whether these are layers of flax: in its collections, called as it calls them, or with a
+    ``scale`` in norms and a ``kernel`` in others, which Keras calls ``gamma`` and ``kernel``."""
     lasts = set()
+    if has_collections(w.array.name for layer in layers for w in layer.weights.values()):
+        return True
     for layer in layers:
         if _OF_FLAX.fullmatch(layer.name):
             return True

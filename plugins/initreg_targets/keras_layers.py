@@ -76,7 +76,9 @@ def axes_of(layer: Any, kind: str, role: str, ndim: int) -> tuple[str, ...]:
     if "Conv" in kind and role in ("kernel", "pointwise_kernel"):
         return (*window, "in", "out")
     if kind.endswith("Cell") and role in ("kernel", "recurrent_kernel"):
-        return ("in", "gates")
+        # A GRU that resets the state before it is multiplied computes something else.
+        is_reset_first = kind == "GRUCell" and not getattr(layer, "reset_after", True)
+        return ("in", "gates_reset_first" if is_reset_first else "gates")
     return ()
 
 

@@ -453,6 +453,33 @@ def test_recurrent_layers(
     assert by_name["cell/kernel"].change.permute == (1, 0)
 
 
+def test_a_gru_that_resets_first_has_no_array_in_pytorch() -> None:
+    """Without biases the shapes are equal, and it computes something else."""
+    source = arrays({f"rnn.{each}_l0": (12, 4) for each in ("weight_ih", "weight_hh")})
+    for last, complete in (("gates", True), ("gates_reset_first", False)):
+        roles = ("kernel", "recurrent_kernel")
+        known = {f"cell/{r}": LayerSpec("cell", "GRUCell", r, 0, ("in", last)) for r in roles}
+        variables = [VariableSpec(name, (4, 12), "float32") for name in known]
+        assert mapped("s", "t", source, variables, known).is_complete is complete
+        keras = arrays({f"rnn/cell/{each}": (4, 12) for each in roles})
+        assert mapped("s", "t", keras, variables, known).is_complete
+
+
+@pytest.mark.parametrize("name", ["params/up", "params/ConvTranspose_0", "ConvTranspose_0", "up"])
+@pytest.mark.parametrize(("ins", "outs"), [(3, 3), (3, 4)])
+def test_the_window_of_flax_is_turned(name: str, ins: int, outs: int) -> None:
+    """A transposed convolution of flax is open, unless its axes show that it was made with
+    transpose_kernel. Its collection is enough to know flax, whatever the layer is called."""
+    model = Model().add("Conv2DTranspose", "up", 2, 2, outs, ins, bias=False)
+    found = model.map({f"{name}/kernel": (2, 2, outs, ins)})
+    is_open = ins == outs and name != "up"
+    assert [each.arrays for each in found.open] == ([(f"{name}/kernel",)] if is_open else [])
+    assert found.is_complete is not is_open
+    given = arrays({f"{name}/kernel": (2, 2, outs, ins)})
+    found = mapped("s", "t", given, model.variables, model.layers, of_flax=True)
+    assert found.is_complete is (ins != outs)
+
+
 # --- the result -----------------------------------------------------------------------------------
 
 
