@@ -59,10 +59,12 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     layers = getattr(found, "layers", None)
     with opening.open(source) as opened:
         arrays, same = opened.specs(), _same(opened)
-        doubts = source.reordered if isinstance(source, ArrayMap) else opened.reordered
+        said = source if isinstance(source, ArrayMap) else opened
+        doubts, kernel_axes = said.reordered, said.said_of("kernel_axes")
         if steps:
             arrays = opened.apply(**given).specs()  # type: ignore[arg-type]
             same, doubts = _same_after(arrays, same), still_reordered(arrays, doubts)
+            kernel_axes = still_reordered(arrays, kernel_axes)
         return mapped(
             opened.label,
             found.label,
@@ -73,6 +75,7 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
             first,
             doubts,
             has_collections(opened),
+            kernel_axes,
         )
 
 

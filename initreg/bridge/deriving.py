@@ -22,7 +22,8 @@ from initreg.bridge.layers import (
 from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
 from initreg.bridge.pairing import Paired, pair
-from initreg.plan.axes import TENSORFLOW
+from initreg.bridge.roles import KERNEL
+from initreg.plan.axes import PYTORCH, TENSORFLOW
 from initreg.specs import ArraySpec, LayerSpec, VariableSpec
 
 
@@ -36,6 +37,7 @@ def mapped(
     first: str = "",
     doubts: Mapping[str, str] | None = None,
     of_flax: bool = False,
+    kernel_axes: Mapping[str, str] | None = None,
 ) -> Mapped:
     """Derive which array is meant for which variable.
 
@@ -49,6 +51,8 @@ def mapped(
         first: the text of the rules that gave the arrays their names, "" if there are none.
         doubts: why the elements of an array may be in another order, by name.
         of_flax: whether the source is known to be of flax, whatever its names are after the rules.
+        kernel_axes: ``"out, in"`` or ``"in, out"`` for the kernels of which the format knows how
+            they are multiplied, by name.
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
@@ -61,6 +65,7 @@ def mapped(
     targets = target_layers(own, known)
     sources = _with_fused(_with_unfused(layers, targets), targets)
     _tie(sources, same)
+    _say_axes(sources, kernel_axes or {})
     lines.of_flax = of_flax or is_of_flax(sources)
     found = pair(sources, targets)
     only = only_convention(found.paired)
@@ -183,6 +188,18 @@ def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
         layer.tied = numbers.setdefault(key, len(numbers))
 
 
+_CONVENTIONS = {"out, in": PYTORCH, "in, out": TENSORFLOW}
+
+
+def _say_axes(layers: Sequence[SourceLayer], kernel_axes: Mapping[str, str]) -> None:
+    """Note what the format says of the axes of kernels. Parts and what is put together say
+    themselves along which axis."""
+    for layer in layers:
+        kernel = layer.weights.get(KERNEL)
+        if kernel is not None and kernel.axis < 0 and not kernel.how:
+            layer.convention = _CONVENTIONS.get(kernel_axes.get(kernel.array.name, ""), "")
+
+
 # The order in which the layers of Keras have the gates of a cell.
 _GATES = {"torch-gru": "keras-gru", "torch-lstm": "keras-lstm"}
 # PyTorch has the channels of an image first, and what is flattened has another order there.
@@ -270,6 +287,10 @@ class _Lines:
             if weight.heads and not change.reshape:
                 change = replace(change, reshape=weight.shape)
             reasons = [paired.why, paired.source.why]
+            if role == KERNEL and paired.source.convention and len(paired.fit) > 1:
+                reasons.append("axes as the file says")
+                if not change:  # said in the rules, so that a restore does not doubt it
+                    change = replace(change, permute=tuple(range(len(weight.shape))))
             reasons += [how] if change.permute else []
             self.variables.append(
                 MappedVariable(

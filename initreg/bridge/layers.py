@@ -59,6 +59,8 @@ class SourceLayer:
         weights: its weights, by role.
         why: how it was found, if it is not a layer of the source as such.
         tied: the same number as that of all layers with the same weights, -1 if there are none.
+        convention: the framework whose order the axes of its kernel have, as the format says it.
+            "" if it does not.
     """
 
     name: str
@@ -66,6 +68,7 @@ class SourceLayer:
     weights: dict[str, Weight] = field(default_factory=dict)
     why: str = ""
     tied: int = -1
+    convention: str = ""
 
 
 @dataclass(slots=True)

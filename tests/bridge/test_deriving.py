@@ -480,6 +480,22 @@ def test_the_window_of_flax_is_turned(name: str, ins: int, outs: int) -> None:
     assert found.is_complete is (ins != outs)
 
 
+@pytest.mark.parametrize("last", ["weight", "kernel"])
+@pytest.mark.parametrize("said", ["out, in", "in, out"])
+def test_a_format_says_the_axes_of_square_kernels(last: str, said: str) -> None:
+    """It knows better than the name and the siblings, which say nothing of another kernel."""
+    model = Model().add("Dense", "a", 3, 4, bias=False).add("Dense", "b", 4, 4, bias=False)
+    for other in ((3, 4), (4, 3)):
+        source = arrays({f"a.{last}": other, f"b.{last}": (4, 4)})
+        kernel_axes = {f"b.{last}": said}
+        found = mapped("s", "t", source, model.variables, model.layers, kernel_axes=kernel_axes)
+        by_name = {each.variable: each for each in found.variables}
+        assert by_name["a/kernel"].change.permute == ((1, 0) if other == (4, 3) else ())
+        # Written even if nothing moves, so that a restore does not doubt it.
+        assert by_name["b/kernel"].change.permute == ((1, 0) if said == "out, in" else (0, 1))
+        assert "axes as the file says" in by_name["b/kernel"].why
+
+
 # --- the result -----------------------------------------------------------------------------------
 
 
