@@ -84,6 +84,7 @@ class TargetLayer:
         after: the layers right before it, None if that is not known.
         inside: the layer that it is a part of, in which the order is not known.
         automatic: whether its name is one that a framework made up.
+        path: the path of the layer that it is a weight of, if it is one with a name of its own.
     """
 
     name: str
@@ -94,6 +95,7 @@ class TargetLayer:
     after: tuple[str, ...] | None = None
     inside: str = ""
     automatic: bool = False
+    path: str = ""
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -314,6 +316,7 @@ def target_layers(
                 after=after,
                 inside=spec.inside,
                 automatic=spec.automatic,
+                path=spec.name if role == roles.OWN else "",
             ),
         )
         if role in (roles.DEPTHWISE, roles.POINTWISE):

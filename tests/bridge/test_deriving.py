@@ -143,6 +143,29 @@ def test_order_decides_what_names_do_not() -> None:
     assert all("order" in each.why for each in found.variables)
 
 
+def test_a_weight_with_a_name_of_its_own_is_in_the_order() -> None:
+    """A PReLU between two layers is one of those that come one after the other."""
+    model, names = Model(), []
+    for number in range(3):
+        number_of = f"_{number}" if number else ""
+        model.add("Conv2D", f"conv2d{number_of}", 1, 1, 4, 4, bias=False, automatic=True)
+        names.append(f"conv2d{number_of}")
+        path = f"p_re_lu{number_of}"
+        model.variables.append(VariableSpec(f"{path}/alpha", (1, 1, 4), "float32"))
+        model.layers[f"{path}/alpha"] = LayerSpec(
+            path, "PReLU", "alpha", model.count, (), (), model.last, "", True
+        )
+        model.last = (path,)
+        model.count += 1
+        names.append(path)
+    source = {f"{at}.weight": (4,) if at % 2 else (4, 4, 1, 1) for at in range(6)}
+    found = model.map(source)
+    assert found.is_complete
+    assert {each.variable.partition("/")[0]: each.arrays[0] for each in found.variables} == {
+        name: f"{at}.weight" for at, name in enumerate(names)
+    }
+
+
 def test_fc1_and_fc2_are_words_only_in_blocks() -> None:
     """They are the layers of a feed-forward block there, and elsewhere the first of several."""
     found = chain("down", "up").map(square("fc1", "fc2"))
