@@ -378,8 +378,9 @@ class LayerSpec:
             far as it is known.
         axes: what each axis stands for: ``"in"``, ``"out"``, ``"window"``, ``"channels"``,
             ``"multiplier"``, ``"tokens"``, ``"width"``, ``"experts"`` before ``"in"`` and
-            ``"out"``, or ``"flattened"`` for several in one, of which the order is not known.
-            ``()`` if it is not known.
+            ``"out"``, ``"gates"``, which are ``"gates_reset_first"`` in a GRU that resets its state
+            before it is multiplied, or ``"flattened"`` for several in one, of which the order is
+            not known. ``()`` if it is not known.
         flattened: the shape, without the batch, of what was flattened before it came into the
             layer. ``()`` if nothing was.
         after: the names of the layers that come right before it. None if it is not known.

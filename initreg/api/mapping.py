@@ -10,6 +10,7 @@ from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.notes import still_reordered
 from initreg.bridge.deriving import mapped
+from initreg.bridge.layers import has_collections
 from initreg.bridge.mapped import Mapped
 from initreg.plugin.installed import default_registry
 from initreg.records import replace
@@ -58,10 +59,12 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     layers = getattr(found, "layers", None)
     with opening.open(source) as opened:
         arrays, same = opened.specs(), _same(opened)
-        doubts = source.reordered if isinstance(source, ArrayMap) else opened.reordered
+        said = source if isinstance(source, ArrayMap) else opened
+        doubts, kernel_axes = said.reordered, said.said_of("kernel_axes")
         if steps:
             arrays = opened.apply(**given).specs()  # type: ignore[arg-type]
             same, doubts = _same_after(arrays, same), still_reordered(arrays, doubts)
+            kernel_axes = still_reordered(arrays, kernel_axes)
         return mapped(
             opened.label,
             found.label,
@@ -71,6 +74,8 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
             same,
             first,
             doubts,
+            has_collections(opened),
+            kernel_axes,
         )
 
 

@@ -149,7 +149,11 @@ class ArrayMap(Mapping[str, LazyArray]):
     def reordered(self) -> dict[str, str]:
         """The arrays whose elements the program that wrote the file has put in another order, which
         no shape shows, each with what was done and how it is undone, in words."""
-        return of_globs(texts(getattr(self._source, "reordered", None)), self)
+        return self.said_of("reordered")
+
+    def said_of(self, what: str) -> dict[str, str]:
+        """What the format says of its arrays in a mapping of this name, by their names."""
+        return of_globs(texts(getattr(self._source, what, None)), self)
 
     @property
     def has_checksum(self) -> bool:
@@ -376,12 +380,11 @@ class RuledMap(ArrayMap):
     def parameters(self) -> tuple[str, ...] | None:
         return self._parameters
 
-    @property
-    def reordered(self) -> dict[str, str]:
+    def said_of(self, what: str) -> dict[str, str]:
         base = self._base
         while isinstance(base, RuledMap):
             base = base._base
-        return still_reordered(self.specs(), base.reordered)
+        return still_reordered(self.specs(), base.said_of(what))
 
     @property
     def metadata(self) -> Mapping[str, str]:

@@ -23,7 +23,8 @@ def texts(given: Any) -> dict[str, str]:
         isinstance(text, str) for item in given.items() for text in item
     ):
         raise PluginError(
-            "its mapping's not_needed, copies and reordered must be mappings of str to str"
+            "its mapping's not_needed, copies, kernel_axes and reordered must be mappings of str "
+            "to str"
         )
     return {normalise(name): text for name, text in given.items()}
 
@@ -35,13 +36,13 @@ def of_globs(given: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
         given: what is said, by names or globs.
         names: the names of all arrays.
     """
-    if not given:
-        return {}
+    if not any(set("*?[") & set(each) for each in given):
+        return {name: given[name] for name in names if name in given}
     return {
         name: text
         for name in names
         for glob, text in given.items()
-        if fnmatch.fnmatchcase(name, glob)
+        if name == glob or fnmatch.fnmatchcase(name, glob)
     }
 
 

@@ -68,8 +68,10 @@ def only_convention(pairs: Sequence[Paired]) -> str | None:
 
 
 def _vote(pair: Paired) -> str | None:
-    """The convention that a pair shows: that of its shapes, of its module, or of the axis
-    along which its weight is split, which is that of the outputs."""
+    """The convention that a pair shows: that of which the format knows it, that of its shapes, of
+    its module, or of the axis along which its weight is split, which is that of the outputs."""
+    if pair.source.convention in pair.fit and _matters(pair):
+        return pair.source.convention
     kernel = pair.source.weights.get("kernel")
     if kernel is not None and kernel.how == "concat":
         return None  # along the axis that other layers say

@@ -65,7 +65,7 @@ def change(
         if "window" in kinds:
             return _convolution(shape, wanted, axes, convention)
         return _dense(shape, wanted, axes, convention, flattened)
-    if axes == ("in", "gates"):
+    if axes in (("in", "gates"), ("in", "gates_reset_first")):
         moved = shape[::-1] if convention == PYTORCH else shape
         order = (1, 0) if convention == PYTORCH else ()
         return Change(permute=order) if moved == wanted else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from initreg.bridge.altering import Altered, altered, why_not
 from initreg.bridge.conventions import conventions, only_convention, shown_conventions
 from initreg.bridge.conversions import AS_IT_IS
 from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
@@ -21,7 +22,8 @@ from initreg.bridge.layers import (
 from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
 from initreg.bridge.mapped import Mapped
 from initreg.bridge.pairing import Paired, pair
-from initreg.plan.axes import TENSORFLOW
+from initreg.bridge.roles import KERNEL
+from initreg.plan.axes import PYTORCH, TENSORFLOW
 from initreg.specs import ArraySpec, LayerSpec, VariableSpec
 
 
@@ -34,6 +36,8 @@ def mapped(
     same: Mapping[str, int] | None = None,
     first: str = "",
     doubts: Mapping[str, str] | None = None,
+    of_flax: bool = False,
+    kernel_axes: Mapping[str, str] | None = None,
 ) -> Mapped:
     """Derive which array is meant for which variable.
 
@@ -46,11 +50,14 @@ def mapped(
         same: by name, a number that is equal for arrays with the same values: tied weights.
         first: the text of the rules that gave the arrays their names, "" if there are none.
         doubts: why the elements of an array may be in another order, by name.
+        of_flax: whether the source is known to be of flax, whatever its names are after the rules.
+        kernel_axes: ``"out, in"`` or ``"in, out"`` for the kernels of which the format knows how
+            they are multiplied, by name.
     """
     same = same or {}
     own = [v for v in variables if v.state is None and not v.not_needed]
     readable = [each for each in arrays if not each.unreadable]
-    lines = _Lines(doubts=doubts or {})
+    lines = _Lines(doubts=doubts or {}, altered=altered(readable))
     by_itself = lines.add_modules(readable, [v for v in own if v.name not in known])
     readable = [each for each in readable if each.name not in by_itself]
     own = [each for each in own if each.name not in by_itself]
@@ -58,11 +65,18 @@ def mapped(
     targets = target_layers(own, known)
     sources = _with_fused(_with_unfused(layers, targets), targets)
     _tie(sources, same)
-    lines.of_flax = is_of_flax(sources)
+    _say_axes(sources, kernel_axes or {})
+    lines.of_flax = of_flax or is_of_flax(sources)
     found = pair(sources, targets)
     only = only_convention(found.paired)
     if only is not None and found.open:
         found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
+    lines.taken |= {
+        array.name
+        for each in found.paired
+        for weight in each.source.weights.values()
+        for array in weight.arrays
+    }
     for each, (convention, how) in zip(
         found.paired, conventions(found.paired, convention_of(sources)), strict=True
     ):
@@ -174,6 +188,18 @@ def _tie(layers: Sequence[SourceLayer], same: Mapping[str, int]) -> None:
         layer.tied = numbers.setdefault(key, len(numbers))
 
 
+_CONVENTIONS = {"out, in": PYTORCH, "in, out": TENSORFLOW}
+
+
+def _say_axes(layers: Sequence[SourceLayer], kernel_axes: Mapping[str, str]) -> None:
+    """Note what the format says of the axes of kernels. Parts and what is put together say
+    themselves along which axis."""
+    for layer in layers:
+        kernel = layer.weights.get(KERNEL)
+        if kernel is not None and kernel.axis < 0 and not kernel.how:
+            layer.convention = _CONVENTIONS.get(kernel_axes.get(kernel.array.name, ""), "")
+
+
 # The order in which the layers of Keras have the gates of a cell.
 _GATES = {"torch-gru": "keras-gru", "torch-lstm": "keras-lstm"}
 # PyTorch has the channels of an image first, and what is flattened has another order there.
@@ -201,6 +227,8 @@ class _Lines:
     missing: list[str] = field(default_factory=list)
     of_flax: bool = False
     doubts: Mapping[str, str] = field(default_factory=dict)
+    altered: Mapping[str, Altered] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
     def add_modules(
         self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
@@ -214,6 +242,7 @@ class _Lines:
             if array is None or array.shape != variable.shape:
                 continue
             taken.add(array.name)
+            self.taken.add(array.name)
             names = (array.origin,)
             self.variables.append(
                 MappedVariable(
@@ -229,12 +258,16 @@ class _Lines:
             axes = paired.target.layers[role].axes
             doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
             if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
-                doubt = _TURNED
-            reordered = next(
-                (self.doubts[a.name] for a in weight.arrays if a.name in self.doubts), ""
+                # With transpose_kernel, and with no other options, its last axes are (out, in).
+                *_, outputs, inputs = weight.shape
+                doubt = _TURNED if outputs == inputs else ""
+            altered_by = (
+                self.doubts.get(a.name) or why_not(a, variable, self.altered, self.taken)
+                for a in weight.arrays
             )
-            if reordered:
-                self._ask(variable.name, weight.array.origin, reordered)
+            why = next((each for each in altered_by if each), "")
+            if why:
+                self._ask(variable.name, weight.array.origin, why)
                 continue
             if axes[:1] == ("experts",) and len(paired.fit) > 1:
                 doubt = _EXPERTS
@@ -254,6 +287,10 @@ class _Lines:
             if weight.heads and not change.reshape:
                 change = replace(change, reshape=weight.shape)
             reasons = [paired.why, paired.source.why]
+            if role == KERNEL and paired.source.convention and len(paired.fit) > 1:
+                reasons.append("axes as the file says")
+                if not change:  # said in the rules, so that a restore does not doubt it
+                    change = replace(change, permute=tuple(range(len(weight.shape))))
             reasons += [how] if change.permute else []
             self.variables.append(
                 MappedVariable(

@@ -27,6 +27,8 @@ def fit(source: SourceLayer, target: TargetLayer, conventions: Sequence[str] = C
         for theirs, weight in source.weights.items():
             role = roles_of[theirs]
             spec = target.layers[role]
+            if weight.gates == "torch-gru" and "gates_reset_first" in spec.axes:
+                return {}  # PyTorch resets what the state was multiplied to
             shape = target.variables[role].shape
             if shape is None or None in shape:
                 break

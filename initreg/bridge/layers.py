@@ -59,6 +59,8 @@ class SourceLayer:
         weights: its weights, by role.
         why: how it was found, if it is not a layer of the source as such.
         tied: the same number as that of all layers with the same weights, -1 if there are none.
+        convention: the framework whose order the axes of its kernel have, as the format says it.
+            "" if it does not.
     """
 
     name: str
@@ -66,6 +68,7 @@ class SourceLayer:
     weights: dict[str, Weight] = field(default_factory=dict)
     why: str = ""
     tied: int = -1
+    convention: str = ""
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class TargetLayer:
         after: the layers right before it, None if that is not known.
         inside: the layer that it is a part of, in which the order is not known.
         automatic: whether its name is one that a framework made up.
+        path: the path of the layer that it is a weight of, if it is one with a name of its own.
     """
 
     name: str
@@ -91,6 +95,7 @@ class TargetLayer:
     after: tuple[str, ...] | None = None
     inside: str = ""
     automatic: bool = False
+    path: str = ""
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -113,10 +118,21 @@ _COLLECTION = re.compile(r"^(params|batch_stats)[/.]")
 _OF_FLAX = re.compile(r"(?:.*[/.])?(Conv|ConvTranspose|Dense|Embed|LayerNorm|BatchNorm)_\d+")
 
 
-def is_of_flax(layers: Iterable[SourceLayer]) -> bool:
-    """Whether these are layers of flax: called as it calls them, or with a ``scale`` in norms and
-    a ``kernel`` in others, which Keras calls ``gamma`` and ``kernel``."""
+def has_collections(names: Iterable[str]) -> bool:
+    """Whether arrays are in the collections of flax.
+
+    >>> has_collections(["params/up/kernel"]), has_collections(["up/kernel"])
+    (True, False)
+    """
+    return any(_COLLECTION.match(name) for name in names)
+
+
+def is_of_flax(layers: Sequence[SourceLayer]) -> bool:
+    """Whether these are layers of flax: in its collections, called as it calls them, or with a
+    ``scale`` in norms and a ``kernel`` in others, which Keras calls ``gamma`` and ``kernel``."""
     lasts = set()
+    if has_collections(w.array.name for layer in layers for w in layer.weights.values()):
+        return True
     for layer in layers:
         if _OF_FLAX.fullmatch(layer.name):
             return True
@@ -300,6 +316,7 @@ def target_layers(
                 after=after,
                 inside=spec.inside,
                 automatic=spec.automatic,
+                path=spec.name if role == roles.OWN else "",
             ),
         )
         if role in (roles.DEPTHWISE, roles.POINTWISE):

@@ -31,12 +31,17 @@ def counts_in_order(first: TargetLayer, last: TargetLayer) -> bool:
 def reachable(targets: Sequence[TargetLayer]) -> dict[str, set[str]]:
     """The layers that come before each one, by name."""
     found: dict[str, set[str]] = {}
+    parts: dict[
+        str, list[str]
+    ] = {}  # weights with names of their own, by the paths of their layers
     for layer in sorted(targets, key=lambda each: each.position):
         before: set[str] = set()
         for name in layer.after or ():
-            before.add(name)
-            before |= found.get(name, set())
+            before |= {name, *parts.get(name, ()), *found.get(name, ())}
         found[layer.name] = before
+        if layer.path:
+            parts.setdefault(layer.path, []).append(layer.name)
+            found.setdefault(layer.path, before)
     return found
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a
 
 Shape = tuple[int, ...]
@@ -141,6 +142,7 @@ class Flattening:
         ):
             return UNKNOWN
         own = is_one_of(operation, (*_ELEMENTWISE, *_MERGING))
+        own = own or (made in shapes and _scales_features(operation, made))
         if getattr(operation, "weights", None) and not own:  # of a class of somebody's own
             return PLAIN
         found = [self._layout(each, depth + 1) for each in tensors]
@@ -191,6 +193,13 @@ class Flattening:
 
 def is_one_of(operation: Any, kinds: Sequence[str]) -> bool:
     return any(is_a(operation, keras, f"layers.{kind}") for keras in KERAS for kind in kinds)
+
+
+def _scales_features(operation: Any, shape: Shape) -> bool:
+    """Whether all weights of a layer are vectors with an element for each feature, as in layers of
+    somebody's own that scale or shift."""
+    weights = getattr(operation, "weights", None) or ()
+    return bool(weights) and all(eager.shape_of(each.shape) == shape[-1:] for each in weights)
 
 
 def _kind(operation: Any) -> str:

@@ -27,7 +27,10 @@ _KINDS = (
     *("GroupNormalization", "RMSNormalization", "LSTMCell", "GRUCell", "SimpleRNNCell", "PReLU"),
 )
 # What has a weight for each feature that comes in.
-_ALONG_FEATURES = ("BatchNormalization", "LayerNormalization", "RMSNormalization")
+_ALONG_FEATURES = (
+    *("BatchNormalization", "LayerNormalization", "RMSNormalization", "GroupNormalization"),
+    "PReLU",
+)
 
 
 def kind_of(layer: Any) -> str:
@@ -76,7 +79,9 @@ def axes_of(layer: Any, kind: str, role: str, ndim: int) -> tuple[str, ...]:
     if "Conv" in kind and role in ("kernel", "pointwise_kernel"):
         return (*window, "in", "out")
     if kind.endswith("Cell") and role in ("kernel", "recurrent_kernel"):
-        return ("in", "gates")
+        # A GRU that resets the state before it is multiplied computes something else.
+        is_reset_first = kind == "GRUCell" and not getattr(layer, "reset_after", True)
+        return ("in", "gates_reset_first" if is_reset_first else "gates")
     return ()
 
 
@@ -110,20 +115,25 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
         after = graph.before(layer)
         owner = graph.owner(layer)
         inside = "" if owner is None or owner is layer else paths.get(id(owner), "")
-        for variable in own_variables(layer):
+        own = own_variables(layer)
+        shapes = [eager.shape_of(eager.unwrapped(each).shape) or () for each in own]
+        is_along = kind in _ALONG_FEATURES or all(len(shape) == 1 for shape in shapes)
+        for variable, shape in zip(own, shapes, strict=True):
             name = names.get(id(eager.unwrapped(variable)))
             if name is None:
                 continue
             role = role_of(layer, variable)
-            shape = eager.shape_of(eager.unwrapped(variable).shape) or ()
             axes = axes_of(layer, kind, role, len(shape))
             flattened: tuple[int, ...] = ()
-            if axes == ("in", "out") or (axes == ("out",) and kind in _ALONG_FEATURES):
+            if axes == ("in", "out") or (len(shape) == 1 and is_along):
                 layout = graph.flattened(layer, shape[0] or 0)
-                if layout is None:
-                    axes = ("flattened", *axes[1:])
-                else:
+                # Groups of features that come in another order are other groups.
+                if layout and kind == "GroupNormalization":
+                    layout = None
+                if layout is not None:
                     flattened = layout
+                elif axes == ("in", "out") or kind in _ALONG_FEATURES:
+                    axes = ("flattened", *axes[1:])
             found[name] = LayerSpec(
                 name=path,
                 kind=kind,

@@ -32,6 +32,15 @@ def test_globs_and_names() -> None:
     assert initreg.open({"a": np.ones(2)}).reordered == {}
 
 
+def test_a_name_matches_itself() -> None:
+    """Whatever characters it has."""
+    arrays = Said({"w[0]": np.ones(2, "f4"), "w0": np.ones(2, "f4")})
+    arrays.reordered = {"w[0]": "x"}
+    given = ArrayMap(arrays, label="m", format="f", reader=Reader("m"))
+    assert given.reordered == {"w[0]": "x", "w0": "x"}
+    assert given.said_of("kernel_axes") == {}
+
+
 @pytest.mark.parametrize("said", [["v"], {"v": 5}, "v"])
 def test_it_must_be_texts_by_name(said: object) -> None:
     """Anything else is an error of the plugin."""

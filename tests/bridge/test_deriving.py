@@ -143,6 +143,29 @@ def test_order_decides_what_names_do_not() -> None:
     assert all("order" in each.why for each in found.variables)
 
 
+def test_a_weight_with_a_name_of_its_own_is_in_the_order() -> None:
+    """A PReLU between two layers is one of those that come one after the other."""
+    model, names = Model(), []
+    for number in range(3):
+        number_of = f"_{number}" if number else ""
+        model.add("Conv2D", f"conv2d{number_of}", 1, 1, 4, 4, bias=False, automatic=True)
+        names.append(f"conv2d{number_of}")
+        path = f"p_re_lu{number_of}"
+        model.variables.append(VariableSpec(f"{path}/alpha", (1, 1, 4), "float32"))
+        model.layers[f"{path}/alpha"] = LayerSpec(
+            path, "PReLU", "alpha", model.count, (), (), model.last, "", True
+        )
+        model.last = (path,)
+        model.count += 1
+        names.append(path)
+    source = {f"{at}.weight": (4,) if at % 2 else (4, 4, 1, 1) for at in range(6)}
+    found = model.map(source)
+    assert found.is_complete
+    assert {each.variable.partition("/")[0]: each.arrays[0] for each in found.variables} == {
+        name: f"{at}.weight" for at, name in enumerate(names)
+    }
+
+
 def test_fc1_and_fc2_are_words_only_in_blocks() -> None:
     """They are the layers of a feed-forward block there, and elsewhere the first of several."""
     found = chain("down", "up").map(square("fc1", "fc2"))
@@ -451,6 +474,49 @@ def test_recurrent_layers(
     assert by_name["cell/bias"].how == how
     assert by_name["cell/kernel"].gates == gates
     assert by_name["cell/kernel"].change.permute == (1, 0)
+
+
+def test_a_gru_that_resets_first_has_no_array_in_pytorch() -> None:
+    """Without biases the shapes are equal, and it computes something else."""
+    source = arrays({f"rnn.{each}_l0": (12, 4) for each in ("weight_ih", "weight_hh")})
+    for last, complete in (("gates", True), ("gates_reset_first", False)):
+        roles = ("kernel", "recurrent_kernel")
+        known = {f"cell/{r}": LayerSpec("cell", "GRUCell", r, 0, ("in", last)) for r in roles}
+        variables = [VariableSpec(name, (4, 12), "float32") for name in known]
+        assert mapped("s", "t", source, variables, known).is_complete is complete
+        keras = arrays({f"rnn/cell/{each}": (4, 12) for each in roles})
+        assert mapped("s", "t", keras, variables, known).is_complete
+
+
+@pytest.mark.parametrize("name", ["params/up", "params/ConvTranspose_0", "ConvTranspose_0", "up"])
+@pytest.mark.parametrize(("ins", "outs"), [(3, 3), (3, 4)])
+def test_the_window_of_flax_is_turned(name: str, ins: int, outs: int) -> None:
+    """A transposed convolution of flax is open, unless its axes show that it was made with
+    transpose_kernel. Its collection is enough to know flax, whatever the layer is called."""
+    model = Model().add("Conv2DTranspose", "up", 2, 2, outs, ins, bias=False)
+    found = model.map({f"{name}/kernel": (2, 2, outs, ins)})
+    is_open = ins == outs and name != "up"
+    assert [each.arrays for each in found.open] == ([(f"{name}/kernel",)] if is_open else [])
+    assert found.is_complete is not is_open
+    given = arrays({f"{name}/kernel": (2, 2, outs, ins)})
+    found = mapped("s", "t", given, model.variables, model.layers, of_flax=True)
+    assert found.is_complete is (ins != outs)
+
+
+@pytest.mark.parametrize("last", ["weight", "kernel"])
+@pytest.mark.parametrize("said", ["out, in", "in, out"])
+def test_a_format_says_the_axes_of_square_kernels(last: str, said: str) -> None:
+    """It knows better than the name and the siblings, which say nothing of another kernel."""
+    model = Model().add("Dense", "a", 3, 4, bias=False).add("Dense", "b", 4, 4, bias=False)
+    for other in ((3, 4), (4, 3)):
+        source = arrays({f"a.{last}": other, f"b.{last}": (4, 4)})
+        kernel_axes = {f"b.{last}": said}
+        found = mapped("s", "t", source, model.variables, model.layers, kernel_axes=kernel_axes)
+        by_name = {each.variable: each for each in found.variables}
+        assert by_name["a/kernel"].change.permute == ((1, 0) if other == (4, 3) else ())
+        # Written even if nothing moves, so that a restore does not doubt it.
+        assert by_name["b/kernel"].change.permute == ((1, 0) if said == "out, in" else (0, 1))
+        assert "axes as the file says" in by_name["b/kernel"].why
 
 
 # --- the result -----------------------------------------------------------------------------------

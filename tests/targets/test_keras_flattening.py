@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_specs import by_layer
+from keras_specs import by_layer, specs
 
 import initreg
 from initreg import SmartInit
@@ -161,6 +161,35 @@ def test_a_norm_of_what_was_flattened(K: Any) -> None:
     x = L.BatchNormalization(name="bn")(L.Flatten()(conv(L, inputs)))
     found = by_layer(K.Model(inputs, x))["bn"]
     assert (found.axes, found.flattened) == (("out",), (4, 4, 4))
+
+
+def test_a_weight_for_each_feature_of_what_was_flattened(K: Any) -> None:
+    """PReLU, and a layer of one's own that has nothing else. The groups of a GroupNormalization
+    are others if the features come in another order."""
+
+    class Scale(K.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.factor = self.add_weight(shape=(shape[-1],), name="factor")
+
+        def call(self, x: Any) -> Any:
+            return x * self.factor
+
+    for make, is_known in (
+        (K.layers.PReLU, True),
+        (Scale, True),
+        (lambda name: K.layers.GroupNormalization(4, name=name), False),
+    ):
+        inputs = K.Input((4, 4, 4))
+        x = conv(K.layers, make(name="of_channels")(inputs))
+        x = make(name="of_features")(K.layers.Flatten()(x))
+        model = K.Model(inputs, K.layers.Dense(3, name="head")(x))
+        assert by_layer(model)["head"].flattened == (2, 2, 4)
+        found = [spec for spec in specs(model).values() if spec.name == "of_features"]
+        assert {spec.flattened for spec in found} == {(2, 2, 4) if is_known else ()}
+        assert {"flattened" in spec.axes for spec in found} == {not is_known}
+        found = [spec for spec in specs(model).values() if spec.name == "of_channels"]
+        assert {spec.flattened for spec in found} == {()}
+        assert not any("flattened" in spec.axes for spec in found)
 
 
 def test_a_subclassed_model_is_not_known(K: Any) -> None:

@@ -146,6 +146,15 @@ def test_cells(K: Any, kind: str, bias: tuple[str, ...]) -> None:
     assert {spec.inside for spec in found.values()} == {"rnn"}
 
 
+def test_a_gru_that_resets_first(K: Any) -> None:
+    """Its weights are those of another computation."""
+    inputs = K.Input((5, 4))
+    for reset_after, last in ((True, "gates"), (False, "gates_reset_first")):
+        layer = K.layers.GRU(4, reset_after=reset_after, use_bias=False)
+        found = specs(K.Model(inputs, layer(inputs)))
+        assert {spec.axes for spec in found.values()} == {("in", last)}
+
+
 def test_both_directions_are_two_cells(K: Any) -> None:
     """Forward comes first, whatever the order of the variables."""
     inputs = K.Input((5, 4))

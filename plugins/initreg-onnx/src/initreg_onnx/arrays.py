@@ -44,6 +44,7 @@ class Arrays(dict[str, Any]):
         parameters: the initializers of the outermost graph.
         metadata: the notes of the model, and who made it.
         not_arrays: what else holds tensors, and is not read.
+        kernel_axes: the order of the axes of what nodes multiply, by name.
     """
 
     def __init__(self, files: Files) -> None:
@@ -52,6 +53,7 @@ class Arrays(dict[str, Any]):
         self.parameters: tuple[str, ...] = ()
         self.metadata: dict[str, str] = {}
         self.not_arrays: tuple[str, ...] = ()
+        self.kernel_axes: dict[str, str] = {}
 
     def close(self) -> None:
         self._files.close()
@@ -94,6 +96,7 @@ def open_model(source: Source, options: OpenOptions) -> Arrays:
         on_error.pop_all()
     arrays.parameters = tuple(tensor.name for tensor in model.tensors if tensor.is_parameter)
     arrays.metadata, arrays.not_arrays = model.metadata, model.not_read
+    arrays.kernel_axes = model.kernel_axes
     return arrays
 
 

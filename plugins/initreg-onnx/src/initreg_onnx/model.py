@@ -17,6 +17,7 @@ _DEEPEST = 50  # graphs in each other. Models have three or so
 _MOST_AXES = 64  # numpy's own limit
 _NOTES = {2: "producer_name", 3: "producer_version", 4: "domain"}
 _LONGEST_NOTE = 1 << 20  # bytes
+_MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +57,7 @@ class Model:
         tensors: its tensors, in the order of the file.
         metadata: its notes, and who made it.
         not_read: what else holds tensors, and is not read.
+        kernel_axes: how nodes multiply tensors, by name: ``"out, in"`` or ``"in, out"``.
 
     Raises:
         Fault: it is not a complete model.
@@ -65,6 +67,7 @@ class Model:
         self._wire = wire
         self.metadata: dict[str, str] = {}
         self.not_read: tuple[str, ...] = ()
+        self._multiplied: dict[str, set[str]] = {}
         graphs: list[Field] = []
         for each in wire.fields(0, wire.size):
             if each.number == 7:
@@ -78,6 +81,12 @@ class Model:
         if not graphs:
             raise Fault("has no graph")
         self.tensors = [tensor for graph in graphs for tensor in self._graph(graph, "", 0)]
+
+    @property
+    def kernel_axes(self) -> dict[str, str]:
+        """What is multiplied in one way alone."""
+        own = {tensor.name for tensor in self.tensors}
+        return {n: next(iter(k)) for n, k in self._multiplied.items() if len(k) == 1 and n in own}
 
     def _note(self, key: str, of: Field) -> None:
         if of.end - of.begin <= _LONGEST_NOTE and (text := self._wire.text(of)):
@@ -109,11 +118,14 @@ class Model:
             yield tensor
 
     def _node(self, of: Field, prefix: str, depth: int) -> Iterator[Tensor]:
+        inputs: list[Field] = []
         outputs: list[Field] = []
         attributes: list[Field] = []
         operator = domain = own_name = None
         for each in self._wire.message(of):
-            if each.number == 2:
+            if each.number == 1:
+                inputs.append(each)
+            elif each.number == 2:
                 outputs.append(each)
             elif each.number == 3:
                 own_name = each
@@ -123,6 +135,7 @@ class Model:
                 attributes.append(each)
             elif each.number == 7:
                 domain = each
+        self._multiply(operator, inputs, attributes, prefix)
         for attribute in attributes:
             name, parts = None, []
             for each in self._wire.message(attribute):
@@ -152,6 +165,22 @@ class Model:
             for index, graph in enumerate(inner):
                 number = f"/{index}" if graph.number == 11 else ""
                 yield from self._graph(graph, f"{path}/{named}{number}/", depth + 1)
+
+    def _multiply(
+        self, operator: Field | None, inputs: list[Field], attributes: list[Field], prefix: str
+    ) -> None:
+        """Note in which order a node has the axes of its second input. Sources: the operators
+        Conv, ConvTranspose, Gemm and MatMul in ``docs/Operators.md`` of ONNX."""
+        kind = "" if operator is None else self._wire.text(operator)
+        if kind not in _MULTIPLYING or len(inputs) < 2:
+            return
+        is_turned = kind.startswith("Conv")
+        for attribute in attributes if kind == "Gemm" else ():
+            parts = {each.number: each for each in self._wire.message(attribute)}
+            if 1 in parts and 3 in parts and self._wire.text(parts[1]) == "transB":
+                is_turned = bool(parts[3].value)
+        name = prefix + self._wire.text(inputs[1])
+        self._multiplied.setdefault(name, set()).add("out, in" if is_turned else "in, out")
 
     def _tensor(self, of: Field) -> Tensor:
         tensor = Tensor()
