@@ -31,9 +31,8 @@ def counts_in_order(first: TargetLayer, last: TargetLayer) -> bool:
 def reachable(targets: Sequence[TargetLayer]) -> dict[str, set[str]]:
     """The layers that come before each one, by name."""
     found: dict[str, set[str]] = {}
-    parts: dict[
-        str, list[str]
-    ] = {}  # weights with names of their own, by the paths of their layers
+    # Weights with names of their own, by the paths of their layers.
+    parts: dict[str, list[str]] = {}
     for layer in sorted(targets, key=lambda each: each.position):
         before: set[str] = set()
         for name in layer.after or ():
