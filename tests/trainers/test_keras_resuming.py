@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import InitregError, MismatchError, ResumeWarning, TargetError
+from initreg import InitregError, InitregWarning, MismatchError, ResumeWarning, TargetError
 
 pytestmark = [
     pytest.mark.framework,
@@ -270,6 +270,24 @@ def test_the_saver_comes_last(library: Any, tmp_path: Path) -> None:
     for callbacks in ([saver, early], [early], []):
         with pytest.raises(InitregError, match="the last of the callbacks has to be a ModelSaver"):
             library.trainers.resume(library.model(), callbacks)
+
+
+def test_a_callback_that_restores_as_well(library: Any, tmp_path: Path) -> None:
+    """resume() says that BackupAndRestore loads its weights over those of the checkpoint."""
+
+    def trained(epochs: int, *others: Any) -> Any:
+        model = library.model()
+        saver = library.trainers.ModelSaver(tmp_path / "run", every_n_epochs=4)
+        callbacks = [*others, saver]
+        start = library.trainers.resume(model, callbacks)
+        given = {"initial_epoch": start.initial_epoch, "callbacks": callbacks, "verbose": 0}
+        model.fit(library.x, library.y, 4, epochs, **given)
+        return start
+
+    backup = library.keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+    with pytest.warns(InitregWarning, match="fit begins, BackupAndRestore puts the weights"):
+        assert trained(1, backup).initial_epoch == 0
+    assert trained(2).initial_epoch == 1
 
 
 def test_the_saver_has_to_know_the_others(

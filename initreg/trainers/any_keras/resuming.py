@@ -11,7 +11,7 @@ from typing import Any
 
 from initreg.api.resuming import ResumePoint
 from initreg.api.training_states import taken
-from initreg.errors import DamagedFile, InitregError, MismatchError
+from initreg.errors import DamagedFile, InitregError, InitregWarning, MismatchError, warn
 from initreg.storage.uploading import on_disk
 from initreg.trainers.any_keras import callback_states, checking
 from initreg.trainers.any_keras.model_state import ModelState, seeds_of, set_value, value_of
@@ -31,6 +31,7 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
 
     Call it before ``fit`` on a first start, too, because the saver learns here which other
     callbacks there are. Newer checkpoints that are incomplete are skipped with a ResumeWarning.
+    An InitregWarning names callbacks of Keras that load other weights when ``fit`` begins.
     The workers of a ``tf.distribute`` strategy all call it, inside or outside of its scope.
 
     Args:
@@ -62,6 +63,13 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
             "saves the states of those before it"
         )
     saver.bind(listed)
+    for name in callback_states.that_restore(listed):
+        warn(
+            f"resume(model, callbacks): when fit begins, {name} puts the weights of its own file "
+            "over those that are restored here, and the states of the callbacks no longer belong "
+            "to them. Leave it out: the ModelSaver does its work",
+            InitregWarning,
+        )
     resumed = Resumed()
     point = agreed(model, lambda: newest(saver.directory, verify=verify))
     if point is not None:
