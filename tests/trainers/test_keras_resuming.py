@@ -118,6 +118,30 @@ def test_optimizers(library: Any, tmp_path: Path, kind: str) -> None:
     assert len(library.slots(model)) >= 2
 
 
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_a_product_that_is_not_among_the_variables(
+    library: Any, tmp_path: Path, is_scaled: bool
+) -> None:
+    """Nadam's running product, which tf_keras does not save, continues, too.
+
+    In its first steps, that of tf_keras also depends on how often it was traced.
+    """
+    kind_of_2 = library.keras.__name__ == "tf_keras"
+    where = library.keras.mixed_precision if kind_of_2 else library.keras.optimizers
+    found = []
+    for parts in ([9], [8, 9]):
+        for epochs in parts:
+            nadam = optimizer = library.keras.optimizers.Nadam(0.01)
+            if is_scaled:
+                optimizer = where.LossScaleOptimizer(nadam)
+            model = library.model(optimizer=optimizer)
+            saver = library.trainers.ModelSaver(tmp_path / str(len(parts)))
+            library.fit(model, [saver], epochs)
+        found.append((library.state(model), float(nadam._u_product.numpy())))
+    assert found[0] == found[1]
+    assert 0 < found[0][1] < 0.5
+
+
 def test_a_stop_lasts(library: Any, tmp_path: Path) -> None:
     """A training that EarlyStopping ended does not go on, unless the user says so."""
 

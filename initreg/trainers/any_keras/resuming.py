@@ -15,7 +15,7 @@ from initreg.errors import DamagedFile, InitregError, InitregWarning, MismatchEr
 from initreg.storage.uploading import on_disk
 from initreg.trainers.any_keras import callback_states, checking
 from initreg.trainers.any_keras.model_state import ModelState, seeds_of, set_value, value_of
-from initreg.trainers.any_keras.models import optimizer_variables
+from initreg.trainers.any_keras.models import optimizer_variables, unlisted_numbers
 from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.savers import OF_THE_MODEL, ModelSaver
 from initreg.trainers.any_keras.workers import agreed, scope_of
@@ -121,7 +121,8 @@ def _unchanged_after_an_error(model: Any, objects: Mapping[str, Any]) -> Iterato
     Objects and layers of the user's have code of their own, which may fail at any time.
     """
     optimizer = getattr(model, "optimizer", None)
-    held = list({id(v): v for v in (*model.weights, *optimizer_variables(optimizer))}.values())
+    state = [*optimizer_variables(optimizer), *unlisted_numbers(optimizer).values()]
+    held = list({id(v): v for v in (*model.weights, *state)}.values())
     values = [(each, value_of(each)) for each in (*held, *seeds_of(model))]
     states = {name: copy.deepcopy(each.state_dict()) for name, each in objects.items()}
     try:
