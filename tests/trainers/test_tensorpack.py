@@ -500,6 +500,41 @@ def test_tables_go_on(log: Path) -> None:
     assert initreg.load(log / "model-6")["seen-values"].tolist() == [7] * 6
 
 
+class WithAverage(Model):
+    """The cost as a statistic: its average over the steps. Each update of w reads w before."""
+
+    def build_graph(self, x: Any) -> Any:
+        w = v1.get_variable("w", initializer=np.float32(2))
+        cost = tf.square(w + 0 * tf.reduce_sum(x), name="cost")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that TensorFlow gave up
+            tp.tfutils.summary.add_moving_summary(cost)
+        return cost
+
+
+def test_averages_of_statistics_go_on(tmp_path: Path) -> None:
+    """They are local variables. If they are saved, the statistics of a run in two parts are those
+    of an uninterrupted one."""
+
+    class Costs(Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.values: list[float] = []
+
+        def _trigger_epoch(self) -> None:
+            self.values.append(self.trainer.monitors.get_latest("cost"))
+
+    def run(folder: str, epochs: int) -> list[float]:
+        keys = [v1.GraphKeys.GLOBAL_VARIABLES, v1.GraphKeys.LOCAL_VARIABLES]
+        saver, costs = ModelSaver(checkpoint_dir=tmp_path / folder, var_collections=keys), Costs()
+        summaries = [tp.MovingAverageSummary(), tp.MergeAllSummaries()]
+        train(config_of([saver, *summaries, costs], max_epoch=epochs), WithAverage())
+        return costs.values
+
+    whole = run("whole", 3)
+    assert run("parts", 2) + run("parts", 3) == whole
+    assert len(set(whole)) == 3
+
+
 def test_a_model_that_grew(log: Path) -> None:
     """Resuming from a checkpoint of a smaller model warns of what is missing, and trains."""
     train(config_of([ModelSaver(var_collections="trainable_variables")]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import initreg
 from initreg import (
     MismatchError,
     MissingError,
+    NothingMatched,
     PartialRestoreError,
     RefusedFile,
     RuleError,
@@ -323,3 +325,13 @@ def test_a_variable_that_begins_like_the_scope(checkpoint: str) -> None:
     assert started(sessinit.SaverRestore(path, prefix="net"), *names)["network/a"] == [0, 0, 0]
     found = started(ours.SaverRestore(path, prefix="net"), *names)
     assert found == {"network/a": [4, 4, 4], "net/a": [1, 1, 1]}
+
+
+@pytest.mark.filterwarnings("ignore::initreg.InitregWarning")  # no variable is in the scope
+def test_the_hint_of_a_prefix_works_when_it_is_typed(checkpoint: str) -> None:
+    """SaverRestore takes an initialiser of this module, as the hint has it."""
+    with pytest.raises(NothingMatched, match="names match after") as caught:
+        started(ours.SaverRestoreRelaxed(checkpoint, prefix="net"), "tower/a", "tower/b")
+    (hint,) = re.findall(r"SmartInit\(SaverRestore.*\)", str(caught.value))
+    fixed = eval(hint, {"SmartInit": ours.SmartInit, "SaverRestore": ours.SaverRestore})
+    assert started(fixed, "tower/a", "tower/b") == {"tower/a": [1, 1, 1], "tower/b": [2, 2, 2]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from initreg.api.training_states import by_class, offers_state
@@ -38,10 +38,17 @@ def named(callbacks: Sequence[Any]) -> dict[str, Any]:
     return by_class(each for each in callbacks if offers_state(each) or _kind(each))
 
 
-def _kind(callback: Any) -> str | None:
+def that_restore(callbacks: Sequence[Any]) -> list[str]:
+    """Those of Keras's own callbacks that load other weights when ``fit`` begins, by class."""
+    found = [each for each in callbacks if _kind(each, ("BackupAndRestore",)) is not None]
+    found += [each for each in callbacks if getattr(each, "load_weights_on_restart", False) is True]
+    return sorted({type(each).__name__ for each in found})
+
+
+def _kind(callback: Any, names: Container[str] = _KNOWN) -> str | None:
     """The name of the class of Keras whose state is known here, None if it is not one of these."""
     for base in type(callback).__mro__:
-        if base.__name__ in _KNOWN and base.__module__.split(".")[0] in ("keras", "tf_keras"):
+        if base.__name__ in names and base.__module__.split(".")[0] in ("keras", "tf_keras"):
             return base.__name__
     return None
 

@@ -7,25 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from initreg.errors import InitregError, MismatchError
-from initreg.trainers.any_keras.models import is_keras3
+from initreg.trainers.any_keras.models import is_keras3, unlisted_numbers
 
 
 class ModelState:
     """The training state of a model that Keras does not save with its weights.
 
-    It consists of the seeds of layers such as Dropout, the learning rate (``tf_keras`` only), and
-    whether a callback stopped the training.
+    It consists of the seeds of layers such as Dropout, the learning rate (``tf_keras`` only), what
+    an optimizer does not list among its variables, and whether a callback stopped the training.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
     def state_dict(self) -> dict[str, Any]:
+        unlisted = unlisted_numbers(self._optimizer)
         return {
             "seeds": [value_of(each) for each in seeds_of(self._model)],
             "learning_rate": self._learning_rate(),
             "stopped": bool(getattr(self._model, "stop_training", False)),
-            "optimizer": _kind(getattr(self._model, "optimizer", None)),
+            "optimizer": _kind(self._optimizer),
+            "unlisted": {name: float(each.numpy()) for name, each in unlisted.items()},
         }
 
     def check(self, state: Mapping[str, Any], label: str) -> None:
@@ -37,7 +39,7 @@ class ModelState:
             InitregError: the model has another number of seeds.
             ValueError: a value is not a seed or not a rate.
         """
-        kind, saved = _kind(getattr(self._model, "optimizer", None)), state.get("optimizer")
+        kind, saved = _kind(self._optimizer), state.get("optimizer")
         if saved is not None and saved != kind:
             raise MismatchError(
                 f"{label}: was saved with the optimizer {str(saved)[:80]}, and the model has "
@@ -54,6 +56,9 @@ class ModelState:
             raise ValueError(f"learning_rate is not a number: {str(rate)[:80]!r}")
         for each, value in zip(seeds, state["seeds"], strict=True):
             _check_value(each, value)
+        for name, value in state.get("unlisted", {}).items():
+            if not isinstance(value, (int, float)):
+                raise ValueError(f"{str(name)[:80]} is not a number: {str(value)[:80]}")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the seeds and the rate, or change nothing.
@@ -69,10 +74,17 @@ class ModelState:
         if rate is not None and self._learning_rate() is not None:
             with contextlib.suppress(TypeError):  # a schedule, which goes by the step
                 self._model.optimizer.learning_rate = rate
+        saved = state.get("unlisted", {})
+        for name, each in unlisted_numbers(self._optimizer).items():
+            if name in saved:
+                each.assign(saved[name])
+
+    @property
+    def _optimizer(self) -> Any:
+        return getattr(self._model, "optimizer", None)
 
     def _learning_rate(self) -> float | None:
-        optimizer = getattr(self._model, "optimizer", None)
-        rate: Any = getattr(optimizer, "learning_rate", None)
+        rate: Any = getattr(self._optimizer, "learning_rate", None)
         return float(rate.numpy()) if hasattr(rate, "numpy") else None
 
 

@@ -20,3 +20,24 @@ def optimizer_variables(optimizer: Any) -> list[Any]:
     """The variables of an optimizer: a property in Keras 3, a method in some of ``tf_keras``."""
     variables = getattr(optimizer, "variables", ())
     return list(variables() if callable(variables) else variables)
+
+
+def unlisted_numbers(optimizer: Any) -> dict[str, Any]:
+    """The variables without axes of an optimizer that its ``variables`` leave out, and so a file of
+    weights.
+
+    These are the running product of the Nadam of ``tf_keras``, and of the one that a
+    LossScaleOptimizer of Keras 3 wraps. The rate and the step are saved in other ways.
+    """
+    if optimizer is None:
+        return {}
+    inner = unlisted_numbers(getattr(optimizer, "inner_optimizer", None))
+    found = {f"inner_optimizer.{name}": each for name, each in inner.items()}
+    listed = {id(each) for each in optimizer_variables(optimizer)}
+    for name, each in vars(optimizer).items():
+        is_variable = hasattr(each, "assign") and hasattr(each, "numpy")
+        if not is_variable or id(each) in listed or name.endswith(("_rate", "iterations")):
+            continue
+        if tuple(each.shape) == () and "float" in str(each.dtype):
+            found[name] = each
+    return found

@@ -11,11 +11,11 @@ from typing import Any
 
 from initreg.api.resuming import ResumePoint
 from initreg.api.training_states import taken
-from initreg.errors import DamagedFile, InitregError, MismatchError
+from initreg.errors import DamagedFile, InitregError, InitregWarning, MismatchError, warn
 from initreg.storage.uploading import on_disk
 from initreg.trainers.any_keras import callback_states, checking
 from initreg.trainers.any_keras.model_state import ModelState, seeds_of, set_value, value_of
-from initreg.trainers.any_keras.models import optimizer_variables
+from initreg.trainers.any_keras.models import optimizer_variables, unlisted_numbers
 from initreg.trainers.any_keras.resumed import Resumed
 from initreg.trainers.any_keras.savers import OF_THE_MODEL, ModelSaver
 from initreg.trainers.any_keras.workers import agreed, scope_of
@@ -31,6 +31,7 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
 
     Call it before ``fit`` on a first start, too, because the saver learns here which other
     callbacks there are. Newer checkpoints that are incomplete are skipped with a ResumeWarning.
+    An InitregWarning names callbacks of Keras that load other weights when ``fit`` begins.
     The workers of a ``tf.distribute`` strategy all call it, inside or outside of its scope.
 
     Args:
@@ -62,6 +63,13 @@ def resume(model: Any, callbacks: Sequence[Any], *, verify: bool = False) -> Res
             "saves the states of those before it"
         )
     saver.bind(listed)
+    for name in callback_states.that_restore(listed):
+        warn(
+            f"resume(model, callbacks): when fit begins, {name} puts the weights of its own file "
+            "over those that are restored here, and the states of the callbacks no longer belong "
+            "to them. Leave it out: the ModelSaver does its work",
+            InitregWarning,
+        )
     resumed = Resumed()
     point = agreed(model, lambda: newest(saver.directory, verify=verify))
     if point is not None:
@@ -113,7 +121,8 @@ def _unchanged_after_an_error(model: Any, objects: Mapping[str, Any]) -> Iterato
     Objects and layers of the user's have code of their own, which may fail at any time.
     """
     optimizer = getattr(model, "optimizer", None)
-    held = list({id(v): v for v in (*model.weights, *optimizer_variables(optimizer))}.values())
+    state = [*optimizer_variables(optimizer), *unlisted_numbers(optimizer).values()]
+    held = list({id(v): v for v in (*model.weights, *state)}.values())
     values = [(each, value_of(each)) for each in (*held, *seeds_of(model))]
     states = {name: copy.deepcopy(each.state_dict()) for name, each in objects.items()}
     try:

@@ -74,7 +74,8 @@ class SaverRestore(_Init):
     """Restore a checkpoint, or any other file.
 
     Args:
-        model_path: of a format of initreg. It must exist by now.
+        model_path: of a format of initreg. It must exist by now. It may be an
+            initialiser of this module, as the hints of errors put it.
         prefix: the scope of the variables, as in tensorpack: ``prefix/`` is put before each name
             in the file, but a variable outside of the scope is restored from the array of its own
             name.
@@ -90,6 +91,8 @@ class SaverRestore(_Init):
     def __init__(
         self, model_path: Any, prefix: str | None = None, ignore: Globs = (), **options: Any
     ) -> None:
+        if isinstance(model_path, _Init) and _is_plain(model_path):
+            model_path = model_path.source
         restore = self._kind(model_path, prefix, ignore, **options)
         self.path = restore.path  # tensorpack's AutoResumeTrainConfig reads it
         self.prefix = prefix

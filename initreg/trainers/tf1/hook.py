@@ -11,10 +11,11 @@ import tensorflow as tf
 from initreg.api.resuming import ResumePoint
 from initreg.api.sidecars import states_of
 from initreg.api.smart_init import SmartInit
-from initreg.errors import InitregError, InitregWarning, warn
+from initreg.errors import InitregError
 from initreg.trainers.shared.run_folder import anywhere, newest
 from initreg.trainers.shared.states import with_states
 from initreg.trainers.tf1.checkpoints import CheckpointWriter
+from initreg.trainers.tf1.initialising import check_workers, initialise_rest, restored_by
 from initreg.trainers.tf1.restoring import Restoration
 
 v1 = tf.compat.v1
@@ -77,15 +78,17 @@ class ModelSaver(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
         if self._writer is not None:
             self._writer.use(saver)
 
-    def restore(self, session: Any, point: ResumePoint, saver: Any) -> None:
+    def restore(self, session: Any, point: ResumePoint, saver: Any) -> set[str]:
         """Restore what was saved. ``saver`` is that of the Scaffold, for a session that does not
-        have this hook."""
+        have this hook. Returns the names of the global variables that were restored."""
         if self._writer is not None:
             self._restoration = self._writer.restore(session, point.path, is_last=False)
-        elif getattr(saver, "saver_def", None) is not None:
-            Restoration(session, saver.as_saver_def()).run(point.path)
-        else:
-            SmartInit(point.path).init(session)
+            return self._restoration.variables
+        if getattr(saver, "saver_def", None) is None:
+            return restored_by(SmartInit(point.path).init(session))
+        restoration = Restoration(session, saver.as_saver_def())
+        restoration.run(point.path)
+        return restoration.variables
 
     def go_on(self, point: ResumePoint) -> None:
         """Resume from the checkpoint that was restored."""
@@ -155,6 +158,8 @@ def init_fn(
     The workers of a cluster begin when all variables are initialised. Give the scaffold
     ``init_op=tf.no_op()`` there, on the chief and on the workers. The scaffold's own ``init_op``
     initialises them before ``init_fn`` is called, so that a worker can begin with initial values.
+    With ``init_op=tf.no_op()`` on a server, whatever is not restored is initialised, also if it has
+    a value: that of a training whose chief was killed.
 
     Args:
         source: as in :class:`initreg.SmartInit`. None starts with the initial values. A file must
@@ -179,64 +184,20 @@ def init_fn(
         start.check()  # rather than after the graph was built and its variables initialised
 
     def call(scaffold: Any, session: Any) -> None:
-        _check_workers(scaffold, session)
-        restore(scaffold, session)
-        _initialise_rest(scaffold, session)
+        check_workers(scaffold, session)
+        initialise_rest(scaffold, session, restore(scaffold, session))
 
-    def restore(scaffold: Any, session: Any) -> None:
+    def restore(scaffold: Any, session: Any) -> set[str]:
         its_saver = getattr(scaffold, "saver", None)
         if saver is not None:
             with session.graph.as_default():
                 saver.use(its_saver)
         point = None if saver is None else newest(saver.directory, verify=verify)
         if point is None:
-            if source is not None:
-                start.init(session)
-            return
+            return set() if source is None else restored_by(start.init(session))
         assert saver is not None
-        saver.restore(session, point, its_saver)
+        restored = saver.restore(session, point, its_saver)
         saver.go_on(point)
+        return restored
 
     return call
-
-
-def _check_workers(scaffold: Any, session: Any) -> None:
-    """Warn if workers of a cluster may begin before the restore.
-
-    A worker asks every half minute whether all variables are initialised
-    (``SessionManager.wait_for_session``), which they are between ``init_op`` and ``init_fn``.
-    """
-    init = getattr(scaffold, "init_op", None)
-    if init is None or (init.type == "NoOp" and not init.control_inputs):
-        return
-    tasks = {each.name.rpartition("/device:")[0] for each in session.list_devices()}
-    workers = sorted(each for each in tasks if not each.startswith("/job:ps/"))
-    if len(workers) > 1:
-        warn(
-            f"this cluster has {len(workers)} workers ({', '.join(workers)}), and the scaffold's "
-            "init_op has initialised the variables before they are restored: a worker that looks "
-            "meanwhile begins with the initial values. Give each Scaffold init_op=tf.no_op(), and "
-            "init_fn initialises what it does not restore",
-            InitregWarning,
-        )
-
-
-def _initialise_rest(scaffold: Any, session: Any) -> None:
-    """Initialise the variables and resources that are not initialised yet, after the others.
-
-    The workers of a cluster wait for the last one. ``ready_for_local_init_op`` says which these
-    are, and the graph may be finalized.
-    """
-    ready = getattr(scaffold, "ready_for_local_init_op", None)
-    if ready is None or ready.dtype != tf.string:  # one of the user's that gives no names
-        return
-    names = {name.decode() for name in session.run(ready).ravel()}
-    if not names:
-        return
-    graph = session.graph
-    variables = graph.get_collection(v1.GraphKeys.GLOBAL_VARIABLES)
-    ops = [each.initializer for each in variables if each.op.name in names]
-    shared = graph.get_collection("resources")  # as Scaffold's own init_op does
-    ops += [each.create for each in shared if each.handle.name in names]
-    if ops:
-        session.run([*ops, *graph.get_collection("saved_model_initializers")])

@@ -30,7 +30,14 @@ from initreg.storage.paths import listed
 from initreg.storage.uploading import downloaded
 from initreg.store_paths import FilePath
 from initreg.text.wording import names_text, plural
-from initreg.trainers.tf1.saved import Read, Taker, saved_shapes, table_value_shape, takers
+from initreg.trainers.tf1.saved import (
+    Read,
+    Taker,
+    saved_shapes,
+    table_value_shape,
+    takers,
+    variable_name,
+)
 
 logger = logging.getLogger("initreg")
 
@@ -46,6 +53,9 @@ class Restoration:
             better not to run that of the first one.
         found: what :func:`initreg.trainers.tf1.saved.takers` returns for the first one, if it is
             known.
+
+    Attributes:
+        variables: the names of the global variables that :meth:`run` has restored.
 
     Raises:
         TargetError: the Saver does not say in the graph which arrays it reads.
@@ -67,6 +77,7 @@ class Restoration:
             special = takers(graph, apart)
             keys = {read.key for taker in special for read in taker.reads}
             found = [t for t in found if keys.isdisjoint(r.key for r in t.reads)] + special
+        self.variables: set[str] = set()
         self._session = session
         self._target = _Target(session, found, saved_shapes(graph, saver_def))
         self._filenames = [each.filename_tensor_name for each in defs]
@@ -108,6 +119,7 @@ class Restoration:
         local = self._local(path) if opaque else None
         there = _keys(local) if local is not None else frozenset()
         self._choose(restored | (opaque & there), there, path)
+        self.variables = target.filled(restored)
         target.begin(dict.fromkeys(self._filenames, str(local or path)), is_last=is_last)
         if restored:
             start.init(target)
@@ -227,6 +239,11 @@ class _Target:
         self._chosen = found
         return found
 
+    def filled(self, present: set[str]) -> set[str]:
+        """The names of the global variables that are filled from these keys and what is chosen."""
+        taken = {spec.name for key in present for spec in self._variables.get(key, ())}
+        return taken | _assigned(self._session.graph, self._chosen)
+
     def key_of(self, name: str) -> str:
         """The key of an array, by its normalised name in a plan."""
         return self._keys[name]
@@ -319,8 +336,7 @@ def _variables(
     parts: dict[str, dict[str, str]] = defaultdict(dict)  # by variable: the op and region of each
     for variable in graph.get_collection("variables"):
         info = getattr(variable, "_save_slice_info", None)
-        name = variable.name.removesuffix(":0") if info is None else info.full_name
-        parts[name][variable.op.name] = "" if info is None else info.spec
+        parts[variable_name(variable)][variable.op.name] = "" if info is None else info.spec
     owner = {op: name for name, ops in parts.items() for op in ops}
     keys: dict[str, list[Taker]] = defaultdict(list)
     for taker in found:
@@ -342,8 +358,7 @@ def _assigned(graph: Any, found: Sequence[Taker]) -> set[str]:
     names = set()
     for variable in graph.get_collection("variables"):
         if variable.op.name in filled:
-            info = getattr(variable, "_save_slice_info", None)
-            names.add(variable.name.removesuffix(":0") if info is None else info.full_name)
+            names.add(variable_name(variable))
     return names
 
 

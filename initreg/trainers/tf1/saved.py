@@ -10,13 +10,14 @@ core/framework/tensor_slice.cc.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from initreg.errors import TargetError
+from initreg.names import normalise
 
 # What session.run cannot be fed, and what is not an array in a checkpoint: iterators.
 _OPAQUE = ("variant", "resource")
@@ -116,12 +117,19 @@ def saved_shapes(graph: Any, saver_def: Any) -> dict[str, tuple[int | None, ...]
     """
     found: dict[str, tuple[int | None, ...]] = {}
     save = graph.get_tensor_by_name(saver_def.save_tensor_name).op
-    for op in _ancestors(save, lambda each: each.type == "SaveV2"):
+    for op in ancestors(save, lambda each: each.type == "SaveV2"):
         names = tf.get_static_value(op.inputs[1]) if op.type == "SaveV2" else None
         for name, tensor in zip(names if names is not None else (), op.inputs[3:], strict=False):
             if tensor.shape.rank is not None:
                 found[name.decode()] = tuple(tensor.shape.as_list())
     return found
+
+
+def variable_name(variable: Any) -> str:
+    """The name under which a session is filled: for a part of a partitioned variable that of the
+    entire variable."""
+    info = getattr(variable, "_save_slice_info", None)
+    return normalise(variable.name if info is None else info.full_name)
 
 
 def table_value_shape(taker: Taker) -> tuple[int | None, ...] | None:
@@ -157,15 +165,20 @@ def _sources(op: Any, kind: str) -> list[Any]:
     """The outputs of ops of a kind that an op depends on, directly or through others."""
     found = {
         tensor.name: tensor
-        for each in _ancestors(op, lambda each: each.type == kind)
+        for each in ancestors(op, lambda each: each.type == kind)
         for tensor in each.inputs
         if tensor.op.type == kind
     }
     return list(found.values())
 
 
-def _ancestors(op: Any, is_end: Any) -> Iterator[Any]:
-    """An op and all that it depends on, without what the ops depend on where this ends."""
+def ancestors(op: Any, is_end: Callable[[Any], bool] = lambda each: False) -> Iterator[Any]:
+    """An op and all that it depends on, without what the ops depend on where this ends.
+
+    Args:
+        op: the op.
+        is_end: whether not to ask what an op depends on.
+    """
     pending, seen = [op], {op.name}
     while pending:
         each = pending.pop()
