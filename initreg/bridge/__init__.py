@@ -10,6 +10,7 @@ file with it:
 :mod:`~.words`            the words and numbers of names, and how alike they are
 :mod:`~.conversions`      how a weight of one framework becomes that of another
 :mod:`~.altering`         arrays that are no weights as they stand, because others change them
+:mod:`~.flattening`       dense kernels of a target that does not know what it flattens
 :mod:`~.fusing`           arrays that hold several weights, and kernels that do
 :mod:`~.fitting`          whether one layer can be another one
 :mod:`~.structure`        which groups of layers are numbered alike

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from initreg.bridge.altering import Altered, altered, why_not
 from initreg.bridge.conventions import conventions, only_convention, shown_conventions
 from initreg.bridge.conversions import AS_IT_IS
+from initreg.bridge.flattening import maybe_flattened
 from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
 from initreg.bridge.layers import (
     SourceLayer,
@@ -67,6 +68,7 @@ def mapped(
     _tie(sources, same)
     _say_axes(sources, kernel_axes or {})
     lines.of_flax = of_flax or is_of_flax(sources)
+    lines.flattened = maybe_flattened(targets, known)
     found = pair(sources, targets)
     only = only_convention(found.paired)
     if only is not None and found.open:
@@ -226,6 +228,7 @@ class _Lines:
     open: list[OpenQuestion] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     of_flax: bool = False
+    flattened: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
     altered: Mapping[str, Altered] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
@@ -271,6 +274,9 @@ class _Lines:
                 continue
             if axes[:1] == ("experts",) and len(paired.fit) > 1:
                 doubt = _EXPERTS
+            framework, maybe = self.flattened.get(variable.name, ("", ""))
+            if maybe and convention not in (framework, None):
+                doubt = maybe
             if doubt:
                 self.open.append(OpenQuestion((variable.name,), (weight.array.origin,), doubt))
                 continue

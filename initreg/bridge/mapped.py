@@ -61,7 +61,7 @@ class Mapped:
         text = f"{len(self.variables):,} of {total:,} variables have their array"
         if self.open:
             undecided = sum(len(each.variables) for each in self.open)
-            text += f"; {undecided:,} are open, because several readings fit as well"
+            text += f"; {undecided:,} {'is' if undecided == 1 else 'are'} open"
         if self.missing:
             text += f"; {len(self.missing):,} have none in the source"
         return text

@@ -80,6 +80,44 @@ def test_keras_into_torch(tmp_path: Path) -> None:
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 
 
+def test_what_a_module_of_torch_flattens_is_left_open(tmp_path: Path) -> None:
+    """The module does not know its order. With three lines added it computes the same."""
+    theirs = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5),
+        ]
+    )
+    source = initreg.save(tmp_path / "net.npz", theirs)
+    ours = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(64, 5))
+    found = initreg.map(source, ours)
+    (question,) = found.open
+    assert question.variables == ("2.weight",)
+    assert "16 for each of the 4 channels" in question.why
+    (dense,) = question.arrays
+    rules = tmp_path / "rules.toml"
+    rules.write_text(f"""
+        [[step]]
+        [step.reshape]
+        "{dense}" = [4, 4, 4, 5]
+        [[step]]
+        [step.permute]
+        "{dense}" = [3, 2, 0, 1]
+        [[step]]
+        [step.reshape]
+        "{dense}" = [5, 64]
+        [[step]]
+        [step.rename]
+        "{dense}" = "2.weight"
+        {found.to_text()}
+    """)
+    SmartInit(source, rules=rules, **STRICT).init(ours)
+    made = ours(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2))).detach().numpy()
+    np.testing.assert_allclose(made, np.asarray(theirs(IMAGES)), rtol=1e-4, atol=1e-4)
+
+
 def test_keras_into_flax(tmp_path: Path) -> None:
     """Both have the channels last, so that names are all that differs."""
     theirs = keras_model(tmp_path / "net.npz")
