@@ -31,6 +31,8 @@ from initreg.text.wording import GATES, printable
 _MOST_SCOPES = 32  # of a name that are looked at, for names of strangers
 _LONGEST = 120  # characters of a name in a sentence
 _MISFIT = (Kind.MISMATCHED, Kind.PASSED_OVER)
+# Under which flax has the arrays of a model, as they are called in its files.
+_COLLECTIONS = ("params/", "params.", "batch_stats/", "batch_stats.")
 Layers = Callable[[], Mapping[str, LayerSpec]]
 
 
@@ -80,6 +82,7 @@ def study(
         _decide(found, pairs, square, moved, turned)
         _look_at_moved(found, moved, variables)
         _look_for_flatten(found, pairs, [*moved, *turned], variables, layers)
+    _look_for_flax(found, pairs, layers)
     return found
 
 
@@ -350,6 +353,31 @@ def _look_for_flatten(
                     " If they are flattened, PyTorch has the channels first, and TensorFlow last",
                 )
         channels = 0
+
+
+def _look_for_flax(found: Study, pairs: Sequence[Pair], layers: Layers) -> None:
+    """Doubt the kernels of transposed convolutions of flax, which has their windows the other way
+    round, whatever their shapes are.
+
+    Source: ``conv_transpose`` in jax/_src/lax/convolution.py, with ``transpose_kernel=False``.
+    """
+    if not pairs or not pairs[0].array.origin.startswith(_COLLECTIONS):
+        return
+    known: Mapping[str, LayerSpec] | None = None
+    for pair in pairs:
+        axes = pair.array.axes
+        is_said = axes is not None and not _is_moved(axes)
+        if pair.ndim < 3 or not pair.is_restored or pair.role is Role.OTHER or is_said:
+            continue
+        known = layers() if known is None else known
+        spec = known.get(pair.variable.name)
+        kinds = () if spec is None else spec.axes
+        is_transposed = kinds[:1] == ("window",) and kinds[-2:] == ("out", "in")
+        if is_transposed or "ConvTranspose" in pair.array.origin:
+            found.doubts[pair.name] = (
+                "flax computes a transposed convolution with its window the other way round, "
+                "unless it was made with transpose_kernel=True. No rule turns a window"
+            )
 
 
 def _is_not_flattened(spec: LayerSpec | None) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from initreg import PartSpec, TargetError, VariableSpec, dtypes
@@ -57,6 +58,10 @@ def living(session: Any, label: str) -> LivingArrays:
         tensors = [_tensor(session.graph, each) for each in copies(variable)]
         is_sum = share_of(variable) > 1
         pieces.append(_Piece(part, tensors if is_sum else tensors[:1]))
+    for name, pieces in found.items():
+        alone = lone(specs[name], [piece.part for piece in pieces])
+        if alone is not None:
+            specs[name], pieces[0].part = alone, None
     fetcher = _Fetcher(session, label, checks)
     arrays = []
     for name, spec in specs.items():
@@ -84,6 +89,13 @@ def described(variable: Any) -> tuple[VariableSpec, PartSpec | None]:
     shape = tuple(int(axis) for axis in info.full_shape)
     box = tuple(map(int, info.var_offset)), tuple(map(int, info.var_shape))
     return VariableSpec(info.full_name, shape, dtype), PartSpec(*box, str(variable.device or ""))
+
+
+def lone(spec: VariableSpec, parts: Sequence[PartSpec | None]) -> VariableSpec | None:
+    """The spec of the only part of a variable, if it is not all of it. Then it is a variable of its
+    own, as in a checkpoint: the slots of a partitioned variable may have a name each."""
+    part = parts[0] if len(parts) == 1 else None
+    return None if part is None or part.shape == spec.shape else replace(spec, shape=part.shape)
 
 
 def _tensor(graph: Any, variable: Any) -> str:

@@ -116,6 +116,10 @@ class Session:
                 f"{', '.join(unwritable[:20])}. Remove them from the collection of global "
                 "variables to restore the others"
             )
+        for entry in entries:
+            alone = session_reading.lone(entry.spec, entry.parts)
+            if alone is not None:
+                entry.spec, entry.parts = alone, [None]
         most_sent = _MOST_SENT if getattr(self._session, "sess_str", "") else 0
         return [entry.described(most_sent) for entry in entries]
 

@@ -9,6 +9,7 @@ from typing import Any
 import fresh
 import models
 import numpy as np
+import restores
 import restoring
 import torch
 from restoring import Case
@@ -51,7 +52,7 @@ def torch_load(path: Path) -> fresh.Run:
         for name, tensor in loaded(path).items():
             variables[name].assign(tensor.numpy())
 
-    return restoring.into_variables(restore)
+    return restores.into_variables(restore)
 
 
 def torch_load_keras(path: Path) -> fresh.Run:
@@ -60,7 +61,7 @@ def torch_load_keras(path: Path) -> fresh.Run:
         for weight in model.weights:
             weight.assign(found[weight.path].numpy())
 
-    return fresh.Run(models.keras_model, restore, restoring.use_keras)
+    return fresh.Run(models.keras_model, restore, restores.use_keras)
 
 
 def use_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> None:
@@ -80,8 +81,8 @@ def torch_load_copied(path: Path) -> fresh.Run:
 
 PEER = "torch.load(mmap=True)"
 CASES = [
-    Case(".pth → TF2 variables", pth, restoring.ours, f"{PEER} + assign", torch_load, 1),
-    Case(".pth → Keras", keras_pth, restoring.ours_keras, f"{PEER} + assign", torch_load_keras, 1),
+    Case(".pth → TF2 variables", pth, restores.ours, f"{PEER} + assign", torch_load, 1),
+    Case(".pth → Keras", keras_pth, restores.ours_keras, f"{PEER} + assign", torch_load_keras, 1),
     Case(".pth → numpy arrays", pth, load, f"{PEER} + copy", torch_load_copied, 1),
 ]
 

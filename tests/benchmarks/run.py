@@ -137,10 +137,15 @@ def main(quick: bool, subjects: Sequence[str]) -> None:
         if made_with not in page:
             raise SystemExit(f"{PAGE} was made with other versions: run all subjects")
     found: dict[str, list[Row]] = {}
+    failed: list[str] = []
     for subject in subjects or SUBJECTS:
         title, note = constants(subject)
         python = interpreter(subject)
-        found[subject] = measured(subject, quick, python) if python else []
+        try:
+            found[subject] = measured(subject, quick, python) if python else []
+        except subprocess.CalledProcessError:
+            failed.append(subject)  # it has said why. An hour of the others is not lost
+            continue
         rows = table(found[subject]) if python else NO_TORCH
         print(f"{title}\n\n{rows}\n", flush=True)
         page = with_section(page, title, f"{note}\n{rows}\n")
@@ -150,6 +155,8 @@ def main(quick: bool, subjects: Sequence[str]) -> None:
         from plot import draw  # which imports matplotlib
 
         draw(found["restoring"], found["growing"], PLOT)
+    if failed:
+        raise SystemExit(f"These subjects failed: {', '.join(failed)}")
 
 
 def with_section(page: str, title: str, text: str) -> str:

@@ -8,10 +8,10 @@ from initreg.plan.expectations import SourceSpecs
 from initreg.plan.judging import judge
 from initreg.plan.matching import match
 from initreg.plan.transposing import Pair, study
-from initreg.specs import ArraySpec, VariableSpec
+from initreg.specs import ArraySpec, LayerSpec, VariableSpec
 
 
-def studied(*entries, ignore_mismatch=False):
+def studied(*entries, ignore_mismatch=False, layers=dict):
     """The study of arrays given as (name, shape of the array, shape of the variable, axes)."""
     arrays = [ArraySpec(n, have, "float32", axes=(*axes, None)[0]) for n, have, _, *axes in entries]
     variables = [VariableSpec(name, want, "float32") for name, _, want, *_ in entries]
@@ -19,7 +19,7 @@ def studied(*entries, ignore_mismatch=False):
     by_name = {array.name: array for array in arrays}
     known = {normalise(variable.name): variable for variable in variables}
     pairs = [Pair(row.kind, row.name, by_name[row.array], known[row.name]) for row in plan]
-    return study(pairs, known), arrays
+    return study(pairs, known, layers), arrays
 
 
 def hints_of(*entries, **options):
@@ -386,3 +386,29 @@ def test_names_of_strangers_are_escaped_in_words():
     assert hint.words.isprintable()
     moved = ("a\x1b[2J/kernel", (3, 2), (3, 2), (1, 0))
     assert all(doubt.isprintable() for doubt in doubts_of(moved, SQUARE).values())
+
+
+WINDOW = ("window", "window")
+TRANSPOSED = LayerSpec("up", "Conv2DTranspose", "kernel", 0, (*WINDOW, "out", "in"))
+FORWARD = LayerSpec("up", "Conv2D", "kernel", 0, (*WINDOW, "in", "out"))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "is_doubted"),
+    [
+        ("params/up/kernel", TRANSPOSED, True),
+        ("params/up/kernel", FORWARD, False),
+        ("params/up/kernel", None, False),
+        ("params/ConvTranspose_0/kernel", None, True),
+        ("up/kernel", TRANSPOSED, False),
+    ],
+)
+def test_a_transposed_convolution_of_flax_is_doubted(name, layer, is_doubted):
+    """If the source has the collections of flax, and the target or a name says what it is. The
+    order of its own axes answers the doubt."""
+    known = {} if layer is None else {name: layer}
+    shapes = (3, 3, 4, 4), (3, 3, 4, 4)
+    assert doubts_of((name, *shapes, (0, 1, 2, 3)), layers=lambda: known) == {}
+    doubts = doubts_of((name, *shapes), layers=lambda: known)
+    assert [*doubts] == ([name] if is_doubted else [])
+    assert all("window the other way round" in why for why in doubts.values())

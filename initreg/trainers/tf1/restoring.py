@@ -9,6 +9,7 @@ the graph. Only what is not an array, the state of an iterator, is read by Tenso
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -211,11 +212,17 @@ class _Target:
         self.objects += [taker for taker in found if not taker.reads]
         self._reads: dict[str, list[Read]] = defaultdict(list)
         specs = {key: (specs[0].shape, specs[0].dtype) for key, specs in self._variables.items()}
+        regions: dict[str, set[str]] = defaultdict(set)
+        for read in itertools.chain(*(taker.reads for taker in found)):
+            regions[read.key].add(read.region)
+        self._alone = {key for key, known in regions.items() if len(known) == 1}
         for taker in self.objects:
             last = table_value_shape(taker)
             for read in taker.reads:
                 self._reads[read.key].append(read)
                 shape = read.full_shape or shapes.get(read.key)
+                if read.key in self._alone and read.part_shape is not None:
+                    shape = read.part_shape  # an array of its own in the checkpoint, too
                 if last is not None and read is taker.reads[-1]:
                     shape = last
                 specs.setdefault(read.key, (shape, read.dtype))
@@ -286,7 +293,8 @@ class _Target:
                 continue
             held.append(key)
             for read in self._reads[key]:
-                self._feeds[read.tensor] = array[read.box].copy() if read.region else array
+                is_part = read.region and key not in self._alone
+                self._feeds[read.tensor] = array[read.box].copy() if is_part else array
 
     def run(self) -> None:
         """Run the ops of the objects."""

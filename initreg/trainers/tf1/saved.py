@@ -50,6 +50,14 @@ class Read:
         return tuple(map(int, self.region.split()[:-1])) if self.region else None
 
     @property
+    def part_shape(self) -> tuple[int, ...] | None:
+        """The shape of what is read, None if all of the array is."""
+        whole = self.full_shape
+        if whole is None:
+            return None
+        return tuple(len(range(*each.indices(n))) for each, n in zip(self.box, whole, strict=True))
+
+    @property
     def box(self) -> tuple[slice, ...]:
         """Which part of the array is read."""
         parts = self.region.split()[-1].split(":") if self.region else []

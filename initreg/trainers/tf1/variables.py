@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from initreg.errors import DuplicateName, TargetError
@@ -90,19 +91,30 @@ def _joined(variables: list[Any], slices: list[Any], values: list[Any]) -> dict[
 
     found: dict[str, Any] = {}
     partitioned: set[str] = set()
+    parts = Counter(part.full_name for part in slices if part is not None)
+    left: Counter[str] = Counter()  # elements that no part has, by name
     for variable, part, value in zip(variables, slices, values, strict=True):
         name = variable.name.removesuffix(":0") if part is None else part.full_name
         if name in found and (part is None or name not in partitioned):
             raise DuplicateName(f"TF1 session: two variables are called {name!r}")
-        if part is None:
+        if part is None or parts[name] == 1:  # a slot of a part may be a variable of its own
             found[name] = value
             continue
         if name not in partitioned:
             partitioned.add(name)
             found[name] = np.zeros(list(part.full_shape), value.dtype)
+            left[name] = found[name].size
+        left[name] -= value.size
         box = tuple(
             slice(start, start + length)
             for start, length in zip(part.var_offset, part.var_shape, strict=True)
         )
         found[name][box] = value
+    for name, count in left.items():
+        if count:
+            raise TargetError(
+                f"TF1 session: the parts of variable {name!r} in its collections do not cover its "
+                f"shape {found[name].shape}: they have {found[name].size - count:,} of "
+                f"{found[name].size:,} elements"
+            )
     return found

@@ -393,3 +393,31 @@ def test_a_lazy_parameter_has_no_values() -> None:
     """The error says what gives it some."""
     with pytest.raises(TargetError, match="'weight' has no values yet"):
         initreg.open(torch.nn.LazyLinear(2))
+
+
+@pytest.mark.parametrize(("momentum", "is_needed"), [(0.1, False), (None, True)])
+def test_a_counter_that_a_norm_does_not_use_is_not_needed(
+    momentum: float | None, is_needed: bool
+) -> None:
+    """So a source of another framework is complete without it, by `init` and by `map`. A norm with
+    momentum=None averages by it."""
+    norm = torch.nn.BatchNorm1d(3, momentum=momentum)
+    module = torch.nn.Sequential(norm)
+    arrays = {
+        f"0.{name}": np.full(3, number, "f4")
+        for number, name in enumerate(("weight", "bias", "running_mean", "running_var"), 2)
+    }
+    assert initreg.map(arrays, module).is_complete is not is_needed
+    plan = SmartInit(arrays, on_missing="ignore").plan(module)
+    kinds = {row.name: str(row.kind) for row in plan.rows}
+    expected = "only in target" if is_needed else "not needed"
+    assert kinds["0.num_batches_tracked"] == expected
+    if is_needed:
+        with pytest.raises(initreg.MissingError, match="num_batches_tracked"):
+            SmartInit(arrays, **STRICT).init(module)
+    else:
+        SmartInit(arrays, **STRICT).init(module)
+        assert norm.running_var.tolist() == [5, 5, 5]
+    counted = arrays | {"0.num_batches_tracked": np.array(7)}
+    SmartInit(counted, **STRICT).init(module)
+    assert norm.num_batches_tracked.item() == 7

@@ -123,9 +123,12 @@ class _Bundle:
                 continue
             try:
                 name = key.decode()
+                if (lone := _lone(entry, parts.get(key))) is not None:
+                    entry = lone
                 if entry.dtype == STRING:
                     if not graph.is_bookkeeping(name):
-                        arrays[name] = self._strings(name, entry, parts.get(key), aliases.get(key))
+                        pieces = parts[key] if entry.slices else None
+                        arrays[name] = self._strings(name, entry, pieces, aliases.get(key))
                 elif entry.slices:
                     found = self._sliced(entry, parts[key], aliases.get(key, ()))
                     arrays[name] = replace(found, state=states.get(key))
@@ -222,7 +225,8 @@ class _Bundle:
             if stored.shape != shape or stored.dtype != entry.dtype:
                 raise Malformed(f"a slice at {start} of shape {stored.shape} instead of {shape}")
             parts.append((start, part_key, stored))
-        check_boxes(entry.shape, [(start, stored.shape) for start, _, stored in parts])
+        if _lone(entry, parts) is None:
+            check_boxes(entry.shape, [(start, stored.shape) for start, _, stored in parts])
         return parts
 
     def _graph(self) -> tuple[dict[bytes, tuple[str, ...]], dict[bytes, StateSpec]]:
@@ -310,6 +314,18 @@ class _Bundle:
             f"{self._what}: array {name!r} is damaged: it has {error}. Download or copy the "
             "checkpoint again"
         )
+
+
+def _lone(entry: Entry, parts: _Parts | None) -> Entry | None:
+    """The only slice of a variable, if it is not all of it. Then it is an array of its own.
+
+    So are the slots of a partitioned variable that an optimizer makes within a variable_scope: each
+    has a name of its own, and still the shape of the complete variable. Source: ``slot_creator`` in
+    TensorFlow's python/training/slot_creator.py.
+    """
+    if parts is None or len(parts) != 1 or parts[0][2].shape == entry.shape:
+        return None
+    return parts[0][2]
 
 
 def _parse_header(data: bytes) -> Header:

@@ -8,6 +8,7 @@ dump-model-params.py.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -101,8 +102,10 @@ def _described(label: str, data: bytes) -> MetaGraph:
     if wanted is None:  # exported without its collections: take all variables of the graph
         wanted = [_Variable(name) for name in nodes]
     found = MetaGraph()
+    pairs = {(variable.whole[0], variable.name) for variable in wanted if variable.whole}
+    parts = Counter(whole for whole, _ in pairs)
     for variable in wanted:
-        _add(found, variable, nodes.get(variable.name), label)
+        _add(found, variable, nodes.get(variable.name), label, parts[variable.shown] > 1)
     if any(name in collections for name in _PARAMETERS):
         known = {variable.shown for variable in wanted}
         found.parameters = tuple(
@@ -117,7 +120,9 @@ def _described(label: str, data: bytes) -> MetaGraph:
     return found
 
 
-def _add(found: MetaGraph, variable: _Variable, node: _Node | None, label: str) -> None:
+def _add(
+    found: MetaGraph, variable: _Variable, node: _Node | None, label: str, is_part: bool
+) -> None:
     name = variable.shown
     if node is None:
         raise DamagedFile(
@@ -129,7 +134,10 @@ def _add(found: MetaGraph, variable: _Variable, node: _Node | None, label: str) 
     if node.dtype not in DTYPES:
         what = f"dtype number {node.dtype}, which is unknown" if node.dtype else "no dtype"
         raise DamagedFile(f"{label}: variable {name!r} has {what}")
-    shape = node.shape if variable.whole is None else variable.whole[1]
+    shape = node.shape
+    # The only part of a variable is an array of its own in the checkpoint, too.
+    if variable.whole is not None and (is_part or shape is None):
+        shape = variable.whole[1]
     if shape is None:
         return  # it takes any array, so there is nothing to compare
     dtype = DTYPES[node.dtype]

@@ -208,6 +208,31 @@ def test_slices_of_strings(tmp_path: Path) -> None:
         assert arrays["x"].read().tolist() == [[b"a", b"b"], [b"c", b"d"], [b"e", b"f"]]
 
 
+def test_the_only_slice_of_an_array_is_an_array(tmp_path: Path) -> None:
+    """It has the shape of the slice, as far as there are numbers or strings for it. Two slices
+    that leave a gap are damage."""
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "m"),
+        tensor_names=["x/t_0", "x/t_1", "text", "whole"],
+        shape_and_slices=["4 2 0,3:-", "4 2 3,1:-", "9 1,2", "2 0,2"],
+        tensors=[tf.ones((3, 2)), tf.fill((1, 2), 7), tf.constant(["a", "b"]), tf.ones(2)],
+    )
+    with initreg.open(tmp_path / "m") as arrays:
+        assert list(arrays) == ["text", "whole", "x/t_0", "x/t_1"]
+        assert arrays["x/t_0"].read().tolist() == [[1, 1]] * 3
+        assert arrays["x/t_1"].read().tolist() == [[7, 7]]
+        assert arrays["text"].read().tolist() == [b"a", b"b"]
+        assert arrays["whole"].read().tolist() == [1, 1]
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "gap"),
+        tensor_names=["x", "x"],
+        shape_and_slices=["6 0,2", "6 4,2"],
+        tensors=[tf.ones(2), tf.ones(2)],
+    )
+    with pytest.raises(DamagedFile, match="'x' is damaged: it has slices of 4 elements in all"):
+        initreg.open(tmp_path / "gap")
+
+
 def test_several_data_files(tables: SimpleNamespace, session: Any, tmp_path: Path) -> None:
     """A sharded save has one data file for each device, and a partitioned variable lies in both."""
     with v1.device("/cpu:0"):

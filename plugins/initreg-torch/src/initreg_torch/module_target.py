@@ -85,6 +85,7 @@ class Module:
         self.label = _label(module)
         self._tensors = dict(_tensors(module))
         self._prefix = _WRAPPERS.get(type(module).__name__, "")
+        self._counters = set(_counters(module))
         self._names: dict[Any, list[str]] = {}  # of each tensor; a tied one has several
         for name, tensor in self._tensors.items():
             self._refuse(name, tensor)
@@ -96,12 +97,15 @@ class Module:
     def _spec(self, name: str, tensor: Any) -> VariableSpec:
         tied = tuple(each for each in self._names[_memory(tensor)] if each != name)
         prefix = self._prefix
+        why = f"the same tensor as {tied[0]!r}" if tied else ""
+        if name in self._counters:
+            why, tied = "a count of batches, which only a norm with momentum=None uses", ()
         return VariableSpec(
             name,
             None if _is_lazy(tensor) else tuple(tensor.shape),
             _dtype(tensor),
             aliases=(name[len(prefix) :],) if prefix and name.startswith(prefix) else (),
-            not_needed=f"the same tensor as {tied[0]!r}" if tied else "",
+            not_needed=why,
             not_needed_with=tied,
         )
 
@@ -194,6 +198,15 @@ def _tensors(module: Any) -> Iterator[tuple[str, Any]]:
         for name, tensor in part.named_buffers(recurse=False, remove_duplicate=False):
             if name not in gone:
                 yield dot + name, tensor
+
+
+def _counters(module: Any) -> Iterator[str]:
+    """The names of the counters of norms that do not use them. Source: ``_BatchNorm.forward`` in
+    torch/nn/modules/batchnorm.py."""
+    for scope, part in module.named_modules(remove_duplicate=False):
+        tracked = part._buffers.get("num_batches_tracked")
+        if tracked is not None and getattr(part, "momentum", None) is not None:
+            yield f"{scope}.num_batches_tracked" if scope else "num_batches_tracked"
 
 
 def _memory(tensor: Any) -> Any:
