@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from initreg.api.chain import OF_THE_CALL, Chain, Link, Typed
+from initreg.api.map_hints import map_hint
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.errors import InitregError
 from initreg.plan.axis_hints import reorderings
@@ -111,8 +112,27 @@ class Hinting:
                 hints += [self._typed(hint, number) for hint in casts(misfits)]
             if not hints:
                 hints += self._of_the_rest(plan, number, label)
-        hints = hints[:_MOST_HINTS] or self._misspelt(plan)
+        hints = (self._of_map(plan, hints) + hints)[:_MOST_HINTS] or self._misspelt(plan)
         return plan.with_doubts(doubts).with_hints(hints)
+
+    def _of_map(self, plan: Plan, hints: Sequence[Hint]) -> list[Hint]:
+        """The hint to map a single source that has no rules, if few of its names match."""
+        if len(self._links) != 1:
+            return []
+        link = self._links[0]
+        arrays, variables = self._to_rename(0)
+        now = len(_supplied(plan, 0))
+        typed = [*link.opening.typed(), *(name for each in link.typed for name in each.options)]
+        has_rules = link.by is not None or not set(typed) <= set(OF_THE_CALL)
+        if has_rules or 2 * now >= min(len(arrays), len(variables)):
+            return []
+        others = (self._attempt(0, hint.options) or {} for hint in hints if hint.options)
+        best = max((len(each) for each in others), default=0)
+        kept = options_text(self._kept(0))
+        hint = map_hint(
+            arrays, variables, self._layers, self._code(0, is_part=False), kept, max(now, best)
+        )
+        return [] if hint is None else [hint]
 
     def _to_rename(self, number: int) -> tuple[list[ArraySpec], list[VariableSpec]]:
         """The arrays and the variables that renaming may pair. The state of optimizers is paired by

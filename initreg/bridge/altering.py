@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from initreg.dtypes import QUANTISED, integer_bits, is_float, itemsize
+from initreg.option_spelling import option
 from initreg.specs import ArraySpec, VariableSpec
 
 
@@ -60,7 +61,7 @@ def _adapted(by_name: Mapping[str, ArraySpec]) -> dict[str, Altered]:
     for layer, names in factors.items():
         why = (
             "an adapter (LoRA) is in the source, whose factors make one weight. Merge it into its "
-            'model first, or leave it out with drop="*lora_*"'
+            "model first, or leave it out with " + option("drop", "*lora_*", 'drop="*lora_*"')
         )
         found |= dict.fromkeys(names, Altered(why, ()))
         weights = [f"{layer}{last}" for last in ("weight", "base_layer.weight")]
@@ -114,7 +115,9 @@ def _example(weight: ArraySpec, scales: ArraySpec, last: str) -> str:
         axis not in (1, whole) for axis, whole in zip(scales.shape, weight.shape, strict=True)
     )
     other = f'("{glob}{last}", BLOCK)' if is_block else f'"{glob}{last}"'
-    said = f'. Map again with the rule scale={{"{glob}": {other}}}'
+    said = ". Map again with the rule " + option(
+        "scale", {glob: f"{glob}{last}"}, f'scale={{"{glob}": {other}}}'
+    )
     return said + (", with the size of a block for BLOCK" if is_block else "")
 
 

@@ -376,7 +376,7 @@ def _look_for_flax(found: Study, pairs: Sequence[Pair], layers: Layers) -> None:
         if is_transposed or "ConvTranspose" in pair.array.origin:
             found.doubts[pair.name] = (
                 "flax computes a transposed convolution with its window the other way round, "
-                "unless it was made with transpose_kernel=True. No rule turns a window"
+                "unless it was made with transpose_kernel. No rule turns a window"
             )
 
 

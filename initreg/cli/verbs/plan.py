@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     for hint in plan.hints:
         fits = len(options.sources) == 1 and follows(hint.options, rules)
         remedy = flags(hint.options) if fits else hint.code
-        hints.append(f"{hint.words}: {remedy}" if hint.options else hint.words)
+        hints.append(f"{hint.words}: {remedy}" if hint.options else typed(hint.words))
     error = plan.with_hints([Hint(text, {}, "") for text in hints]).error()
     if options.json:
         answer = plan.to_dict()

@@ -1,0 +1,57 @@
+"""The hint that a source of PyTorch needs a map, where its names and axes are others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from initreg.option_spelling import either
+from initreg.plan.rows import Hint
+from initreg.plan.transposing import Layers
+from initreg.specs import ArraySpec, VariableSpec
+
+# A map looks at pairs of layers. So it is not tried with more names than most models have.
+_MOST = 2_000
+_KERNELS = (".weight", "/weight")
+
+
+def map_hint(
+    arrays: Sequence[ArraySpec],
+    variables: Sequence[VariableSpec],
+    layers: Layers,
+    source: str,
+    kept: str,
+    best: int,
+) -> Hint | None:
+    """A hint to map the source, if that finds more than the names do.
+
+    Args:
+        arrays: the arrays of the source.
+        variables: the variables of the target.
+        layers: returns what each variable is in its layer, by name, as far as the target knows.
+        source: the code that names the source.
+        kept: the code of what the user typed for the whole restore, ``""`` if nothing.
+        best: how many variables the source supplies, by its names and by the best other hint.
+
+    Returns:
+        None if the names are not those of PyTorch, if the target does not know its layers, or if a
+        map finds no more.
+    """
+    if len(arrays) + len(variables) > _MOST:
+        return None
+    if not any(each.name.endswith(_KERNELS) for each in arrays):
+        return None
+    known = layers()
+    if not known:
+        return None
+    from initreg.bridge.deriving import mapped  # few plans need it
+
+    found = mapped("", "", arrays, variables, known)
+    if len(found.variables) <= best:
+        return None
+    words = f"the arrays have names of PyTorch. With a map of its layers, {found.verdict}: "
+    code = either(
+        f'initreg.map({source}, model).save("rules.toml"), and then '
+        f'SmartInit({source}, rules="rules.toml"{kept})',
+        "initreg map SOURCE --onto TARGET --output rules.toml, and then --rules rules.toml",
+    )
+    return Hint(words + code, {}, "")
