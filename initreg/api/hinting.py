@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from initreg.api.chain import OF_THE_CALL, Chain, Link, Typed
-from initreg.api.map_hints import map_hint
+from initreg.api.map_hints import map_hint, may_be_mapped
 from initreg.arrays.array_map import ArrayMap, RuledMap
 from initreg.errors import InitregError
 from initreg.plan.axis_hints import reorderings
@@ -112,16 +112,18 @@ class Hinting:
                 hints += [self._typed(hint, number) for hint in casts(misfits)]
             if not hints:
                 hints += self._of_the_rest(plan, number, label)
-        hints = (self._of_map(plan, hints) + hints)[:_MOST_HINTS] or self._misspelt(plan)
+        hints = (self._of_map(len(met[0]) if met else 0, hints) + hints)[:_MOST_HINTS]
+        hints = hints or self._misspelt(plan)
         return plan.with_doubts(doubts).with_hints(hints)
 
-    def _of_map(self, plan: Plan, hints: Sequence[Hint]) -> list[Hint]:
-        """The hint to map a single source that has no rules, if few of its names match."""
-        if len(self._links) != 1:
+    def _of_map(self, now: int, hints: Sequence[Hint]) -> list[Hint]:
+        """The hint to map a single source that has no rules, if only ``now`` of its names match."""
+        if len(self._links) != 1 or 2 * now >= min(len(self._specs[0]), len(self._variables)):
+            return []
+        if not may_be_mapped(self._specs[0]):
             return []
         link = self._links[0]
         arrays, variables = self._to_rename(0)
-        now = len(_supplied(plan, 0))
         typed = [*link.opening.typed(), *(name for each in link.typed for name in each.options)]
         has_rules = link.by is not None or not set(typed) <= set(OF_THE_CALL)
         if has_rules or 2 * now >= min(len(arrays), len(variables)):

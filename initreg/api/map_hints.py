@@ -14,6 +14,11 @@ _MOST = 2_000
 _KERNELS = (".weight", "/weight")
 
 
+def may_be_mapped(arrays: Sequence[ArraySpec]) -> bool:
+    """Whether arrays have names of PyTorch, and are not too many to look at their layers."""
+    return len(arrays) <= _MOST and any(each.name.endswith(_KERNELS) for each in arrays)
+
+
 def map_hint(
     arrays: Sequence[ArraySpec],
     variables: Sequence[VariableSpec],
@@ -33,15 +38,10 @@ def map_hint(
         best: how many variables the source supplies, by its names and by the best other hint.
 
     Returns:
-        None if the names are not those of PyTorch, if the target does not know its layers, or if a
-        map finds no more.
+        None if the target does not know its layers, or if a map finds no more.
     """
-    if len(arrays) + len(variables) > _MOST:
-        return None
-    if not any(each.name.endswith(_KERNELS) for each in arrays):
-        return None
     known = layers()
-    if not known:
+    if not known or len(variables) > _MOST:
         return None
     from initreg.bridge.deriving import mapped  # few plans need it
 
