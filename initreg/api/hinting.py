@@ -132,7 +132,14 @@ class Hinting:
         best = max((len(each) for each in others), default=0)
         kept = options_text(self._kept(0))
         hint = map_hint(
-            arrays, variables, self._layers, self._code(0, is_part=False), kept, max(now, best)
+            arrays,
+            variables,
+            self._layers,
+            self._code(0, is_part=False),
+            kept,
+            max(now, best),
+            self._maps[0].reordered,
+            self._maps[0].said_of("kernel_axes"),
         )
         return [] if hint is None else [hint]
 

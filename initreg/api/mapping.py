@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
 from initreg.arrays.array_map import ArrayMap
 from initreg.arrays.lazy_array import LazyArray
-from initreg.arrays.notes import still_reordered
+from initreg.arrays.notes import still_said
 from initreg.bridge.deriving import mapped
 from initreg.bridge.layers import has_collections
 from initreg.bridge.mapped import Mapped
@@ -63,8 +63,8 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
         doubts, kernel_axes = said.reordered, said.said_of("kernel_axes")
         if steps:
             arrays = opened.apply(**given).specs()  # type: ignore[arg-type]
-            same, doubts = _same_after(arrays, same), still_reordered(arrays, doubts)
-            kernel_axes = still_reordered(arrays, kernel_axes)
+            same, doubts = _same_after(arrays, same), still_said(arrays, doubts)
+            kernel_axes = still_said(arrays, kernel_axes)
         return mapped(
             opened.label,
             found.label,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from initreg.arrays.describing import names_in, spec_of
 from initreg.arrays.lazy_array import ArrayReader, LazyArray
-from initreg.arrays.notes import of_globs, still_reordered, texts
+from initreg.arrays.notes import of_globs, still_said, texts
 from initreg.errors import (
     DuplicateName,
     InitregWarning,
@@ -384,7 +384,7 @@ class RuledMap(ArrayMap):
         base = self._base
         while isinstance(base, RuledMap):
             base = base._base
-        return still_reordered(self.specs(), base.said_of(what))
+        return still_said(self.specs(), base.said_of(what))
 
     @property
     def metadata(self) -> Mapping[str, str]:

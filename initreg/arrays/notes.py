@@ -46,13 +46,13 @@ def of_globs(given: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def still_reordered(specs: Iterable[ArraySpec], known: Mapping[str, str]) -> dict[str, str]:
-    """What is known of reordered arrays after rules. Those whose axes a rule puts in an order, be
-    it their own, are answered for.
+def still_said(specs: Iterable[ArraySpec], known: Mapping[str, str]) -> dict[str, str]:
+    """What a format says of the axes of arrays, as far as it holds after rules. Arrays whose axes a
+    rule puts in an order, be it their own, are answered for.
 
     Args:
         specs: the arrays after the rules.
-        known: as :attr:`ArrayMap.reordered`, of the arrays before the rules.
+        known: as :meth:`ArrayMap.said_of`, of the arrays before the rules.
     """
     return {
         spec.name: known[origin]

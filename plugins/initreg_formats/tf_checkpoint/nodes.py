@@ -16,7 +16,7 @@ from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, spans, var
 
 _VARIABLE = b"VARIABLE_VALUE"
 # The usual node and the usual child of one, with names of less than 128 bytes, as TensorFlow writes
-# them. They are looked for before anything else, which makes a large graph be read twice as fast.
+# them. They are looked for first, which saves a sixth of the steps of opening a large checkpoint.
 _LEAF = re.compile(rb"\x12[\x00-\x7f]\n\x0eVARIABLE_VALUE\x12[\x00-\x7f]")
 _REST = (b"", b"*\x02\x08\x01")  # of the usual node: that its values are in the checkpoint
 _CHILD = re.compile(rb"\x08[\x80-\xff]{0,3}[\x00-\x7f]\x12[\x00-\x7f]")
