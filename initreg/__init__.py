@@ -70,6 +70,7 @@ _HOME = {
     "Mapped": "bridge.mapped",
     "MappedVariable": "bridge.lines",
     "OpenQuestion": "bridge.lines",
+    "Reading": "bridge.lines",
     "Probe": "plugin.probing",
     "Part": "plugin.target",
     "RandomStates": "api.training_states",

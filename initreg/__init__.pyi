@@ -49,6 +49,7 @@ from initreg.arrays.saved import Saved as Saved
 from initreg.arrays.statistics import Statistics as Statistics
 from initreg.bridge.lines import MappedVariable as MappedVariable
 from initreg.bridge.lines import OpenQuestion as OpenQuestion
+from initreg.bridge.lines import Reading as Reading
 from initreg.bridge.mapped import Mapped as Mapped
 from initreg.errors import AmbiguousNames as AmbiguousNames
 from initreg.errors import AmbiguousSource as AmbiguousSource
@@ -208,6 +209,7 @@ __all__ = [
     "PluginError",
     "Probe",
     "RandomStates",
+    "Reading",
     "RefusedFile",
     "Report",
     "ReportedArray",

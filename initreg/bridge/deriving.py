@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from initreg.bridge.altering import Altered, altered, why_not
 from initreg.bridge.conventions import conventions, only_convention, shown_conventions
-from initreg.bridge.conversions import AS_IT_IS
+from initreg.bridge.conversions import AS_IT_IS, Change, change
 from initreg.bridge.flattening import maybe_flattened
 from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
 from initreg.bridge.layers import (
@@ -17,12 +17,14 @@ from initreg.bridge.layers import (
     convention_of,
     is_of_flax,
     is_of_module,
+    is_table,
     source_layers,
     target_layers,
 )
-from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion
+from initreg.bridge.lines import LongerTable, MappedVariable, OpenQuestion, Reading
 from initreg.bridge.mapped import Mapped
 from initreg.bridge.pairing import Paired, pair
+from initreg.bridge.readings import of_axes, of_flattened
 from initreg.bridge.roles import KERNEL
 from initreg.plan.axes import PYTORCH, TENSORFLOW
 from initreg.specs import ArraySpec, LayerSpec, VariableSpec
@@ -71,6 +73,7 @@ def mapped(
     lines.flattened = maybe_flattened(targets, known)
     found = pair(sources, targets)
     only = only_convention(found.paired)
+    lines.convention = only or convention_of(sources)
     if only is not None and found.open:
         found = pair(sources, targets, [only])  # a kernel of the other order is not this layer's
     lines.taken |= {
@@ -221,6 +224,8 @@ _EXPERTS = (
     "kernels of experts"
 )
 
+_MULTIPLIED = "it fits as it is, and transposed, as PyTorch has its kernels"
+
 
 @dataclass(slots=True)
 class _Lines:
@@ -228,6 +233,7 @@ class _Lines:
     open: list[OpenQuestion] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     of_flax: bool = False
+    convention: str | None = None
     flattened: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
     altered: Mapping[str, Altered] = field(default_factory=dict)
@@ -277,26 +283,21 @@ class _Lines:
             framework, maybe = self.flattened.get(variable.name, ("", ""))
             if maybe and convention not in (framework, None):
                 doubt = maybe
+            doubt = doubt or self._multiplied(paired, role, weight)
+            fits = {each: changes[role] for each, changes in paired.fit.items()}
+            is_known = convention is not None and convention in fits
+            if not doubt and not is_known and len(set(fits.values())) > 1:
+                doubt = f"square: {how}"
             if doubt:
-                self.open.append(OpenQuestion((variable.name,), (weight.array.origin,), doubt))
+                self._ask_how(paired, role, weight, doubt, convention if is_known else None)
                 continue
-            if convention is None or convention not in paired.fit:
-                changes = {fit[role] for fit in paired.fit.values()}
-                if len(changes) > 1:
-                    self.open.append(
-                        OpenQuestion((variable.name,), (weight.array.origin,), f"square: {how}")
-                    )
-                    continue
-                (change,) = changes
-            else:
-                change = paired.fit[convention][role]
+            change = fits[convention] if convention and is_known else next(iter(fits.values()))
             if weight.heads and not change.reshape:
                 change = replace(change, reshape=weight.shape)
             reasons = [paired.why, paired.source.why]
             if role == KERNEL and paired.source.convention and len(paired.fit) > 1:
                 reasons.append("axes as the file says")
-                if not change:  # said in the rules, so that a restore does not doubt it
-                    change = replace(change, permute=tuple(range(len(weight.shape))))
+                change = _as_said(change, weight)
             reasons += [how] if change.permute else []
             self.variables.append(
                 MappedVariable(
@@ -316,6 +317,46 @@ class _Lines:
                 )
             )
 
+    def _ask_how(
+        self, paired: Paired, role: str, weight: Weight, why: str, convention: str | None
+    ) -> None:
+        """Ask in which order the elements of an array are, of which the variable is known."""
+        variable, axes = paired.target.variables[role], paired.target.layers[role].axes
+        names = variable.name, weight.array.origin
+        wanted = tuple(axis or 0 for axis in variable.shape or ())
+        fits = {each: changes[role] for each, changes in paired.fit.items()}
+        found: tuple[Reading, ...] = ()
+        if weight.how or weight.axis >= 0 or weight.gates or weight.heads or why == _TURNED:
+            pass  # no few lines say it
+        elif why.startswith(_MULTIPLIED):
+            transposed = _as_kernel(weight.shape, wanted)
+            orders = {
+                "the source multiplies it as the target does": _as_said(AS_IT_IS, weight),
+                "the source has its axes as PyTorch": transposed or AS_IT_IS,
+            }
+            found = of_axes(*names, orders)
+        elif "flattened" in axes or variable.name in self.flattened:
+            in_one = fits[convention] if convention in fits else next(iter(fits.values()))
+            found = of_flattened(*names, wanted, in_one, axes)
+        else:
+            orders = {
+                f"the source has its axes as {each}": _as_said(fit, weight)
+                for each, fit in fits.items()
+            }
+            found = of_axes(*names, orders)
+        self.open.append(OpenQuestion(names[:1], names[1:], why, found))
+
+    def _multiplied(self, paired: Paired, role: str, weight: Weight) -> str:
+        """Why it is open how a layer of somebody's own class multiplies its kernel, "" if not."""
+        target = paired.target
+        is_known = target.layers[role].axes or not target.kind or is_table(target.kind)
+        if role != KERNEL or is_known or is_table(target.name) or is_table(paired.source.name):
+            return ""
+        wanted = tuple(axis or 0 for axis in target.variables[role].shape or ())
+        if self.convention == TENSORFLOW or _as_kernel(weight.shape, wanted) is None:
+            return ""
+        return f"{_MULTIPLIED}, and the target does not say how {target.kind} multiplies it"
+
     def _ask(self, variable: str, array: str, why: str) -> None:
         """Ask for a variable, together with others for the same reason."""
         for at, other in enumerate(self.open):
@@ -324,3 +365,14 @@ class _Lines:
                 self.open[at] = OpenQuestion(*names, why)
                 return
         self.open.append(OpenQuestion((variable,), (array,), why))
+
+
+def _as_said(made: Change, weight: Weight) -> Change:
+    """A change that also says so if the axes stay, so that a restore does not doubt it."""
+    return made or replace(made, permute=tuple(range(len(weight.shape))))
+
+
+def _as_kernel(shape: tuple[int, ...], wanted: tuple[int, ...]) -> Change | None:
+    """How a kernel of PyTorch becomes one of TensorFlow with a shape, None if it cannot."""
+    axes = (*("window",) * (len(wanted) - 2), "in", "out")
+    return change(shape, wanted, axes, PYTORCH) if len(wanted) > 1 else None

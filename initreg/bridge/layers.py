@@ -351,6 +351,16 @@ def _usual_axes(role: str, layer: str, last: str, ndim: int) -> tuple[str, ...]:
     if role == roles.DEPTHWISE:
         return (*window, "channels", "multiplier")
     is_matrix = role in (roles.KERNEL, roles.POINTWISE)
-    if not is_matrix or re.search(r"emb|vocab|wte|wpe|lookup", layer, re.I):
+    if not is_matrix or is_table(layer):
         return ()
     return ("out", "in", *window) if last == "weight" else (*window, "in", "out")
+
+
+def is_table(name: str) -> bool:
+    """Whether the name of a layer or of its class is that of an embedding, whose rows are looked
+    up. They are in the same order everywhere.
+
+    >>> is_table("PositionEmbedding"), is_table("transformer.wpe"), is_table("Mixer")
+    (True, True, False)
+    """
+    return re.search(r"emb|vocab|wte|wpe|lookup", name, re.I) is not None

@@ -43,18 +43,35 @@ class MappedVariable:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """One way in which an array may become a variable.
+
+    Args:
+        what: what is true then, such as ``"it is transposed"``.
+        lines: the lines of a rule file that do it.
+        words: what stands for numbers in them that the user has to know: ``("CHANNELS", ...)``.
+    """
+
+    what: str
+    lines: tuple[str, ...]
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OpenQuestion:
-    """Variables of which it is not known which arrays they are.
+    """Variables of which it is not known which arrays they are, or how these become them.
 
     Args:
         variables: the names of the variables.
         arrays: the names of the arrays that fit.
         why: why nothing decides.
+        readings: if there is one variable and one array: the ways in which it may become it.
     """
 
     variables: tuple[str, ...]
     arrays: tuple[str, ...]
     why: str
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,16 @@ class Mapped:
                 for each in self.variables
             ],
             "open": [
-                {"variables": list(o.variables), "arrays": list(o.arrays), "why": o.why}
-                for o in self.open
+                {
+                    "variables": list(each.variables),
+                    "arrays": list(each.arrays),
+                    "why": each.why,
+                    "readings": [
+                        {"what": r.what, "lines": list(r.lines), "words": list(r.words)}
+                        for r in each.readings
+                    ],
+                }
+                for each in self.open
             ],
             "missing": list(self.missing),
             "unused": list(self.unused),

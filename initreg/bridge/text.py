@@ -40,7 +40,7 @@ def rule_text(
     """
     lines = [f"# {printable(line)}" for line in heading]
     for question in open_questions:
-        lines += ["#", *_question(question.variables, question.arrays, question.why)]
+        lines += ["#", *_question(question)]
     if missing:
         lines += ["#", "# No array of the source fits these variables:", *_names(missing)]
     for table in longer:
@@ -126,11 +126,21 @@ def _splits(parts: Sequence[MappedVariable]) -> list[str]:
     return lines
 
 
-def _question(variables: Sequence[str], arrays: Sequence[str], why: str) -> list[str]:
-    lines = [f"# OPEN: {printable(why)}. Which of these arrays"]
-    lines += _names(arrays)
-    lines += ["# is which of these variables? Add a line for each to the renames below:"]
-    return lines + _names(variables)
+def _question(question: OpenQuestion) -> list[str]:
+    variables, arrays = question.variables, question.arrays
+    if not question.readings:
+        lines = [f"# OPEN: {printable(question.why)}. Which of these arrays"]
+        lines += _names(arrays)
+        lines += ["# is which of these variables? Add a line for each to the renames below:"]
+        return lines + _names(variables)
+    lines = [f"# OPEN: {printable(question.why)}:"]
+    lines += _names([f"{arrays[0]} for {variables[0]}"])
+    for reading in question.readings:
+        lines.append(f"# If {reading.what}, add at the end of this file:")
+        lines += _names(reading.lines)
+        if reading.words:
+            lines.append(f"# with numbers for {', '.join(reading.words)}")
+    return lines
 
 
 def _longer(table: LongerTable) -> list[str]:

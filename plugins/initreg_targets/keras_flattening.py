@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a
 
 Shape = tuple[int, ...]
@@ -126,7 +125,10 @@ class Flattening:
             return _agreed([self._layout(t, depth + 1) for t in self._given[id(operation)]])
         calls = self._calls.get(id(operation), ())
         tensors = [each for call in calls for each in call]
-        if is_one_of(operation, _MIXING) or not tensors:
+        if is_one_of(operation, ("SpectralNormalization",)):  # multiplies as the layer in it
+            operation = operation.layer
+        is_own = has_own_code(operation)
+        if not tensors or (is_one_of(operation, _MIXING) and not is_own):
             return PLAIN
         shapes = [_shape(each) for each in tensors]
         made = _shape(tensor)
@@ -141,13 +143,12 @@ class Flattening:
             len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes
         ):
             return UNKNOWN
-        own = is_one_of(operation, (*_ELEMENTWISE, *_MERGING))
-        own = own or (made in shapes and _scales_features(operation, made))
-        if getattr(operation, "weights", None) and not own:  # of a class of somebody's own
-            return PLAIN
         found = [self._layout(each, depth + 1) for each in tensors]
-        if own or _kind(operation) in _OPERATIONS:
+        if is_one_of(operation, (*_ELEMENTWISE, *_MERGING)) and not is_own:
             return _agreed(found)
+        if _kind(operation) in _OPERATIONS and not is_own:
+            return _agreed(found)
+        # It may scale each feature, add to them what it computes of them, or make new ones.
         return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
 
     def _reshaped(self, operation: Any, tensor: Any, made: Shape, depth: int) -> Layout:
@@ -195,11 +196,10 @@ def is_one_of(operation: Any, kinds: Sequence[str]) -> bool:
     return any(is_a(operation, keras, f"layers.{kind}") for keras in KERAS for kind in kinds)
 
 
-def _scales_features(operation: Any, shape: Shape) -> bool:
-    """Whether all weights of a layer are vectors with an element for each feature, as in layers of
-    somebody's own that scale or shift."""
-    weights = getattr(operation, "weights", None) or ()
-    return bool(weights) and all(eager.shape_of(each.shape) == shape[-1:] for each in weights)
+def has_own_code(operation: Any) -> bool:
+    """Whether what an operation computes is not the code of Keras, but of somebody's own class."""
+    code = getattr(type(operation), "call", None)
+    return (getattr(code, "__module__", None) or "").partition(".")[0] not in KERAS
 
 
 def _kind(operation: Any) -> str:

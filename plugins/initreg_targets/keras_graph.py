@@ -128,6 +128,19 @@ class Graph:
             into = ()
         return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, size) else ()
 
+    def is_along_flattened(self, layer: Any, shape: tuple[int | None, ...]) -> bool:
+        """Whether a weight of a layer may have an element for each value of what comes flattened
+        into it. A graph records that, if the layer is in one.
+
+        Args:
+            layer: the layer.
+            shape: the shape of the weight.
+        """
+        if id(layer) not in self._calls or not shape:
+            return False
+        layout = self._flattening.into(layer)
+        return layout is None or (layout != () and math.prod(layout) in shape)
+
 
 def _may_flatten(owner: Any, size: int) -> bool:
     """Whether a layer of one's own might flatten what one of its convolutions made."""

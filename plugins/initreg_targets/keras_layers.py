@@ -11,6 +11,7 @@ from typing import Any
 from initreg import LayerSpec
 from initreg_targets import variables as eager
 from initreg_targets.frameworks import KERAS, is_a
+from initreg_targets.keras_flattening import has_own_code
 from initreg_targets.keras_graph import Graph
 
 _WINDOW = "window"
@@ -128,12 +129,14 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
             if axes == ("in", "out") or (len(shape) == 1 and is_along):
                 layout = graph.flattened(layer, shape[0] or 0)
                 # Groups of features that come in another order are other groups.
-                if layout and kind == "GroupNormalization":
+                if layout and (kind == "GroupNormalization" or has_own_code(layer)):
                     layout = None
                 if layout is not None:
                     flattened = layout
                 elif axes == ("in", "out") or kind in _ALONG_FEATURES:
                     axes = ("flattened", *axes[1:])
+            if has_own_code(layer) and graph.is_along_flattened(layer, shape):
+                axes = ("flattened", *(axes[1:] or ("",) * (len(shape) - 1)))
             found[name] = LayerSpec(
                 name=path,
                 kind=kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import statistics
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -66,7 +67,9 @@ def compare(
     goal_ratio: float | None = None,
 ) -> Row:
     """Run both in turn. What they return is let go of before the next is timed, and the garbage
-    collector runs as it does for a user."""
+    collector runs as it does for a user. The peak is measured in one more run, which takes several
+    times as long, and so only if there are several times. Each row is printed when it is measured:
+    what was measured before a stop can be read."""
     found: dict[str, list[float]] = {"ours": [], "theirs": []}
     for i in range(times + 1):
         for name, call in (("ours", ours), ("theirs", theirs)):
@@ -77,13 +80,15 @@ def compare(
             del result
             if i:  # the first touches the memory
                 found[name].append(seconds)
-    tracemalloc.start()
-    result = ours()
-    peak = tracemalloc.get_traced_memory()[1] / 1e6
-    tracemalloc.stop()
-    del result
+    peak = 0.0
+    if times > 1:
+        tracemalloc.start()
+        result = ours()
+        peak = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        del result
     mine = found["ours"]
-    return Row(
+    row = Row(
         what,
         n,
         statistics.median(mine),
@@ -95,3 +100,5 @@ def compare(
         goal_seconds,
         goal_ratio,
     )
+    print(f"{what}, {n:,}: {row.ours:.4g} s, {peer} {row.theirs:.4g} s", file=sys.stderr)
+    return row

@@ -164,19 +164,10 @@ def test_a_norm_of_what_was_flattened(K: Any) -> None:
 
 
 def test_a_weight_for_each_feature_of_what_was_flattened(K: Any) -> None:
-    """PReLU, and a layer of one's own that has nothing else. The groups of a GroupNormalization
-    are others if the features come in another order."""
-
-    class Scale(K.layers.Layer):  # type: ignore[misc]
-        def build(self, shape: Any) -> None:
-            self.factor = self.add_weight(shape=(shape[-1],), name="factor")
-
-        def call(self, x: Any) -> Any:
-            return x * self.factor
-
+    """PReLU has one. The groups of a GroupNormalization are others if the features come in another
+    order."""
     for make, is_known in (
         (K.layers.PReLU, True),
-        (Scale, True),
         (lambda name: K.layers.GroupNormalization(4, name=name), False),
     ):
         inputs = K.Input((4, 4, 4))
@@ -190,6 +181,81 @@ def test_a_weight_for_each_feature_of_what_was_flattened(K: Any) -> None:
         found = [spec for spec in specs(model).values() if spec.name == "of_channels"]
         assert {spec.flattened for spec in found} == {()}
         assert not any("flattened" in spec.axes for spec in found)
+
+
+def own_layers(K: Any) -> dict[str, type]:
+    """Layers of somebody's own with weights, which compute different things of 16 features."""
+
+    class Scale(K.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.factor = self.add_weight(shape=(shape[-1],), name="factor", initializer="ones")
+
+        def call(self, x: Any) -> Any:
+            return x * self.factor
+
+    class Rolled(Scale):
+        def call(self, x: Any) -> Any:
+            return K.ops.roll(x, 1, axis=1) * self.factor
+
+    class Residual(K.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(shape[-1], shape[-1]), name="kernel")
+
+        def call(self, x: Any) -> Any:
+            return x + x @ self.kernel
+
+    class ResidualDense(K.layers.Dense):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x + super().call(x)
+
+    class Beside(K.layers.Layer):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.inner = K.layers.Dense(4)
+
+        def build(self, shape: Any) -> None:
+            self.inner.build(shape)
+
+        def call(self, x: Any) -> Any:
+            return K.layers.concatenate([x, self.inner(x)])
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (*shape[:-1], shape[-1] + 4)
+
+    return {
+        "scales": Scale,
+        "mixes": Rolled,
+        "adds": Residual,
+        "adds, and is a Dense": ResidualDense,
+        "puts beside": Beside,
+    }
+
+
+@pytest.mark.parametrize("what", ["scales", "mixes", "adds", "adds, and is a Dense", "puts beside"])
+def test_a_layer_of_ones_own_behind_what_was_flattened(what: str) -> None:
+    """It may leave the features where they are, or not: its weights along them are open, and so is
+    the layer behind it."""
+    K = importlib.import_module("keras")
+    make = own_layers(K)[what]
+    options = {"units": 16} if what == "adds, and is a Dense" else {}
+    inputs = K.Input((4, 4, 4))
+    x = make(**options, name="own")(K.layers.Flatten()(conv(K.layers, inputs)))
+    model = K.Model(inputs, K.layers.Dense(3, name="head")(x))
+    found = by_layer(model)
+    assert (found["head"].axes, found["head"].flattened) == OPEN
+    found = [spec for spec in specs(model).values() if spec.name.startswith("own")]
+    assert found
+    assert not any(spec.flattened for spec in found)
+    along = [spec for spec in found if spec.role in ("factor", "kernel")]
+    assert all("flattened" in spec.axes for spec in along)
+
+
+def test_a_layer_of_ones_own_elsewhere(K: Any) -> None:
+    """Behind what both frameworks have in one order, nothing is open."""
+    make = own_layers(K)["scales"]
+    for shape, between in PLAIN_ONES.values():
+        found = head_of(K, shape, lambda L, x, b=between: make()(b(L, x)))
+        assert found == PLAIN
 
 
 def test_a_subclassed_model_is_not_known(K: Any) -> None:

@@ -1,0 +1,177 @@
+"""The readings of an open question: the lines of each are tried, and the outputs are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import initreg
+from initreg import Mapped, Reading, SmartInit
+
+pytestmark = pytest.mark.framework
+
+Arrays = dict[str, Any]
+RANDOM = np.random.default_rng(0)
+SIZES = {"CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2}
+
+
+class Scale(keras.layers.Layer):
+    """One of somebody's own, of which it is not known that it scales."""
+
+    def build(self, shape: Any) -> None:
+        self.factor = self.add_weight(shape=(shape[-1],), name="factor")
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+
+class Mixer(keras.layers.Layer):
+    """One of somebody's own that multiplies."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]), name="kernel")
+
+    def call(self, x: Any) -> Any:
+        return x @ self.kernel
+
+
+def behind_an_image() -> tuple[Any, Arrays]:
+    """A model, and its weights as PyTorch has them."""
+    L = keras.layers
+    inputs = keras.Input((4, 4, 3))
+    x = Scale(name="scale")(L.Flatten()(L.Conv2D(4, 3, name="conv")(inputs)))
+    model = keras.Model(inputs, L.Dense(3, name="head")(x))
+    weights = randomised(model)
+    first = {
+        "scale/factor": np.moveaxis(weights["scale/factor"].reshape(2, 2, 4), -1, 0),
+        "head/kernel": np.moveaxis(weights["head/kernel"].reshape(2, 2, 4, 3), (3, 2), (0, 1)),
+    }
+    return model, {
+        "conv.weight": weights["conv/kernel"].transpose(3, 2, 0, 1),
+        "conv.bias": weights["conv/bias"],
+        "scale.factor": first["scale/factor"].reshape(16),
+        "head.weight": first["head/kernel"].reshape(3, 16),
+        "head.bias": weights["head/bias"],
+    }
+
+
+def of_squares(make: Any) -> tuple[Any, Arrays]:
+    """A model with a kernel of 6 by 6, and its weights as they are in Keras, with PyTorch's names
+    for those of the layer."""
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.Dense(6, name="out")(make(inputs)))
+    weights = randomised(model)
+    return model, {name.replace("/", "."): value for name, value in weights.items()}
+
+
+def randomised(model: Any) -> Arrays:
+    for variable in model.weights:
+        variable.assign(RANDOM.uniform(0.5, 1.5, variable.shape))
+    return {variable.path: variable.numpy().copy() for variable in model.weights}
+
+
+def restored(
+    model: Any, arrays: Arrays, mapped: Mapped, chosen: list[Reading], folder: Path
+) -> Any:
+    """The outputs of a model that was restored with the lines of some readings."""
+    lines = "\n".join(line for reading in chosen for line in reading.lines)
+    for word, size in SIZES.items():
+        lines = lines.replace(word, str(size))
+    rules = folder / "rules.toml"
+    rules.write_text(f"{mapped}\n{lines}\n", "utf-8")
+    for variable in model.weights:
+        variable.assign(np.zeros(variable.shape))
+    SmartInit(arrays, rules=rules, on_missing="error", on_unused="error").init(model)
+    return outputs(model)
+
+
+def outputs(model: Any) -> Any:
+    data = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:])).astype("f4")
+    return np.asarray(model(data))
+
+
+def test_what_was_flattened(tmp_path: Path) -> None:
+    """With the second reading and the numbers of the image, the outputs are those of the source.
+    With the first one they are others, and a restore warns of that."""
+    model, arrays = behind_an_image()
+    expected = outputs(model)
+    mapped = initreg.map(arrays, model)
+    assert [question.variables for question in mapped.open] == [("scale/factor",), ("head/kernel",)]
+    for question in mapped.open:
+        assert [each.words for each in question.readings] == [(), ("CHANNELS", "HEIGHT", "WIDTH")]
+    last = [question.readings[1] for question in mapped.open]
+    found = restored(model, arrays, mapped, last, tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    first = [question.readings[0] for question in mapped.open]
+    with pytest.warns(initreg.AxesWarning, match="PyTorch has the channels first"):
+        other = restored(model, arrays, mapped, first, tmp_path)
+    assert not np.allclose(other, expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_kernel_of_somebodys_own_layer(is_moved: bool, tmp_path: Path) -> None:
+    """It is open whether it is transposed, and one of the readings is right."""
+    model, weights = of_squares(Mixer(name="mixer"))
+    expected = outputs(model)
+    kernel = weights["mixer.kernel"]
+    arrays = {
+        "mixer.weight": kernel.T.copy() if is_moved else kernel,
+        "out.weight": weights["out.kernel"].T.copy(),
+        "out.bias": weights["out.bias"],
+    }
+    mapped = initreg.map(arrays, model)
+    question = next(each for each in mapped.open if each.variables == ("mixer/kernel",))
+    assert question.why.endswith("the target does not say how Mixer multiplies it")
+    found = restored(model, arrays, mapped, [question.readings[is_moved]], tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    other = restored(model, arrays, mapped, [question.readings[not is_moved]], tmp_path)
+    assert not np.allclose(other, expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_square_kernel(is_moved: bool, tmp_path: Path) -> None:
+    """There is a reading for each framework, if neither the names nor other layers say it."""
+    model, weights = of_squares(keras.layers.Dense(6, name="first"))
+    expected = outputs(model)
+    arrays = {
+        name.replace("kernel", "filters"): value.T.copy() if is_moved else value
+        for name, value in weights.items()
+    }
+    mapped = initreg.map(arrays, model)
+    assert [each.variables for each in mapped.open] == [("first/kernel",), ("out/kernel",)]
+    framework = "PyTorch" if is_moved else "TensorFlow"
+    chosen = [
+        reading
+        for question in mapped.open
+        for reading in question.readings
+        if reading.what == f"the source has its axes as {framework}"
+    ]
+    found = restored(model, arrays, mapped, chosen, tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_embeddings_are_looked_up() -> None:
+    """A square table of somebody's own class is not multiplied, so nothing is open."""
+
+    class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.embeddings = self.add_weight(shape=(6, 6), name="embeddings")
+
+        def call(self, x: Any) -> Any:
+            return x + self.embeddings
+
+    inputs = keras.Input((6, 6))
+    model = keras.Model(inputs, PositionEmbedding(name="positions")(inputs))
+    found = initreg.map({"positions.weight": np.zeros((6, 6), "f4")}, model)
+    assert found.is_complete, str(found)
+
+
+def test_names_of_keras_say_the_order() -> None:
+    """A kernel that is called as in Keras stands as there."""
+    model, weights = of_squares(Mixer(name="mixer"))
+    found = initreg.map(weights, model)
+    assert found.is_complete, str(found)
