@@ -47,17 +47,25 @@ def spec_of(name: str, value: Any, label: str, model: str = "") -> ArraySpec:
     unreadable = _unreadable(value)
     if not others:
         return ArraySpec(name, shape, dtype, state=state, opaque=opaque, unreadable=unreadable)
-    places = tuple(dict.fromkeys(normalise(each) for each in others if isinstance(each, Place)))
-    aliases = dict.fromkeys(normalise(each) for each in others if not each.startswith(ORDER))
+    places: dict[str, None] = {}
+    aliases: dict[str, None] = {}
+    automatic: list[str] = []
+    for each in others:
+        short = normalise(each)
+        if isinstance(each, Place):
+            places[short] = None
+        elif isinstance(each, Automatic):
+            automatic.append(short)
+        if not each.startswith(ORDER):
+            aliases[short] = None
     aliases.pop(name, None)
-    automatic = tuple(normalise(each) for each in others if isinstance(each, Automatic))
     return ArraySpec(
         name,
         shape,
         dtype,
         tuple(aliases),
-        places=places,
-        automatic=automatic,
+        places=tuple(places),
+        automatic=tuple(automatic),
         state=state,
         opaque=opaque,
         unreadable=unreadable,

@@ -97,8 +97,9 @@ def stream(
                     yield index, arrays[index].changed(arrays[index].read_stored())
             else:
                 del job
+                found.reverse()  # one that is taken from the front moves all of the others
                 for index in piece.indices:
-                    yield index, arrays[index].changed(found.pop(0))
+                    yield index, arrays[index].changed(found.pop())
             ahead -= piece.nbytes
 
 
@@ -116,8 +117,9 @@ def at_hand(arrays: Sequence[LazyArray]) -> Iterator[LazyArray]:
             continue
         with pool_for(0) as pool:
             found = few[0].reader.start([each.stored for each in few], pool).finish()
+        found.reverse()
         for array in few:
-            yield LazyArray(array.spec, array.changed(found.pop(0)), array.owner)
+            yield LazyArray(array.spec, array.changed(found.pop()), array.owner)
 
 
 def _is_packed(array: LazyArray) -> bool:

@@ -16,6 +16,7 @@ from initreg_targets.tf_memory import Room, make_room, shared
 # casts. One op writes them, and `assign` takes four times as long.
 _PLAIN = ("ResourceVariable", "UninitializedVariable")
 _HERE = "/job:localhost/"  # how the devices of a program of one process are called
+_FIRST_CPU = f"{_HERE}replica:0/task:0/device:CPU:0"
 _WORTH_SHARING = 1 << 16  # bytes; smaller arrays are copied faster than they are shared
 
 
@@ -174,20 +175,22 @@ def assign(variable: Any, value: Any, piece: PieceSpec | None = None) -> None:
     """
     inner = unwrapped(variable)
     is_single = type(inner).__name__ in _PLAIN
+    tensor = small_tensor(value, inner) if is_single and piece is None else None
     if not is_single and (not is_variable(inner) or is_keras_variable(inner)):
         inner.assign(value)  # of another backend of Keras
         return
     import tensorflow as tf
 
     try:
+        if tensor is not None:  # most of 10,000
+            tf.raw_ops.AssignVariableOp(resource=inner.handle, value=tensor)
+            return
         dtype = tf.as_dtype(inner.dtype).base_dtype
         if getattr(value.dtype, "kind", "") in ("O", "S", "U"):
             value = tf.convert_to_tensor(value, dtype=dtype)
         elif dtype.is_quantized and value.dtype != dtype:
             value = tf.bitcast(tf.convert_to_tensor(value), dtype)  # numpy has plain integers
         if is_single and piece is None:
-            tensor = small_tensor(value, inner)
-            value = value if tensor is None else tensor
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=value)
         elif distributed.is_packed(inner):
             inner.assign(value)
@@ -223,7 +226,8 @@ def small_tensor(value: Any, variable: Any) -> Any | None:
     if not is_usual or not device.startswith(_HERE) or "CPU" not in device:
         return None
     kind: Any = type(variable.handle)  # EagerTensor, which TensorFlow does not export
-    return kind(value.copy(), device, dtype.as_datatype_enum)
+    # With None it is on the first CPU, too, and the text is not parsed, which takes most of it.
+    return kind(value.copy(), None if device == _FIRST_CPU else device, dtype.as_datatype_enum)
 
 
 class Memory:

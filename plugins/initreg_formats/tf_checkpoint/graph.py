@@ -123,8 +123,11 @@ def _other_names(
         if key not in keys:
             continue
         own = key.removesuffix(_SUFFIX)
-        further = [p for p in paths.of(number) if budget.takes(paths.size(p) + _TEXT_SIZE)]
-        places = [_spelt(path.decode()) for path in (own, *map(paths.text, further))]
+        spelt = {own: None}  # one of the paths is nearly always the key
+        for path in paths.of(number):
+            if budget.takes(paths.size(path) + _TEXT_SIZE):
+                spelt[paths.text(path)] = None
+        places = [_spelt(path.decode()) for path in spelt]
         names: list[bytes | str] = [*map(Place, places)]
         if name and name != own:
             text = name.decode()
@@ -133,9 +136,11 @@ def _other_names(
         # Keras 2.12 and 2.13 tracked the layers of a model under an attribute of their own.
         for place in [p.replace(_KERAS_2_12, "") for p in places if _KERAS_2_12 in p]:
             names += [Place(place), Place(without_underscores(place))]
-        names += [Place(place) for place in in_order.get(number, ())]
-        names += [Place(place) for place in _in_trained(own, lengths)]
-        found.setdefault(key, {}).update(dict.fromkeys(each for each in names if each))
+        if number in in_order:
+            names += map(Place, in_order[number])
+        if lengths:
+            names += map(Place, _in_trained(own, lengths))
+        found.setdefault(key, {}).update(dict.fromkeys(filter(None, names)))
     return {key: tuple(names) for key, names in found.items() if names}
 
 
