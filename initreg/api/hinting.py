@@ -138,8 +138,7 @@ class Hinting:
             self._code(0, is_part=False),
             kept,
             max(now, best),
-            self._maps[0].reordered,
-            self._maps[0].said_of("kernel_axes"),
+            self._maps[0],
         )
         return [] if hint is None else [hint]
 

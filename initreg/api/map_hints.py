@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from initreg.arrays.array_map import ArrayMap
+from initreg.arrays.tied import tied
 from initreg.option_spelling import either
 from initreg.plan.rows import Hint
 from initreg.plan.transposing import Layers
@@ -26,8 +28,7 @@ def map_hint(
     source: str,
     kept: str,
     best: int,
-    doubts: Mapping[str, str],
-    kernel_axes: Mapping[str, str],
+    opened: ArrayMap,
 ) -> Hint | None:
     """A hint to map the source, if that finds more than the names do.
 
@@ -38,8 +39,7 @@ def map_hint(
         source: the code that names the source.
         kept: the code of what the user typed for the whole restore, ``""`` if nothing.
         best: how many variables the source supplies, by its names and by the best other hint.
-        doubts: see :func:`initreg.bridge.deriving.mapped`, as for ``kernel_axes``.
-        kernel_axes: what the format says of the axes of kernels.
+        opened: the map of the source, which has what its format says of the arrays.
 
     Returns:
         None if the target does not know its layers, or if a map finds no more.
@@ -49,7 +49,11 @@ def map_hint(
         return None
     from initreg.bridge.deriving import mapped  # few plans need it
 
-    found = mapped("", "", arrays, variables, known, doubts=doubts, kernel_axes=kernel_axes)
+    found = mapped(
+        *("", "", arrays, variables, known, tied(opened)),
+        doubts=opened.reordered,
+        kernel_axes=opened.said_of("kernel_axes"),
+    )
     if len(found.variables) <= best:
         return None
     words = f"the arrays have names of PyTorch. With a map of its layers, {found.verdict}: "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any, Unpack
 
 from initreg.api.opening_options import OpeningOptions, opening_of, spelt_out
 from initreg.arrays.array_map import ArrayMap
-from initreg.arrays.lazy_array import LazyArray
 from initreg.arrays.notes import still_said
+from initreg.arrays.tied import tied
 from initreg.bridge.deriving import mapped
 from initreg.bridge.layers import has_collections
 from initreg.bridge.mapped import Mapped
@@ -16,7 +15,7 @@ from initreg.plugin.installed import default_registry
 from initreg.records import replace
 from initreg.rules.keywords import RuleOptions, Rules
 from initreg.rules.writing import steps_text
-from initreg.specs import ArraySpec, Extent
+from initreg.specs import ArraySpec
 
 
 class MappingOptions(OpeningOptions, RuleOptions, total=False):
@@ -58,7 +57,7 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
     found = default_registry().target(target)
     layers = getattr(found, "layers", None)
     with opening.open(source) as opened:
-        arrays, same = opened.specs(), _same(opened)
+        arrays, same = opened.specs(), tied(opened)
         said = source if isinstance(source, ArrayMap) else opened
         doubts, kernel_axes = said.reordered, said.said_of("kernel_axes")
         if steps:
@@ -77,21 +76,6 @@ def map(source: Any, target: Any, **options: Unpack[MappingOptions]) -> Mapped:
             has_collections(opened),
             kernel_axes,
         )
-
-
-def _same(opened: ArrayMap) -> dict[str, int]:
-    """A number for each array, which is equal for arrays that are the same bytes of a file."""
-    numbers: dict[Hashable, int] = {}
-    found = {}
-    for name, array in opened.items():
-        at: Any = array
-        while type(at) is LazyArray:  # of a map that was open before: arrays of arrays
-            at = at.value
-        if not isinstance(at, Extent):
-            continue
-        key = (at.file, at.offset, at.length, at.skip, at.shape, at.dtype, at.order)
-        found[name] = numbers.setdefault(key, len(numbers))
-    return found
 
 
 def _same_after(arrays: list[ArraySpec], same: dict[str, int]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 import initreg
-from initreg import NothingMatched, SmartInit
+from initreg import ArrayMap, Extent, NothingMatched, SmartInit
+from initreg.arrays.reader import Reader
 from initreg.cli import main
 
 pytestmark = [
@@ -115,3 +117,41 @@ def test_a_target_that_does_not_know_its_layers_has_no_such_hint() -> None:
     target = {"x/kernel": np.zeros((2, 2, 3, 6), "f4"), "x/bias": np.zeros(6, "f4")}
     hints = SmartInit(of_torch()).plan(target).hints
     assert not [hint for hint in hints if "initreg.map" in str(hint)]
+
+
+class Said(dict[str, Extent]):
+    """The arrays of a format that says something of some."""
+
+    reordered: object = None
+    kernel_axes: object = None
+
+
+@pytest.mark.parametrize("what", ["tied", "reordered", "kernel_axes"])
+def test_it_says_what_the_map_says(what: str, tmp_path: Path) -> None:
+    """Also where the verdict depends on what the file or its format knows of the arrays."""
+    import keras
+
+    layers = [keras.layers.Embedding(9, 9, name="e"), keras.layers.Dense(9, name="d")]
+    target = keras.Sequential([keras.Input((3,)), *layers])
+    path = tmp_path / "m.bin"
+    path.write_bytes(RNG.normal(size=(4, 9, 9)).astype("f4").tobytes())
+    table, kernel = (Extent(path, at, 324, (9, 9), "float32") for at in (0, 324))
+    bias = Extent(path, 648, 36, (9,), "float32")
+    arrays = Said({"emb.weight": table, "fc.weight": kernel, "fc.bias": bias})
+    without = Said(arrays)
+    if what == "tied":
+        arrays["lm_head.weight"] = table
+        without["lm_head.weight"] = replace(table, offset=972)
+    elif what == "reordered":
+        arrays.reordered = {"fc.weight": "its rows are in another order"}
+    else:
+        del arrays["emb.weight"], without["emb.weight"]
+        arrays.kernel_axes = {"fc.weight": "in, out"}
+    verdicts = []
+    for extents in (arrays, without):
+        with ArrayMap(extents, label="m", format="bin", reader=Reader("m")) as opened:
+            mapped = initreg.map(opened, target)
+            (hint,) = [h for h in SmartInit(opened).plan(target).hints if "initreg.map" in str(h)]
+        assert f"a map of its layers, {mapped.verdict}: " in str(hint)
+        verdicts.append((mapped.verdict, str(mapped)))
+    assert verdicts[0] != verdicts[1]
