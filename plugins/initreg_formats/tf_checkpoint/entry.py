@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from initreg_formats.shared.protobuf import BYTES, VARINT, Malformed, field, fields, varint
+from initreg_formats.shared.protobuf import BYTES, FIXED32, VARINT, Malformed, fields, varint
 from initreg_formats.tf_checkpoint.leveldb import unmask
 
 # Slices of one variable. Fixed-size partitioners make one for each parameter server.
 MOST_SLICES = 4096
 
-_TAGS = frozenset((0x08, 0x12, 0x18, 0x20, 0x28, 0x3A))  # number << 3 | wire type
+# The fields of numbers: dtype, shard_id, offset, size and crc32c.
+_NUMBERED = frozenset(((1, VARINT), (3, VARINT), (4, VARINT), (5, VARINT), (6, FIXED32)))
+# What follows the shape: the tags of the last four, each with its number. All but the last one are
+# left out if they are 0.
+_NUMBERS = re.compile(
+    rb"(?:\x18(N))?(?:\x20(N))?(?:\x28(N))?\x35(.{4})".replace(b"N", rb"[\x80-\xff]*[\x00-\x7f]"),
+    re.DOTALL,
+)
 _MOST_AXES = 32  # as many as every numpy takes
 _LARGEST = 1 << 63
 
@@ -40,41 +48,41 @@ class Entry(NamedTuple):
 
 def parse_entry(data: bytes) -> Entry:
     """A ``BundleEntryProto``. Raises Malformed."""
-    dtype = shard = offset = size = crc = 0
+    # Nearly all are written in this order: a dtype, a shape, and numbers that are not 0.
+    if data[:1] == b"\x08" and data[2:3] == b"\x12" and len(data) > 4:
+        at = 4 + data[3]
+        match = _NUMBERS.fullmatch(data, at) if data[1] < 0x80 > data[3] else None
+        if match is not None:
+            shard, offset, size, crc = match.groups(b"")
+            return Entry(
+                data[1],
+                parse_shape(data[4:at]),
+                _number(shard),
+                _number(offset),
+                _number(size),
+                unmask(int.from_bytes(crc, "little")),
+                (),
+            )
+    numbers = [0] * 7
     shape: tuple[int, ...] = ()
     slices: list[bytes] = []
-    at, end = 0, len(data)
-    # The usual fields and lengths are parsed inline: this runs for each of 100,000 variables.
-    while at < end:
-        tag = data[at]
-        if tag == 0x35:  # crc32c, fixed32
-            crc = int.from_bytes(data[at + 1 : at + 5], "little")
-            at += 5
-            continue
-        if tag not in _TAGS:
-            at = field(data, at, end)[-1]  # a field of a later version
-            continue
-        at += 2
-        value = data[at - 1] if at <= end else 0x80
-        if value >= 0x80:
-            value, at = varint(data, at - 1, end)
-        if tag == 0x20:
-            offset = value
-        elif tag == 0x28:
-            size = value
-        elif tag == 0x08:
-            dtype = value
-        elif tag == 0x12:
-            shape = parse_shape(data[at : at + value])
-            at += value
-        elif tag == 0x18:
-            shard = value
-        else:
-            slices.append(data[at : at + value])
-            at += value
-    if at != end:
-        raise Malformed("a field that is longer than its entry")
-    return Entry(dtype, shape, shard, offset, size, unmask(crc), tuple(slices))
+    for number, wire, value, content in fields(data):
+        if (number, wire) == (2, BYTES):
+            shape = parse_shape(content)
+        elif (number, wire) == (7, BYTES):
+            slices.append(content)
+        elif (number, wire) in _NUMBERED:
+            numbers[number] = value
+    _, dtype, _, shard_id, start, nbytes, masked = numbers
+    return Entry(dtype, shape, shard_id, start, nbytes, unmask(masked), tuple(slices))
+
+
+def _number(data: bytes) -> int:
+    """A number from its varint, 0 from no bytes. Raises Malformed."""
+    if len(data) > 4:
+        return varint(data, 0, len(data))[0]
+    groups = int.from_bytes(data, "little")  # of 7 bits, in bytes
+    return groups & 0x7F | groups >> 1 & 0x3F80 | groups >> 2 & 0x1FC000 | groups >> 3 & 0xFE00000
 
 
 @functools.lru_cache(4096)
