@@ -8,7 +8,7 @@ it. Sequences are the same in both: ``(batch, time, channels)``, unless a convol
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from initreg_targets.frameworks import KERAS, is_a
@@ -82,6 +82,8 @@ class Flattening:
         makers: gives the operation that made a tensor.
         inner: for a model in the model, by its id, the tensors that it returns.
         given: for the input of a model in the model, by the id of the operation, what comes in.
+        may_flatten: whether a layer of somebody's own may flatten what a convolution in it made
+            into so many features.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class Flattening:
         maker: Any,
         inner: Mapping[int, Sequence[Any]],
         given: Mapping[int, Sequence[Any]],
+        may_flatten: Callable[[Any, int], bool],
     ) -> None:
         self._calls, self._maker, self._inner, self._given = calls, maker, inner, given
+        self._may_flatten = may_flatten
         self._known: dict[int, Layout] = {}  # by the id of a tensor, which its model keeps
 
     def into(self, operation: Any) -> Layout:
@@ -142,6 +146,9 @@ class Flattening:
         if not keeps and any(
             len(made) < len(shape) and _looks_flattened(made, shape) for shape in shapes
         ):
+            return UNKNOWN
+        is_smaller = len(made) == 1 and any(len(shape) > 1 for shape in shapes)
+        if is_own and is_smaller and self._may_flatten(operation, made[0]):
             return UNKNOWN
         found = [self._layout(each, depth + 1) for each in tensors]
         if is_one_of(operation, (*_ELEMENTWISE, *_MERGING)) and not is_own:

@@ -9,11 +9,15 @@ Source: ``Node`` in ``keras/src/ops/node.py`` and ``tf_keras/src/engine/node.py`
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
 from initreg_targets.keras_names import is_automatic
+
+# What code calls that makes several axes one: of Keras, TensorFlow, numpy and einops.
+_RESHAPING = frozenset(("reshape", "Reshape", "flatten", "Flatten", "ravel", "rearrange"))
 
 
 class Graph:
@@ -42,7 +46,7 @@ class Graph:
                 into = [t for call in self._calls.get(id(each), ()) for t in call]
                 for tensor in _flat(getattr(each, "inputs", ())):
                     given[id(_maker(tensor))] = into
-        self._flattening = Flattening(self._calls, _maker, inner, given)
+        self._flattening = Flattening(self._calls, _maker, inner, given, _may_flatten)
         self._owners: dict[int, Any] = {}
         for each in [model, *_all_below(model)]:
             if id(each) in self._known and _operations(each) is None:
@@ -157,13 +161,36 @@ def _may_flatten(owner: Any, size: int) -> bool:
 
 
 def _reshapes(layer: Any) -> bool:
-    """Whether the code of a layer that is not one of Keras itself reshapes something."""
-    code = getattr(getattr(type(layer), "call", None), "__code__", None)
-    return (
-        not _is_of_keras(layer)
-        and code is not None
-        and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
-    )
+    """Whether the code of a layer that is not one of Keras itself reshapes something: that of
+    ``call``, and of the methods and functions that it calls by name."""
+    if _is_of_keras(layer):
+        return False
+    rest = [getattr(type(layer), "call", None)]
+    seen: set[int] = set()
+    while rest:
+        code = getattr(rest.pop(), "__code__", None)
+        if code is None or id(code) in seen:
+            continue
+        seen.add(id(code))
+        names = _names(code)
+        if names & _RESHAPING:
+            return True
+        known = getattr(sys.modules.get(type(layer).__module__), "__dict__", {})
+        called = (getattr(type(layer), name, known.get(name)) for name in names)
+        rest += [each for each in called if _is_own(each)]
+    return False
+
+
+def _names(code: Any) -> set[str]:
+    """The names that code uses, and those of functions in it."""
+    inner = (each for each in code.co_consts if hasattr(each, "co_names"))
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _is_own(function: Any) -> bool:
+    """Whether a function is of somebody's own program."""
+    module = getattr(function, "__module__", None) or ""
+    return module.partition(".")[0] not in ("keras", "tf_keras", "keras_hub", "tensorflow", "numpy")
 
 
 def _children(layer: Any) -> list[Any]:

@@ -250,6 +250,31 @@ def test_a_layer_of_ones_own_behind_what_was_flattened(what: str) -> None:
     assert all("flattened" in spec.axes for spec in along)
 
 
+@pytest.mark.parametrize("kind", ["Layer", "Model"])
+@pytest.mark.parametrize("ends_with", ["Flatten", "GlobalAveragePooling2D"])
+def test_a_layer_of_ones_own_that_makes_features(K: Any, kind: str, ends_with: str) -> None:
+    """The layer behind one that may flatten an image is open, whatever size the image had."""
+
+    class Encoder(getattr(K, kind) if kind == "Model" else K.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = K.layers.Conv2D(5, 3, strides=2)
+            self.last = getattr(K.layers, ends_with)()
+
+        def build(self, shape: Any) -> None:
+            self.conv.build(shape)
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            return self.last(self.conv(x))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return self.last.compute_output_shape(self.conv.compute_output_shape(shape))
+
+    found = head_of(K, (7, 7, 3), lambda L, x: Encoder()(x))
+    assert found == (OPEN if ends_with == "Flatten" else PLAIN)
+
+
 def test_a_layer_of_ones_own_elsewhere(K: Any) -> None:
     """Behind what both frameworks have in one order, nothing is open."""
     make = own_layers(K)["scales"]
@@ -275,6 +300,47 @@ def test_a_subclassed_model_is_not_known(K: Any) -> None:
     found = by_layer(model)
     assert (found["head"].axes, found["head"].flattened) == OPEN
     assert (found["last"].axes, found["last"].flattened) == PLAIN
+
+
+def flattened_by_hand(x: Any) -> Any:
+    """A function that a model calls."""
+    return importlib.import_module("tensorflow").reshape(x, (-1, 64))
+
+
+@pytest.mark.parametrize("how", ["a method", "a function of its module", "a function in it"])
+def test_a_subclassed_model_that_flattens_elsewhere(K: Any, how: str) -> None:
+    """What ``call`` calls by name is looked at, too."""
+
+    class Net(K.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = K.layers.Conv2D(4, 3), K.layers.Dense(5)
+
+    class WithMethod(Net):
+        def features(self, x: Any) -> Any:
+            return importlib.import_module("tensorflow").reshape(x, (-1, 64))
+
+        def call(self, x: Any) -> Any:
+            return self.head(self.features(self.conv(x)))
+
+    class WithFunction(Net):
+        def call(self, x: Any) -> Any:
+            return self.head(flattened_by_hand(self.conv(x)))
+
+    class WithLambda(Net):
+        def call(self, x: Any) -> Any:
+            flat = lambda y: importlib.import_module("tensorflow").reshape(y, (-1, 64))  # noqa: E731
+            return self.head(flat(self.conv(x)))
+
+    kinds = {
+        "a method": WithMethod,
+        "a function of its module": WithFunction,
+        "a function in it": WithLambda,
+    }
+    model = kinds[how]()
+    model(np.zeros((1, 6, 6, 3), "f4"))
+    found = by_layer(model)
+    assert (found["head"].axes, found["head"].flattened) == OPEN
 
 
 def channels_first(a: Any, shape: tuple[int, ...]) -> Any:
