@@ -212,6 +212,10 @@ _FLATTENED = (
     "several axes come flattened into this layer, and it is not known in which order the source "
     "has them"
 )
+_UNFLATTENED = (
+    "several axes are made of what this layer returns, and it is not known in which order the "
+    "source has them"
+)
 # Source: conv_transpose in jax/_src/lax/convolution.py, with transpose_kernel=False.
 _TURNED = (
     "a ConvTranspose of flax computes with its window the other way round, unless it was made with "
@@ -265,7 +269,10 @@ class _Lines:
             weights = paired.source.weights
             weight: Weight = weights[role] if role in weights else next(iter(weights.values()))
             axes = paired.target.layers[role].axes
-            doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
+            doubt = ""
+            if convention != TENSORFLOW:
+                doubt = _UNFLATTENED if "unflattened" in axes else doubt
+                doubt = _FLATTENED if "flattened" in axes else doubt
             if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
                 # With transpose_kernel, and with no other options, its last axes are (out, in).
                 *_, outputs, inputs = weight.shape
@@ -335,7 +342,7 @@ class _Lines:
                 "the source has its axes as PyTorch": transposed or AS_IT_IS,
             }
             found = of_axes(*names, orders)
-        elif "flattened" in axes or variable.name in self.flattened:
+        elif {"flattened", "unflattened"} & set(axes) or variable.name in self.flattened:
             in_one = fits[convention] if convention in fits else next(iter(fits.values()))
             found = of_flattened(*names, wanted, in_one, axes)
         else:

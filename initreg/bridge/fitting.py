@@ -33,7 +33,8 @@ def fit(source: SourceLayer, target: TargetLayer, conventions: Sequence[str] = C
             if shape is None or None in shape:
                 break
             wanted = tuple(axis or 0 for axis in shape)
-            made = change(weight.shape, wanted, spec.axes, convention, spec.flattened)
+            shapes = spec.flattened, spec.unflattened
+            made = change(weight.shape, wanted, spec.axes, convention, *shapes)
             if made is None:
                 break
             changes[role] = made

@@ -16,6 +16,7 @@ Shape = tuple[int, ...]
 _WORDS = ("CHANNELS", "HEIGHT", "WIDTH")
 _AS_IN_ONE = "both have these values in one order"
 _CHANNELS_FIRST = "it was an image, which the source flattens with its channels first"
+_MADE_FIRST = "an image is made of it, which the source has with its channels first"
 _CHANNELS_LAST = "it was an image, which the source flattens with its channels last"
 
 
@@ -51,6 +52,11 @@ def of_flattened(
     elif axes in (("flattened", "out"), ("in", "out")):
         parts, order = f"[{wanted[1]}, CHANNELS, HEIGHT, WIDTH]", (2, 3, 1, 0)
         what = _CHANNELS_FIRST
+    elif axes == ("in", "unflattened"):
+        parts, order = f"[CHANNELS, HEIGHT, WIDTH, {wanted[0]}]", (3, 1, 2, 0)
+        what = _MADE_FIRST
+    elif axes == ("unflattened",):
+        parts, order, what = "[CHANNELS, HEIGHT, WIDTH]", (1, 2, 0), _MADE_FIRST
     elif axes == ("flattened",):
         parts, order, what = "[CHANNELS, HEIGHT, WIDTH]", (1, 2, 0), _CHANNELS_FIRST
     else:  # of a class of somebody's own, which may multiply it in any way

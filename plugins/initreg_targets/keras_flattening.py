@@ -8,7 +8,7 @@ it. Sequences are the same in both: ``(batch, time, channels)``, unless a convol
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from initreg_targets.frameworks import KERAS, is_a
@@ -41,6 +41,7 @@ _OF_SEQUENCES = (
 )
 # What makes new features of all that come in.
 _MIXING = (*_OF_IMAGES, *_OF_SEQUENCES)
+_POOLING = tuple(f"Global{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2, 3))
 _OPERATIONS = frozenset(  # of keras.ops
     [
         "Relu",
@@ -104,7 +105,7 @@ class Flattening:
         return _agreed(found)
 
     def _layout(self, tensor: Any, depth: int) -> Layout:
-        if len(_shape(tensor)) > 2:  # an image
+        if len(shape_of(tensor)) > 2:  # an image
             return PLAIN
         if id(tensor) not in self._known:
             # A layer that is called several times may get what it returned.
@@ -130,8 +131,8 @@ class Flattening:
         is_own = has_own_code(operation)
         if not tensors or (is_one_of(operation, _MIXING) and not is_own):
             return PLAIN
-        shapes = [_shape(each) for each in tensors]
-        made = _shape(tensor)
+        shapes = [shape_of(each) for each in tensors]
+        made = shape_of(tensor)
         if is_one_of(operation, ("Flatten", "Reshape")) or _kind(operation) == "Reshape":
             return _agreed(
                 [self._reshaped(operation, t, made, depth + 1) for t in tensors],
@@ -152,7 +153,7 @@ class Flattening:
         return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
 
     def _reshaped(self, operation: Any, tensor: Any, made: Shape, depth: int) -> Layout:
-        shape = _shape(tensor)
+        shape = shape_of(tensor)
         if len(shape) == 1:
             return self._layout(tensor, depth)
         if getattr(operation, "data_format", None) == "channels_first":  # it moves them first
@@ -178,7 +179,7 @@ class Flattening:
             return _agreed_on([self._channels(each, depth + 1) for each in inside])
         if is_one_of(operation, _OF_IMAGES):
             return True
-        size = len(_shape(tensor))
+        size = len(shape_of(tensor))
         if is_one_of(operation, _OF_SEQUENCES):
             return False if size == 2 else None
         tensors = [each for call in self._calls.get(id(operation), ()) for each in call]
@@ -190,6 +191,91 @@ class Flattening:
         ):
             return _agreed_on([self._channels(each, depth + 1) for each in tensors])
         return None
+
+
+class Unflattening:
+    """What is made of the features that a layer returns: an image, of which PyTorch has the
+    channels first.
+
+    Args:
+        users: for each operation, by its id, those that get what it returns, the shape of that
+            without the batch, and of what they return then. None stands for the outputs of the
+            model.
+        inside: for a model in the model, by its id, what gets its inputs in it.
+        around: for what makes the output of a model in the model, by its id, that model.
+    """
+
+    def __init__(
+        self,
+        users: Mapping[int, Sequence[tuple[Any, Shape, Shape]]],
+        inside: Mapping[int, Sequence[Any]],
+        around: Mapping[int, Any],
+    ) -> None:
+        self._users, self._inside, self._around = users, inside, around
+
+    def out_of(self, operation: Any) -> Layout:
+        """The shape, without the batch, of the image that is made of what an operation returns.
+
+        The channels are last. () if none is. None if it is not known in which order PyTorch has it.
+        """
+        return self._made_of(operation, set())
+
+    def _of(self, operation: Any) -> Iterator[tuple[Any, Shape, Shape]]:
+        """What gets that which an operation returns, the shape of that, and what is made of it."""
+        for user, given, made in self._users.get(id(operation), ()):
+            if id(user) not in self._inside:
+                yield user, given, made
+            for each in self._inside.get(id(user), ()):
+                yield from self._of(each)
+        if id(operation) in self._around:
+            yield from self._of(self._around[id(operation)])
+
+    def _made_of(self, operation: Any, seen: set[int]) -> Layout:
+        seen.add(id(operation))
+        found = []
+        for user, given, made in self._of(operation):
+            if user is None or id(user) in seen or len(given) != 1:
+                continue
+            is_own = has_own_code(user)
+            if len(made) > 1:
+                is_reshape = is_one_of(user, ("Reshape",)) or _kind(user) == "Reshape"
+                found.append(self._reshaped(user, made) if is_reshape and not is_own else PLAIN)
+            elif is_one_of(user, ("Flatten", "Reshape", *_ELEMENTWISE, *_MERGING)):
+                below = self._made_of(user, seen)
+                found.append(UNKNOWN if is_own and below != PLAIN else below)
+            elif _kind(user) in _OPERATIONS:
+                found.append(self._made_of(user, seen))
+            else:
+                found.append(PLAIN)
+        return _agreed(found)
+
+    def _reshaped(self, operation: Any, made: Shape) -> Layout:
+        if sum(axis != 1 for axis in made) < 2 or made[-1] == 1:
+            return PLAIN
+        is_image = self._is_image(operation, len(made), set())
+        if is_image is None or (is_image and -1 in made):
+            return UNKNOWN
+        return made if is_image else PLAIN
+
+    def _is_image(self, operation: Any, size: int, seen: set[int]) -> bool | None:
+        """Whether what gets a tensor takes it for an image with its channels last. None if that is
+        not known."""
+        seen.add(id(operation))
+        found: list[bool | None] = []
+        for user in [user for user, *_ in self._of(operation) if id(user) not in seen]:
+            is_own = user is not None and has_own_code(user)
+            if user is not None and is_one_of(user, (*_OF_IMAGES, *_POOLING)):
+                found.append(getattr(user, "data_format", None) != "channels_first")
+            elif user is not None and is_one_of(user, _OF_SEQUENCES) and not is_own:
+                found.append(False)
+            elif user is not None and (
+                is_one_of(user, (*_ELEMENTWISE, *_MERGING, "Concatenate"))
+                or _kind(user) in _OPERATIONS
+            ):
+                found.append(self._is_image(user, size, seen))
+            else:  # two axes are a sequence, and the others may be anything
+                found.append(False if size < 3 else None)
+        return _agreed_on(found) if found else False
 
 
 def is_one_of(operation: Any, kinds: Sequence[str]) -> bool:
@@ -206,7 +292,7 @@ def _kind(operation: Any) -> str:
     return type(operation).__name__
 
 
-def _shape(tensor: Any) -> Shape:
+def shape_of(tensor: Any) -> Shape:
     """The shape without the batch, -1 for an axis of any size."""
     return tuple(-1 if axis is None else int(axis) for axis in tuple(tensor.shape)[1:])
 

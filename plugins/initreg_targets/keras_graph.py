@@ -9,10 +9,18 @@ Source: ``Node`` in ``keras/src/ops/node.py`` and ``tf_keras/src/engine/node.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
+from initreg_targets.keras_flattening import (
+    UNKNOWN,
+    Flattening,
+    Layout,
+    Shape,
+    Unflattening,
+    is_one_of,
+    shape_of,
+)
 from initreg_targets.keras_names import is_automatic
 
 
@@ -24,18 +32,33 @@ class Graph:
         self._known: set[int] = set()  # the operations of functional models
         self._before: dict[int, list[Any]] = {}
         self._calls: dict[int, list[list[Any]]] = {}  # what each call of an operation gets
+        users: dict[int, list[tuple[Any, Shape, Shape]]] = {}
         inner: dict[int, list[Any]] = {}
         given: dict[int, list[Any]] = {}
         models = [each for each in [model, *_all_below(model)] if _operations(each) is not None]
         for each in models:
-            for operation, tensors in _nodes(each):
+            for operation, tensors, made in _nodes(each):
                 self._calls.setdefault(id(operation), []).append(tensors)
+                for tensor in tensors:
+                    users.setdefault(id(_maker(tensor)), []).extend(
+                        (operation, shape_of(tensor), shape_of(result)) for result in made
+                    )
             for operation in _operations(each) or ():
                 self._known.add(id(operation))
         for each in models:
             for operation in _operations(each) or ():
                 tensors = [t for call in self._calls.get(id(operation), ()) for t in call]
                 self._before[id(operation)] = [op for t in tensors if (op := _maker(t)) is not None]
+        inside: dict[int, list[Any]] = {}
+        around: dict[int, Any] = {}
+        for each in models:
+            outputs = list(_flat(getattr(each, "outputs", ())))
+            if id(each) in self._known:
+                inside[id(each)] = [_maker(t) for t in _flat(getattr(each, "inputs", ()))]
+                around |= {id(_maker(tensor)): each for tensor in outputs}
+            else:
+                for tensor in outputs:
+                    users.setdefault(id(_maker(tensor)), []).append((None, shape_of(tensor), ()))
         for each in models:
             if id(each) in self._known:
                 inner[id(each)] = list(_flat(getattr(each, "outputs", ())))
@@ -43,6 +66,7 @@ class Graph:
                 for tensor in _flat(getattr(each, "inputs", ())):
                     given[id(_maker(tensor))] = into
         self._flattening = Flattening(self._calls, _maker, inner, given)
+        self._unflattening = Unflattening(users, inside, around)
         self._owners: dict[int, Any] = {}
         for each in [model, *_all_below(model)]:
             if id(each) in self._known and _operations(each) is None:
@@ -128,6 +152,20 @@ class Graph:
             into = ()
         return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, size) else ()
 
+    def unflattened(self, layer: Any, size: int) -> Layout:
+        """The shape, without the batch, of the image that is made of what a layer returns.
+
+        () if none is. None if it is not known in which order PyTorch has it.
+
+        Args:
+            layer: the layer.
+            size: how many features it returns.
+        """
+        if id(layer) in self._calls:
+            found = self._unflattening.out_of(layer)
+            return found if not found or math.prod(found) == size else UNKNOWN
+        return UNKNOWN if _may_unflatten(self.owner(layer) or self._model, layer, size) else ()
+
     def is_along_flattened(self, layer: Any, shape: tuple[int | None, ...]) -> bool:
         """Whether a weight of a layer may have an element for each value of what comes flattened
         into it. A graph records that, if the layer is in one.
@@ -156,14 +194,41 @@ def _may_flatten(owner: Any, size: int) -> bool:
     return any(1 < count < size and size % count == 0 for count in channels)
 
 
-def _reshapes(layer: Any) -> bool:
+def _may_unflatten(owner: Any, layer: Any, size: int) -> bool:
+    """Whether a layer of one's own might make an image of what a layer in it returns."""
+    below = _all_below(owner)
+    shapes = [each.target_shape for each in below if is_one_of(each, ("Reshape",))]
+    if any(_is_image_of(size, tuple(shape)) for shape in shapes):
+        return True
+    codes = [each for each in [owner, *below] if _reshapes(each, {"reshape", "Reshape"})]
+    if not codes:
+        return False
+    after = below[next(i for i, each in enumerate(below) if each is layer) + 1 :]
+    kinds = ("Dense", "EinsumDense", "Embedding", *_CONVOLUTIONS)
+    following = next((each for each in after if is_one_of(each, kinds)), None)
+    if following is None or not is_one_of(following, _CONVOLUTIONS):
+        return False
+    kernel = getattr(following, "kernel", None)
+    axis = -1 if "Transpose" in type(following).__name__ else -2
+    channels: int = 0 if kernel is None else int(kernel.shape[axis])
+    return 1 < channels < size and size % channels == 0
+
+
+def _is_image_of(size: int, shape: tuple[int, ...]) -> bool:
+    """Whether a shape without the batch, with -1 for what is left, is that of an image of several
+    channels and pixels that is made of some features."""
+    count = math.prod(axis for axis in shape if axis > 0)
+    fits = size % count == 0 if -1 in shape else size == count
+    return fits and len(shape) > 2 and shape[-1] != 1 and sum(axis != 1 for axis in shape) > 1
+
+
+_CONVOLUTIONS = tuple(f"Conv{n}D{kind}" for n in (1, 2, 3) for kind in ("", "Transpose"))
+
+
+def _reshapes(layer: Any, words: Collection[str] = ("reshape", "Reshape", "flatten")) -> bool:
     """Whether the code of a layer that is not one of Keras itself reshapes something."""
     code = getattr(getattr(type(layer), "call", None), "__code__", None)
-    return (
-        not _is_of_keras(layer)
-        and code is not None
-        and bool({"reshape", "Reshape", "flatten"} & set(code.co_names))
-    )
+    return not _is_of_keras(layer) and code is not None and bool(set(words) & set(code.co_names))
 
 
 def _children(layer: Any) -> list[Any]:
@@ -222,15 +287,16 @@ def _is_of_keras(layer: Any) -> bool:
     return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub")
 
 
-def _nodes(model: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """The calls of which a functional or sequential model consists: the operation, and what it
-    gets."""
+def _nodes(model: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
+    """The calls of which a functional or sequential model consists: the operation, what it gets,
+    and what it returns."""
     network = getattr(model, "_functional", None) or model
     for nodes in (getattr(network, "_nodes_by_depth", None) or {}).values():
         for node in nodes:
             operation = getattr(node, "operation", None) or getattr(node, "layer", None)
             if not getattr(node, "is_input", False):
-                yield operation, list(_flat(getattr(node, "input_tensors", ())))
+                into, made = getattr(node, "input_tensors", ()), getattr(node, "output_tensors", ())
+                yield operation, list(_flat(into)), list(_flat(made))
 
 
 def _flat(found: Any) -> Iterator[Any]:

@@ -33,6 +33,9 @@ _ALONG_FEATURES = (
     "PReLU",
 )
 
+# The axes of the kernels whose last one has the features that a layer returns.
+_MAKING_FEATURES = (("in", "out"), ("flattened", "out"))
+
 
 def kind_of(layer: Any) -> str:
     """The class of Keras that a layer is of, or the name of its own class."""
@@ -126,6 +129,7 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
             role = role_of(layer, variable)
             axes = axes_of(layer, kind, role, len(shape))
             flattened: tuple[int, ...] = ()
+            unflattened: tuple[int, ...] = ()
             if axes == ("in", "out") or (len(shape) == 1 and is_along):
                 layout = graph.flattened(layer, shape[0] or 0)
                 # Groups of features that come in another order are other groups.
@@ -135,6 +139,14 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                     flattened = layout
                 elif axes == ("in", "out") or kind in _ALONG_FEATURES:
                     axes = ("flattened", *axes[1:])
+            if axes in _MAKING_FEATURES or (axes == ("out",) and (is_along or kind == "Dense")):
+                image = graph.unflattened(layer, shape[-1] or 0)
+                if image and (kind == "GroupNormalization" or has_own_code(layer)):
+                    image = None
+                if image is None:
+                    axes = (*axes[:-1], "unflattened")
+                elif not (len(axes) == 1 and flattened):
+                    unflattened = image
             if has_own_code(layer) and graph.is_along_flattened(layer, shape):
                 axes = ("flattened", *(axes[1:] or ("",) * (len(shape) - 1)))
             found[name] = LayerSpec(
@@ -149,5 +161,6 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                 else tuple(sorted(paths[each] for each in after if each in paths)),
                 inside=inside,
                 automatic=id(layer) in unnamed,
+                unflattened=unflattened,
             )
     return found
