@@ -32,7 +32,7 @@ _OF_IMAGES = (
     *(f"{kind}{n}D" for n in (1, 2, 3) for kind in ("Conv", "MaxPooling", "AveragePooling")),
     *(f"{kind}{n}D" for n in (1, 2, 3) for kind in ("UpSampling", "ZeroPadding", "Cropping")),
     *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "SeparableConv1D"),
-    *("SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D"),
+    *("SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D", "Resizing", "CenterCrop"),
 )
 # What has the time before the channels in both.
 _OF_SEQUENCES = (
@@ -149,6 +149,8 @@ class Flattening:
             return _agreed(found)
         if _kind(operation) in _OPERATIONS and not is_own:
             return _agreed(found)
+        if is_own and all(_makes_new(operation, shape, made) for shape in shapes):
+            return PLAIN
         # It may scale each feature, add to them what it computes of them, or make new ones.
         return PLAIN if all(each == PLAIN for each in found) else UNKNOWN
 
@@ -190,7 +192,17 @@ class Flattening:
             or _kind(operation) in _OPERATIONS
         ):
             return _agreed_on([self._channels(each, depth + 1) for each in tensors])
-        return None
+        # Something else that keeps the length of the last axis, which no other axis has, does not
+        # move it.
+        made = shape_of(tensor)
+        if len(made) < 2 or made[-1] in (-1, *made[:-1]) or _kind(operation) == "Reshape":
+            return None
+        kept = [t for t in tensors if len(shape_of(t)) == size and shape_of(t)[-1] == made[-1]]
+        if kept:
+            return _agreed_on([self._channels(each, depth + 1) for each in kept])
+        last = [each for each in _layers_in(operation) if made[-1] in _sizes_of(each)]
+        is_image = any(is_one_of(each, _OF_IMAGES) for each in last)
+        return True if is_image else False if last and size == 2 else None
 
 
 class Unflattening:
@@ -238,15 +250,19 @@ class Unflattening:
                 continue
             is_own = has_own_code(user)
             if len(made) > 1:
-                is_reshape = is_one_of(user, ("Reshape",)) or _kind(user) == "Reshape"
-                found.append(self._reshaped(user, made) if is_reshape and not is_own else PLAIN)
-            elif is_one_of(user, ("Flatten", "Reshape", *_ELEMENTWISE, *_MERGING)):
-                below = self._made_of(user, seen)
-                found.append(UNKNOWN if is_own and below != PLAIN else below)
-            elif _kind(user) in _OPERATIONS:
-                found.append(self._made_of(user, seen))
-            else:
+                is_known = not is_own and (
+                    is_one_of(user, ("Reshape",)) or _kind(user) == "Reshape"
+                )
+                image = self._reshaped(user, made) if _looks_flattened(given, made) else PLAIN
+                found.append(image if is_known or image == PLAIN else UNKNOWN)
+                continue
+            if (is_one_of(user, _MIXING) and not is_own) or _makes_new(user, given, made):
                 found.append(PLAIN)
+                continue
+            keeps = is_one_of(user, ("Flatten", "Reshape", *_ELEMENTWISE, *_MERGING))
+            keeps = (keeps or _kind(user) in _OPERATIONS) and not is_own
+            below = self._made_of(user, seen)
+            found.append(below if keeps or below == PLAIN else UNKNOWN)
         return _agreed(found)
 
     def _reshaped(self, operation: Any, made: Shape) -> Layout:
@@ -290,6 +306,26 @@ def has_own_code(operation: Any) -> bool:
 
 def _kind(operation: Any) -> str:
     return type(operation).__name__
+
+
+def _makes_new(operation: Any, shape: Shape, made: Shape) -> bool:
+    """Whether a layer of somebody's own makes new features of those that come in: it returns
+    another number of them, and has kernels along both."""
+    if len(shape) != 1 or len(made) != 1 or shape == made:
+        return False
+    weights = getattr(operation, "weights", None) or ()
+    kernels = [tuple(w.shape) for w in weights if len(tuple(w.shape)) == 2]
+    return all(any(size in kernel for kernel in kernels) for size in (shape[0], made[0]))
+
+
+def _layers_in(layer: Any) -> list[Any]:
+    flatten = getattr(layer, "_flatten_layers", None)
+    return list(flatten()) if callable(flatten) else []
+
+
+def _sizes_of(layer: Any) -> set[Any]:
+    """The numbers of features that a layer of Keras says it returns."""
+    return {getattr(layer, name, None) for name in ("filters", "units", "output_dim")}
 
 
 def shape_of(tensor: Any) -> Shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from initreg_targets.keras_flattening import (
     UNKNOWN,
@@ -150,7 +150,9 @@ class Graph:
         into = self._flattening.into(owner)
         if into and math.prod(into) != size:
             into = ()
-        return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, size) else ()
+        if into is UNKNOWN and not self._comes_into(owner, size):
+            into = ()
+        return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, layer, size) else ()
 
     def unflattened(self, layer: Any, size: int) -> Layout:
         """The shape, without the batch, of the image that is made of what a layer returns.
@@ -177,21 +179,66 @@ class Graph:
         if id(layer) not in self._calls or not shape:
             return False
         layout = self._flattening.into(layer)
-        return layout is None or (layout != () and math.prod(layout) in shape)
+        if layout is None:
+            return any(self._comes_into(layer, size) for size in shape)
+        return layout != () and math.prod(layout) in shape
+
+    def _comes_into(self, layer: Any, size: int | None) -> bool:
+        """Whether an axis of what comes into a layer may be as long as this."""
+        tensors = [t for call in self._calls.get(id(layer), ()) for t in call]
+        axes = {axis for tensor in tensors for axis in shape_of(tensor)}
+        return size is None or not tensors or size in axes or -1 in axes
 
 
-def _may_flatten(owner: Any, size: int) -> bool:
-    """Whether a layer of one's own might flatten what one of its convolutions made."""
+def _may_flatten(owner: Any, layer: Any, size: int) -> bool:
+    """Whether a layer of one's own might flatten what one of its convolutions made, before it comes
+    into a layer in it."""
     below = _all_below(owner)
-    flattens = any(is_one_of(each, ("Flatten", "Reshape")) for each in below)
-    if not flattens and not any(_reshapes(each) for each in [owner, *below]):
-        return False
+    at = next((i for i, each in enumerate(below) if each is layer), 0)
     channels = [
         getattr(each, "filters", None) or 0
         for each in below
         if is_one_of(each, tuple(f"Conv{n}D" for n in (1, 2, 3)))
     ]
+    before = [sizes for each in below[:at] if (sizes := _sizes(each))]
+    if before and before[-1].returned == size:
+        if before[-1].is_convolution:
+            return False
+        # It comes from the layer before it, if another one gets what was flattened.
+        into = {each.into for each in before if not each.is_convolution} - {size}
+        if any(_are_of_channels(each, channels) for each in into):
+            return False
+    after = next((sizes for each in below[at + 1 :] if (sizes := _sizes(each))), None)
+    if after and after.is_convolution and after.into == size and not _sizes(layer):
+        return False  # a norm of the channels that come into a convolution
+    flattens = any(is_one_of(each, ("Flatten", "Reshape")) for each in below)
+    if not flattens and not any(_reshapes(each) for each in [owner, *below]):
+        return False
+    return _are_of_channels(size, channels)
+
+
+def _are_of_channels(size: int, channels: Iterable[int]) -> bool:
+    """Whether so many features may be several for each of the channels of a convolution."""
     return any(1 < count < size and size % count == 0 for count in channels)
+
+
+class _Sizes(NamedTuple):
+    """How many features or channels come into a layer, and how many it returns."""
+
+    into: int
+    returned: int
+    is_convolution: bool
+
+
+def _sizes(layer: Any) -> _Sizes | None:
+    """What the kernel of a Dense layer or of a convolution says, None for other layers."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None or not is_one_of(layer, ("Dense", *_CONVOLUTIONS)):
+        return None
+    *_, into, made = kernel.shape
+    is_turned = is_one_of(layer, tuple(each for each in _CONVOLUTIONS if "Transpose" in each))
+    into, made = (made, into) if is_turned else (into, made)
+    return _Sizes(int(into), int(made), not is_one_of(layer, ("Dense",)))
 
 
 def _may_unflatten(owner: Any, layer: Any, size: int) -> bool:
@@ -204,14 +251,10 @@ def _may_unflatten(owner: Any, layer: Any, size: int) -> bool:
     if not codes:
         return False
     after = below[next(i for i, each in enumerate(below) if each is layer) + 1 :]
-    kinds = ("Dense", "EinsumDense", "Embedding", *_CONVOLUTIONS)
-    following = next((each for each in after if is_one_of(each, kinds)), None)
-    if following is None or not is_one_of(following, _CONVOLUTIONS):
+    following = next((sizes for each in after if (sizes := _sizes(each))), None)
+    if following is None or not following.is_convolution:
         return False
-    kernel = getattr(following, "kernel", None)
-    axis = -1 if "Transpose" in type(following).__name__ else -2
-    channels: int = 0 if kernel is None else int(kernel.shape[axis])
-    return 1 < channels < size and size % channels == 0
+    return _are_of_channels(size, [following.into])
 
 
 def _is_image_of(size: int, shape: tuple[int, ...]) -> bool:

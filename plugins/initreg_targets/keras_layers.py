@@ -46,6 +46,11 @@ def kind_of(layer: Any) -> str:
     return type(layer).__name__
 
 
+def _changes_size(layer: Any) -> bool:
+    """Whether a Dense layer returns another number of features than come in."""
+    return len(set(layer.kernel.shape)) > 1
+
+
 def own_variables(layer: Any) -> list[Any]:
     """The variables of a layer, without those of the layers in it."""
     found: list[Any] = []
@@ -139,7 +144,8 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                     flattened = layout
                 elif axes == ("in", "out") or kind in _ALONG_FEATURES:
                     axes = ("flattened", *axes[1:])
-            if axes in _MAKING_FEATURES or (axes == ("out",) and (is_along or kind == "Dense")):
+            is_one = len(shape) == 1 and axes in ((), ("out",))
+            if axes in _MAKING_FEATURES or (is_one and (is_along or kind == "Dense")):
                 image = graph.unflattened(layer, shape[-1] or 0)
                 if image and (kind == "GroupNormalization" or has_own_code(layer)):
                     image = None
@@ -147,7 +153,8 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                     axes = (*axes[:-1], "unflattened")
                 elif not (len(axes) == 1 and flattened):
                     unflattened = image
-            if has_own_code(layer) and graph.is_along_flattened(layer, shape):
+            is_made = kind == "Dense" and role == "bias" and _changes_size(layer)
+            if has_own_code(layer) and not is_made and graph.is_along_flattened(layer, shape):
                 axes = ("flattened", *(axes[1:] or ("",) * (len(shape) - 1)))
             found[name] = LayerSpec(
                 name=path,

@@ -85,8 +85,30 @@ def test_weights_of_each_pixel_are_those_of_its_channels(K: Any) -> None:
     assert {(spec.axes[-1], spec.unflattened) for spec in specs(model).values()} == {("out", ())}
 
 
+def doubled(L: Any, x: Any) -> Any:
+    """What a layer of somebody's own returns, of which it is not known what it moves."""
+
+    class Doubled(L.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x + x
+
+    return Doubled()(x)
+
+
+def reshaped(L: Any, x: Any) -> Any:
+    """An image of a layer whose code is not known."""
+    return L.Lambda(
+        importlib.import_module("tensorflow").reshape, arguments={"shape": (-1, *SHAPE)}
+    )(x)
+
+
 OPEN_ONES: dict[str, Callable[[Any, Any], Any]] = {
     "axes that are moved": lambda L, x: conv(L, L.Permute((3, 1, 2))(L.Reshape(SHAPE)(x))),
+    "a layer of one's own": lambda L, x: conv(L, L.Reshape(SHAPE)(doubled(L, x))),
+    "a Lambda": lambda L, x: conv(L, reshaped(L, x)),
+    "others beside it": lambda L, x: conv(
+        L, L.Reshape((4, 3, 4))(L.Concatenate()([x, L.Dense(24)(x)]))
+    ),
     "what the model returns": lambda L, x: L.Reshape(SHAPE)(x),
     "two shapes": lambda L, x: L.Add()(
         [L.GlobalMaxPooling2D()(L.Reshape(shape)(x)) for shape in (SHAPE, (3, 2, 4))]
