@@ -71,6 +71,8 @@ def mapped(
     _say_axes(sources, kernel_axes or {})
     lines.of_flax = of_flax or is_of_flax(sources)
     lines.flattened = maybe_flattened(targets, known)
+    all_axes = [spec.axes for layer in targets for spec in layer.layers.values()]
+    lines.windows = frozenset(axes.count("window") for axes in all_axes) - {0}
     found = pair(sources, targets)
     only = only_convention(found.paired)
     lines.convention = only or convention_of(sources)
@@ -242,6 +244,7 @@ class _Lines:
     doubts: Mapping[str, str] = field(default_factory=dict)
     altered: Mapping[str, Altered] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    windows: frozenset[int] = frozenset()  # the numbers of axes of those of convolutions
 
     def add_modules(
         self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
@@ -344,7 +347,7 @@ class _Lines:
             found = of_axes(*names, orders)
         elif {"flattened", "unflattened"} & set(axes) or variable.name in self.flattened:
             in_one = fits[convention] if convention in fits else next(iter(fits.values()))
-            found = of_flattened(*names, wanted, in_one, axes)
+            found = of_flattened(*names, wanted, in_one, axes, self.windows)
         else:
             orders = {
                 f"the source has its axes as {each}": _as_said(fit, weight)

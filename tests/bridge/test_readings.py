@@ -75,11 +75,16 @@ def randomised(model: Any) -> Arrays:
 
 
 def restored(
-    model: Any, arrays: Arrays, mapped: Mapped, chosen: list[Reading], folder: Path
+    model: Any,
+    arrays: Arrays,
+    mapped: Mapped,
+    chosen: list[Reading],
+    folder: Path,
+    sizes: Arrays = SIZES,
 ) -> Any:
     """The outputs of a model that was restored with the lines of some readings."""
     lines = "\n".join(line for reading in chosen for line in reading.lines)
-    for word, size in SIZES.items():
+    for word, size in sizes.items():
         lines = lines.replace(word, str(size))
     rules = folder / "rules.toml"
     rules.write_text(f"{mapped}\n{lines}\n", "utf-8")
@@ -110,6 +115,47 @@ def test_what_was_flattened(tmp_path: Path) -> None:
     with pytest.warns(initreg.AxesWarning, match="PyTorch has the channels first"):
         other = restored(model, arrays, mapped, first, tmp_path)
     assert not np.allclose(other, expected, rtol=1e-2)
+
+
+SIGNALS: dict[str, tuple[tuple[int, ...], Arrays]] = {
+    "Conv1D": ((5,), {"CHANNELS": 4, "LENGTH": 5}),
+    "Conv2D": ((2, 5), {"CHANNELS": 4, "HEIGHT": 2, "WIDTH": 5}),
+    "Conv3D": ((2, 5, 3), {"CHANNELS": 4, "DEPTH": 2, "HEIGHT": 5, "WIDTH": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_what_was_flattened_has_the_axes_of_the_convolutions(kind: str, tmp_path: Path) -> None:
+    """The words are those of a signal, an image or a volume. With their numbers the outputs are
+    those of the source, for what was flattened and for what such a thing is made of."""
+    L = keras.layers
+    window, sizes = SIGNALS[kind]
+    shape = (*window, 4)
+    size = 4 * int(np.prod(window))
+    inputs = keras.Input(shape)
+    x = L.Flatten()(getattr(L, kind)(4, 1, name="conv")(inputs))
+    x = L.Dense(3, name="into")(Scale(name="scale")(x))
+    x = Scale(name="other")(L.Dense(size, name="out")(x))
+    model = keras.Model(inputs, getattr(L, kind)(2, 1, name="last")(L.Reshape(shape)(x)))
+    weights = randomised(model)
+    first = np.moveaxis(np.arange(size).reshape(shape), -1, 0).reshape(-1)
+    for name in ("scale/factor", "into/kernel", "other/factor", "out/bias"):
+        weights[name] = weights[name][first]
+    weights["out/kernel"] = weights["out/kernel"][:, first]
+    arrays = {
+        name.replace("/", ".").replace("kernel", "weight"): np.moveaxis(value, (-1, -2), (0, 1))
+        if value.ndim > 1
+        else value
+        for name, value in weights.items()
+    }
+    expected = outputs(model)
+    mapped = initreg.map(arrays, model)
+    asked = {question.variables[0] for question in mapped.open}
+    assert asked == {"scale/factor", "into/kernel", "out/kernel", "out/bias", "other/factor"}
+    assert {question.readings[-1].words for question in mapped.open} == {tuple(sizes)}
+    last = [question.readings[-1] for question in mapped.open]
+    found = restored(model, arrays, mapped, last, tmp_path, sizes)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("is_moved", [False, True])
