@@ -178,6 +178,70 @@ def test_a_kernel_of_somebodys_own_layer(is_moved: bool, tmp_path: Path) -> None
     assert not np.allclose(other, expected, rtol=1e-2)
 
 
+class Linear(keras.layers.Layer):
+    """One of somebody's own that is written as in the guide of Keras."""
+
+    is_moved = False
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, shape: Any) -> None:
+        sizes = (self.units, shape[-1]) if self.is_moved else (shape[-1], self.units)
+        self.w = self.add_weight(shape=sizes, name="w")
+        self.b = self.add_weight(shape=(self.units,), name="b")
+
+    def call(self, x: Any) -> Any:
+        return x @ (keras.ops.transpose(self.w) if self.is_moved else self.w) + self.b
+
+
+class AsInPyTorch(Linear):
+    is_moved = True
+
+
+@pytest.mark.parametrize("kind", [Linear, AsInPyTorch])
+def test_a_kernel_of_somebodys_own_layer_that_is_not_square(
+    kind: type[Linear], tmp_path: Path
+) -> None:
+    """It fits in one way only. So does a square one of the same class, by the other."""
+    inputs = keras.Input((6,))
+    layers = [kind(9, name="one"), kind(9, name="two"), keras.layers.Dense(2, name="out")]
+    model = keras.Model(inputs, layers[2](layers[1](layers[0](inputs))))
+    weights = randomised(model)
+    expected = outputs(model)
+    arrays = {}
+    for layer in ("one", "two"):
+        kernel = weights[f"{layer}/w"]
+        arrays[f"{layer}.weight"] = kernel if kind.is_moved else kernel.T.copy()
+        arrays[f"{layer}.bias"] = weights[f"{layer}/b"]
+    arrays["out.weight"], arrays["out.bias"] = weights["out/kernel"].T.copy(), weights["out/bias"]
+    mapped = initreg.map(arrays, model)
+    assert mapped.is_complete, str(mapped)
+    found = restored(model, arrays, mapped, [], tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_kernel_of_somebodys_own_layer_behind_an_image(tmp_path: Path) -> None:
+    """If it is not square, only the order of what was flattened is open."""
+    inputs = keras.Input((2, 2, 3))
+    conv, own = keras.layers.Conv2D(4, 1, name="conv"), Linear(5, name="own")
+    model = keras.Model(inputs, own(keras.layers.Flatten()(conv(inputs))))
+    weights = randomised(model)
+    expected = outputs(model)
+    kernel = weights["own/w"].reshape(2, 2, 4, 5).transpose(3, 2, 0, 1)
+    arrays = {
+        "conv.weight": weights["conv/kernel"].transpose(3, 2, 0, 1),
+        "conv.bias": weights["conv/bias"],
+        "own.weight": kernel.reshape(5, 16),
+        "own.bias": weights["own/b"],
+    }
+    mapped = initreg.map(arrays, model)
+    assert [question.variables for question in mapped.open] == [("own/w",)]
+    found = restored(model, arrays, mapped, [mapped.open[0].readings[-1]], tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("is_moved", [False, True])
 def test_a_square_kernel(is_moved: bool, tmp_path: Path) -> None:
     """There is a reading for each framework, if neither the names nor other layers say it."""
