@@ -360,7 +360,9 @@ class _Lines:
         wanted = tuple(axis or 0 for axis in variable.shape or ())
         fits = {each: changes[role] for each, changes in paired.fit.items()}
         found: tuple[Reading, ...] = ()
-        if weight.how or weight.axis >= 0 or weight.gates or weight.heads or why == _TURNED:
+        gates = (weight.gates, _GATES[weight.gates]) if weight.gates else ()
+        is_gated = bool(gates) and why != _FLATTENED
+        if weight.how or weight.axis >= 0 or is_gated or weight.heads or why == _TURNED:
             pass  # no few lines say it
         elif why.startswith(_MULTIPLIED):
             transposed = of_an_own_class(paired.target, role, weight.shape)
@@ -375,7 +377,7 @@ class _Lines:
             is_moved = weight.shape != wanted or self._shown(paired.target.kind) == {True}
             if moved is not None and axes == ("flattened", "") and is_moved:
                 in_one, axes = moved, ("flattened", "out")
-            found = of_flattened(*names, wanted, in_one, axes, self.windows)
+            found = of_flattened(*names, wanted, in_one, axes, self.windows, gates)
         else:
             orders = {
                 f"the source has its axes as {each}": _as_said(fit, weight)

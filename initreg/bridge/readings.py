@@ -5,7 +5,7 @@ Each is written as the steps of a rule file, so that a user who knows it only ha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from initreg.bridge.conversions import Change
 from initreg.bridge.lines import Reading
@@ -15,6 +15,10 @@ Shape = tuple[int, ...]
 
 _WINDOWS = {1: ("LENGTH",), 2: ("HEIGHT", "WIDTH"), 3: ("DEPTH", "HEIGHT", "WIDTH")}
 _KINDS = {1: "a signal", 2: "an image", 3: "a volume"}
+_ALONG_INPUTS = (
+    *(("in", "out"), ("flattened", "out")),
+    *(("flattened", "gates"), ("flattened", "gates_reset_first")),
+)
 _AS_IN_ONE = "both have these values in one order"
 _FLATTENED = "it was {}, which the source flattens with its channels {}"
 _MADE = "{} is made of it, which the source has with its channels {}"
@@ -38,6 +42,7 @@ def of_flattened(
     change: Change,
     axes: tuple[str, ...],
     windows: Collection[int] = (),
+    gates: tuple[str, str] | tuple[()] = (),
 ) -> tuple[Reading, ...]:
     """The readings of a weight along values that were flattened, or of which an image is made: both
     frameworks have them in one order, or each in its own. The shape of the image is not known, and
@@ -51,8 +56,9 @@ def of_flattened(
         axes: what the axes of the variable stand for.
         windows: how many axes the windows of the convolutions of the model have. Those of images if
             it has none.
+        gates: the orders of its gates in the source and in the target, () if it has none.
     """
-    found = [Reading(_AS_IN_ONE, _steps(variable, array, change))]
+    found = [Reading(_AS_IN_ONE, _steps(variable, array, change, "", gates))]
     for count in sorted(set(windows) & set(_KINDS)) or (2,):
         window, order = _WINDOWS[count], tuple(range(count))
         where, what = "first", _FLATTENED
@@ -60,7 +66,7 @@ def of_flattened(
         if axes == ("out", "in"):  # of PyTorch
             parts, moved = (*window, "CHANNELS", wanted[0]), (count + 1, count, *order)
             where = "last"
-        elif axes in (("flattened", "out"), ("in", "out")):
+        elif axes in _ALONG_INPUTS:
             parts, moved = (wanted[1], "CHANNELS", *window), (*_up(order, 2), 1, 0)
         elif axes == ("in", "unflattened"):
             parts, moved = ("CHANNELS", *window, wanted[0]), (count + 1, *_up(order, 1), 0)
@@ -70,9 +76,8 @@ def of_flattened(
             what = _MADE if "unflattened" in axes else what
         else:  # of a class of somebody's own, which may multiply it in any way
             return ()
-        lines = _steps(
-            variable, array, Change((), moved, wanted), f"[{', '.join(map(str, parts))}]"
-        )
+        text = f"[{', '.join(map(str, parts))}]"
+        lines = _steps(variable, array, Change((), moved, wanted), text, gates)
         words = ("CHANNELS", *window)
         found.append(Reading(what.format(_KINDS[count], where), lines, words))
     return tuple(found)
@@ -82,7 +87,9 @@ def _up(order: Shape, by: int) -> Shape:
     return tuple(axis + by for axis in order)
 
 
-def _steps(variable: str, array: str, change: Change, parts: str = "") -> tuple[str, ...]:
+def _steps(
+    variable: str, array: str, change: Change, parts: str = "", gates: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The lines of the steps.
 
     Args:
@@ -91,18 +98,24 @@ def _steps(variable: str, array: str, change: Change, parts: str = "") -> tuple[
         change: how it becomes the variable.
         parts: the shape that it gets before its axes are permuted, in words. "" if ``change`` has
             the shape.
+        gates: the orders of its gates in the source and in the target.
     """
-    return tuple(_lines(toml_text(variable), toml_text(array), change, parts))
+    return tuple(_lines(toml_text(variable), toml_text(array), change, parts, gates))
 
 
-def _lines(variable: str, array: str, change: Change, parts: str) -> Iterator[str]:
+def _lines(
+    variable: str, array: str, change: Change, parts: str, gates: Sequence[str]
+) -> Iterator[str]:
     yield from ("[[step]]", "[step.rename]", f"{array} = {variable}")
     if parts or change.reshape:
         parts = parts or toml_value(list(change.reshape))
         yield from ("[step.reshape]", f"{variable} = {parts}")
-    if change.permute or change.shape:
+    if change.permute or change.shape or gates:
         yield "[[step]]"
     if change.permute:
         yield from ("[step.permute]", f"{variable} = {toml_value(list(change.permute))}")
+    if gates:
+        order = {"axis": -1, "from": gates[0], "to": gates[1]}
+        yield from ("[step.gates]", f"{variable} = {toml_value(order, bare=True)}")
     if change.shape:
         yield from ("[step.reshape]", f"{variable} = {toml_value(list(change.shape))}")

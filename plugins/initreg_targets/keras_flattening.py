@@ -160,13 +160,12 @@ class Flattening:
             return self._layout(tensor, depth)
         if getattr(operation, "data_format", None) == "channels_first":  # it moves them first
             shape = (*shape[1:], shape[0])
-        if len(made) != 1:
-            same = made[-1:] == shape[-1:]
-            return self._layout(tensor, depth) if same else UNKNOWN
+        if len(made) != 1 and made[-1:] == shape[-1:]:
+            return self._layout(tensor, depth)
         if sum(axis != 1 for axis in shape) < 2 or shape[-1] == 1:
             return PLAIN
         order = self._channels(tensor, depth)
-        if order is None or -1 in shape:
+        if order is None or -1 in shape or len(made) != 1:
             return PLAIN if order is False else UNKNOWN
         return shape if order else PLAIN
 

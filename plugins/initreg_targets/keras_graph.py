@@ -231,8 +231,10 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(layer: Any) -> _Sizes | None:
-    """What the kernel of a Dense layer or of a convolution says, None for other layers."""
+    """What the kernel of a Dense layer, of a cell or of a convolution says, None for others."""
     kernel = getattr(layer, "kernel", None)
+    if kernel is not None and is_one_of(layer, ("LSTMCell", "GRUCell", "SimpleRNNCell")):
+        return _Sizes(int(kernel.shape[0]), int(layer.units), False)
     if kernel is None or not is_one_of(layer, ("Dense", *_CONVOLUTIONS)):
         return None
     *_, into, made = kernel.shape

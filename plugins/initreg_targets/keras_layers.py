@@ -46,6 +46,11 @@ def kind_of(layer: Any) -> str:
     return type(layer).__name__
 
 
+def _gets_features(axes: tuple[str, ...], role: str) -> bool:
+    """Whether a weight has one axis of what comes into its layer, which is the first one."""
+    return role == "kernel" and axes[:1] == ("in",) and "in" not in axes[1:]
+
+
 def _changes_size(layer: Any) -> bool:
     """Whether a Dense layer returns another number of features than come in."""
     return len(set(layer.kernel.shape)) > 1
@@ -135,14 +140,17 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
             axes = axes_of(layer, kind, role, len(shape))
             flattened: tuple[int, ...] = ()
             unflattened: tuple[int, ...] = ()
-            if axes == ("in", "out") or (len(shape) == 1 and is_along):
+            is_kernel = _gets_features(axes, role) and not (
+                kind == "EinsumDense" and graph.owner(layer) is None
+            )
+            if is_kernel or (len(shape) == 1 and is_along):
                 layout = graph.flattened(layer, shape[0] or 0)
                 # Groups of features that come in another order are other groups.
                 if layout and (kind == "GroupNormalization" or has_own_code(layer)):
                     layout = None
                 if layout is not None:
                     flattened = layout
-                elif axes == ("in", "out") or kind in _ALONG_FEATURES:
+                elif is_kernel or kind in _ALONG_FEATURES:
                     axes = ("flattened", *axes[1:])
             is_one = len(shape) == 1 and axes in ((), ("out",))
             if axes in _MAKING_FEATURES or (is_one and (is_along or kind == "Dense")):

@@ -158,6 +158,42 @@ def test_what_was_flattened_has_the_axes_of_the_convolutions(kind: str, tmp_path
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_columns_of_an_image_that_a_cell_gets(kind: str, tmp_path: Path) -> None:
+    """PyTorch has the channels of each column before its rows, and its gates in another order."""
+    L = keras.layers
+    inputs = keras.Input((5, 6, 2))
+    x = L.Reshape((5, 24))(L.Conv2D(4, 1, name="conv")(inputs))
+    cell = getattr(L, kind)(3, name="cell", return_sequences=True)
+    last = getattr(L, kind)(3, name="last")
+    model = keras.Model(inputs, last(cell(x)))
+    weights = randomised(model)
+    first = np.arange(24).reshape(6, 4).T.reshape(-1)
+    order = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "SimpleRNN": (0,)}[kind]
+
+    def gated(value: Any) -> Any:
+        parts = np.split(value, len(order), -1)
+        return np.concatenate([parts[i] for i in order], -1)
+
+    arrays = {
+        "conv.weight": weights["conv/kernel"].transpose(3, 2, 0, 1),
+        "conv.bias": weights["conv/bias"],
+    }
+    for name, layer in (("cell", cell), ("last", last)):
+        kernel, state, bias = (np.asarray(each) for each in layer.get_weights())
+        arrays[f"{name}.weight_ih_l0"] = gated(kernel[first] if name == "cell" else kernel).T
+        arrays[f"{name}.weight_hh_l0"] = gated(state).T
+        into, other = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
+        arrays[f"{name}.bias_ih_l0"], arrays[f"{name}.bias_hh_l0"] = gated(into), gated(other)
+    expected = outputs(model)
+    mapped = initreg.map(arrays, model)
+    (question,) = mapped.open
+    assert question.arrays == ("cell.weight_ih_l0",)
+    sizes = {"CHANNELS": 4, "HEIGHT": 6, "WIDTH": 1}
+    found = restored(model, arrays, mapped, [question.readings[-1]], tmp_path, sizes)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("is_moved", [False, True])
 def test_a_kernel_of_somebodys_own_layer(is_moved: bool, tmp_path: Path) -> None:
     """It is open whether it is transposed, and one of the readings is right."""

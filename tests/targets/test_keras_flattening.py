@@ -112,6 +112,38 @@ def test_what_is_not_known(K: Any, how: str) -> None:
     assert head_of(K, (6, 6, 3), lambda L, x: between(L, conv(L, x))) == OPEN
 
 
+CELLS: dict[str, tuple[tuple[int, ...], bool, Callable[[Any, Any], Any]]] = {
+    "columns": ((5, 6, 2), True, lambda L, x: L.Reshape((5, 24))(L.Conv2D(4, 1)(x))),
+    "images": (
+        (5, 4, 3, 2),
+        True,
+        lambda L, x: L.TimeDistributed(L.Flatten())(L.TimeDistributed(L.Conv2D(2, 1))(x)),
+    ),
+    "columns of one channel": ((5, 24, 1), False, lambda L, x: L.Reshape((5, 24))(x)),
+    "a signal": ((7, 2), False, lambda L, x: L.Conv1D(24, 3)(x)),
+    "rows beside each other": ((10, 12), False, lambda L, x: L.Reshape((5, 24))(L.Dense(12)(x))),
+    "pixels": ((5, 6, 2), False, lambda L, x: L.Reshape((30, 24))(L.Conv2D(24, 1)(x))),
+}
+
+
+@pytest.mark.parametrize("how", CELLS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN", "MultiHeadAttention"])
+def test_what_comes_into_a_cell_or_attention(K: Any, kind: str, how: str) -> None:
+    """It is open if it was flattened. The state of a cell is not, and nothing behind it."""
+    shape, is_open, between = CELLS[how]
+    inputs = K.Input(shape)
+    x = between(K.layers, inputs)
+    if kind == "MultiHeadAttention":
+        y = K.layers.MultiHeadAttention(2, 4, name="cell")(x, x)
+        wanted = {("kernel", ("flattened", "out", "out"))}
+    else:
+        y = getattr(K.layers, kind)(3, name="cell")(x)
+        wanted = {("kernel", ("flattened", "gates"))}
+    found = specs(K.Model(inputs, K.layers.Dense(2, name="head")(y))).values()
+    open_ones = {(spec.role, spec.axes) for spec in found if "flattened" in spec.axes}
+    assert open_ones == (wanted if is_open else set())
+
+
 def test_operations_that_are_no_layers() -> None:
     """``keras.ops`` are seen through like the layers of their names."""
     keras = importlib.import_module("keras")
