@@ -380,12 +380,15 @@ class LayerSpec:
             ``"multiplier"``, ``"tokens"``, ``"width"``, ``"experts"`` before ``"in"`` and
             ``"out"``, ``"gates"``, which are ``"gates_reset_first"`` in a GRU that resets its state
             before it is multiplied, or ``"flattened"`` for several in one, of which the order is
-            not known. ``()`` if it is not known.
+            not known, and ``"unflattened"`` if several are made of it behind the layer. ``()`` if
+            it is not known.
         flattened: the shape, without the batch, of what was flattened before it came into the
             layer. ``()`` if nothing was.
         after: the names of the layers that come right before it. None if it is not known.
         inside: the name of the layer that it is a part of, in which the order is not recorded.
         automatic: whether the name of the layer is one that a framework made up.
+        unflattened: the shape, without the batch, of the image that is made of what the layer
+            returns. ``()`` if none is.
 
     >>> LayerSpec("head", "Dense", "kernel", 7, ("in", "out")).axes
     ('in', 'out')
@@ -400,3 +403,4 @@ class LayerSpec:
     after: tuple[str, ...] | None = None
     inside: str = ""
     automatic: bool = False
+    unflattened: tuple[int, ...] = ()

@@ -41,7 +41,12 @@ AS_IT_IS = Change()
 
 @lru_cache(1 << 14)
 def change(
-    shape: Shape, wanted: Shape, axes: tuple[str, ...], convention: str, flattened: Shape = ()
+    shape: Shape,
+    wanted: Shape,
+    axes: tuple[str, ...],
+    convention: str,
+    flattened: Shape = (),
+    unflattened: Shape = (),
 ) -> Change | None:
     """How an array becomes a variable. None if it cannot.
 
@@ -51,6 +56,7 @@ def change(
         axes: what the axes of the variable stand for, see :class:`initreg.LayerSpec`.
         convention: ``"PyTorch"`` or ``"TensorFlow"``: the order in which the array has its axes.
         flattened: what was flattened before it came into the layer. PyTorch has its channels first.
+        unflattened: the image that is made of what the layer returns.
 
     >>> change((8, 3, 5, 5), (5, 5, 3, 8), ("window", "window", "in", "out"), "PyTorch")
     Change(reshape=(), permute=(2, 3, 1, 0), shape=())
@@ -58,13 +64,14 @@ def change(
     if math.prod(shape) != math.prod(wanted):
         return None
     axes = tuple("in" if axis == "flattened" and len(axes) > 1 else axis for axis in axes)
+    axes = tuple("out" if axis == "unflattened" else axis for axis in axes)
     kinds = set(axes)
     if axes[:1] == ("experts",):
         return _experts(shape, wanted, convention)
     if "in" in kinds and "out" in kinds:
         if "window" in kinds:
             return _convolution(shape, wanted, axes, convention)
-        return _dense(shape, wanted, axes, convention, flattened)
+        return _dense(shape, wanted, axes, convention, flattened, unflattened)
     if axes in (("in", "gates"), ("in", "gates_reset_first")):
         moved = shape[::-1] if convention == PYTORCH else shape
         order = (1, 0) if convention == PYTORCH else ()
@@ -73,15 +80,20 @@ def change(
         return _depthwise(shape, wanted, convention)
     if axes == ("width", "tokens"):
         return Change(permute=(1, 0)) if shape[::-1] == wanted else None
-    if flattened and shape == wanted and len(shape) == 1 and convention == PYTORCH:
-        *window, channels = flattened
-        order = (*range(1, len(flattened)), 0)
+    image = flattened or unflattened
+    if image and shape == wanted and len(shape) == 1 and convention == PYTORCH:
+        *window, channels = image
+        order = (*range(1, len(image)), 0)
         return Change((channels, *window), order, wanted)
     if kinds == {"out"} and len(shape) == 1:
         return _final(Change(), shape, wanted)
     if shape == wanted:
         return AS_IT_IS
     return Change(shape=wanted) if _squeezed(shape) == _squeezed(wanted) else None
+
+
+def _channels_first(shape: Shape) -> Shape:
+    return (*shape[-1:], *shape[:-1])
 
 
 def _squeezed(shape: Shape) -> Shape:
@@ -162,7 +174,12 @@ def _depthwise(shape: Shape, wanted: Shape, convention: str) -> Change | None:
 
 
 def _dense(
-    shape: Shape, wanted: Shape, axes: Sequence[str], convention: str, flattened: Shape
+    shape: Shape,
+    wanted: Shape,
+    axes: Sequence[str],
+    convention: str,
+    flattened: Shape,
+    unflattened: Shape,
 ) -> Change | None:
     """A kernel that is multiplied, such as that of a dense layer or of a head of attention."""
     ins = tuple(size for size, axis in zip(wanted, axes, strict=True) if axis == "in")
@@ -185,11 +202,11 @@ def _dense(
         squeezed = False
     if shape != (size_out, size_in):
         return None
-    if flattened and len(ins) == 1:
-        *window, channels = flattened
-        ndim = len(flattened) + 1
-        order = (*range(2, ndim), 1, 0)
-        return Change((size_out, channels, *window), order, wanted)
+    if (flattened or unflattened) and len(wanted) == 2:
+        made, coming = _channels_first(unflattened or outs), _channels_first(flattened or ins)
+        at = len(made)
+        order = (*range(at + 1, at + len(coming)), at, *range(1, at), 0)
+        return Change((*made, *coming), order, wanted)
     ndim = len(wanted)
     order_in = [i for i, axis in enumerate(axes) if axis == "in"]
     order_out = [i for i, axis in enumerate(axes) if axis == "out"]

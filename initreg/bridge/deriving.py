@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from initreg.bridge.altering import Altered, altered, why_not
 from initreg.bridge.conventions import conventions, only_convention, shown_conventions
-from initreg.bridge.conversions import AS_IT_IS, Change, change
+from initreg.bridge.conversions import AS_IT_IS, Change
+from initreg.bridge.fitting import of_an_own_class
 from initreg.bridge.flattening import maybe_flattened
 from initreg.bridge.fusing import Splitting, fused_targets, not_apart, together
 from initreg.bridge.layers import (
@@ -71,6 +72,8 @@ def mapped(
     _say_axes(sources, kernel_axes or {})
     lines.of_flax = of_flax or is_of_flax(sources)
     lines.flattened = maybe_flattened(targets, known)
+    all_axes = [spec.axes for layer in targets for spec in layer.layers.values()]
+    lines.windows = frozenset(axes.count("window") for axes in all_axes) - {0}
     found = pair(sources, targets)
     only = only_convention(found.paired)
     lines.convention = only or convention_of(sources)
@@ -82,6 +85,7 @@ def mapped(
         for weight in each.source.weights.values()
         for array in weight.arrays
     }
+    lines.own_kernels = _own_kernels(found.paired)
     for each, (convention, how) in zip(
         found.paired, conventions(found.paired, convention_of(sources)), strict=True
     ):
@@ -124,6 +128,22 @@ def mapped(
         first,
         not_apart(sources, unused) if lines.missing or lines.open else (),
     )
+
+
+def _own_kernels(paired: Sequence[Paired]) -> dict[str, set[bool]]:
+    """For each class of somebody's own, whether arrays fit it as kernels of PyTorch do, or as they
+    are. Those that fit both ways say nothing."""
+    found: dict[str, set[bool]] = {}
+    for each in paired:
+        weight = each.source.weights.get(KERNEL)
+        if weight is None or KERNEL not in each.target.variables:
+            continue
+        if "out" in each.target.layers[KERNEL].axes:
+            continue
+        moved = of_an_own_class(each.target, KERNEL, weight.shape) is not None
+        if moved != (weight.shape == each.target.variables[KERNEL].shape):
+            found.setdefault(each.target.kind, set()).add(moved)
+    return found
 
 
 def _longer_tables(
@@ -212,6 +232,10 @@ _FLATTENED = (
     "several axes come flattened into this layer, and it is not known in which order the source "
     "has them"
 )
+_UNFLATTENED = (
+    "several axes are made of what this layer returns, and it is not known in which order the "
+    "source has them"
+)
 # Source: conv_transpose in jax/_src/lax/convolution.py, with transpose_kernel=False.
 _TURNED = (
     "a ConvTranspose of flax computes with its window the other way round, unless it was made with "
@@ -238,6 +262,8 @@ class _Lines:
     doubts: Mapping[str, str] = field(default_factory=dict)
     altered: Mapping[str, Altered] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    own_kernels: Mapping[str, set[bool]] = field(default_factory=dict)
+    windows: frozenset[int] = frozenset()  # the numbers of axes of those of convolutions
 
     def add_modules(
         self, arrays: Sequence[ArraySpec], variables: Sequence[VariableSpec]
@@ -265,7 +291,10 @@ class _Lines:
             weights = paired.source.weights
             weight: Weight = weights[role] if role in weights else next(iter(weights.values()))
             axes = paired.target.layers[role].axes
-            doubt = _FLATTENED if "flattened" in axes and convention != TENSORFLOW else ""
+            doubt = ""
+            if convention != TENSORFLOW:
+                doubt = _UNFLATTENED if "unflattened" in axes else doubt
+                doubt = _FLATTENED if "flattened" in axes else doubt
             if self.of_flax and axes[:1] == ("window",) and axes[-2:] == ("out", "in"):
                 # With transpose_kernel, and with no other options, its last axes are (out, in).
                 *_, outputs, inputs = weight.shape
@@ -292,6 +321,11 @@ class _Lines:
                 self._ask_how(paired, role, weight, doubt, convention if is_known else None)
                 continue
             change = fits[convention] if convention and is_known else next(iter(fits.values()))
+            moved = of_an_own_class(paired.target, role, weight.shape)
+            shown = self._shown(paired.target.kind) if moved is not None else set()
+            if moved is not None and len(shown) == 1 and self.convention != TENSORFLOW:
+                change = moved if shown == {True} else _as_said(change, weight)
+                how = f"axes as in other layers of {paired.target.kind}"
             if weight.heads and not change.reshape:
                 change = replace(change, reshape=weight.shape)
             reasons = [paired.why, paired.source.why]
@@ -326,18 +360,24 @@ class _Lines:
         wanted = tuple(axis or 0 for axis in variable.shape or ())
         fits = {each: changes[role] for each, changes in paired.fit.items()}
         found: tuple[Reading, ...] = ()
-        if weight.how or weight.axis >= 0 or weight.gates or weight.heads or why == _TURNED:
+        gates = (weight.gates, _GATES[weight.gates]) if weight.gates else ()
+        is_gated = bool(gates) and why != _FLATTENED
+        if weight.how or weight.axis >= 0 or is_gated or weight.heads or why == _TURNED:
             pass  # no few lines say it
         elif why.startswith(_MULTIPLIED):
-            transposed = _as_kernel(weight.shape, wanted)
+            transposed = of_an_own_class(paired.target, role, weight.shape)
             orders = {
                 "the source multiplies it as the target does": _as_said(AS_IT_IS, weight),
                 "the source has its axes as PyTorch": transposed or AS_IT_IS,
             }
             found = of_axes(*names, orders)
-        elif "flattened" in axes or variable.name in self.flattened:
+        elif {"flattened", "unflattened"} & set(axes) or variable.name in self.flattened:
             in_one = fits[convention] if convention in fits else next(iter(fits.values()))
-            found = of_flattened(*names, wanted, in_one, axes)
+            moved = of_an_own_class(paired.target, role, weight.shape)
+            is_moved = weight.shape != wanted or self._shown(paired.target.kind) == {True}
+            if moved is not None and axes == ("flattened", "") and is_moved:
+                in_one, axes = moved, ("flattened", "out")
+            found = of_flattened(*names, wanted, in_one, axes, self.windows, gates)
         else:
             orders = {
                 f"the source has its axes as {each}": _as_said(fit, weight)
@@ -349,13 +389,17 @@ class _Lines:
     def _multiplied(self, paired: Paired, role: str, weight: Weight) -> str:
         """Why it is open how a layer of somebody's own class multiplies its kernel, "" if not."""
         target = paired.target
-        is_known = target.layers[role].axes or not target.kind or is_table(target.kind)
-        if role != KERNEL or is_known or is_table(target.name) or is_table(paired.source.name):
+        moved = of_an_own_class(target, role, weight.shape)
+        if moved is None or is_table(paired.source.name) or self.convention == TENSORFLOW:
             return ""
-        wanted = tuple(axis or 0 for axis in target.variables[role].shape or ())
-        if self.convention == TENSORFLOW or _as_kernel(weight.shape, wanted) is None:
+        if weight.shape != target.variables[role].shape or len(self._shown(target.kind)) == 1:
             return ""
         return f"{_MULTIPLIED}, and the target does not say how {target.kind} multiplies it"
+
+    def _shown(self, kind: str) -> set[bool]:
+        """Whether arrays of other layers of a class of somebody's own only fit it as kernels of
+        PyTorch do, or as they are."""
+        return self.own_kernels.get(kind, set())
 
     def _ask(self, variable: str, array: str, why: str) -> None:
         """Ask for a variable, together with others for the same reason."""
@@ -370,9 +414,3 @@ class _Lines:
 def _as_said(made: Change, weight: Weight) -> Change:
     """A change that also says so if the axes stay, so that a restore does not doubt it."""
     return made or replace(made, permute=tuple(range(len(weight.shape))))
-
-
-def _as_kernel(shape: tuple[int, ...], wanted: tuple[int, ...]) -> Change | None:
-    """How a kernel of PyTorch becomes one of TensorFlow with a shape, None if it cannot."""
-    axes = (*("window",) * (len(wanted) - 2), "in", "out")
-    return change(shape, wanted, axes, PYTORCH) if len(wanted) > 1 else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from initreg.bridge.conversions import CONVENTIONS, Change, change
-from initreg.bridge.layers import SourceLayer, TargetLayer
+from initreg.bridge.layers import SourceLayer, TargetLayer, is_table
 from initreg.bridge.roles import BIAS, GAMMA, KERNEL, OWN
+from initreg.plan.axes import PYTORCH
 
 Changes = dict[str, Change]  # by role
 Fit = dict[str, Changes]  # by convention
@@ -33,13 +34,30 @@ def fit(source: SourceLayer, target: TargetLayer, conventions: Sequence[str] = C
             if shape is None or None in shape:
                 break
             wanted = tuple(axis or 0 for axis in shape)
-            made = change(weight.shape, wanted, spec.axes, convention, spec.flattened)
+            shapes = spec.flattened, spec.unflattened
+            made = change(weight.shape, wanted, spec.axes, convention, *shapes)
+            if made is None and theirs == KERNEL and convention == PYTORCH:
+                made = of_an_own_class(target, role, weight.shape)
             if made is None:
                 break
             changes[role] = made
         else:
             found[convention] = changes
     return found
+
+
+def of_an_own_class(target: TargetLayer, role: str, shape: tuple[int, ...]) -> Change | None:
+    """How an array that has the axes of a kernel of PyTorch becomes one of a class of somebody's
+    own, of which it is not known how it multiplies it. None if it is none, or does not fit."""
+    spec, wanted = target.layers[role], target.variables[role].shape
+    if role != KERNEL or {*spec.axes} - {"flattened", ""} or not target.kind:
+        return None
+    if wanted is None or None in wanted or len(wanted) < 2:
+        return None
+    if is_table(target.kind) or is_table(target.name):
+        return None
+    axes = (*("window",) * (len(wanted) - 2), "in", "out")
+    return change(shape, tuple(axis or 0 for axis in wanted), axes, PYTORCH)
 
 
 def _alone(source: SourceLayer, target: TargetLayer) -> dict[str, str]:

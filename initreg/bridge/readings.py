@@ -5,7 +5,7 @@ Each is written as the steps of a rule file, so that a user who knows it only ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from initreg.bridge.conversions import Change
 from initreg.bridge.lines import Reading
@@ -13,10 +13,15 @@ from initreg.rules.writing import toml_text, toml_value
 
 Shape = tuple[int, ...]
 
-_WORDS = ("CHANNELS", "HEIGHT", "WIDTH")
+_WINDOWS = {1: ("LENGTH",), 2: ("HEIGHT", "WIDTH"), 3: ("DEPTH", "HEIGHT", "WIDTH")}
+_KINDS = {1: "a signal", 2: "an image", 3: "a volume"}
+_ALONG_INPUTS = (
+    *(("in", "out"), ("flattened", "out")),
+    *(("flattened", "gates"), ("flattened", "gates_reset_first")),
+)
 _AS_IN_ONE = "both have these values in one order"
-_CHANNELS_FIRST = "it was an image, which the source flattens with its channels first"
-_CHANNELS_LAST = "it was an image, which the source flattens with its channels last"
+_FLATTENED = "it was {}, which the source flattens with its channels {}"
+_MADE = "{} is made of it, which the source has with its channels {}"
 
 
 def of_axes(variable: str, array: str, changes: Mapping[str, Change]) -> tuple[Reading, ...]:
@@ -31,10 +36,17 @@ def of_axes(variable: str, array: str, changes: Mapping[str, Change]) -> tuple[R
 
 
 def of_flattened(
-    variable: str, array: str, wanted: Shape, change: Change, axes: tuple[str, ...]
+    variable: str,
+    array: str,
+    wanted: Shape,
+    change: Change,
+    axes: tuple[str, ...],
+    windows: Collection[int] = (),
+    gates: tuple[str, str] | tuple[()] = (),
 ) -> tuple[Reading, ...]:
-    """The readings of a weight along values that were flattened: both frameworks have them in one
-    order, or each in its own. The shape of the image is not known, and is left to the user.
+    """The readings of a weight along values that were flattened, or of which an image is made: both
+    frameworks have them in one order, or each in its own. The shape of the image is not known, and
+    is left to the user.
 
     Args:
         variable: the name of the variable.
@@ -42,24 +54,42 @@ def of_flattened(
         wanted: the shape of the variable.
         change: how the array becomes the variable if both have the values in one order.
         axes: what the axes of the variable stand for.
+        windows: how many axes the windows of the convolutions of the model have. Those of images if
+            it has none.
+        gates: the orders of its gates in the source and in the target, () if it has none.
     """
-    same = Reading(_AS_IN_ONE, _steps(variable, array, change))
-    order: Shape
-    if axes == ("out", "in"):  # of PyTorch
-        parts, order = f"[HEIGHT, WIDTH, CHANNELS, {wanted[0]}]", (3, 2, 0, 1)
-        what = _CHANNELS_LAST
-    elif axes in (("flattened", "out"), ("in", "out")):
-        parts, order = f"[{wanted[1]}, CHANNELS, HEIGHT, WIDTH]", (2, 3, 1, 0)
-        what = _CHANNELS_FIRST
-    elif axes == ("flattened",):
-        parts, order, what = "[CHANNELS, HEIGHT, WIDTH]", (1, 2, 0), _CHANNELS_FIRST
-    else:  # of a class of somebody's own, which may multiply it in any way
-        return ()
-    words = tuple(word for word in _WORDS if word in parts)
-    return same, Reading(what, _steps(variable, array, Change((), order, wanted), parts), words)
+    found = [Reading(_AS_IN_ONE, _steps(variable, array, change, "", gates))]
+    for count in sorted(set(windows) & set(_KINDS)) or (2,):
+        window, order = _WINDOWS[count], tuple(range(count))
+        where, what = "first", _FLATTENED
+        parts: tuple[str | int, ...]
+        if axes == ("out", "in"):  # of PyTorch
+            parts, moved = (*window, "CHANNELS", wanted[0]), (count + 1, count, *order)
+            where = "last"
+        elif axes in _ALONG_INPUTS:
+            parts, moved = (wanted[1], "CHANNELS", *window), (*_up(order, 2), 1, 0)
+        elif axes == ("in", "unflattened"):
+            parts, moved = ("CHANNELS", *window, wanted[0]), (count + 1, *_up(order, 1), 0)
+            what = _MADE
+        elif axes in (("flattened",), ("unflattened",)):
+            parts, moved = ("CHANNELS", *window), (*_up(order, 1), 0)
+            what = _MADE if "unflattened" in axes else what
+        else:  # of a class of somebody's own, which may multiply it in any way
+            return ()
+        text = f"[{', '.join(map(str, parts))}]"
+        lines = _steps(variable, array, Change((), moved, wanted), text, gates)
+        words = ("CHANNELS", *window)
+        found.append(Reading(what.format(_KINDS[count], where), lines, words))
+    return tuple(found)
 
 
-def _steps(variable: str, array: str, change: Change, parts: str = "") -> tuple[str, ...]:
+def _up(order: Shape, by: int) -> Shape:
+    return tuple(axis + by for axis in order)
+
+
+def _steps(
+    variable: str, array: str, change: Change, parts: str = "", gates: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The lines of the steps.
 
     Args:
@@ -68,18 +98,24 @@ def _steps(variable: str, array: str, change: Change, parts: str = "") -> tuple[
         change: how it becomes the variable.
         parts: the shape that it gets before its axes are permuted, in words. "" if ``change`` has
             the shape.
+        gates: the orders of its gates in the source and in the target.
     """
-    return tuple(_lines(toml_text(variable), toml_text(array), change, parts))
+    return tuple(_lines(toml_text(variable), toml_text(array), change, parts, gates))
 
 
-def _lines(variable: str, array: str, change: Change, parts: str) -> Iterator[str]:
+def _lines(
+    variable: str, array: str, change: Change, parts: str, gates: Sequence[str]
+) -> Iterator[str]:
     yield from ("[[step]]", "[step.rename]", f"{array} = {variable}")
     if parts or change.reshape:
         parts = parts or toml_value(list(change.reshape))
         yield from ("[step.reshape]", f"{variable} = {parts}")
-    if change.permute or change.shape:
+    if change.permute or change.shape or gates:
         yield "[[step]]"
     if change.permute:
         yield from ("[step.permute]", f"{variable} = {toml_value(list(change.permute))}")
+    if gates:
+        order = {"axis": -1, "from": gates[0], "to": gates[1]}
+        yield from ("[step.gates]", f"{variable} = {toml_value(order, bare=True)}")
     if change.shape:
         yield from ("[step.reshape]", f"{variable} = {toml_value(list(change.shape))}")

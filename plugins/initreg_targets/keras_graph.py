@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from initreg_targets.keras_flattening import UNKNOWN, Flattening, Layout, is_one_of
+from initreg_targets.keras_flattening import (
+    UNKNOWN,
+    Flattening,
+    Layout,
+    Shape,
+    Unflattening,
+    is_one_of,
+    shape_of,
+)
 from initreg_targets.keras_names import is_automatic
 
 # What code calls that makes several axes one: of Keras, TensorFlow, numpy and einops.
 _RESHAPING = frozenset(("reshape", "Reshape", "flatten", "Flatten", "ravel", "rearrange"))
+_MAKING_AXES = frozenset(("reshape", "Reshape", "rearrange"))
 
 
 class Graph:
@@ -28,25 +37,41 @@ class Graph:
         self._known: set[int] = set()  # the operations of functional models
         self._before: dict[int, list[Any]] = {}
         self._calls: dict[int, list[list[Any]]] = {}  # what each call of an operation gets
+        users: dict[int, list[tuple[Any, Shape, Shape]]] = {}
         inner: dict[int, list[Any]] = {}
         given: dict[int, list[Any]] = {}
         models = [each for each in [model, *_all_below(model)] if _operations(each) is not None]
         for each in models:
-            for operation, tensors in _nodes(each):
+            for operation, tensors, made in _nodes(each):
                 self._calls.setdefault(id(operation), []).append(tensors)
+                for tensor in tensors:
+                    users.setdefault(id(_maker(tensor)), []).extend(
+                        (operation, shape_of(tensor), shape_of(result)) for result in made
+                    )
             for operation in _operations(each) or ():
                 self._known.add(id(operation))
         for each in models:
             for operation in _operations(each) or ():
                 tensors = [t for call in self._calls.get(id(operation), ()) for t in call]
                 self._before[id(operation)] = [op for t in tensors if (op := _maker(t)) is not None]
+        inside: dict[int, list[Any]] = {}
+        around: dict[int, Any] = {}
+        for each in models:
+            outputs = list(_flat(getattr(each, "outputs", ())))
+            if id(each) in self._known:
+                inside[id(each)] = [_maker(t) for t in _flat(getattr(each, "inputs", ()))]
+                around |= {id(_maker(tensor)): each for tensor in outputs}
+            else:
+                for tensor in outputs:
+                    users.setdefault(id(_maker(tensor)), []).append((None, shape_of(tensor), ()))
         for each in models:
             if id(each) in self._known:
                 inner[id(each)] = list(_flat(getattr(each, "outputs", ())))
                 into = [t for call in self._calls.get(id(each), ()) for t in call]
                 for tensor in _flat(getattr(each, "inputs", ())):
                     given[id(_maker(tensor))] = into
-        self._flattening = Flattening(self._calls, _maker, inner, given, _may_flatten)
+        self._flattening = Flattening(self._calls, _maker, inner, given, _may_return_flattened)
+        self._unflattening = Unflattening(users, inside, around)
         self._owners: dict[int, Any] = {}
         for each in [model, *_all_below(model)]:
             if id(each) in self._known and _operations(each) is None:
@@ -130,7 +155,23 @@ class Graph:
         into = self._flattening.into(owner)
         if into and math.prod(into) != size:
             into = ()
-        return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, size) else ()
+        if into is UNKNOWN and not self._comes_into(owner, size):
+            into = ()
+        return UNKNOWN if into is UNKNOWN or into or _may_flatten(owner, layer, size) else ()
+
+    def unflattened(self, layer: Any, size: int) -> Layout:
+        """The shape, without the batch, of the image that is made of what a layer returns.
+
+        () if none is. None if it is not known in which order PyTorch has it.
+
+        Args:
+            layer: the layer.
+            size: how many features it returns.
+        """
+        if id(layer) in self._calls:
+            found = self._unflattening.out_of(layer)
+            return found if not found or math.prod(found) == size else UNKNOWN
+        return UNKNOWN if _may_unflatten(self.owner(layer) or self._model, layer, size) else ()
 
     def is_along_flattened(self, layer: Any, shape: tuple[int | None, ...]) -> bool:
         """Whether a weight of a layer may have an element for each value of what comes flattened
@@ -143,24 +184,114 @@ class Graph:
         if id(layer) not in self._calls or not shape:
             return False
         layout = self._flattening.into(layer)
-        return layout is None or (layout != () and math.prod(layout) in shape)
+        if layout is None:
+            return any(self._comes_into(layer, size) for size in shape)
+        return layout != () and math.prod(layout) in shape
+
+    def _comes_into(self, layer: Any, size: int | None) -> bool:
+        """Whether an axis of what comes into a layer may be as long as this."""
+        tensors = [t for call in self._calls.get(id(layer), ()) for t in call]
+        axes = {axis for tensor in tensors for axis in shape_of(tensor)}
+        return size is None or not tensors or size in axes or -1 in axes
 
 
-def _may_flatten(owner: Any, size: int) -> bool:
-    """Whether a layer of one's own might flatten what one of its convolutions made."""
+def _may_flatten(owner: Any, layer: Any, size: int) -> bool:
+    """Whether a layer of one's own might flatten what one of its convolutions made, before it comes
+    into a layer in it."""
     below = _all_below(owner)
-    flattens = any(is_one_of(each, ("Flatten", "Reshape")) for each in below)
-    if not flattens and not any(_reshapes(each) for each in [owner, *below]):
-        return False
-    channels = [
-        getattr(each, "filters", None) or 0
-        for each in below
-        if is_one_of(each, tuple(f"Conv{n}D" for n in (1, 2, 3)))
-    ]
+    at = next((i for i, each in enumerate(below) if each is layer), 0)
+    channels = _channels(below)
+    before = [sizes for each in below[:at] if (sizes := _sizes(each))]
+    if before and before[-1].returned == size:
+        if before[-1].is_convolution:
+            return False
+        # It comes from the layer before it, if another one gets what was flattened.
+        into = {each.into for each in before if not each.is_convolution} - {size}
+        if any(_are_of_channels(each, channels) for each in into):
+            return False
+    after = next((sizes for each in below[at + 1 :] if (sizes := _sizes(each))), None)
+    if after and after.is_convolution and after.into == size and not _sizes(layer):
+        return False  # a norm of the channels that come into a convolution
+    return _flattens(owner, below) and _are_of_channels(size, channels)
+
+
+def _are_of_channels(size: int, channels: Iterable[int]) -> bool:
+    """Whether so many features may be several for each of the channels of a convolution."""
     return any(1 < count < size and size % count == 0 for count in channels)
 
 
-def _reshapes(layer: Any) -> bool:
+def _may_return_flattened(owner: Any, size: int) -> bool:
+    """Whether what a layer of one's own returns may be what one of its convolutions made, flattened
+    into so many features."""
+    below = _all_below(owner)
+    last = next((sizes for each in reversed(below) if (sizes := _sizes(each))), None)
+    if last is not None and not last.is_convolution and last.returned == size:
+        return False
+    return _flattens(owner, below) and _are_of_channels(size, _channels(below))
+
+
+def _channels(layers: Iterable[Any]) -> list[int]:
+    """How many channels each convolution makes."""
+    kinds = tuple(f"Conv{n}D" for n in (1, 2, 3))
+    return [getattr(each, "filters", None) or 0 for each in layers if is_one_of(each, kinds)]
+
+
+def _flattens(owner: Any, below: Sequence[Any]) -> bool:
+    """Whether a layer of one's own, or one in it, makes one axis of several."""
+    if any(is_one_of(each, ("Flatten", "Reshape")) for each in below):
+        return True
+    return any(_reshapes(each) for each in [owner, *below])
+
+
+class _Sizes(NamedTuple):
+    """How many features or channels come into a layer, and how many it returns."""
+
+    into: int
+    returned: int
+    is_convolution: bool
+
+
+def _sizes(layer: Any) -> _Sizes | None:
+    """What the kernel of a Dense layer, of a cell or of a convolution says, None for others."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is not None and is_one_of(layer, ("LSTMCell", "GRUCell", "SimpleRNNCell")):
+        return _Sizes(int(kernel.shape[0]), int(layer.units), False)
+    if kernel is None or not is_one_of(layer, ("Dense", *_CONVOLUTIONS)):
+        return None
+    *_, into, made = kernel.shape
+    is_turned = is_one_of(layer, tuple(each for each in _CONVOLUTIONS if "Transpose" in each))
+    into, made = (made, into) if is_turned else (into, made)
+    return _Sizes(int(into), int(made), not is_one_of(layer, ("Dense",)))
+
+
+def _may_unflatten(owner: Any, layer: Any, size: int) -> bool:
+    """Whether a layer of one's own might make an image of what a layer in it returns."""
+    below = _all_below(owner)
+    shapes = [each.target_shape for each in below if is_one_of(each, ("Reshape",))]
+    if any(_is_image_of(size, tuple(shape)) for shape in shapes):
+        return True
+    codes = [each for each in [owner, *below] if _reshapes(each, _MAKING_AXES)]
+    if not codes:
+        return False
+    after = below[next(i for i, each in enumerate(below) if each is layer) + 1 :]
+    following = next((sizes for each in after if (sizes := _sizes(each))), None)
+    if following is None or not following.is_convolution:
+        return False
+    return _are_of_channels(size, [following.into])
+
+
+def _is_image_of(size: int, shape: tuple[int, ...]) -> bool:
+    """Whether a shape without the batch, with -1 for what is left, is that of an image of several
+    channels and pixels that is made of some features."""
+    count = math.prod(axis for axis in shape if axis > 0)
+    fits = size % count == 0 if -1 in shape else size == count
+    return fits and len(shape) > 2 and shape[-1] != 1 and sum(axis != 1 for axis in shape) > 1
+
+
+_CONVOLUTIONS = tuple(f"Conv{n}D{kind}" for n in (1, 2, 3) for kind in ("", "Transpose"))
+
+
+def _reshapes(layer: Any, words: Collection[str] = _RESHAPING) -> bool:
     """Whether the code of a layer that is not one of Keras itself reshapes something: that of
     ``call``, and of the methods and functions that it calls by name."""
     if _is_of_keras(layer):
@@ -173,7 +304,7 @@ def _reshapes(layer: Any) -> bool:
             continue
         seen.add(id(code))
         names = _names(code)
-        if names & _RESHAPING:
+        if names & set(words):
             return True
         known = getattr(sys.modules.get(type(layer).__module__), "__dict__", {})
         called = (getattr(type(layer), name, known.get(name)) for name in names)
@@ -249,15 +380,16 @@ def _is_of_keras(layer: Any) -> bool:
     return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras", "keras_hub")
 
 
-def _nodes(model: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """The calls of which a functional or sequential model consists: the operation, and what it
-    gets."""
+def _nodes(model: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
+    """The calls of which a functional or sequential model consists: the operation, what it gets,
+    and what it returns."""
     network = getattr(model, "_functional", None) or model
     for nodes in (getattr(network, "_nodes_by_depth", None) or {}).values():
         for node in nodes:
             operation = getattr(node, "operation", None) or getattr(node, "layer", None)
             if not getattr(node, "is_input", False):
-                yield operation, list(_flat(getattr(node, "input_tensors", ())))
+                into, made = getattr(node, "input_tensors", ()), getattr(node, "output_tensors", ())
+                yield operation, list(_flat(into)), list(_flat(made))
 
 
 def _flat(found: Any) -> Iterator[Any]:

@@ -33,6 +33,9 @@ _ALONG_FEATURES = (
     "PReLU",
 )
 
+# The axes of the kernels whose last one has the features that a layer returns.
+_MAKING_FEATURES = (("in", "out"), ("flattened", "out"))
+
 
 def kind_of(layer: Any) -> str:
     """The class of Keras that a layer is of, or the name of its own class."""
@@ -41,6 +44,16 @@ def kind_of(layer: Any) -> str:
             if is_a(layer, keras, f"layers.{kind}"):
                 return kind
     return type(layer).__name__
+
+
+def _gets_features(axes: tuple[str, ...], role: str) -> bool:
+    """Whether a weight has one axis of what comes into its layer, which is the first one."""
+    return role == "kernel" and axes[:1] == ("in",) and "in" not in axes[1:]
+
+
+def _changes_size(layer: Any) -> bool:
+    """Whether a Dense layer returns another number of features than come in."""
+    return len(set(layer.kernel.shape)) > 1
 
 
 def own_variables(layer: Any) -> list[Any]:
@@ -126,16 +139,30 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
             role = role_of(layer, variable)
             axes = axes_of(layer, kind, role, len(shape))
             flattened: tuple[int, ...] = ()
-            if axes == ("in", "out") or (len(shape) == 1 and is_along):
+            unflattened: tuple[int, ...] = ()
+            is_kernel = _gets_features(axes, role) and not (
+                kind == "EinsumDense" and graph.owner(layer) is None
+            )
+            if is_kernel or (len(shape) == 1 and is_along):
                 layout = graph.flattened(layer, shape[0] or 0)
                 # Groups of features that come in another order are other groups.
                 if layout and (kind == "GroupNormalization" or has_own_code(layer)):
                     layout = None
                 if layout is not None:
                     flattened = layout
-                elif axes == ("in", "out") or kind in _ALONG_FEATURES:
+                elif is_kernel or kind in _ALONG_FEATURES:
                     axes = ("flattened", *axes[1:])
-            if has_own_code(layer) and graph.is_along_flattened(layer, shape):
+            is_one = len(shape) == 1 and axes in ((), ("out",))
+            if axes in _MAKING_FEATURES or (is_one and (is_along or kind == "Dense")):
+                image = graph.unflattened(layer, shape[-1] or 0)
+                if image and (kind == "GroupNormalization" or has_own_code(layer)):
+                    image = None
+                if image is None:
+                    axes = (*axes[:-1], "unflattened")
+                elif not (len(axes) == 1 and flattened):
+                    unflattened = image
+            is_made = kind == "Dense" and role == "bias" and _changes_size(layer)
+            if has_own_code(layer) and not is_made and graph.is_along_flattened(layer, shape):
                 axes = ("flattened", *(axes[1:] or ("",) * (len(shape) - 1)))
             found[name] = LayerSpec(
                 name=path,
@@ -149,5 +176,6 @@ def layer_specs(model: Any, names: dict[int, str]) -> dict[str, LayerSpec]:
                 else tuple(sorted(paths[each] for each in after if each in paths)),
                 inside=inside,
                 automatic=id(layer) in unnamed,
+                unflattened=unflattened,
             )
     return found

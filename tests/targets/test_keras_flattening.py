@@ -112,6 +112,38 @@ def test_what_is_not_known(K: Any, how: str) -> None:
     assert head_of(K, (6, 6, 3), lambda L, x: between(L, conv(L, x))) == OPEN
 
 
+CELLS: dict[str, tuple[tuple[int, ...], bool, Callable[[Any, Any], Any]]] = {
+    "columns": ((5, 6, 2), True, lambda L, x: L.Reshape((5, 24))(L.Conv2D(4, 1)(x))),
+    "images": (
+        (5, 4, 3, 2),
+        True,
+        lambda L, x: L.TimeDistributed(L.Flatten())(L.TimeDistributed(L.Conv2D(2, 1))(x)),
+    ),
+    "columns of one channel": ((5, 24, 1), False, lambda L, x: L.Reshape((5, 24))(x)),
+    "a signal": ((7, 2), False, lambda L, x: L.Conv1D(24, 3)(x)),
+    "rows beside each other": ((10, 12), False, lambda L, x: L.Reshape((5, 24))(L.Dense(12)(x))),
+    "pixels": ((5, 6, 2), False, lambda L, x: L.Reshape((30, 24))(L.Conv2D(24, 1)(x))),
+}
+
+
+@pytest.mark.parametrize("how", CELLS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN", "MultiHeadAttention"])
+def test_what_comes_into_a_cell_or_attention(K: Any, kind: str, how: str) -> None:
+    """It is open if it was flattened. The state of a cell is not, and nothing behind it."""
+    shape, is_open, between = CELLS[how]
+    inputs = K.Input(shape)
+    x = between(K.layers, inputs)
+    if kind == "MultiHeadAttention":
+        y = K.layers.MultiHeadAttention(2, 4, name="cell")(x, x)
+        wanted = {("kernel", ("flattened", "out", "out"))}
+    else:
+        y = getattr(K.layers, kind)(3, name="cell")(x)
+        wanted = {("kernel", ("flattened", "gates"))}
+    found = specs(K.Model(inputs, K.layers.Dense(2, name="head")(y))).values()
+    open_ones = {(spec.role, spec.axes) for spec in found if "flattened" in spec.axes}
+    assert open_ones == (wanted if is_open else set())
+
+
 def test_operations_that_are_no_layers() -> None:
     """``keras.ops`` are seen through like the layers of their names."""
     keras = importlib.import_module("keras")
@@ -341,6 +373,159 @@ def test_a_subclassed_model_that_flattens_elsewhere(K: Any, how: str) -> None:
     model(np.zeros((1, 6, 6, 3), "f4"))
     found = by_layer(model)
     assert (found["head"].axes, found["head"].flattened) == OPEN
+
+
+def test_only_the_first_dense_layer_of_a_subclassed_model_is_open(K: Any) -> None:
+    """What a layer right before returns is not flattened, and neither are channels of a norm. All
+    of these sizes are several for each channel of a convolution."""
+
+    class LeNet(K.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            L = K.layers
+            self.conv1, self.norm1 = L.Conv2D(2, 3), L.BatchNormalization()
+            self.norm2, self.conv2 = L.BatchNormalization(), L.Conv2D(4, 3)
+            self.norm3, self.flat = L.BatchNormalization(), L.Flatten()
+            self.head1, self.norm4 = L.Dense(12), L.BatchNormalization()
+            self.head2, self.head3 = L.Dense(8), L.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            x = self.norm3(self.conv2(self.norm2(self.norm1(self.conv1(x)))))
+            return self.head3(self.head2(self.norm4(self.head1(self.flat(x)))))
+
+    model = LeNet()
+    model(np.zeros((1, 6, 6, 3), "f4"))
+    found = {spec.name for spec in specs(model).values() if "flattened" in spec.axes}
+    assert found == {"head1"}
+
+
+def test_one_of_two_dense_layers_of_a_subclassed_model(K: Any) -> None:
+    """Both are open if any of them may get what was flattened."""
+
+    class Heads(K.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.flat = K.layers.Conv2D(4, 3), K.layers.Flatten()
+            self.policy, self.value = K.layers.Dense(16), K.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            x = self.flat(self.conv(x))
+            return self.policy(x), self.value(x)
+
+    model = Heads()
+    model(np.zeros((1, 4, 4, 3), "f4"))
+    found = {spec.name for spec in specs(model).values() if "flattened" in spec.axes}
+    assert found == {"policy", "value"}
+
+
+def mixing_layers(K: Any) -> dict[str, Callable[[], Any]]:
+    """Layers of somebody's own that make 6 new features of 16."""
+
+    class Own(K.layers.Dense):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return super().call(x) * 2.0
+
+    class Linear(K.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.w = self.add_weight(shape=(shape[-1], 6), name="w")
+
+        def call(self, x: Any) -> Any:
+            return K.backend.dot(x, self.w) if K.__name__ == "tf_keras" else x @ self.w
+
+    class Block(K.layers.Layer):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.one, self.two = K.layers.Dense(10), K.layers.Dense(6)
+
+        def call(self, x: Any) -> Any:
+            return self.two(self.one(x))
+
+    return {
+        "a Dense": lambda: Own(6, name="own"),
+        "a kernel": lambda: Linear(name="own"),
+        "two layers": lambda: Block(name="own"),
+    }
+
+
+@pytest.mark.parametrize("what", ["a Dense", "a kernel", "two layers"])
+def test_new_features_of_a_layer_of_ones_own(K: Any, what: str) -> None:
+    """Nothing of what was flattened is left, if there are others as many as its kernel says. Only
+    its kernel along what was flattened is open, and no bias."""
+    inputs = K.Input((4, 4, 4))
+    x = mixing_layers(K)[what]()(K.layers.Flatten()(conv(K.layers, inputs)))
+    model = K.Model(inputs, K.layers.Dense(3, name="head")(x))
+    found = [spec for spec in specs(model).values() if "flattened" in spec.axes]
+    assert len(found) == 1
+    assert found[0].name.startswith("own")
+    assert found[0].role in ("kernel", "w")
+
+
+def test_what_is_in_a_layer_behind_one_of_ones_own(K: Any) -> None:
+    """What comes into it is not known, but no weight of its own along it is open that is of another
+    length."""
+    L = K.layers
+
+    class Doubled(L.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x + x
+
+    inputs = K.Input((4, 4, 4))
+    x = Doubled()(L.Flatten()(conv(L, inputs)))
+    model = K.Model(inputs, mixing_layers(K)["two layers"]()(x))
+    found = [spec for spec in specs(model).values() if "flattened" in spec.axes]
+    assert [spec.name for spec in found] == ["own/one"]
+
+
+def image_layers(K: Any) -> dict[str, Callable[[Any], Any]]:
+    """What somebody does with an image before it is flattened."""
+    L = K.layers
+
+    class Doubled(L.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x + x
+
+    class Block(L.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = L.Conv2D(3, 1), L.Conv2D(5, 1)
+
+        def call(self, x: Any) -> Any:
+            return self.two(self.one(x))
+
+    return {
+        "each value": Doubled(),
+        "convolutions": Block(),
+        "a Lambda": L.Lambda(lambda x: x / 2),
+        "another size": L.Resizing(3, 2),
+    }
+
+
+@pytest.mark.parametrize("what", ["each value", "convolutions", "a Lambda", "another size"])
+def test_an_image_of_a_layer_of_ones_own(K: Any, what: str) -> None:
+    """Its last axis has the channels if it is as long as that of what comes in, or of a convolution
+    in it, and the others are not. If all are, they may have been moved."""
+    made = (3, 2, 4) if what == "another size" else (4, 4, 5 if what == "convolutions" else 6)
+    layer = image_layers(K)[what]
+    first = K.layers.Conv2D(4 if what == "another size" else 6, 3)
+    assert head_of(K, (6, 6, 3), lambda L, x: L.Flatten()(layer(first(x)))) == image(*made)
+    if what in ("each value", "a Lambda"):
+        layer = image_layers(K)[what]
+        assert head_of(K, (6, 6, 3), lambda L, x: L.Flatten()(layer(conv(L, x)))) == OPEN
+
+
+def test_a_sequence_of_a_layer_of_ones_own(K: Any) -> None:
+    """Its last layer that makes as many features says that it is one."""
+
+    class Block(K.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = K.layers.Dense(4)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    assert head_of(K, (5, 4), lambda L, x: L.Flatten()(Block()(x))) == PLAIN
+    assert head_of(K, (5, 3), lambda L, x: L.Flatten()(Block()(x))) == PLAIN
 
 
 def channels_first(a: Any, shape: tuple[int, ...]) -> Any:
