@@ -128,6 +128,10 @@ def _splits(parts: Sequence[MappedVariable]) -> list[str]:
 
 def _question(question: OpenQuestion) -> list[str]:
     variables, arrays = question.variables, question.arrays
+    if len(variables) == len(arrays) == 1 and not question.readings:
+        lines = [f"# OPEN: {printable(question.why)}:"]
+        lines += _names([f"{arrays[0]} for {variables[0]}"])
+        return [*lines, "# If it is this array, add a step at the end that renames and changes it"]
     if not question.readings:
         lines = [f"# OPEN: {printable(question.why)}. Which of these arrays"]
         lines += _names(arrays)

@@ -26,3 +26,12 @@ def test_no_glob_takes_an_array_that_the_user_is_asked_about() -> None:
     assert dropped([state], asked=(weight,)) == [state]
     assert dropped([state], unused=(weight,)) == [state]
     assert dropped([state]) == ["*/0"]
+
+
+def test_an_array_that_is_known_is_not_asked_for() -> None:
+    """If only the order of its elements is open, and no lines are known, the comment says so."""
+    question = OpenQuestion(("dense/kernel",), ("dense.weight",), "its order is not known")
+    text = rule_text(["a for b"], [], [question], missing=(), unused=(), dropped=(), tied=())
+    assert "# OPEN: its order is not known:\n#     dense.weight for dense/kernel\n" in text
+    assert "add a step at the end that renames and changes it" in text
+    assert "Which of these" not in text
