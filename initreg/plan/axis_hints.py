@@ -100,6 +100,9 @@ def _words(found: Study, axes: Mapping[str, Axes], framework: str) -> str:
     flattened = [pair.array.name for pair in found.flattened if pair.array.name in axes]
     if flattened:
         words += f"; inputs of {_some(flattened)} that are flattened are in another order, too"
+    made = [pair.array.name for pair in found.unflattened if pair.array.name in axes]
+    if made:
+        words += f"; outputs of {_some(made)} that become an image are in another order, too"
     return words
 
 

@@ -106,6 +106,7 @@ class Study:
         asked: arrays that fit either way, of which names and neighbours do not say enough.
         stuck: arrays that no order of axes makes right, each with the reason.
         flattened: dense kernels that follow a convolution, so that a Flatten may be in between.
+        unflattened: dense kernels of which it is known that an image is made of their outputs.
         doubts: what is in doubt about variables that are restored, by name.
     """
 
@@ -114,4 +115,5 @@ class Study:
     asked: list[Reordered] = field(default_factory=list)
     stuck: list[tuple[str, str]] = field(default_factory=list)
     flattened: list[Pair] = field(default_factory=list)
+    unflattened: list[Pair] = field(default_factory=list)
     doubts: dict[str, str] = field(default_factory=dict)

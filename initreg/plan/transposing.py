@@ -322,7 +322,8 @@ def _look_for_flatten(
     layers: Layers,
 ) -> None:
     """Doubt dense kernels behind a convolution that have several inputs for each of its channels,
-    unless the target knows that nothing was flattened.
+    unless the target knows that nothing was flattened. And those of which it knows that an image is
+    made of their outputs.
 
     PyTorch flattens (channels, height, width), and TensorFlow (height, width, channels). A kernel
     with one output is put in order by a rule, or by a reshape.
@@ -338,10 +339,14 @@ def _look_for_flatten(
             channels = _channels(pair, variables)
         if pair.ndim != 2 or pair.role is Role.OTHER:
             continue
+        if id(pair) not in reordered:
+            channels = 0
+            continue
+        known = layers() if known is None else known
+        _look_for_images(found, pair, known.get(pair.variable.name), id(pair) in in_order)
         wanted = pair.variable.shape or ()
         inputs = wanted[1 if pair.frameworks == (TENSORFLOW,) else 0] or 0
-        if id(pair) in reordered and 1 < channels < inputs and inputs % channels == 0:
-            known = layers() if known is None else known
+        if 1 < channels < inputs and inputs % channels == 0:
             if _is_not_flattened(known.get(pair.variable.name)):
                 channels = 0
                 continue
@@ -353,6 +358,19 @@ def _look_for_flatten(
                     " If they are flattened, PyTorch has the channels first, and TensorFlow last",
                 )
         channels = 0
+
+
+def _look_for_images(found: Study, pair: Pair, spec: LayerSpec | None, is_moved: bool) -> None:
+    """Doubt a kernel if the target knows that an image is made of what its layer returns."""
+    if spec is None or not (spec.unflattened or "unflattened" in spec.axes):
+        return
+    found.unflattened.append(pair)
+    if is_moved and pair.is_restored:
+        found.doubts.setdefault(
+            pair.name,
+            "an image is made of what its layer returns. PyTorch has the channels of it first, and "
+            "TensorFlow last. Its bias has the same order",
+        )
 
 
 def _look_for_flax(found: Study, pairs: Sequence[Pair], layers: Layers) -> None:

@@ -258,3 +258,23 @@ def test_the_readings_of_a_subclassed_model(K: Any, how: str, tmp_path: Path) ->
     mapped = initreg.map(arrays, model)
     assert len(mapped.open) == 2
     check_outputs(model, (5,), arrays, last_readings(mapped), tmp_path)
+
+
+def test_a_plan_says_so(K: Any) -> None:
+    """Rules that only transpose such a kernel are doubted, and a hint to do so says that it is not
+    all."""
+    inputs = K.Input((5,))
+    x = K.layers.Reshape(SHAPE)(K.layers.Dense(24, name="start")(inputs))
+    model = K.Model(inputs, K.layers.Conv2D(6, (1, 2), name="conv")(x))
+    arrays = {
+        "start/kernel": RANDOM.normal(size=(24, 5)).astype("f4"),
+        "start/bias": np.zeros(24, "f4"),
+        "conv/kernel": RANDOM.normal(size=(6, 4, 1, 2)).astype("f4"),
+        "conv/bias": np.zeros(6, "f4"),
+    }
+    plan = SmartInit(arrays, ignore_mismatch=True).plan(model)
+    words = [hint.words for hint in plan.hints]
+    assert any("outputs of start/kernel that become an image are in another" in w for w in words)
+    axes = {"start/kernel": (1, 0), "conv/kernel": (2, 3, 1, 0)}
+    with pytest.warns(initreg.AxesWarning, match="an image is made of what its layer returns"):
+        SmartInit(arrays, permute=axes).init(model)
