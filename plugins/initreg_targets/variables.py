@@ -175,13 +175,13 @@ def assign(variable: Any, value: Any, piece: PieceSpec | None = None) -> None:
     """
     inner = unwrapped(variable)
     is_single = type(inner).__name__ in _PLAIN
-    tensor = small_tensor(value, inner) if is_single and piece is None else None
     if not is_single and (not is_variable(inner) or is_keras_variable(inner)):
         inner.assign(value)  # of another backend of Keras
         return
     import tensorflow as tf
 
     try:
+        tensor = small_tensor(value, inner) if is_single and piece is None else None
         if tensor is not None:  # most of 10,000
             tf.raw_ops.AssignVariableOp(resource=inner.handle, value=tensor)
             return
