@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from initreg_targets.frameworks import is_keras_layer
 from initreg_targets.keras_flattening import (
     UNKNOWN,
     Flattening,
@@ -205,9 +206,10 @@ def _may_flatten(owner: Any, layer: Any, size: int) -> bool:
     if before and before[-1].returned == size:
         if before[-1].is_convolution:
             return False
-        # It comes from the layer before it, if another one gets what was flattened.
+        # It comes from the layer before it, if another one gets what was flattened, and nothing
+        # else is.
         into = {each.into for each in before if not each.is_convolution} - {size}
-        if any(_are_of_channels(each, channels) for each in into):
+        if _flattens_once(owner, below) and any(_are_of_channels(n, channels) for n in into):
             return False
     after = next((sizes for each in below[at + 1 :] if (sizes := _sizes(each))), None)
     if after and after.is_convolution and after.into == size and not _sizes(layer):
@@ -241,6 +243,12 @@ def _flattens(owner: Any, below: Sequence[Any]) -> bool:
     if any(is_one_of(each, ("Flatten", "Reshape")) for each in below):
         return True
     return any(_reshapes(each) for each in [owner, *below])
+
+
+def _flattens_once(owner: Any, below: Sequence[Any]) -> bool:
+    """Whether there is one layer that makes one axis of several, and no code does."""
+    made_by = [each for each in below if is_one_of(each, ("Flatten", "Reshape"))]
+    return len(made_by) == 1 and not any(_reshapes(each) for each in [owner, *below])
 
 
 class _Sizes(NamedTuple):
@@ -303,7 +311,8 @@ def _reshapes(layer: Any, words: Collection[str] = _RESHAPING) -> bool:
         if code is None or id(code) in seen:
             continue
         seen.add(id(code))
-        names = _names(code)
+        # A layer in an attribute is looked at itself.
+        names = {n for n in _names(code) if not is_keras_layer(vars(layer).get(n))}
         if names & set(words):
             return True
         known = getattr(sys.modules.get(type(layer).__module__), "__dict__", {})

@@ -569,3 +569,45 @@ def test_the_outputs_are_those_of_the_other_framework(K: Any, how: str, tmp_path
         model
     )
     np.testing.assert_allclose(np.asarray(model(data)), expected, rtol=1e-4)
+
+
+def test_two_images_that_are_flattened_in_a_subclassed_model(K: Any) -> None:
+    """A Dense layer with as many inputs as the one before it has units may get the other image."""
+
+    class Two(K.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            L = K.layers
+            self.conv, self.small = L.Conv2D(4, 3), L.MaxPooling2D(2)
+            self.flatten, self.flat = L.Flatten(), L.Flatten()
+            self.one, self.two = L.Dense(16), L.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            x = self.conv(x)
+            return self.one(self.flatten(x)), self.two(self.flat(self.small(x)))
+
+    model = Two()
+    model(np.zeros((1, 6, 6, 3), "f4"))
+    found = by_layer(model)
+    assert (found["one"].axes, found["one"].flattened) == OPEN
+    assert (found["two"].axes, found["two"].flattened) == OPEN
+
+
+def test_the_name_of_a_layer_is_no_code_that_flattens(K: Any) -> None:
+    """``self.flatten`` is one layer, and so the Dense layers after the first one are not open."""
+
+    class Net(K.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            L = K.layers
+            self.conv, self.flatten = L.Conv2D(4, 3), L.Flatten()
+            self.one, self.two = L.Dense(16), L.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return self.two(self.one(self.flatten(self.conv(x))))
+
+    model = Net()
+    model(np.zeros((1, 6, 6, 3), "f4"))
+    found = by_layer(model)
+    assert (found["one"].axes, found["one"].flattened) == OPEN
+    assert (found["two"].axes, found["two"].flattened) == PLAIN
